@@ -1,0 +1,1 @@
+//! Fingerprints, manifests, and making sure that a build exists.

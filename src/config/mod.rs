@@ -1,0 +1,1 @@
+//! `runner.toml` with spans, turned into values of the model.

@@ -1,0 +1,141 @@
+//! Errors and warnings as values with a code, facts and at most one help line.
+//!
+//! Floor 1. Every failure a user can meet is a [`Diagnostic`]; how it looks is decided in
+//! [`render`], what its code means in [`codes`]. A code is never reused for something else.
+
+pub mod codes;
+pub mod render;
+
+pub use codes::Code;
+
+use crate::model::exit_code::ExitCode;
+
+use camino::Utf8PathBuf;
+use std::fmt;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The session cannot succeed.
+    Error,
+    /// Worth knowing; changes no verdict.
+    Warning,
+}
+
+/// A place in a text file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snippet {
+    /// The file, as the user would name it.
+    pub path: Utf8PathBuf,
+    /// Its whole text.
+    pub text: Arc<str>,
+    /// The byte range the caret line marks.
+    pub range: Range<usize>,
+    /// What stands beside the carets; may be empty.
+    pub label: String,
+}
+
+/// One problem, told once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnostic {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The stable code.
+    pub code: Code,
+    /// What happened: lower case, no full stop, names in backticks.
+    pub message: String,
+    /// The place in a file of the user's, where there is one.
+    pub snippet: Option<Snippet>,
+    /// Further facts, a line each: where, who, how long.
+    pub facts: Vec<String>,
+    /// What to do about it.
+    pub help: Option<String>,
+}
+
+impl Diagnostic {
+    /// Makes an error.
+    pub fn error(code: Code, message: impl Into<String>) -> Self {
+        Self {
+            severity: Severity::Error,
+            code,
+            message: message.into(),
+            snippet: None,
+            facts: Vec::new(),
+            help: None,
+        }
+    }
+
+    /// Makes a warning.
+    pub fn warning(code: Code, message: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(code, message) }
+    }
+
+    /// Adds a fact line.
+    #[must_use]
+    pub fn fact(mut self, line: impl Into<String>) -> Self {
+        self.facts.push(line.into());
+        self
+    }
+
+    /// Sets the help line.
+    #[must_use]
+    pub fn help(mut self, line: impl Into<String>) -> Self {
+        self.help = Some(line.into());
+        self
+    }
+
+    /// Sets the place.
+    #[must_use]
+    pub fn at(mut self, snippet: Snippet) -> Self {
+        self.snippet = Some(snippet);
+        self
+    }
+}
+
+impl fmt::Display for Diagnostic {
+    /// Writes the first line only; [`render::to_text`] writes it whole.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} [{}]", self.message, self.code.name())
+    }
+}
+
+impl std::error::Error for Diagnostic {}
+
+/// One or more problems that ended something; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problems(pub Vec<Diagnostic>);
+
+impl Problems {
+    /// Returns the exit code of the first error.
+    pub fn exit_code(&self) -> ExitCode {
+        self.0
+            .iter()
+            .find(|problem| problem.severity == Severity::Error)
+            .map_or(ExitCode::Environment, |problem| problem.code.exit_code())
+    }
+}
+
+impl From<Diagnostic> for Problems {
+    fn from(problem: Diagnostic) -> Self {
+        Self(vec![problem])
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            if index > 0 {
+                f.write_str("\n")?;
+            }
+            write!(f, "{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Problems {}
+
+/// What a fallible step returns.
+pub type Result<T> = std::result::Result<T, Problems>;

@@ -1,0 +1,48 @@
+//! The environment cocorun is called in, read once, and every variable name it knows.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+
+/// Turns colour off when it is set and not empty (<https://no-color.org>).
+pub const NO_COLOR: &str = "NO_COLOR";
+/// The active virtual environment.
+pub const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
+/// Where Verilator is installed.
+pub const VERILATOR_ROOT: &str = "VERILATOR_ROOT";
+/// Where programs are looked for.
+pub const PATH: &str = "PATH";
+/// Set in every run: the session's name.
+pub const COCORUN_SESSION_ID: &str = "COCORUN_SESSION_ID";
+/// Set in every run: its number in the session, from 1.
+pub const COCORUN_RUN_ID: &str = "COCORUN_RUN_ID";
+/// Set in every run: its slot, from 0; no two runs that live at once share it.
+pub const COCORUN_SLOT: &str = "COCORUN_SLOT";
+/// Set in every run: the folder of `runner.toml`.
+pub const COCORUN_PROJECT_DIR: &str = "COCORUN_PROJECT_DIR";
+
+/// A copy of the environment; what it lacks, the process does not see.
+#[derive(Clone, Debug, Default)]
+pub struct Environment(BTreeMap<OsString, OsString>);
+
+impl Environment {
+    /// Copies the environment of this process.
+    #[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+    pub fn of_this_process() -> Self {
+        Self(std::env::vars_os().collect())
+    }
+
+    /// Makes one from pairs, for tests.
+    pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
+    /// Returns a variable that is set, not empty, and UTF-8.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(&OsString::from(name))?.to_str().filter(|value| !value.is_empty())
+    }
+
+    /// Returns all variables, by name.
+    pub fn iter(&self) -> impl Iterator<Item = (&OsString, &OsString)> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,216 @@
+//! Files: every operation's error names the path and what was being done to it.
+//!
+//! Nothing here renames on the way to a build or a lock: rename may hang or lie on network file
+//! systems. A file that others may read at any time is made whole under a name nobody reads yet,
+//! or is written once and carries its own checksum.
+
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::fs;
+use std::io;
+use std::io::Read;
+use std::io::Seek;
+use std::io::SeekFrom;
+use std::io::Write;
+use std::time::SystemTime;
+
+/// What is known of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Size in bytes.
+    pub size: u64,
+    /// Last modification, as the file's server stamped it.
+    pub modified: Option<SystemTime>,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// Turns an I/O error into a diagnostic: `cannot DOING PATH: WHY`.
+pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Diagnostic {
+    let code = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotADirectory => Code::DiskUnwritable,
+        _ => Code::DiskIo,
+    };
+    Diagnostic::error(code, format!("cannot {doing} `{path}`: {}", os_words(error)))
+}
+
+/// Returns an I/O error's words without Rust's `(os error N)`.
+pub fn os_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| io_problem(&error, "read", path).into())
+}
+
+/// Reads a UTF-8 text file whole.
+///
+/// # Errors
+/// Any I/O error, and bytes that are not UTF-8.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn read_text(path: &Utf8Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| io_problem(&error, "read", path).into())
+}
+
+/// Reads a text file that may be absent; what cannot be read at all counts as absent.
+///
+/// For caches and logs, where an unreadable file is a miss. Bytes that are not UTF-8 are replaced.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn read_if_there(path: &Utf8Path) -> Option<String> {
+    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads at most `limit` bytes of a file from `start`; bytes that are not UTF-8 are replaced.
+///
+/// Made for logs, which may be larger than memory. A missing file reads as empty.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn read_range_lossy(path: &Utf8Path, start: u64, limit: u64) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(path)?;
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+}
+
+/// Returns size, time and kind of a file, or `None` where there is none.
+///
+/// # Errors
+/// Any I/O error other than absence.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(FileStamp {
+            size: meta.len(),
+            modified: meta.modified().ok(),
+            is_dir: meta.is_dir(),
+        })),
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(io_problem(&error, "look at", path).into()),
+    }
+}
+
+/// Says whether something stands at this path; an error counts as no.
+pub fn exists(path: &Utf8Path) -> bool {
+    matches!(stamp(path), Ok(Some(_)))
+}
+
+/// Makes a directory and its parents; one that is there already is fine.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn create_dirs(path: &Utf8Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| io_problem(&error, "create directory", path).into())
+}
+
+/// Writes a file that nobody else reads yet, replacing what is there.
+///
+/// # Errors
+/// Any I/O error, with the path; the file may then be incomplete.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, bytes).map_err(|error| io_problem(&error, "write", path).into())
+}
+
+/// Creates a file that must not exist, writes and syncs it; `false` where it existed already.
+///
+/// # Errors
+/// Any other I/O error; the file is removed again where that is possible.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
+    let mut file = match fs::OpenOptions::new().write(true).create_new(true).open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(io_problem(&error, "create", path).into()),
+    };
+    if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+        drop(file);
+        remove(path);
+        return Err(io_problem(&error, "write", path).into());
+    }
+    Ok(true)
+}
+
+/// Writes a report for the user: whole under its name, or not at all.
+///
+/// # Errors
+/// Any I/O error; a former file of that name is then untouched.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "reports are outside the build path; rename keeps a former report whole"
+)]
+pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    let partial = Utf8PathBuf::from(format!("{path}.{}.partial", std::process::id()));
+    write(&partial, bytes)?;
+    fs::rename(&partial, path).map_err(|error| {
+        remove(&partial);
+        io_problem(&error, "write", path).into()
+    })
+}
+
+/// Removes a file; one that is gone, or cannot be removed, is left.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn remove(path: &Utf8Path) {
+    fs::remove_file(path).ok();
+}
+
+/// Removes a directory with all it holds; what cannot be removed is left.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn remove_dir(path: &Utf8Path) {
+    fs::remove_dir_all(path).ok();
+}
+
+/// Lists the names in a directory, sorted; names that are not UTF-8 are an error.
+///
+/// # Errors
+/// Any I/O error, and a name that is not UTF-8.
+#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+pub fn list(path: &Utf8Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(path).map_err(|error| io_problem(&error, "list", path))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|error| io_problem(&error, "list", path))?.file_name();
+        names.push(name.into_string().map_err(|raw| {
+            Diagnostic::error(
+                Code::ConfigNonUtf8Path,
+                format!("`{path}` holds the name `{}`, which is not UTF-8", raw.to_string_lossy()),
+            )
+            .help("rename the file")
+        })?);
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Makes a symbolic link `link` that leads to `target`; one that is there already is fine.
+///
+/// # Errors
+/// Any other I/O error, with the path.
+pub fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
+    match std::os::unix::fs::symlink(target, link) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io_problem(&error, "link", link).into())
+        }
+        _ => Ok(()),
+    }
+}

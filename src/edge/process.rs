@@ -1,0 +1,1 @@
+//! Children: simulators, compilers, installers.

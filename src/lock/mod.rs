@@ -1,0 +1,1 @@
+//! The guard that makes a step happen exactly once per shared directory.

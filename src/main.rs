@@ -1,0 +1,3 @@
+//! Entry point; all work is in the library.
+
+fn main() {}

@@ -1,0 +1,203 @@
+//! What came of a testcase and of a run. Two levels, never mixed.
+
+use crate::model::test::Seed;
+use crate::model::test::TestcaseId;
+
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::Serialize;
+use std::time::Duration;
+
+/// What came of one testcase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// It ran to its end and said so itself.
+    Passed,
+    /// It ran, and cocotb or the HDL judged it bad.
+    Failed,
+    /// It never reached a verdict of its own: crash, import error, lost result.
+    Errored,
+    /// Its wall-clock limit passed and it was killed.
+    TimedOut,
+    /// It is marked skipped, or skipped itself.
+    Skipped,
+    /// The session ended (signal, session limit) before it could run.
+    NotRun,
+}
+
+impl Outcome {
+    /// Says whether a session with this outcome in it may still be a success.
+    pub fn is_good(self) -> bool {
+        matches!(self, Self::Passed | Self::Skipped)
+    }
+
+    /// Returns the word that reports show.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::Errored => "errored",
+            Self::TimedOut => "timed out",
+            Self::Skipped => "skipped",
+            Self::NotRun => "not run",
+        }
+    }
+}
+
+/// Why an outcome is not `Passed`, as a stable word for tools.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Cause {
+    /// cocotb recorded a failure: an assertion or an exception.
+    Test,
+    /// The testcase passed although `expect_fail` or `expect_error` said otherwise.
+    UnexpectedPass,
+    /// The HDL printed `$error` while cocotb called the testcase passed.
+    HdlError,
+    /// The simulation ended under the testcase: `$finish`, `$fatal`, `$stop`, no events left.
+    SimulationEnded,
+    /// The simulator died from a signal.
+    Crashed,
+    /// The simulator left with a status that its results do not explain.
+    ExitStatus,
+    /// The test module could not be imported.
+    Import,
+    /// cocotb or the simulator failed before the first testcase (toplevel not found, library
+    /// missing).
+    Startup,
+    /// The process ended and this testcase has no result.
+    NoResult,
+    /// The wall-clock limit of the testcase passed.
+    Timeout,
+    /// The build it needs failed.
+    Build,
+    /// The session was interrupted or its own limit passed.
+    Session,
+    /// It is marked skipped.
+    Skip,
+}
+
+/// What came of one testcase, with everything a report needs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TestcaseResult {
+    /// Which testcase.
+    pub id: TestcaseId,
+    /// The verdict.
+    pub outcome: Outcome,
+    /// Why, unless it plainly passed.
+    pub cause: Option<Cause>,
+    /// Whether the pass is an expected failure (`expect_fail`, `expect_error`).
+    pub expected_failure: bool,
+    /// One line that says what went wrong: the assertion message, or our own words.
+    pub message: Option<String>,
+    /// The Python exception's type, where there was one.
+    pub error_type: Option<String>,
+    /// The Python traceback, or the last words of the process.
+    pub details: Option<String>,
+    /// Wall-clock time of the testcase itself.
+    #[serde(rename = "duration_s", with = "duration_s")]
+    pub duration: Duration,
+    /// Simulated time it took, nanoseconds, where cocotb told.
+    pub sim_time_ns: Option<f64>,
+    /// The seed to give to `--seed` to see the same again.
+    pub seed: Seed,
+    /// Which try this was, from 1.
+    pub attempt: u32,
+    /// The run's own directory, unless nothing was started.
+    pub run_dir: Option<Utf8PathBuf>,
+    /// The run's log and the byte range in it that belongs to this testcase.
+    pub log: Option<LogSpan>,
+    /// The wave file, where one was written.
+    pub waves: Option<Utf8PathBuf>,
+    /// Where the testcase is defined.
+    pub file: Option<Utf8PathBuf>,
+    /// The line of its definition, from 1.
+    pub line: Option<u32>,
+}
+
+/// A part of a log file, in bytes; `end` is exclusive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSpan {
+    /// The log file.
+    pub path: Utf8PathBuf,
+    /// First byte.
+    pub start: u64,
+    /// One past the last byte.
+    pub end: u64,
+}
+
+/// How one simulator process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunVerdict {
+    /// Every testcase it was given has a result, and its exit status agrees with them.
+    Completed,
+    /// It was killed because a testcase ran too long.
+    TimedOut,
+    /// A signal ended it.
+    Crashed,
+    /// It left without results for all of its testcases, or with a status they do not explain.
+    Incomplete,
+    /// The session ended it.
+    Cancelled,
+}
+
+/// How many testcases ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Counts {
+    /// See [`Outcome::Passed`].
+    pub passed: usize,
+    /// See [`Outcome::Failed`].
+    pub failed: usize,
+    /// See [`Outcome::Errored`].
+    pub errored: usize,
+    /// See [`Outcome::TimedOut`].
+    pub timed_out: usize,
+    /// See [`Outcome::Skipped`].
+    pub skipped: usize,
+    /// See [`Outcome::NotRun`].
+    pub not_run: usize,
+}
+
+impl Counts {
+    /// Counts one more testcase.
+    pub fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Passed => self.passed += 1,
+            Outcome::Failed => self.failed += 1,
+            Outcome::Errored => self.errored += 1,
+            Outcome::TimedOut => self.timed_out += 1,
+            Outcome::Skipped => self.skipped += 1,
+            Outcome::NotRun => self.not_run += 1,
+        }
+    }
+
+    /// Returns how many testcases were counted.
+    pub fn total(&self) -> usize {
+        self.passed + self.bad() + self.skipped
+    }
+
+    /// Returns how many testcases stand against a success.
+    pub fn bad(&self) -> usize {
+        self.failed + self.errored + self.timed_out + self.not_run
+    }
+}
+
+mod duration_s {
+    //! Durations as seconds with a fraction, the unit of every report.
+
+    use serde::Deserialize;
+    use serde::Deserializer;
+    use serde::Serializer;
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_f64(value.as_secs_f64())
+    }
+
+    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
+        let seconds = f64::deserialize(from)?;
+        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
+    }
+}

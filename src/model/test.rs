@@ -1,0 +1,118 @@
+//! Testcases, runs and the settings they run with.
+
+use crate::model::build::BuildName;
+
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// A Python module that holds testcases, as `import` names it (`tests.test_fifo`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TestModule(pub String);
+
+impl fmt::Display for TestModule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The seed of a run, from which cocotb derives each testcase's own.
+///
+/// cocotb 1.9 to 2.1 add a digest of the testcase's name to it, so a testcase run alone draws the
+/// same random numbers as in its module.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Seed(pub u32);
+
+impl fmt::Display for Seed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// Names one testcase in a session: `BUILD::MODULE::TESTCASE`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TestcaseId {
+    /// The build it runs on.
+    pub build: BuildName,
+    /// Its Python module.
+    pub module: TestModule,
+    /// cocotb's name of it, with the parametrisation (`burst/width=8`).
+    pub testcase: String,
+}
+
+impl fmt::Display for TestcaseId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}::{}::{}", self.build, self.module, self.testcase)
+    }
+}
+
+/// A testcase as cocotb itself lists it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Testcase {
+    /// Its identity in the session.
+    pub id: TestcaseId,
+    /// The Python file that defines it, absolute, where known.
+    pub file: Option<Utf8PathBuf>,
+    /// The line of its definition, from 1.
+    pub line: Option<u32>,
+    /// First line of its docstring.
+    pub doc: Option<String>,
+    /// Whether it is marked `skip=True`; it is then reported as skipped and never run.
+    pub skip: bool,
+    /// cocotb's stage: lower ones run first within one simulator process.
+    pub stage: i64,
+}
+
+/// How many testcases share one simulator process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Isolation {
+    /// One process per testcase: nothing is shared.
+    Testcase,
+    /// One process per test module, as cocotb's own runner does.
+    Module,
+    /// One process for all modules of a `[[test]]` on one build.
+    Build,
+}
+
+/// What every run of one `[[test]]` table is given.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RunSettings {
+    /// Wall-clock limit of one testcase, start-up included for the first one of a process.
+    pub timeout: Duration,
+    /// The seed, unless the command line gives one; the session draws one when there is none.
+    pub seed: Option<Seed>,
+    /// Further arguments for the simulator, in order.
+    pub test_args: Vec<String>,
+    /// `+name` or `+name=value`, in order, with the leading `+`.
+    pub plusargs: Vec<String>,
+    /// Environment for the simulator, beside the inherited one.
+    pub env: BTreeMap<String, String>,
+    /// Whether a wave file is written.
+    pub waves: bool,
+    /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
+    /// name), absolute.
+    pub run_files: Vec<Utf8PathBuf>,
+    /// How many testcases share a process.
+    pub isolation: Isolation,
+    /// Whether an HDL `$error` turns a testcase that cocotb calls passed into a failed one.
+    pub fail_on_hdl_error: bool,
+}
+
+/// One test module on one build, as the plan wants it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct PlannedModule {
+    /// The build it runs on.
+    pub build: BuildName,
+    /// The Python module.
+    pub module: TestModule,
+    /// Which `[[test]]` table of `runner.toml` asked for it, from 0.
+    pub table: usize,
+    /// How it runs.
+    pub settings: RunSettings,
+}

@@ -1,0 +1,1 @@
+//! Slots, order, limits and the life of each run.

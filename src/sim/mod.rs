@@ -1,0 +1,1 @@
+//! Simulators as pure functions, and the agent inside the simulator.

@@ -1,0 +1,1 @@
+//! Finding and making the tools a session uses.
