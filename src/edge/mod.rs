@@ -9,3 +9,4 @@ pub mod env;
 pub mod fs;
 pub mod interrupt;
 pub mod process;
+pub mod terminal;
