@@ -14,7 +14,8 @@ use unicode_width::UnicodeWidthStr;
 /// Line feeds stay, CR LF becomes LF, a tab becomes four spaces. Bidirectional overrides count as
 /// control characters, because they let a line read as something else than it says.
 pub(super) fn visible(text: &str) -> Cow<'_, str> {
-    if !text.chars().any(|c| c != '\n' && is_harmful(c)) {
+    let is_plain_ascii = text.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+    if is_plain_ascii || !text.chars().any(|c| c != '\n' && is_harmful(c)) {
         return Cow::Borrowed(text);
     }
     let mut clean = String::with_capacity(text.len());

@@ -10,8 +10,6 @@ use crate::report::expected::Expected;
 use crate::report::expected::Junit;
 use crate::report::expected::StillClock;
 
-use quick_junit::XmlString;
-
 /// Plays events and returns the file's text.
 fn play(events: &[Event]) -> String {
     let dir = tempfile::tempdir().expect("a temporary directory");
