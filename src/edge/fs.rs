@@ -269,3 +269,32 @@ pub fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
         _ => Ok(()),
     }
 }
+
+/// Makes a directory that only this user can enter; `false` where it is or could be another's.
+///
+/// Looks with lstat(2), since a link that somebody else planted in a common folder such as `/tmp`
+/// must not be followed.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn private_dir(path: &Utf8Path) -> bool {
+    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::MetadataExt;
+    // Of the mode's bits, those of group and others are the lowest six.
+    fs::DirBuilder::new().mode(0o700).create(path).ok();
+    fs::symlink_metadata(path).is_ok_and(|meta| {
+        meta.is_dir()
+            && meta.uid() == nix::unistd::getuid().as_raw()
+            && meta.mode().trailing_zeros() >= 6
+    })
+}
+
+/// Resolves links and `..`; absolute.
+///
+/// # Errors
+/// Something on the way does not exist, or the real name is not UTF-8.
+pub fn real_path(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    path.canonicalize_utf8()
+        .map_err(|error| io_problem(&error, "find", path).into())
+}

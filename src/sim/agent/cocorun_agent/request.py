@@ -15,6 +15,9 @@ from cocorun_agent import PROTOCOL
 VARIABLE = "COCORUN_AGENT_REQUEST"
 """Environment variable with the path of the request file."""
 
+EVENT_FD_VARIABLE = "COCORUN_AGENT_EVENT_FD"
+"""Environment variable with the number of the event pipe, unless the request has it."""
+
 
 class Wanted(NamedTuple):
     """One testcase that the caller asks for."""
@@ -37,6 +40,9 @@ class Request:
         if self.mode not in ("run", "list", "serve"):
             raise ValueError(f"unknown mode {self.mode!r}")
         self.event_fd: int | None = fields.get("event_fd")
+        if self.event_fd is None and os.environ.get(EVENT_FD_VARIABLE):
+            # The pipe's number is known only to the process that starts the simulator.
+            self.event_fd = int(os.environ.pop(EVENT_FD_VARIABLE))
         self.event_file: str | None = fields.get("event_file")
         self.modules: list[str] = [str(module) for module in fields.get("modules") or ()]
         testcases = fields.get("testcases")
