@@ -173,7 +173,7 @@ fn attempt(
         let found = explain(build, &print, context, &reasons.borrow());
         *reasons.borrow_mut() = if force { why } else { found };
         compile(build, tools, context, &print, leader).map_err(|failed| {
-            let (kind, problems) = *failed;
+            let (kind, problems) = failed;
             let text = problems.to_string();
             *problem.borrow_mut() = Some(problems);
             Failure { kind, text }
@@ -288,10 +288,10 @@ fn ready(
     })
 }
 
-type Failed = Box<(FailureKind, Problems)>;
+type Failed = (FailureKind, Problems);
 
 fn transient(problems: impl Into<Problems>) -> Failed {
-    Box::new((FailureKind::Transient, problems.into()))
+    (FailureKind::Transient, problems.into())
 }
 
 /// Compiles into the leader's directory and returns the record to publish.
@@ -392,7 +392,7 @@ fn run_steps(
                 let took = context.clock.now().saturating_duration_since(began);
                 let how = format!("{exit}, {:.1} s", took.as_secs_f64());
                 let problem = compile_problem(build, log, &format!("`{}`: {how}", step.name));
-                return Err(Box::new((failure_kind(exit, log), problem.into())));
+                return Err((failure_kind(exit, log), problem.into()));
             }
             Completion::TimedOut => {
                 return Err(transient(timed_out(build, step.name, context, log)));
