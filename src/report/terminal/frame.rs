@@ -1,0 +1,122 @@
+//! What is under way, as lines of limited number and width. Pure: state in, text out.
+
+use super::style::Mood;
+use super::style::Palette;
+use super::style::seconds;
+
+use crate::edge::terminal::TerminalSize;
+use crate::model::outcome::Counts;
+use crate::report::text;
+
+use std::time::Duration;
+
+/// One thing under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Status word.
+    pub(super) word: &'static str,
+    /// For how long.
+    pub(super) elapsed: Duration,
+    /// What, harmless and not painted.
+    pub(super) label: String,
+}
+
+/// Everything the live part shows.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    /// What is under way, most interesting first.
+    pub(super) rows: Vec<Row>,
+    /// Testcases by outcome so far.
+    pub(super) counts: Counts,
+    /// How many testcases are known so far.
+    pub(super) planned: usize,
+    /// How many of them run right now.
+    pub(super) running: usize,
+    /// For how long the session lasts.
+    pub(super) elapsed: Duration,
+    /// Whether the session is being ended.
+    pub(super) stopping: bool,
+}
+
+/// Rows beyond this number say little, however tall the terminal is.
+const ROWS_MAX: usize = 24;
+const BAR_COLUMNS: usize = 20;
+
+impl Frame {
+    /// Lays the frame out for a terminal: rows, then one line for the whole session.
+    pub(super) fn lines(&self, palette: Palette, size: TerminalSize) -> Vec<String> {
+        let columns = usize::from(size.columns);
+        // One row for the session, one for the cursor's peace.
+        let room = usize::from(size.rows).saturating_sub(2).min(ROWS_MAX);
+        let shown = if self.rows.len() <= room {
+            self.rows.len()
+        } else {
+            room.saturating_sub(1)
+        };
+        let mut lines: Vec<String> = self.rows[..shown]
+            .iter()
+            .map(|row| palette.cut_line(Mood::Work, row.word, row.elapsed, &row.label, columns))
+            .collect();
+        if shown < self.rows.len() && room > 0 {
+            let more = format!("{:>12} … and {} more", "", self.rows.len() - shown);
+            lines.push(text::cut_end(&more, columns).into_owned());
+        }
+        lines.push(self.session_line(palette, columns));
+        lines
+    }
+
+    fn session_line(&self, palette: Palette, columns: usize) -> String {
+        let (mood, word) = match (self.stopping, self.counts.bad()) {
+            (true, _) => (Mood::Pale, "Stopping"),
+            (false, 0) => (Mood::Work, "Running"),
+            (false, _) => (Mood::Bad, "Running"),
+        };
+        let done = self.counts.total();
+        let mut tail = format!("{done}/{}", self.planned);
+        let mut words = summary_words(&self.counts);
+        if self.running > 0 {
+            words.push(format!("{} running", self.running));
+        }
+        if !words.is_empty() {
+            tail.push_str(": ");
+            tail.push_str(&words.join(", "));
+        }
+        let head = format!(" {} ", seconds(self.elapsed));
+        let free = columns.saturating_sub(12 + head.len());
+        if free < 12 {
+            let line = format!("{word:>12} {tail}");
+            return text::cut_end(&line, columns).into_owned();
+        }
+        let word = palette.mood(mood, &format!("{word:>12}"));
+        if free < BAR_COLUMNS + 3 + text::columns(&tail) {
+            return format!("{word}{head}{}", text::cut_end(&tail, free));
+        }
+        format!("{word}{head}{} {tail}", self.bar(palette, mood))
+    }
+
+    fn bar(&self, palette: Palette, mood: Mood) -> String {
+        let done = (self.counts.total() * BAR_COLUMNS)
+            .checked_div(self.planned)
+            .unwrap_or(0);
+        let done = done.min(BAR_COLUMNS);
+        let full = palette.mood(mood, &"=".repeat(done));
+        format!("[{full}{}]", " ".repeat(BAR_COLUMNS - done))
+    }
+}
+
+/// Returns the counts that are not zero, in words: `21 passed`, `1 failed`.
+pub(super) fn summary_words(counts: &Counts) -> Vec<String> {
+    let numbers = [
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.errored, "errored"),
+        (counts.timed_out, "timed out"),
+        (counts.skipped, "skipped"),
+        (counts.not_run, "not run"),
+    ];
+    numbers
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect()
+}
