@@ -29,6 +29,30 @@ pub struct FileStamp {
     pub is_dir: bool,
 }
 
+/// What kind of thing a name in a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link, not followed.
+    Link,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name; bytes that are not UTF-8 are replaced, and `is_utf8` is then false.
+    pub name: String,
+    /// Whether `name` is the name as the file system has it.
+    pub is_utf8: bool,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
 /// Turns an I/O error into a diagnostic: `cannot DOING PATH: WHY`.
 pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Diagnostic {
     let code = match error.kind() {
@@ -255,6 +279,69 @@ pub fn list(path: &Utf8Path) -> Result<Vec<String>> {
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Lists a directory with the kind of each entry, sorted by name; nothing is followed or left out.
+///
+/// The kind comes with the listing, so that a walk costs one call per directory and not one per
+/// file, which matters on network file systems.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn entries(path: &Utf8Path) -> Result<Vec<DirEntry>> {
+    let listing = fs::read_dir(path).map_err(|error| io_problem(&error, "list", path))?;
+    let mut entries = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(|error| io_problem(&error, "list", path))?;
+        let kind = match entry.file_type() {
+            Ok(kind) if kind.is_symlink() => EntryKind::Link,
+            Ok(kind) if kind.is_dir() => EntryKind::Dir,
+            Ok(kind) if kind.is_file() => EntryKind::File,
+            _ => EntryKind::Other,
+        };
+        let (name, is_utf8) = match entry.file_name().into_string() {
+            Ok(name) => (name, true),
+            Err(raw) => (raw.to_string_lossy().into_owned(), false),
+        };
+        entries.push(DirEntry {
+            name,
+            is_utf8,
+            kind,
+        });
+    }
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// Returns the current directory.
+///
+/// # Errors
+/// It is gone, may not be read, or its path is not UTF-8.
+pub fn current_dir() -> Result<Utf8PathBuf> {
+    let dir = std::env::current_dir().map_err(|error| {
+        Diagnostic::error(
+            Code::DiskIo,
+            format!(
+                "cannot tell the current folder because of: {}",
+                os_words(&error)
+            ),
+        )
+    })?;
+    Utf8PathBuf::from_path_buf(dir).map_err(|raw| {
+        Diagnostic::error(
+            Code::ConfigNonUtf8Path,
+            format!(
+                "the current folder `{}` has a path that is not UTF-8",
+                raw.display()
+            ),
+        )
+        .help("rename the folder")
+        .into()
+    })
 }
 
 /// Makes a symbolic link `link` that leads to `target`; one that is there already is fine.
