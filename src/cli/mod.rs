@@ -1,5 +1,7 @@
 //! Command-line types and nothing else: no I/O, no decisions.
 
+use crate::model::build::Simulator;
+
 use camino::Utf8PathBuf;
 use clap::Args;
 use clap::Parser;
@@ -79,6 +81,9 @@ pub struct SelectArgs {
     /// Only the testcase of exactly this name
     #[arg(long, short, value_name = "NAME")]
     pub testcase: Vec<String>,
+    /// Only builds for this simulator
+    #[arg(long, value_name = "NAME", value_parser = simulator)]
+    pub simulator: Option<Simulator>,
 }
 
 /// How much at once, and what to do about builds that others hold.
@@ -165,6 +170,13 @@ pub struct ExplainArgs {
     /// The code; without one, all are listed
     #[arg(value_name = "CODE")]
     pub code: Option<String>,
+}
+
+fn simulator(text: &str) -> Result<Simulator, String> {
+    let known = Simulator::ALL
+        .into_iter()
+        .find(|simulator| simulator.name() == text);
+    known.ok_or_else(|| "cocorun drives `icarus` and `verilator`".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {
