@@ -112,6 +112,25 @@ pub(super) fn cut_middle(line: &str, limit: usize) -> Cow<'_, str> {
     ))
 }
 
+/// Cuts a line that may begin with `BUILD::MODULE::` where it is wider than `limit` cells.
+///
+/// The testcase is what tells one line from the next, so the build and the module give way first.
+pub(super) fn cut_name(line: &str, limit: usize) -> Cow<'_, str> {
+    if line.width() <= limit {
+        return Cow::Borrowed(line);
+    }
+    let Some((at, _)) = line.match_indices("::").nth(1) else {
+        return cut_end(line, limit);
+    };
+    let (module, testcase) = line.split_at(at);
+    let room = limit.saturating_sub(testcase.width());
+    if room >= 8 {
+        Cow::Owned(format!("{}{testcase}", cut_end(module, room)))
+    } else {
+        cut_middle(&testcase[2..], limit)
+    }
+}
+
 /// Returns the longest start of a text that takes at most `limit` cells.
 fn head(text: &str, limit: usize) -> &str {
     let mut used = 0;
@@ -220,8 +239,18 @@ mod tests {
             cut_middle("fifo::tests.test_fifo::burst_write", 18),
             "fifo::…burst_write"
         );
-        for limit in 0..40 {
-            let line = "fifo/DEPTH=4::tests.国国国::burst_write/width=8";
+        let line = "fifo/DEPTH=4::tests.国国国::burst_write/width=8";
+        assert_eq!(
+            cut_name(line, 40),
+            "fifo/DEPTH=4::test…::burst_write/width=8"
+        );
+        assert_eq!(cut_name(line, 18), "burst_…ite/width=8");
+        assert_eq!(
+            cut_name("fifo (icarus) for pid 1 on node07", 20),
+            "fifo (icarus) for p…"
+        );
+        for limit in 0..50 {
+            assert!(columns(&cut_name(line, limit)) <= limit, "{limit}");
             assert!(columns(&cut_middle(line, limit)) <= limit, "{limit}");
             assert!(columns(&cut_end(line, limit)) <= limit, "{limit}");
         }

@@ -45,7 +45,9 @@ const BAR_COLUMNS: usize = 20;
 impl Frame {
     /// Lays the frame out for a terminal: rows, then one line for the whole session.
     pub(super) fn lines(&self, palette: Palette, size: TerminalSize) -> Vec<String> {
-        let columns = usize::from(size.columns);
+        // The last column stays free: a character there leaves the cursor in a state that terminals
+        // treat differently.
+        let columns = usize::from(size.columns).saturating_sub(1);
         // One row for the session, one for the cursor's peace.
         let room = usize::from(size.rows).saturating_sub(2).min(ROWS_MAX);
         let shown = if self.rows.len() <= room {
@@ -119,4 +121,87 @@ pub(super) fn summary_words(counts: &Counts) -> Vec<String> {
         .filter(|(number, _)| *number > 0)
         .map(|(number, word)| format!("{number} {word}"))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(rows: usize) -> Frame {
+        let row = |number| Row {
+            word: "RUNNING",
+            elapsed: Duration::from_millis(410),
+            label: format!("fifo::tests.test_fifo::burst_write/width={number}"),
+        };
+        Frame {
+            rows: (0..rows).map(row).collect(),
+            counts: Counts {
+                passed: 11,
+                failed: 1,
+                ..Counts::default()
+            },
+            planned: 24,
+            running: rows,
+            elapsed: Duration::from_secs(63),
+            stopping: false,
+        }
+    }
+
+    fn lines(frame: &Frame, columns: u16, rows: u16) -> Vec<String> {
+        frame.lines(Palette { color: false }, TerminalSize { columns, rows })
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_names_counts_and_a_bar() {
+        let expect = [
+            "     RUNNING [   0.41s] fifo::tests.test_fifo::burst_write/width=0",
+            "     RUNNING [   0.41s] fifo::tests.test_fifo::burst_write/width=1",
+            "     Running [  63.00s] [==========          ] 12/24: 11 passed, 1 failed, 2 running",
+        ];
+        assert_eq!(lines(&frame(2), 120, 24), expect);
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_the_testcase_and_the_counts() {
+        let expect = [
+            "     RUNNING [   0.41s] burst…te/width=0",
+            "     Running [  63.00s] 12/24: 11 passe…",
+        ];
+        assert_eq!(lines(&frame(1), 41, 24), expect);
+    }
+
+    #[test]
+    fn no_line_reaches_the_last_column_and_the_frame_never_fills_the_terminal() {
+        for columns in 1..120 {
+            for rows in [1, 2, 3, 10, 30] {
+                let lines = lines(&frame(40), columns, rows);
+                assert!(
+                    lines.len() < usize::from(rows.max(2)),
+                    "{columns} by {rows}"
+                );
+                for line in lines {
+                    assert!(
+                        text::columns(&line) < usize::from(columns),
+                        "{columns}: {line}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_counted() {
+        let lines = lines(&frame(40), 80, 10);
+        assert_eq!(lines.len(), 9);
+        assert_eq!(lines[7], "             … and 33 more");
+    }
+
+    #[test]
+    fn a_session_of_which_nothing_is_known_yet_divides_nothing_by_zero() {
+        let mut empty = frame(0);
+        empty.counts = Counts::default();
+        empty.planned = 0;
+        let expect = ["     Running [  63.00s] [                    ] 0/0"];
+        assert_eq!(lines(&empty, 80, 24), expect);
+    }
 }

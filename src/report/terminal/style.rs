@@ -119,11 +119,14 @@ impl Palette {
         let head_columns = 12 + 1 + took.len() + 1;
         // On a narrow terminal the name is worth more than the duration.
         if columns < head_columns + 12 {
-            let label = text::cut_middle(label, columns.saturating_sub(13));
-            let word = text::cut_end(&format!("{word:>12}"), columns).into_owned();
+            let word = format!("{word:>12}");
+            if columns <= 13 {
+                return self.mood(mood, &text::cut_end(&word, columns));
+            }
+            let label = text::cut_name(label, columns - 13);
             return format!("{} {label}", self.mood(mood, &word));
         }
-        let label = text::cut_middle(label, columns - head_columns);
+        let label = text::cut_name(label, columns - head_columns);
         format!("{} {took} {label}", self.mood(mood, &format!("{word:>12}")))
     }
 }

@@ -426,3 +426,36 @@ fn a_missing_log_is_no_trouble() {
     );
     assert!(text.contains("log: /nonexistent/sim.log\n"), "{text}");
 }
+
+#[test]
+fn on_a_terminal_what_runs_is_shown_below_what_is_done() {
+    let (_dir, log) = expected::log_file();
+    let size = TerminalSize {
+        columns: 100,
+        rows: 40,
+    };
+    let mut played = Played::start(Verbosity::Normal, false, Some(size));
+    let events = expected::session(&log);
+    let (before, after) = events.split_at(13);
+    assert!(
+        matches!(before[12], Event::TestcaseStarted { .. }),
+        "{:?}",
+        before[12]
+    );
+    played.take(before);
+    played.pass(3);
+    let text = played.sink.text();
+    assert!(
+        text.contains("     RUNNING [   3.00s] fifo::tests.test_fifo::reset\n"),
+        "{text:?}"
+    );
+    assert!(text.ends_with("     Running [   3.00s] [                    ] 0/10: 1 running"));
+    played.take(after);
+    played.report.finish().expect("it never fails");
+    let text = played.sink.text();
+    let (_, last) = text.rsplit_once('\u{1b}').expect("the live part is erased");
+    assert!(
+        last.contains("\n     Summary [  3.210s]") && !last.contains("RUNNING"),
+        "{last}"
+    );
+}
