@@ -1,1 +1,8 @@
-//! Fingerprints, manifests, and making sure that a build exists.
+//! Making sure that a build exists: fingerprints, manifests, and compiling under the guard.
+//!
+//! Invariant: a design is handed out only if its fingerprint and every file the compiler has read
+//! are what they were when it was compiled.
+
+pub mod ensure;
+pub mod fingerprint;
+pub mod manifest;

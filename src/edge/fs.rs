@@ -29,6 +29,30 @@ pub struct FileStamp {
     pub is_dir: bool,
 }
 
+/// What kind of thing a name in a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link, not followed.
+    Link,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name; bytes that are not UTF-8 are replaced, and `is_utf8` is then false.
+    pub name: String,
+    /// Whether `name` is the name as the file system has it.
+    pub is_utf8: bool,
+    /// What it is.
+    pub kind: EntryKind,
+}
+
 /// Turns an I/O error into a diagnostic: `cannot DOING PATH: WHY`.
 pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Diagnostic {
     let code = match error.kind() {
@@ -38,20 +62,29 @@ pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Diagnostic
         | io::ErrorKind::NotADirectory => Code::DiskUnwritable,
         _ => Code::DiskIo,
     };
-    Diagnostic::error(code, format!("cannot {doing} `{path}`: {}", os_words(error)))
+    Diagnostic::error(
+        code,
+        format!("cannot {doing} `{path}`: {}", os_words(error)),
+    )
 }
 
 /// Returns an I/O error's words without Rust's `(os error N)`.
 pub fn os_words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
 }
 
 /// Reads a file whole.
 ///
 /// # Errors
 /// Any I/O error, with the path.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| io_problem(&error, "read", path).into())
 }
@@ -60,7 +93,10 @@ pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Any I/O error, and bytes that are not UTF-8.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read_text(path: &Utf8Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| io_problem(&error, "read", path).into())
 }
@@ -68,15 +104,23 @@ pub fn read_text(path: &Utf8Path) -> Result<String> {
 /// Reads a text file that may be absent; what cannot be read at all counts as absent.
 ///
 /// For caches and logs, where an unreadable file is a miss. Bytes that are not UTF-8 are replaced.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read_if_there(path: &Utf8Path) -> Option<String> {
-    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    fs::read(path)
+        .ok()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads at most `limit` bytes of a file from `start`; bytes that are not UTF-8 are replaced.
 ///
 /// Made for logs, which may be larger than memory. A missing file reads as empty.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read_range_lossy(path: &Utf8Path, start: u64, limit: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;
@@ -85,14 +129,19 @@ pub fn read_range_lossy(path: &Utf8Path, start: u64, limit: u64) -> String {
         file.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    read()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// Returns size, time and kind of a file, or `None` where there is none.
 ///
 /// # Errors
 /// Any I/O error other than absence.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
     match fs::metadata(path) {
         Ok(meta) => Ok(Some(FileStamp {
@@ -101,7 +150,10 @@ pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
             is_dir: meta.is_dir(),
         })),
         Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
         {
             Ok(None)
         }
@@ -118,7 +170,10 @@ pub fn exists(path: &Utf8Path) -> bool {
 ///
 /// # Errors
 /// Any I/O error, with the path.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn create_dirs(path: &Utf8Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| io_problem(&error, "create directory", path).into())
 }
@@ -127,7 +182,10 @@ pub fn create_dirs(path: &Utf8Path) -> Result<()> {
 ///
 /// # Errors
 /// Any I/O error, with the path; the file may then be incomplete.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, bytes).map_err(|error| io_problem(&error, "write", path).into())
 }
@@ -136,9 +194,16 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
 ///
 /// # Errors
 /// Any other I/O error; the file is removed again where that is possible.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
-    let mut file = match fs::OpenOptions::new().write(true).create_new(true).open(path) {
+    let mut file = match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+    {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(io_problem(&error, "create", path).into()),
@@ -169,13 +234,19 @@ pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Removes a file; one that is gone, or cannot be removed, is left.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn remove(path: &Utf8Path) {
     fs::remove_file(path).ok();
 }
 
 /// Removes a directory with all it holds; what cannot be removed is left.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn remove_dir(path: &Utf8Path) {
     fs::remove_dir_all(path).ok();
 }
@@ -184,22 +255,93 @@ pub fn remove_dir(path: &Utf8Path) {
 ///
 /// # Errors
 /// Any I/O error, and a name that is not UTF-8.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn list(path: &Utf8Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(path).map_err(|error| io_problem(&error, "list", path))?;
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(|error| io_problem(&error, "list", path))?.file_name();
+        let name = entry
+            .map_err(|error| io_problem(&error, "list", path))?
+            .file_name();
         names.push(name.into_string().map_err(|raw| {
             Diagnostic::error(
                 Code::ConfigNonUtf8Path,
-                format!("`{path}` holds the name `{}`, which is not UTF-8", raw.to_string_lossy()),
+                format!(
+                    "`{path}` holds the name `{}`, which is not UTF-8",
+                    raw.to_string_lossy()
+                ),
             )
             .help("rename the file")
         })?);
     }
     names.sort_unstable();
     Ok(names)
+}
+
+/// Lists a directory with the kind of each entry, sorted by name; nothing is followed or left out.
+///
+/// The kind comes with the listing, so that a walk costs one call per directory and not one per
+/// file, which matters on network file systems.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn entries(path: &Utf8Path) -> Result<Vec<DirEntry>> {
+    let listing = fs::read_dir(path).map_err(|error| io_problem(&error, "list", path))?;
+    let mut entries = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(|error| io_problem(&error, "list", path))?;
+        let kind = match entry.file_type() {
+            Ok(kind) if kind.is_symlink() => EntryKind::Link,
+            Ok(kind) if kind.is_dir() => EntryKind::Dir,
+            Ok(kind) if kind.is_file() => EntryKind::File,
+            _ => EntryKind::Other,
+        };
+        let (name, is_utf8) = match entry.file_name().into_string() {
+            Ok(name) => (name, true),
+            Err(raw) => (raw.to_string_lossy().into_owned(), false),
+        };
+        entries.push(DirEntry {
+            name,
+            is_utf8,
+            kind,
+        });
+    }
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// Returns the current directory.
+///
+/// # Errors
+/// It is gone, may not be read, or its path is not UTF-8.
+pub fn current_dir() -> Result<Utf8PathBuf> {
+    let dir = std::env::current_dir().map_err(|error| {
+        Diagnostic::error(
+            Code::DiskIo,
+            format!(
+                "cannot tell the current folder because of: {}",
+                os_words(&error)
+            ),
+        )
+    })?;
+    Utf8PathBuf::from_path_buf(dir).map_err(|raw| {
+        Diagnostic::error(
+            Code::ConfigNonUtf8Path,
+            format!(
+                "the current folder `{}` has a path that is not UTF-8",
+                raw.display()
+            ),
+        )
+        .help("rename the folder")
+        .into()
+    })
 }
 
 /// Makes a symbolic link `link` that leads to `target`; one that is there already is fine.
@@ -213,4 +355,29 @@ pub fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
         }
         _ => Ok(()),
     }
+}
+
+/// Makes a directory that only this user can enter; `false` where it is or could be another's.
+///
+/// Looks with lstat(2), since a link that somebody else planted in a common folder such as `/tmp`
+/// must not be followed.
+pub fn private_dir(path: &Utf8Path) -> bool {
+    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::MetadataExt;
+    // Of the mode's bits, those of group and others are the lowest six.
+    fs::DirBuilder::new().mode(0o700).create(path).ok();
+    fs::symlink_metadata(path).is_ok_and(|meta| {
+        meta.is_dir()
+            && meta.uid() == nix::unistd::getuid().as_raw()
+            && meta.mode().trailing_zeros() >= 6
+    })
+}
+
+/// Resolves links and `..`; absolute.
+///
+/// # Errors
+/// Something on the way does not exist, or the real name is not UTF-8.
+pub fn real_path(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    path.canonicalize_utf8()
+        .map_err(|error| io_problem(&error, "find", path).into())
 }

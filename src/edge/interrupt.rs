@@ -1,1 +1,114 @@
-//! Signals to cocorun itself.
+//! Stopping a session: the first signal asks everybody to end, the second ends at once.
+//!
+//! Invariant: once a stop was asked for, its descriptor stays readable for ever, so every thread
+//! that polls it wakes, however late it looks.
+
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+use crate::edge::process;
+
+use nix::fcntl::OFlag;
+use nix::unistd;
+use signal_hook::consts::SIGHUP;
+use signal_hook::consts::SIGINT;
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::thread;
+
+/// Why a session must stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// A signal of this number came.
+    Signal(u8),
+    /// `session_timeout_s` has passed.
+    SessionLimit,
+}
+
+/// A flag that is raised at most once, with a descriptor to wait on.
+#[derive(Clone, Debug)]
+pub struct Interrupt(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    reason: Mutex<Option<StopReason>>,
+    readable_when_raised: OwnedFd,
+    raiser: OwnedFd,
+}
+
+impl Interrupt {
+    /// Makes a flag that only [`Interrupt::raise`] raises.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub fn new() -> Result<Self> {
+        let (readable_when_raised, raiser) = unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| {
+            Diagnostic::error(Code::DiskIo, format!("cannot make a pipe: {errno}"))
+        })?;
+        Ok(Self(Arc::new(Shared {
+            reason: Mutex::new(None),
+            readable_when_raised,
+            raiser,
+        })))
+    }
+
+    /// Makes a flag that SIGINT, SIGTERM and SIGHUP raise.
+    ///
+    /// A second signal kills every child with its group and ends the process with 128+n.
+    ///
+    /// # Errors
+    /// The handlers or the thread that serves them cannot be installed.
+    pub fn on_signals() -> Result<Self> {
+        let failed = |error: &std::io::Error| {
+            Diagnostic::error(
+                Code::DiskIo,
+                format!("cannot install signal handlers: {error}"),
+            )
+        };
+        let flag = Self::new()?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| failed(&error))?;
+        let raised = flag.clone();
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    let number = u8::try_from(signal).unwrap_or(0);
+                    if !raised.raise(StopReason::Signal(number)) {
+                        process::kill_everything();
+                        signal_hook::low_level::exit(128 + signal);
+                    }
+                }
+            })
+            .map_err(|error| failed(&error))?;
+        Ok(flag)
+    }
+
+    /// Raises the flag; `false` where it was raised already (the first reason stays).
+    pub fn raise(&self, reason: StopReason) -> bool {
+        let mut current = self.0.reason.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.is_some() {
+            return false;
+        }
+        *current = Some(reason);
+        // A pipe that cannot take one byte is already readable, which is all that is wanted.
+        unistd::write(&self.0.raiser, b"!").ok();
+        true
+    }
+
+    /// Returns why to stop, once somebody asked for it.
+    pub fn raised(&self) -> Option<StopReason> {
+        *self.0.reason.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Returns the descriptor that becomes readable when the flag is raised.
+    pub fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.readable_when_raised.as_fd()
+    }
+}

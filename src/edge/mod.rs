@@ -7,6 +7,8 @@
 pub mod clock;
 pub mod env;
 pub mod fs;
+pub mod host;
 pub mod interrupt;
 pub mod process;
+pub mod storage;
 pub mod terminal;

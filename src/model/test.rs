@@ -56,6 +56,8 @@ impl fmt::Display for TestcaseId {
 pub struct Testcase {
     /// Its identity in the session.
     pub id: TestcaseId,
+    /// Counts testcases of one name in a module, from 0, in cocotb's order of discovery.
+    pub occurrence: u32,
     /// The Python file that defines it, absolute, where known.
     pub file: Option<Utf8PathBuf>,
     /// The line of its definition, from 1.

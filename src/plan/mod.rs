@@ -1,1 +1,85 @@
-//! What is to be run: matrices, selections, partitions; pure.
+//! What is to be run: builds times modules, and what of it the command line selects; pure.
+//!
+//! Floor 3. [`expand`] turns a checked configuration into a plan and cannot fail, because `config`
+//! refuses what has no plan. The order is that of `runner.toml`: builds by table, matrix and
+//! simulator; modules by table, then build, then name as the table gives them.
+
+mod selection;
+
+pub use selection::Selection;
+pub use selection::SelectionArgs;
+
+use crate::config::BuildTable;
+use crate::config::RunnerConfig;
+use crate::config::Variant;
+use crate::model::build::Build;
+use crate::model::test::PlannedModule;
+
+use std::collections::BTreeSet;
+
+/// Everything that `runner.toml` describes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// Every build, whether or not a test runs on it; names are unique.
+    pub builds: Vec<Build>,
+    /// Every test module on every build it runs on; no pair of the two occurs twice.
+    pub modules: Vec<PlannedModule>,
+}
+
+/// Expands matrices, simulators and tests.
+///
+/// A build can write waves where its table says so, or where a test that runs on it does. A module
+/// that several tables plan on one build with the same settings is planned once, for the first.
+pub fn expand(config: &RunnerConfig) -> Plan {
+    let mut builds: Vec<Build> = Vec::new();
+    for table in &config.builds {
+        let variants = table.variants();
+        builds.extend(
+            variants
+                .into_iter()
+                .map(|variant| build(config, table, variant)),
+        );
+    }
+    let mut modules = Vec::new();
+    let mut planned = BTreeSet::new();
+    for (index, table) in config.tests.iter().enumerate() {
+        for (number, build) in builds.iter_mut().enumerate() {
+            if !table.covers(&build.name) {
+                continue;
+            }
+            build.waves |= table.settings.waves;
+            for module in &table.modules {
+                if planned.insert((number, module)) {
+                    modules.push(PlannedModule {
+                        build: build.name.clone(),
+                        module: module.clone(),
+                        table: index,
+                        settings: table.settings.clone(),
+                    });
+                }
+            }
+        }
+    }
+    Plan { builds, modules }
+}
+
+fn build(config: &RunnerConfig, table: &BuildTable, variant: Variant) -> Build {
+    Build {
+        name: variant.name,
+        simulator: variant.simulator,
+        sources: table.sources.clone(),
+        includes: table.includes.clone(),
+        hdl_toplevel: table.hdl_toplevel.clone(),
+        defines: table.defines.clone(),
+        parameters: variant.parameters,
+        timescale: Some(table.timescale.clone()),
+        build_args: table
+            .build_args
+            .get(&variant.simulator)
+            .cloned()
+            .unwrap_or_default(),
+        waves: table.waves,
+        build_env: table.env.clone(),
+        project_dir: config.project_dir.clone(),
+    }
+}

@@ -1,0 +1,99 @@
+//! The record that is published with a build: what it was made from, what it consists of.
+//!
+//! Invariant: a manifest is written once, by the process that compiled, before the build is
+//! published; it names every file the compiler said it has read, with its digest.
+
+use crate::build::fingerprint::digest_file;
+use crate::edge::fs;
+use crate::model::build::BuildName;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use rayon::prelude::*;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// A file that the compiler has read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Input {
+    /// Relative to the project where it lies below it, else absolute.
+    pub path: Utf8PathBuf,
+    /// Digest of its content when it was compiled.
+    pub digest: String,
+}
+
+/// A file that a run needs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Relative to the build's directory.
+    pub path: Utf8PathBuf,
+    /// Size in bytes.
+    pub size: u64,
+    /// Digest of its content.
+    pub digest: String,
+}
+
+/// What is known of a published build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The name it was compiled under; other names may share it.
+    pub name: BuildName,
+    /// The fingerprint's parts.
+    pub parts: Vec<(String, String)>,
+    /// Discovered and declared inputs.
+    pub inputs: Vec<Input>,
+    /// Outputs; the first is the artifact.
+    pub outputs: Vec<Output>,
+    /// When it was published, RFC 3339.
+    pub made_at: String,
+}
+
+/// Whether a published build may be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Judgement {
+    /// It may.
+    Fit,
+    /// It is whole, but was compiled from other contents: one line each.
+    OtherInputs(Vec<String>),
+    /// An output is missing or damaged.
+    Damaged(String),
+}
+
+impl Manifest {
+    /// Holds the manifest against the disk: every input's content, every output's size.
+    ///
+    /// Outputs are not read again: they lie in a directory that nobody writes after publishing,
+    /// and a Verilated program may be a hundred megabytes on a file server.
+    pub fn judge(&self, project_dir: &Utf8Path, build_dir: &Utf8Path) -> Judgement {
+        for output in &self.outputs {
+            let path = build_dir.join(&output.path);
+            match fs::stamp(&path) {
+                Ok(Some(stamp)) if stamp.size == output.size => {}
+                Ok(Some(stamp)) => {
+                    return Judgement::Damaged(format!(
+                        "`{}` has {} bytes instead of {}",
+                        output.path, stamp.size, output.size
+                    ));
+                }
+                _ => return Judgement::Damaged(format!("`{}` is missing", output.path)),
+            }
+        }
+        let changed: Vec<String> = self
+            .inputs
+            .par_iter()
+            .filter_map(|input| {
+                let path = project_dir.join(&input.path);
+                match digest_file(&path) {
+                    Ok(digest) if digest == input.digest => None,
+                    Ok(_) => Some(format!("content of `{}` changed", input.path)),
+                    Err(_) => Some(format!("`{}` is gone", input.path)),
+                }
+            })
+            .collect();
+        if changed.is_empty() {
+            Judgement::Fit
+        } else {
+            Judgement::OtherInputs(changed)
+        }
+    }
+}

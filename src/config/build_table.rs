@@ -1,0 +1,486 @@
+//! Reads `[build.NAME]`.
+
+use crate::config::BuildTable;
+use crate::config::document::Located;
+use crate::config::document::Report;
+use crate::config::document::Section;
+use crate::config::document::Unplaced;
+use crate::config::document::Value;
+use crate::config::file_list::ListReader;
+use crate::config::file_list::SourceSet;
+use crate::config::file_list::folder_of;
+use crate::config::file_list::is_file_list;
+use crate::config::files::Files;
+use crate::config::files::Wanted;
+use crate::config::files::non_empty;
+use crate::config::keys::Table;
+use crate::config::path_set::PathSet;
+use crate::config::suggest::closest;
+use crate::config::variants::VARIANTS_MAX;
+use crate::config::variants::for_name;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::model::build::HdlValue;
+use crate::model::build::Simulator;
+use crate::model::build::Timescale;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use toml::de::DeValue;
+
+/// What a name of a build may hold beside letters and digits; the rest separates names.
+const NAME_MARKS: &str = "_-.";
+
+/// Reads one `[build.NAME]`.
+///
+/// What is wrong is reported, and the table is returned as far as it could be read, so that a
+/// `[[test]]` that names it is not reported as well.
+pub(super) fn read(
+    report: &Report,
+    files: &Files<'_>,
+    simulators: &[Simulator],
+    name: &Located<String>,
+    value: &Value<'_>,
+) -> Option<BuildTable> {
+    let section = open(name, value)?;
+    let sources = read_sources(&section, files);
+    let parameters = values(&section, "parameters", ValueUse::Parameter);
+    // `runner.toml` has the last word: its own definition of a macro hides that of a list.
+    let mut defines = sources.macros.clone();
+    defines.extend(values(&section, "defines", ValueUse::Define));
+    let mut includes = PathSet::default();
+    includes.extend(files.find_all(report, &section.texts("includes"), Wanted::Dir));
+    includes.extend(sources.includes.clone().into_paths());
+    let common = plain(section.texts("build_args"));
+    let build_args = Simulator::ALL.map(|simulator| {
+        let mut args = sources.build_args(simulator);
+        args.extend(common.iter().cloned());
+        args.extend(own_args(&section, simulator));
+        (simulator, args)
+    });
+    let table = BuildTable {
+        name: name.value.clone(),
+        line: report.document.line(section.range.start),
+        simulators: match section.get("simulator") {
+            Some(value) => read_simulators(&value),
+            None => simulators.to_vec(),
+        },
+        sources: sources.sources.into_paths(),
+        includes: includes.into_paths(),
+        hdl_toplevel: read_toplevel(&section).unwrap_or_default(),
+        matrix: read_matrix(&section, &parameters),
+        defines,
+        parameters,
+        timescale: section
+            .get("timescale")
+            .and_then(|value| read_timescale(&value))
+            .unwrap_or_else(default_timescale),
+        build_args: build_args.into_iter().collect(),
+        env: read_env(&section),
+        waves: section.switch("waves", false),
+    };
+    check_variants(&section, &table);
+    Some(table)
+}
+
+fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
+    let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
+    if name.value.is_empty() || !name.value.chars().all(fit) {
+        let problem = Diagnostic::error(
+            Code::ConfigBadValue,
+            format!("`{}` is no name for a build", name.value),
+        )
+        .help("a name is made of letters, digits, `_`, `-` and `.`");
+        value.report.at(&name.range, "", problem);
+    }
+    if !value.content.is_table() {
+        let problem = Diagnostic::error(
+            Code::ConfigWrongType,
+            format!(
+                "`build.{}` takes a table, not {}",
+                name.value,
+                value.type_words()
+            ),
+        );
+        let help = if Table::Build.keys().contains(&name.value.as_str()) {
+            "a build has a name: `[build.NAME]`".to_owned()
+        } else {
+            format!("write `[build.{}]`", name.value)
+        };
+        value
+            .report
+            .at(&value.range, value.type_words(), problem.help(help));
+        return None;
+    }
+    let mut section = value.section(Table::Build, &format!("[build.{}]", name.value))?;
+    if section.range.start < name.range.start && section.range.end <= name.range.start {
+        section.range = name.range.clone();
+    }
+    Some(section)
+}
+
+/// Reads `sources`: names, patterns, and lists, in order.
+fn read_sources(section: &Section<'_>, files: &Files<'_>) -> SourceSet {
+    let mut set = SourceSet::default();
+    let Some(value) = section.require("sources") else {
+        return set;
+    };
+    let entries = value.texts();
+    if value
+        .content
+        .as_array()
+        .is_some_and(|items| items.is_empty())
+    {
+        value.bad(
+            format!("`sources` of `{}` is empty", section.title),
+            "names no file",
+        );
+    }
+    let report = section.report;
+    let shown = report.document.shown.clone();
+    for entry in entries {
+        let mut reader = ListReader::new(files, folder_of(&shown));
+        if let Err(problem) = read_source(&entry.value, files, &mut reader, &mut set) {
+            report.at(&entry.range, "", *problem);
+        }
+        for problem in reader.problems {
+            report.elsewhere(entry.range.start, problem);
+        }
+    }
+    set
+}
+
+fn read_source(
+    entry: &str,
+    files: &Files<'_>,
+    reader: &mut ListReader<'_>,
+    set: &mut SourceSet,
+) -> Unplaced<()> {
+    let text = files.expand(non_empty(entry)?)?;
+    let relative_to_itself = text.strip_prefix("-F ").map(str::trim);
+    let name = relative_to_itself.or_else(|| text.strip_prefix("-f ").map(str::trim));
+    for path in files.find(files.project_dir, name.unwrap_or(&text), Wanted::File)? {
+        if name.is_some() || is_file_list(&path) {
+            let own = relative_to_itself.is_some();
+            let base = if own {
+                folder_of(&path)
+            } else {
+                files.project_dir
+            };
+            reader.read(&path, base, set)?;
+        } else {
+            set.sources.add(path);
+        }
+    }
+    Ok(())
+}
+
+fn read_toplevel(section: &Section<'_>) -> Option<String> {
+    let toplevel = section.require("hdl_toplevel")?.name_text()?;
+    if toplevel.value.contains(char::is_whitespace) || toplevel.value.starts_with('-') {
+        let problem = Diagnostic::error(
+            Code::ConfigBadValue,
+            format!("`{}` is no name of a module", toplevel.value),
+        );
+        section
+            .report
+            .at(&toplevel.range, "one module is elaborated", problem);
+        return None;
+    }
+    Some(toplevel.value)
+}
+
+/// Reads one simulator or several; a build without any is reported.
+pub(super) fn read_simulators(value: &Value<'_>) -> Vec<Simulator> {
+    let mut simulators = Vec::new();
+    for text in value.text_or_texts() {
+        let Some(simulator) = simulator_of(&text.value) else {
+            let problem = unknown_simulator(&text.value);
+            value.report.at(
+                &text.range,
+                "cocorun drives `icarus` and `verilator`",
+                problem,
+            );
+            continue;
+        };
+        if simulators.contains(&simulator) {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("`simulator` names `{simulator}` twice"),
+            );
+            value.report.at(&text.range, "", problem);
+            continue;
+        }
+        simulators.push(simulator);
+    }
+    simulators
+}
+
+fn simulator_of(name: &str) -> Option<Simulator> {
+    Simulator::ALL
+        .into_iter()
+        .find(|simulator| simulator.name() == name)
+}
+
+fn unknown_simulator(name: &str) -> Diagnostic {
+    let problem = Diagnostic::error(
+        Code::ConfigUnknownSimulator,
+        format!("unknown simulator `{name}`"),
+    );
+    let lower = name.to_lowercase();
+    let known = match lower.as_str() {
+        "iverilog" | "vvp" => Some("icarus"),
+        other => closest(other, Simulator::ALL.map(Simulator::name)),
+    };
+    match known {
+        Some(known) => problem.help(format!("did you mean `{known}`?")),
+        None => problem,
+    }
+}
+
+/// What a value of the design is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum ValueUse {
+    Define,
+    Parameter,
+}
+
+/// Reads `defines` or `parameters`.
+fn values(section: &Section<'_>, key: &str, purpose: ValueUse) -> BTreeMap<String, HdlValue> {
+    let Some(table) = section.get(key) else {
+        return BTreeMap::new();
+    };
+    let mut values = BTreeMap::new();
+    for (name, value) in table.entries("a table of values") {
+        check_identifier(section.report, &name);
+        if let Some(value) = hdl_value(&value, purpose) {
+            values.insert(name.value, value);
+        }
+    }
+    values
+}
+
+fn check_identifier(report: &Report, name: &Located<String>) {
+    let starts_well = name
+        .value
+        .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    if !starts_well
+        || !name
+            .value
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_$".contains(c))
+    {
+        let problem = Diagnostic::error(
+            Code::ConfigBadValue,
+            format!("`{}` is no HDL name", name.value),
+        );
+        report.at(&name.range, "letters, digits, `_` and `$`", problem);
+    }
+}
+
+fn hdl_value(value: &Value<'_>, purpose: ValueUse) -> Option<HdlValue> {
+    match value.content {
+        DeValue::Integer(_) => value.integer(i64::MIN, i64::MAX).map(HdlValue::Integer),
+        DeValue::Boolean(answer) => Some(HdlValue::Boolean(*answer)),
+        DeValue::String(_) => {
+            let text = value.text()?.value;
+            let flag = text.is_empty() && purpose == ValueUse::Define;
+            Some(if flag {
+                HdlValue::Flag
+            } else {
+                HdlValue::Text(text)
+            })
+        }
+        _ => {
+            value.wrong_type("an integer, a boolean or a string");
+            None
+        }
+    }
+}
+
+fn read_matrix(
+    section: &Section<'_>,
+    parameters: &BTreeMap<String, HdlValue>,
+) -> BTreeMap<String, Vec<HdlValue>> {
+    let mut matrix = BTreeMap::new();
+    let Some(table) = section.get("matrix") else {
+        return matrix;
+    };
+    for (name, value) in table.entries("a table of lists") {
+        check_identifier(section.report, &name);
+        if parameters.contains_key(&name.value) {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("`{}` stands in `matrix` and in `parameters`", name.value),
+            );
+            section
+                .report
+                .at(&name.range, "", problem.help("keep one of the two"));
+        }
+        let items = value.items("a list of values");
+        if value
+            .content
+            .as_array()
+            .is_some_and(|items| items.is_empty())
+        {
+            value.bad(
+                format!("`{}` is an empty list", value.name),
+                "multiplies by nothing",
+            );
+        }
+        let values: Vec<HdlValue> = items
+            .iter()
+            .filter_map(|item| hdl_value(item, ValueUse::Parameter))
+            .collect();
+        if !values.is_empty() {
+            matrix.insert(name.value, values);
+        }
+    }
+    matrix
+}
+
+/// Reports a matrix that is too large, or whose values end up with one name.
+fn check_variants(section: &Section<'_>, table: &BuildTable) {
+    let Some(matrix) = section.get("matrix") else {
+        return;
+    };
+    if table
+        .variant_count()
+        .is_none_or(|count| count > VARIANTS_MAX)
+    {
+        matrix.bad(
+            format!(
+                "the matrix of `{}` makes more than {VARIANTS_MAX} builds",
+                section.title
+            ),
+            "",
+        );
+        return;
+    }
+    if !matrix.content.is_table() {
+        return;
+    }
+    for (name, value) in matrix.entries("a table of lists") {
+        let values = table.matrix.get(&name.value).into_iter().flatten();
+        let mut seen = BTreeSet::new();
+        let twice = values.map(for_name).find(|text| !seen.insert(text.clone()));
+        if let Some(text) = twice {
+            let full = format!("{}/{}={text}", table.name, name.value);
+            let problem = Diagnostic::error(
+                Code::ConfigDuplicateName,
+                format!(
+                    "two values of `{}` make builds of one name, `{full}`",
+                    value.name
+                ),
+            );
+            section.report.at(&value.range, "", problem);
+        }
+    }
+}
+
+fn default_timescale() -> Timescale {
+    Timescale {
+        unit: "1ns".to_owned(),
+        precision: "1ps".to_owned(),
+    }
+}
+
+fn read_timescale(value: &Value<'_>) -> Option<Timescale> {
+    let text = value.text()?.value;
+    let complain = |message: String| {
+        let problem = Diagnostic::error(Code::ConfigBadValue, message);
+        value
+            .report
+            .at(&value.range, "", problem.help("write it as `\"1ns/1ps\"`"));
+        None
+    };
+    let parts = text
+        .split_once('/')
+        .map(|(unit, precision)| (unit.trim(), precision.trim()));
+    let Some((unit, precision)) = parts else {
+        return complain(format!("`{text}` is no timescale: it has no `/`"));
+    };
+    let (Some((unit, unit_log)), Some((precision, precision_log))) = (time(unit), time(precision))
+    else {
+        let wrong = if time(unit).is_none() {
+            unit
+        } else {
+            precision
+        };
+        return complain(format!(
+            "`{wrong}` is no unit of a timescale: 1, 10 or 100 and s, ms, us, ns, ps or fs"
+        ));
+    };
+    if precision_log > unit_log {
+        return complain(format!(
+            "the precision `{precision}` is coarser than the unit `{unit}`"
+        ));
+    }
+    Some(Timescale { unit, precision })
+}
+
+/// Reads a time such as `10ns`; returns it without blanks, and its decimal exponent in seconds.
+fn time(text: &str) -> Option<(String, i32)> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = (&text[..digits], text[digits..].trim());
+    let scale = match number {
+        "1" => 0,
+        "10" => 1,
+        "100" => 2,
+        _ => return None,
+    };
+    let exponent = match unit {
+        "s" => 0,
+        "ms" => -3,
+        "us" => -6,
+        "ns" => -9,
+        "ps" => -12,
+        "fs" => -15,
+        _ => return None,
+    };
+    Some((format!("{number}{unit}"), exponent + scale))
+}
+
+fn own_args(section: &Section<'_>, simulator: Simulator) -> Vec<String> {
+    let Some(value) = section.get(simulator.name()) else {
+        return Vec::new();
+    };
+    let title = section.title.replace(']', &format!(".{simulator}]"));
+    value
+        .section(Table::Simulator, &title)
+        .map(|own| plain(own.texts("build_args")))
+        .unwrap_or_default()
+}
+
+/// Reads `env`.
+pub(super) fn read_env(section: &Section<'_>) -> BTreeMap<String, String> {
+    let Some(table) = section.get("env") else {
+        return BTreeMap::new();
+    };
+    let mut env = BTreeMap::new();
+    for (name, value) in table.entries("a table of strings") {
+        if name.value.is_empty() || name.value.contains(['=', '\0']) {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("`{}` is no name of a variable", name.value),
+            );
+            section.report.at(&name.range, "", problem);
+            continue;
+        }
+        let text = match value.content {
+            DeValue::Integer(_) => value.integer(i64::MIN, i64::MAX).map(|n| n.to_string()),
+            DeValue::String(_) => value.text().map(|text| text.value),
+            _ => {
+                value.wrong_type("a string or an integer");
+                None
+            }
+        };
+        env.extend(text.map(|text| (name.value, text)));
+    }
+    env
+}
+
+/// Returns strings without their places.
+pub(super) fn plain(texts: Vec<Located<String>>) -> Vec<String> {
+    texts.into_iter().map(|text| text.value).collect()
+}

@@ -1,0 +1,196 @@
+//! Checks that need all tables at once: unknown builds, and modules that are planned twice.
+
+use crate::config::BuildTable;
+use crate::config::TestTable;
+use crate::config::document::Report;
+use crate::config::name_glob::NameGlob;
+use crate::config::suggest::closest;
+use crate::config::test_table::LocatedTest;
+use crate::config::variants::designates;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::model::build::BuildName;
+use crate::model::test::RunSettings;
+
+use std::collections::BTreeMap;
+
+/// How many modules a plan may have, over all builds.
+const PLANNED_MAX: usize = 1_000_000;
+
+/// Returns the problem of a build name that nothing carries, without a place.
+pub fn unknown_build<'a>(
+    wanted: &str,
+    known: impl IntoIterator<Item = &'a BuildName>,
+) -> Diagnostic {
+    let pattern = NameGlob::is_pattern(wanted);
+    let message = if pattern {
+        format!("no build matches `{wanted}`")
+    } else {
+        format!("no build is called `{wanted}`")
+    };
+    let problem = Diagnostic::error(Code::ConfigUnknownBuild, message);
+    let mut names: Vec<&str> = Vec::new();
+    for name in known {
+        let full = name.as_str();
+        let base = full.split(['/', '@']).next().unwrap_or(full);
+        for candidate in [base, full] {
+            if names.last() != Some(&candidate) {
+                names.push(candidate);
+            }
+        }
+    }
+    match closest(wanted, names.iter().copied()) {
+        Some(name) => problem.help(format!("did you mean `{name}`?")),
+        None => match names.as_slice() {
+            [] => problem,
+            [..] => problem.fact(format!("known builds: {}", known_words(&names))),
+        },
+    }
+}
+
+/// Lists the base names, the first ones of many.
+fn known_words(names: &[&str]) -> String {
+    const SHOWN_MAX: usize = 8;
+    let mut bases: Vec<&str> = names
+        .iter()
+        .copied()
+        .filter(|name| !name.contains(['/', '@']))
+        .collect();
+    bases.dedup();
+    let shown: Vec<String> = bases
+        .iter()
+        .take(SHOWN_MAX)
+        .map(|name| format!("`{name}`"))
+        .collect();
+    let more = bases.len().saturating_sub(SHOWN_MAX);
+    if more == 0 {
+        shown.join(", ")
+    } else {
+        format!("{} and {more} more", shown.join(", "))
+    }
+}
+
+/// Reports what is wrong between the tables.
+pub(super) fn check(report: &Report, builds: &[BuildTable], tests: &[LocatedTest]) {
+    // What could not be read is absent here, and would be taken for a mistake.
+    if !report.is_whole() {
+        return;
+    }
+    let names: Vec<BuildName> = builds
+        .iter()
+        .flat_map(BuildTable::variants)
+        .map(|variant| variant.name)
+        .collect();
+    let mut covered = Vec::with_capacity(tests.len());
+    let mut planned: usize = 0;
+    for test in tests {
+        check_builds(report, &names, test);
+        let builds: Vec<&BuildName> = names
+            .iter()
+            .filter(|name| test.table.covers(name))
+            .collect();
+        planned = planned.saturating_add(builds.len().saturating_mul(test.table.modules.len()));
+        if planned > PLANNED_MAX {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("the tests up to this one plan more than {PLANNED_MAX} modules"),
+            );
+            report.at(&test.range, "", problem);
+            return;
+        }
+        covered.push(builds);
+    }
+    check_twice(report, tests, &covered);
+}
+
+fn check_builds(report: &Report, names: &[BuildName], test: &LocatedTest) {
+    for build in &test.builds {
+        if !names.iter().any(|name| covers(&build.value, name)) {
+            report.at(&build.range, "", unknown_build(&build.value, names));
+        }
+    }
+}
+
+/// Says whether an entry of `build` means the build called `full`.
+pub(super) fn covers(entry: &str, full: &BuildName) -> bool {
+    if !NameGlob::is_pattern(entry) {
+        return designates(entry, full);
+    }
+    let base = full.as_str().split(['/', '@']).next().unwrap_or_default();
+    NameGlob::new(entry).is_ok_and(|glob| glob.is_match(full.as_str()) || glob.is_match(base))
+}
+
+/// Reports every pair of tables that plan one module on one build with different settings.
+fn check_twice(report: &Report, tests: &[LocatedTest], covered: &[Vec<&BuildName>]) {
+    let mut first: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut clashes: BTreeMap<(usize, usize), (usize, &str, &str)> = BTreeMap::new();
+    for (index, (test, builds)) in tests.iter().zip(covered).enumerate() {
+        for build in builds {
+            for module in &test.table.modules {
+                let key = (build.as_str(), module.0.as_str());
+                let earlier = *first.entry(key).or_insert(index);
+                if earlier != index && tests[earlier].table.settings != test.table.settings {
+                    clashes
+                        .entry((index, earlier))
+                        .or_insert((0, key.1, key.0))
+                        .0 += 1;
+                }
+            }
+        }
+    }
+    for ((index, earlier), (count, module, build)) in clashes {
+        let (test, other) = (&tests[index], &tests[earlier]);
+        let message =
+            format!("module `{module}` is planned twice on build `{build}`, by tables that differ");
+        let mut problem = Diagnostic::error(Code::ConfigDuplicateName, message)
+            .fact(format!(
+                "first at {}",
+                report.document.place(other.range.start)
+            ))
+            .fact(format!(
+                "different: {}",
+                differences(&test.table, &other.table)
+            ));
+        if count > 1 {
+            problem = problem.fact(format!("and so are {} more", count - 1));
+        }
+        let help = "give both tables the same settings, or narrow `build` or `test_module`";
+        report.at(&test.range, "planned again here", problem.help(help));
+    }
+}
+
+/// Names the keys in which two tables differ.
+fn differences(one: &TestTable, other: &TestTable) -> String {
+    let RunSettings {
+        timeout,
+        seed,
+        test_args,
+        plusargs,
+        env,
+        waves,
+        run_files,
+        isolation,
+        fail_on_hdl_error,
+    } = &one.settings;
+    let other = &other.settings;
+    let keys = [
+        ("timeout_s", *timeout != other.timeout),
+        ("seed", *seed != other.seed),
+        ("test_args", *test_args != other.test_args),
+        ("plusargs", *plusargs != other.plusargs),
+        ("env", *env != other.env),
+        ("waves", *waves != other.waves),
+        ("run_files", *run_files != other.run_files),
+        ("isolation", *isolation != other.isolation),
+        (
+            "fail_on_hdl_error",
+            *fail_on_hdl_error != other.fail_on_hdl_error,
+        ),
+    ];
+    let differing: Vec<String> = keys
+        .iter()
+        .filter(|(_, differs)| *differs)
+        .map(|(key, _)| format!("`{key}`"))
+        .collect();
+    differing.join(", ")
+}

@@ -1,0 +1,406 @@
+//! `.f` file lists, read as Verilator and Icarus both read them, or refused.
+//!
+//! A path in a list that was named with `-f` (or plainly in `sources`) is relative to the project;
+//! one in a list that was named with `-F` is relative to that list. A nested list's own name
+//! follows the rule of the list it stands in. Verilator 5.48 was seen to do exactly this. What the
+//! two simulators read differently, such as quotes within a define, is refused with its line.
+
+use crate::config::document::Document;
+use crate::config::document::Unplaced;
+use crate::config::files::Files;
+use crate::config::files::Wanted;
+use crate::config::files::join;
+use crate::config::path_set::PathSet;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::edge::fs;
+use crate::model::build::HdlValue;
+use crate::model::build::Simulator;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+/// How deep lists may nest.
+const DEPTH_MAX: usize = 64;
+
+/// How many lists one build may have; a circle by way of `..` is not seen as one by its names.
+const LISTS_MAX: usize = 10_000;
+
+/// What `sources` comes to, once its lists are followed.
+#[derive(Debug, Default)]
+pub(super) struct SourceSet {
+    /// Source files in order; each counts once, at its first place.
+    pub(super) sources: PathSet,
+    /// Include directories of the lists.
+    pub(super) includes: PathSet,
+    /// Macros of the lists, by name; the last definition counts.
+    pub(super) macros: BTreeMap<String, HdlValue>,
+    libraries: Vec<Library>,
+    /// Lists read so far with the folder their paths start from: a second reading adds nothing.
+    read: BTreeSet<(Utf8PathBuf, Utf8PathBuf)>,
+}
+
+/// Where modules that no source defines are looked for.
+#[derive(Debug)]
+enum Library {
+    File(Utf8PathBuf),
+    Dir(Utf8PathBuf),
+    Suffix(String),
+}
+
+impl SourceSet {
+    /// Returns what the lists add to a simulator's compiler arguments.
+    pub(super) fn build_args(&self, simulator: Simulator) -> Vec<String> {
+        let mut args = Vec::new();
+        for library in &self.libraries {
+            match (library, simulator) {
+                (Library::Dir(dir), _) => args.extend(["-y".to_owned(), dir.to_string()]),
+                // To `iverilog` itself `-v` means verbose; `-l` is its library file (iverilog(1)).
+                (Library::File(file), Simulator::Icarus) => {
+                    args.extend(["-l".to_owned(), file.to_string()]);
+                }
+                (Library::File(file), Simulator::Verilator) => {
+                    args.extend(["-v".to_owned(), file.to_string()]);
+                }
+                (Library::Suffix(suffix), Simulator::Icarus) => args.push(format!("-Y{suffix}")),
+                (Library::Suffix(suffix), Simulator::Verilator) => {
+                    args.push(format!("+libext+{suffix}"));
+                }
+            }
+        }
+        args
+    }
+}
+
+/// Says whether a path is a file list by its name.
+pub(super) fn is_file_list(path: &Utf8Path) -> bool {
+    matches!(path.extension(), Some("f" | "flist" | "vc"))
+}
+
+/// Follows lists into a [`SourceSet`], collecting what is wrong in them.
+#[derive(Debug)]
+pub(super) struct ListReader<'a> {
+    files: &'a Files<'a>,
+    /// The folder of the shown `runner.toml`, so that lists are shown alike.
+    shown_dir: &'a Utf8Path,
+    /// What was wrong, each with its place in a list.
+    pub(super) problems: Vec<Diagnostic>,
+    stack: Vec<Utf8PathBuf>,
+}
+
+impl<'a> ListReader<'a> {
+    pub(super) fn new(files: &'a Files<'a>, shown_dir: &'a Utf8Path) -> Self {
+        Self {
+            files,
+            shown_dir,
+            problems: Vec::new(),
+            stack: Vec::new(),
+        }
+    }
+
+    /// Reads a list whose paths start from `base`.
+    ///
+    /// # Errors
+    /// The list itself cannot be followed; without a place, because the caller names it.
+    pub(super) fn read(
+        &mut self,
+        path: &Utf8Path,
+        base: &Utf8Path,
+        into: &mut SourceSet,
+    ) -> Unplaced<()> {
+        let refuse = |message: String| Box::new(Diagnostic::error(Code::ConfigFileList, message));
+        if self.stack.iter().any(|open| open == path) {
+            let chain: Vec<&str> = self.stack.iter().map(|open| open.as_str()).collect();
+            return Err(refuse(format!("file list `{path}` includes itself"))
+                .fact(format!("by way of {}", chain.join(" → ")))
+                .into());
+        }
+        if self.stack.len() >= DEPTH_MAX {
+            return Err(refuse(format!("file lists nest deeper than {DEPTH_MAX}")));
+        }
+        if into.read.len() >= LISTS_MAX {
+            return Err(refuse(format!(
+                "there are more than {LISTS_MAX} file lists"
+            )));
+        }
+        if !into.read.insert((path.to_owned(), base.to_owned())) {
+            return Ok(());
+        }
+        let text = fs::read(path)
+            .map_err(|problems| {
+                refuse(
+                    problems
+                        .0
+                        .first()
+                        .map_or_else(String::new, |p| p.message.clone()),
+                )
+            })
+            .and_then(|bytes| {
+                String::from_utf8(bytes)
+                    .map_err(|_| refuse(format!("file list `{path}` is not UTF-8 text")))
+            })?;
+        let shown = path.strip_prefix(self.files.project_dir).map_or_else(
+            |_| path.to_owned(),
+            |relative| self.shown_dir.join(relative),
+        );
+        let document = Document::new(&shown, &text);
+        self.stack.push(path.to_owned());
+        self.follow(&document, path, base, into);
+        self.stack.pop();
+        Ok(())
+    }
+
+    fn follow(
+        &mut self,
+        document: &Document,
+        path: &Utf8Path,
+        base: &Utf8Path,
+        into: &mut SourceSet,
+    ) {
+        let (tokens, unclosed) = tokens(&document.text);
+        if let Some(range) = unclosed {
+            let problem =
+                Diagnostic::error(Code::ConfigFileList, "a quote or comment is never closed");
+            self.problems
+                .push(problem.at(document.snippet(&range, "opened here")));
+        }
+        let mut rest = tokens.into_iter();
+        while let Some(token) = rest.next() {
+            let list = List { path, base };
+            if let Err(problem) = self.take(&list, &token, &mut rest, into) {
+                self.problems
+                    .push(problem.at(document.snippet(&token.range, "")));
+            }
+        }
+    }
+
+    /// Acts on one token, and on its argument where it takes one.
+    fn take(
+        &mut self,
+        list: &List<'_>,
+        token: &Token,
+        rest: &mut impl Iterator<Item = Token>,
+        into: &mut SourceSet,
+    ) -> Unplaced<()> {
+        let word = token.text.as_str();
+        if token.quoted || !word.starts_with(['-', '+']) {
+            return self.take_source(list, word, into);
+        }
+        let mut argument = || {
+            rest.next().map(|token| token.text).ok_or_else(|| {
+                let message = format!("`{word}` stands without its argument");
+                Box::new(Diagnostic::error(Code::ConfigFileList, message))
+            })
+        };
+        match word {
+            "-f" | "-F" => {
+                let name = self.files.expand(&argument()?).map_err(recode)?;
+                let nested = self
+                    .files
+                    .lookup(list.base, &name, Wanted::File)
+                    .map_err(recode)?;
+                let base = if word == "-F" {
+                    folder_of(&nested)
+                } else {
+                    self.files.project_dir
+                };
+                return self.read(&nested, base, into);
+            }
+            "-I" => return self.take_include(list, &argument()?, into),
+            "-D" => return take_macro(&self.expanded(&argument()?)?, into),
+            "-v" => {
+                let path = self.found(list, &argument()?, Wanted::File)?;
+                into.libraries.push(Library::File(path));
+                return Ok(());
+            }
+            "-y" => {
+                let path = self.found(list, &argument()?, Wanted::Dir)?;
+                into.libraries.push(Library::Dir(path));
+                return Ok(());
+            }
+            _ => {}
+        }
+        if let Some(dir) = word.strip_prefix("-I") {
+            self.take_include(list, dir, into)
+        } else if let Some(dirs) = word.strip_prefix("+incdir+") {
+            words_of(dirs).try_for_each(|dir| self.take_include(list, dir, into))
+        } else if let Some(define) = word.strip_prefix("-D") {
+            take_macro(&self.expanded(define)?, into)
+        } else if let Some(defines) = word.strip_prefix("+define+") {
+            words_of(&self.expanded(defines)?).try_for_each(|define| take_macro(define, into))
+        } else if let Some(suffixes) = word.strip_prefix("+libext+") {
+            into.libraries
+                .extend(words_of(suffixes).map(|word| Library::Suffix(word.to_owned())));
+            Ok(())
+        } else {
+            Err(Diagnostic::error(
+                Code::ConfigFileList,
+                format!("unknown option `{word}` in a file list"),
+            )
+            .help("remove it here, and give it in `build_args` where the simulator knows it")
+            .into())
+        }
+    }
+
+    fn take_source(&mut self, list: &List<'_>, word: &str, into: &mut SourceSet) -> Unplaced<()> {
+        let path = self.found(list, word, Wanted::File).map_err(|problem| {
+            let beside = join(folder_of(list.path), word);
+            if problem.code == Code::ConfigMissingFile && fs::exists(&beside) {
+                let way = "name the list with `-F`, or its paths from the folder of `runner.toml`";
+                return problem.fact(format!("`{beside}` does")).help(way).into();
+            }
+            problem
+        })?;
+        into.sources.add(path);
+        Ok(())
+    }
+
+    fn take_include(&mut self, list: &List<'_>, dir: &str, into: &mut SourceSet) -> Unplaced<()> {
+        into.includes.add(self.found(list, dir, Wanted::Dir)?);
+        Ok(())
+    }
+
+    fn found(&self, list: &List<'_>, word: &str, wanted: Wanted) -> Unplaced<Utf8PathBuf> {
+        self.files.lookup(list.base, &self.expanded(word)?, wanted)
+    }
+
+    fn expanded(&self, word: &str) -> Unplaced<String> {
+        self.files.expand(word).map_err(recode)
+    }
+}
+
+/// The list that is being followed.
+struct List<'a> {
+    path: &'a Utf8Path,
+    base: &'a Utf8Path,
+}
+
+/// Makes a problem one of the file list.
+fn recode(mut problem: Box<Diagnostic>) -> Box<Diagnostic> {
+    problem.code = Code::ConfigFileList;
+    problem
+}
+
+pub(super) fn folder_of(path: &Utf8Path) -> &Utf8Path {
+    path.parent().unwrap_or(path)
+}
+
+fn words_of(text: &str) -> impl Iterator<Item = &str> {
+    text.split('+').filter(|word| !word.is_empty())
+}
+
+fn take_macro(text: &str, into: &mut SourceSet) -> Unplaced<()> {
+    let refuse = |why: String| {
+        Err(Diagnostic::error(Code::ConfigFileList, why)
+            .help("give it in `defines` of the build")
+            .into())
+    };
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, HdlValue::Text(value.to_owned())),
+        None => (text, HdlValue::Flag),
+    };
+    if name.is_empty()
+        || !name
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || "_$".contains(c))
+    {
+        return refuse(format!("`{text}` defines no macro"));
+    }
+    if text.contains(['"', '\\']) {
+        return refuse(format!(
+            "the quotes of `{text}` mean different things to each simulator"
+        ));
+    }
+    into.macros.insert(name.to_owned(), value);
+    Ok(())
+}
+
+/// One word of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Token {
+    text: String,
+    /// Whether quotes stood around it, so that it is a name whatever it starts with.
+    quoted: bool,
+    range: Range<usize>,
+}
+
+/// Splits a list into words, without comments; the second part is where something stays open.
+fn tokens(text: &str) -> (Vec<Token>, Option<Range<usize>>) {
+    let mut tokens = Vec::new();
+    let mut at = 0;
+    while at < text.len() {
+        let rest = &text[at..];
+        let space = rest.len() - rest.trim_start().len();
+        if space > 0 {
+            at += space;
+        } else if rest.starts_with('#') || rest.starts_with("//") {
+            at += rest.find('\n').unwrap_or(rest.len());
+        } else if let Some(comment) = rest.strip_prefix("/*") {
+            let Some(end) = comment.find("*/") else {
+                return (tokens, Some(at..at + 2));
+            };
+            at += end + 4;
+        } else if let Some(quoted) = rest.strip_prefix('"') {
+            let line = quoted.lines().next().unwrap_or_default();
+            let Some(end) = line.find('"') else {
+                return (tokens, Some(at..at + 1));
+            };
+            let range = at..at + end + 2;
+            at = range.end;
+            tokens.push(Token {
+                text: quoted[..end].to_owned(),
+                quoted: true,
+                range,
+            });
+        } else {
+            let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
+            // A backslash at the end of a line continues it, which means nothing here.
+            if &rest[..end] != "\\" {
+                let range = at..at + end;
+                tokens.push(Token {
+                    text: rest[..end].to_owned(),
+                    quoted: false,
+                    range,
+                });
+            }
+            at += end;
+        }
+    }
+    (tokens, None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    fn words(text: &str) -> Vec<String> {
+        tokens(text).0.into_iter().map(|token| token.text).collect()
+    }
+
+    #[test]
+    fn comments_and_quotes_are_understood() {
+        let text =
+            "a.v // one\n# two\nb.v # three\n/* four\n five */c//d.v \"e f.v\" \\\n-y lib\r\n";
+        assert_eq!(words(text), ["a.v", "b.v", "c//d.v", "e f.v", "-y", "lib"]);
+    }
+
+    #[test]
+    fn what_is_never_closed_is_told() {
+        assert_eq!(tokens("a.v /* b").1, Some(4..6));
+        assert_eq!(tokens("\"a.v\nb.v\"").1, Some(0..1));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_can_be_split(text in "\\PC{0,40}") {
+            for token in tokens(&text).0 {
+                prop_assert!(text.get(token.range).is_some());
+            }
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! Every key of `runner.toml`, by table, and what people write instead.
+//!
+//! One list, so that a misspelt key, a key in the wrong table and the reference page agree.
+
+/// The kinds of table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Table {
+    Top,
+    Python,
+    Build,
+    Simulator,
+    Test,
+}
+
+impl Table {
+    const ALL: [Self; 5] = [
+        Self::Top,
+        Self::Python,
+        Self::Build,
+        Self::Simulator,
+        Self::Test,
+    ];
+
+    /// Returns the keys that this table takes.
+    pub(super) fn keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Top => &[
+                "build",
+                "build_dir",
+                "build_timeout_s",
+                "isolation",
+                "jobs",
+                "lock_timeout_s",
+                "python",
+                "session_timeout_s",
+                "simulator",
+                "test",
+                "timeout_s",
+            ],
+            Self::Python => &["interpreter", "paths", "requirements"],
+            Self::Build => &[
+                "build_args",
+                "defines",
+                "env",
+                "hdl_toplevel",
+                "icarus",
+                "includes",
+                "matrix",
+                "parameters",
+                "simulator",
+                "sources",
+                "timescale",
+                "verilator",
+                "waves",
+            ],
+            Self::Simulator => &["build_args"],
+            Self::Test => &[
+                "build",
+                "env",
+                "fail_on_hdl_error",
+                "isolation",
+                "plusargs",
+                "run_files",
+                "seed",
+                "test_args",
+                "test_module",
+                "timeout_s",
+                "waves",
+            ],
+        }
+    }
+
+    /// Returns how the table is written.
+    fn header(self) -> &'static str {
+        match self {
+            Self::Top => "the top level, above all `[tables]`",
+            Self::Python => "`[python]`",
+            Self::Build => "`[build.NAME]`",
+            Self::Simulator => "`[build.NAME.SIMULATOR]`",
+            Self::Test => "`[[test]]`",
+        }
+    }
+}
+
+/// Names the first table that takes a key.
+pub(super) fn home_of(key: &str) -> Option<&'static str> {
+    Table::ALL
+        .iter()
+        .find(|table| table.keys().contains(&key))
+        .map(|table| table.header())
+}
+
+/// Returns the key that cocotb's makefiles, other runners or habit call by another name.
+pub(super) fn known_as(key: &str) -> Option<&'static str> {
+    let known = match key.to_lowercase().replace('-', "_").as_str() {
+        "toplevel" | "top" | "top_module" | "cocotb_toplevel" => "hdl_toplevel",
+        "module" | "modules" | "test_modules" | "cocotb_test_modules" => "test_module",
+        "verilog_sources" | "files" | "source" => "sources",
+        "include_dirs" | "incdirs" | "verilog_include_dirs" => "includes",
+        "extra_env" | "environment" => "env",
+        "extra_args" | "compile_args" => "build_args",
+        "sim_args" => "test_args",
+        "sim" | "simulators" => "simulator",
+        "sim_build" => "build_dir",
+        "timeout" => "timeout_s",
+        "session_timeout" => "session_timeout_s",
+        "build_timeout" => "build_timeout_s",
+        "lock_timeout" => "lock_timeout_s",
+        "random_seed" | "cocotb_random_seed" => "seed",
+        "builds" => "build",
+        "tests" => "test",
+        "generics" | "params" => "parameters",
+        "pythonpath" | "path" => "paths",
+        "requires" | "dependencies" => "requirements",
+        _ => return None,
+    };
+    Some(known)
+}
+
+/// Lists names for a sentence: `` `a`, `b` and `c` ``.
+pub(super) fn in_words(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        Some((last, rest)) if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        Some((last, _)) => last.clone(),
+        None => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_alias_leads_to_a_key_that_exists() {
+        for alias in ["toplevel", "MODULE", "sim", "timeout", "tests", "Build-Dir"] {
+            if let Some(key) = known_as(alias) {
+                assert!(
+                    home_of(key).is_some(),
+                    "`{alias}` leads to `{key}`, which is no key"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_reference_page_describes_every_key() {
+        let page = include_str!("../../docs/runner-toml.md");
+        for table in Table::ALL {
+            for key in table.keys() {
+                assert!(
+                    page.contains(&format!("`{key}`")),
+                    "`{key}` is not in docs/runner-toml.md"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! Names of Python test modules, and patterns over them.
+//!
+//! A name is taken as it is, since the module may be installed; a pattern is resolved to the files
+//! and packages under `[python] paths`, first path first, as `import` would find them.
+
+use crate::config::document::Unplaced;
+use crate::config::files::Files;
+use crate::config::files::Wanted;
+use crate::config::name_glob::NameGlob;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::collections::BTreeSet;
+
+/// Returns the modules that a name or pattern stands for, sorted; never empty.
+///
+/// # Errors
+/// What is wrong, without a place.
+pub(super) fn resolve(
+    files: &Files<'_>,
+    paths: &[Utf8PathBuf],
+    text: &str,
+) -> Unplaced<Vec<String>> {
+    if !NameGlob::is_pattern(text) {
+        check_name(text)?;
+        return Ok(vec![text.to_owned()]);
+    }
+    let refuse = |message: String| Diagnostic::error(Code::ConfigBadValue, message);
+    if is_path(text) {
+        let help = format!("write `{}`", dotted(text));
+        return Err(refuse(format!("`{text}` is a path, not a module pattern"))
+            .help(help)
+            .into());
+    }
+    if text.split('.').any(str::is_empty) {
+        return Err(refuse(format!("`{text}` has an empty part between its dots")).into());
+    }
+    let mut modules = BTreeSet::new();
+    let slashed = text.replace('.', "/");
+    for path in paths {
+        for file in files.glob(path, &format!("{slashed}.py"), Wanted::File)? {
+            // A package's own file; `tests.*` asks for what is in the package.
+            if file.file_name() != Some("__init__.py") {
+                modules.insert(module_of(path, &file, ".py", text)?);
+            }
+        }
+        for file in files.glob(path, &format!("{slashed}/__init__.py"), Wanted::File)? {
+            modules.insert(module_of(path, &file, "/__init__.py", text)?);
+        }
+    }
+    if modules.is_empty() {
+        let places: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
+        return Err(Diagnostic::error(
+            Code::ConfigEmptyGlob,
+            format!("`{text}` matches no Python module"),
+        )
+        .fact(format!(
+            "looked in {} (`[python] paths`)",
+            places.join(", ")
+        ))
+        .into());
+    }
+    Ok(modules.into_iter().collect())
+}
+
+/// Turns a file into the name it is imported by.
+fn module_of(path: &Utf8Path, file: &Utf8Path, suffix: &str, pattern: &str) -> Unplaced<String> {
+    let relative = file.strip_prefix(path).unwrap_or(file).as_str();
+    let stem = relative.strip_suffix(suffix).unwrap_or(relative);
+    let importable = |part: &str| !part.is_empty() && !part.contains(['.', ',', ' ', '\t']);
+    if stem.split('/').all(importable) {
+        return Ok(stem.replace('/', "."));
+    }
+    Err(Diagnostic::error(
+        Code::ConfigBadValue,
+        format!("`{pattern}` matches `{relative}`, which no `import` can name"),
+    )
+    .help("rename the file, or narrow the pattern")
+    .into())
+}
+
+fn check_name(text: &str) -> Unplaced<()> {
+    let problem = Diagnostic::error(
+        Code::ConfigBadValue,
+        format!("`{text}` is no module name, as `import` takes it"),
+    );
+    if is_path(text) {
+        return Err(problem.help(format!("write `{}`", dotted(text))).into());
+    }
+    let part_is_fit = |part: &str| {
+        !part.is_empty()
+            && part
+                .chars()
+                .all(|c| c.is_alphanumeric() || "_-".contains(c))
+    };
+    if text.split('.').all(part_is_fit) {
+        Ok(())
+    } else {
+        Err(problem.into())
+    }
+}
+
+/// Says whether a file was named where a module belongs.
+fn is_path(text: &str) -> bool {
+    text.contains('/') || Utf8Path::new(text).extension() == Some("py")
+}
+
+/// Turns a path into the module's name.
+fn dotted(path: &str) -> String {
+    path.trim_start_matches("./")
+        .trim_end_matches(".py")
+        .trim_matches('/')
+        .replace('/', ".")
+}

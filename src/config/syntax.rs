@@ -1,0 +1,221 @@
+//! What the TOML parser complains of, told so that one slip makes one message.
+//!
+//! The parser recovers and goes on, which finds several slips in one reading, but a forgotten
+//! bracket makes it complain of everything that follows. Within one value only the complaints
+//! before that point count.
+
+use crate::config::document::Damage;
+use crate::config::document::Document;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+
+use std::ops::Range;
+use toml::Spanned;
+use toml::de::DeTable;
+use toml::de::DeValue;
+use toml::de::Error;
+
+/// A complaint of the parser's, with a range that lies within the text.
+struct Complaint {
+    message: String,
+    range: Range<usize>,
+}
+
+/// Parses a document; returns what could be read, what that spoiled, and a diagnostic per slip.
+pub(super) fn parse(document: &Document) -> (Spanned<DeTable<'_>>, Damage, Vec<Diagnostic>) {
+    let (table, errors) = DeTable::parse_recoverable(&document.text);
+    let mut complaints: Vec<Complaint> = errors
+        .iter()
+        .map(|error| complaint(&document.text, error))
+        .collect();
+    complaints.sort_by_key(|complaint| complaint.range.start);
+    let mut arrays = Vec::new();
+    collect_arrays(table.get_ref(), &mut arrays);
+    let damage = Damage {
+        errors: complaints
+            .iter()
+            .map(|complaint| complaint.range.clone())
+            .collect(),
+        doubtful_from: complaints
+            .iter()
+            .find(|complaint| breaks_a_header(document, complaint))
+            .map(|complaint| complaint.range.start),
+    };
+    let problems = tell(document, &complaints, &arrays);
+    (table, damage, problems)
+}
+
+fn complaint(text: &str, error: &Error) -> Complaint {
+    let range = error.span().unwrap_or(0..0);
+    let end = floor_boundary(text, range.end);
+    Complaint {
+        message: error.message().to_owned(),
+        range: floor_boundary(text, range.start).min(end)..end,
+    }
+}
+
+fn floor_boundary(text: &str, offset: usize) -> usize {
+    let mut offset = offset.min(text.len());
+    while !text.is_char_boundary(offset) {
+        offset -= 1;
+    }
+    offset
+}
+
+/// Collects the ranges of the outermost arrays and inline tables, in which slips cascade.
+fn collect_arrays(table: &DeTable<'_>, ranges: &mut Vec<Range<usize>>) {
+    for (key, value) in table {
+        let range = key.span().start..value.span().end;
+        match value.get_ref() {
+            DeValue::Table(inner) if value.span().end <= key.span().end + 2 => {
+                collect_arrays(inner, ranges);
+            }
+            DeValue::Array(items) if value.span().start < key.span().start => {
+                let tables = items.iter().filter_map(|item| item.get_ref().as_table());
+                tables.for_each(|table| collect_arrays(table, ranges));
+            }
+            DeValue::Array(_) | DeValue::Table(_) => ranges.push(range),
+            _ => {}
+        }
+    }
+}
+
+fn breaks_a_header(document: &Document, complaint: &Complaint) -> bool {
+    document
+        .line_text(complaint.range.start)
+        .trim_start()
+        .starts_with('[')
+        && complaint.message != "duplicate key"
+}
+
+/// Says whether everything after this complaint, within its value, may be a consequence.
+fn cascades(complaint: &Complaint) -> bool {
+    ["missing", "unclosed", "unexpected", "extra"]
+        .iter()
+        .any(|word| complaint.message.starts_with(word))
+}
+
+fn tell(document: &Document, complaints: &[Complaint], arrays: &[Range<usize>]) -> Vec<Diagnostic> {
+    let mut problems = Vec::new();
+    let mut line_told = 0;
+    let mut silent_until = 0;
+    for complaint in complaints {
+        let line = document.line(complaint.range.start);
+        if line == line_told || complaint.range.start < silent_until {
+            continue;
+        }
+        line_told = line;
+        let home = arrays.iter().find(|range| {
+            range.start <= complaint.range.start && complaint.range.start <= range.end
+        });
+        let Some(home) = home.filter(|_| cascades(complaint)) else {
+            problems.push(diagnose(document, complaint));
+            continue;
+        };
+        silent_until = home.end + 1;
+        let unclosed = complaints.iter().any(|other| {
+            other.message.starts_with("unclosed")
+                && home.contains(&other.range.start.saturating_sub(1))
+        });
+        problems.push(if unclosed {
+            diagnose_unclosed(document, home)
+        } else {
+            diagnose(document, complaint)
+        });
+    }
+    problems
+}
+
+fn diagnose_unclosed(document: &Document, home: &Range<usize>) -> Diagnostic {
+    let opening = document.text[home.clone()]
+        .find(['[', '{'])
+        .map_or(home.start, |offset| home.start + offset);
+    let key = document.text[home.start..opening]
+        .split('=')
+        .next()
+        .unwrap_or_default()
+        .trim();
+    Diagnostic::error(
+        Code::ConfigSyntax,
+        format!("the value of `{key}` is never closed"),
+    )
+    .at(document.snippet(&(opening..opening + 1), "opened here"))
+}
+
+fn diagnose(document: &Document, complaint: &Complaint) -> Diagnostic {
+    let range = &complaint.range;
+    let words = document.text[range.clone()].trim_end();
+    if complaint.message == "duplicate key" {
+        return diagnose_duplicate(document, range, words);
+    }
+    let word_start = document.text[..range.start]
+        .rfind(|c: char| c.is_whitespace() || "=[,{".contains(c))
+        .map_or(0, |at| {
+            at + document.text[at..].chars().next().map_or(1, char::len_utf8)
+        });
+    let value_kind = [
+        "string values",
+        "invalid boolean",
+        "invalid float",
+        "invalid integer",
+    ];
+    let about_a_value = value_kind
+        .iter()
+        .any(|kind| complaint.message.starts_with(kind));
+    let word = document.text[word_start..range.end.max(word_start)].trim_end();
+    if about_a_value && word.starts_with(|c: char| c.is_alphabetic() || "./~_$*".contains(c)) {
+        return diagnose_unquoted(document, &(word_start..word_start + word.len()), word);
+    }
+    if about_a_value && word.is_empty() || complaint.message.starts_with("key with no value") {
+        let problem = Diagnostic::error(Code::ConfigSyntax, "a key has no value");
+        return problem.at(document.snippet(range, "expected `= VALUE`"));
+    }
+    Diagnostic::error(
+        Code::ConfigSyntax,
+        format!("cannot read this as TOML: {}", complaint.message),
+    )
+    .at(document.snippet(range, ""))
+}
+
+fn diagnose_unquoted(document: &Document, range: &Range<usize>, word: &str) -> Diagnostic {
+    let problem = Diagnostic::error(Code::ConfigSyntax, format!("`{word}` is not a value"));
+    let (label, help) = match word.to_lowercase().as_str() {
+        "true" | "yes" | "on" => ("a switch is `true` or `false`", "write `true`".to_owned()),
+        "false" | "no" | "off" => ("a switch is `true` or `false`", "write `false`".to_owned()),
+        _ => ("strings need quotes", format!("write `\"{word}\"`")),
+    };
+    problem.at(document.snippet(range, label)).help(help)
+}
+
+fn diagnose_duplicate(document: &Document, range: &Range<usize>, key: &str) -> Diagnostic {
+    let line = document.line_text(range.start).trim();
+    let header = line.split('#').next().unwrap_or_default().trim();
+    let build = header
+        .strip_prefix("[build.")
+        .and_then(|rest| rest.strip_suffix(']'));
+    let (code, message) = match build {
+        Some(name) if !name.contains('.') => (
+            Code::ConfigDuplicateName,
+            format!("build `{name}` is defined twice"),
+        ),
+        _ => (Code::ConfigSyntax, format!("`{key}` is defined twice")),
+    };
+    let problem = Diagnostic::error(code, message).at(document.snippet(range, "again here"));
+    let earlier = document.text[..range.start]
+        .match_indices(header)
+        .map(|(at, _)| at)
+        .find(|at| {
+            let same = document
+                .line_text(*at)
+                .split('#')
+                .next()
+                .unwrap_or_default()
+                .trim()
+                == header;
+            same && document.line(*at) != document.line(range.start)
+        });
+    match earlier.filter(|_| header.starts_with('[')) {
+        Some(at) => problem.fact(format!("first at {}", document.place(at))),
+        None => problem,
+    }
+}

@@ -1,0 +1,187 @@
+//! Reads `[[test]]`.
+
+use crate::config::TestTable;
+use crate::config::build_table::plain;
+use crate::config::build_table::read_env;
+use crate::config::document::Located;
+use crate::config::document::Section;
+use crate::config::document::Value;
+use crate::config::files::Files;
+use crate::config::files::Wanted;
+use crate::config::keys::Table;
+use crate::config::modules;
+use crate::config::name_glob::NameGlob;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::model::test::Isolation;
+use crate::model::test::RunSettings;
+use crate::model::test::Seed;
+use crate::model::test::TestModule;
+
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::time::Duration;
+
+/// What a `[[test]]` has unless it says otherwise.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Defaults {
+    pub(super) timeout: Duration,
+    pub(super) isolation: Isolation,
+}
+
+/// A `[[test]]` with the places that later checks point at.
+#[derive(Clone, Debug)]
+pub(super) struct LocatedTest {
+    pub(super) table: TestTable,
+    /// Its header.
+    pub(super) range: Range<usize>,
+    /// The entries of `build`.
+    pub(super) builds: Vec<Located<String>>,
+}
+
+/// Reads one `[[test]]`.
+pub(super) fn read(
+    value: &Value<'_>,
+    files: &Files<'_>,
+    python_paths: &[Utf8PathBuf],
+    defaults: Defaults,
+) -> Option<LocatedTest> {
+    let section = value.section(Table::Test, "[[test]]")?;
+    let report = section.report;
+    let builds = read_builds(&section);
+    let settings = RunSettings {
+        timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
+        seed: section
+            .get("seed")
+            .and_then(|value| value.integer(0, i64::from(u32::MAX)))
+            .and_then(|seed| u32::try_from(seed).ok())
+            .map(Seed),
+        test_args: plain(section.texts("test_args")),
+        plusargs: read_plusargs(&section),
+        env: read_env(&section),
+        waves: section.switch("waves", false),
+        run_files: read_run_files(&section, files),
+        isolation: section
+            .get("isolation")
+            .and_then(|value| read_isolation(&value))
+            .unwrap_or(defaults.isolation),
+        fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
+    };
+    let table = TestTable {
+        line: report.document.line(section.range.start),
+        builds: section.get("build").map(|_| plain(builds.clone())),
+        modules: read_modules(&section, files, python_paths),
+        settings,
+    };
+    Some(LocatedTest {
+        table,
+        range: section.range.clone(),
+        builds,
+    })
+}
+
+fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
+    let mut builds = section
+        .get("build")
+        .map(|value| value.text_or_texts())
+        .unwrap_or_default();
+    builds.retain(|build| {
+        if !NameGlob::is_pattern(&build.value) {
+            return true;
+        }
+        if let Err(why) = NameGlob::new(&build.value) {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("`{}` is no pattern: {why}", build.value),
+            );
+            section.report.at(&build.range, "", problem);
+            return false;
+        }
+        true
+    });
+    builds
+}
+
+fn read_modules(
+    section: &Section<'_>,
+    files: &Files<'_>,
+    python_paths: &[Utf8PathBuf],
+) -> Vec<TestModule> {
+    let texts = section
+        .require("test_module")
+        .map(|value| value.text_or_texts())
+        .unwrap_or_default();
+    let mut known = BTreeSet::new();
+    let mut found = Vec::new();
+    for text in texts {
+        match modules::resolve(files, python_paths, &text.value) {
+            Ok(names) => {
+                found.extend(names.into_iter().filter(|name| known.insert(name.clone())));
+            }
+            Err(problem) => section.report.at(&text.range, "", *problem),
+        }
+    }
+    found.into_iter().map(TestModule).collect()
+}
+
+fn read_plusargs(section: &Section<'_>) -> Vec<String> {
+    let mut plusargs = Vec::new();
+    for text in section.texts("plusargs") {
+        let name = text.value.strip_prefix('+').unwrap_or(&text.value);
+        if name.is_empty() || name.starts_with(['=', '+']) {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("`{}` is no plusarg", text.value),
+            );
+            section.report.at(
+                &text.range,
+                "",
+                problem.help("write `\"name\"` or `\"name=value\"`"),
+            );
+            continue;
+        }
+        plusargs.push(format!("+{name}"));
+    }
+    plusargs
+}
+
+/// Reads `run_files`, of which no two may have one name, since they meet in one directory.
+fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> {
+    let paths = files.find_all(section.report, &section.texts("run_files"), Wanted::Either);
+    let mut first = BTreeMap::new();
+    for path in &paths {
+        let Some(name) = path.file_name() else {
+            continue;
+        };
+        if let (Some(other), Some(value)) = (first.insert(name, path), section.get("run_files")) {
+            let problem = Diagnostic::error(
+                Code::ConfigDuplicateName,
+                format!("two `run_files` have one name, `{name}`"),
+            );
+            let problem = problem.fact(other.to_string()).fact(path.to_string());
+            section
+                .report
+                .at(&value.range, "meet in each run's own directory", problem);
+        }
+    }
+    paths
+}
+
+/// Reads how many testcases share a process.
+pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
+    let text = value.text()?;
+    match text.value.as_str() {
+        "testcase" => Some(Isolation::Testcase),
+        "module" => Some(Isolation::Module),
+        "build" => Some(Isolation::Build),
+        other => {
+            value.bad(
+                format!("`{other}` is no isolation"),
+                "one process per `testcase`, `module` or `build`",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Asking a tool a short question: start it, wait with a limit, keep what it says.
+
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+use crate::edge::clock::Clock;
+use crate::edge::fs;
+use crate::edge::fs::io_problem;
+use crate::edge::process::CommandSpec;
+use crate::edge::process::Exit;
+use crate::edge::process::ProcessEvent;
+use crate::edge::process::ProcessHost;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a tool answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Captured {
+    /// How it ended.
+    pub exit: Exit,
+    /// Both output streams, at most 64 KiB; bytes that are not UTF-8 are replaced.
+    pub output: String,
+    /// What it wrote to its channel.
+    pub lines: Vec<String>,
+}
+
+/// Runs a tool to its end, at the longest for `limit`, in `/`.
+///
+/// # Errors
+/// It cannot be started, does not end in time, or the session is stopped; it is killed then.
+pub fn capture(
+    host: &dyn ProcessHost,
+    clock: &dyn Clock,
+    program: &Utf8Path,
+    args: &[&str],
+    env: BTreeMap<String, String>,
+    channel_env: Option<&str>,
+    limit: Duration,
+) -> Result<Captured> {
+    let scratch = tempfile::NamedTempFile::new()
+        .map_err(|error| io_problem(&error, "make a temporary file for", program))?;
+    let log = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|path| {
+        Diagnostic::error(
+            Code::ConfigNonUtf8Path,
+            format!("the temporary folder `{}` is not UTF-8", path.display()),
+        )
+        .help("set TMPDIR to another folder")
+    })?;
+    let mut process = host.spawn(&CommandSpec {
+        program: program.to_owned(),
+        args: args.iter().map(|arg| (*arg).to_owned()).collect(),
+        env,
+        env_remove: Vec::new(),
+        cwd: Utf8PathBuf::from("/"),
+        log: log.clone(),
+        channel_env: channel_env.map(str::to_owned),
+    })?;
+    let until = clock.now() + limit;
+    let mut lines = Vec::new();
+    let ended = loop {
+        match process.next_event(Some(until)) {
+            ProcessEvent::Line(line) => lines.push(line),
+            ProcessEvent::Exited(_) => break Ok(()),
+            ProcessEvent::Deadline => {
+                break Err(Diagnostic::error(
+                    Code::ToolBroken,
+                    format!("`{program}` did not answer within {} s", limit.as_secs()),
+                ));
+            }
+            ProcessEvent::Stop(_) => {
+                break Err(Diagnostic::error(
+                    Code::SessionInterrupted,
+                    format!("stopped while asking `{program}`"),
+                ));
+            }
+        }
+    };
+    let exit = process.end_tree(Duration::ZERO, &mut lines);
+    ended?;
+    let output = fs::read_range_lossy(&log, 0, 64 << 10);
+    Ok(Captured {
+        exit,
+        output,
+        lines,
+    })
+}

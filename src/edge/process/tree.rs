@@ -1,0 +1,183 @@
+//! The tree of processes below this one: starting, listing and killing it.
+//!
+//! Invariant: the registry holds every child this process started and has not reaped. It is locked
+//! over every start, so that a child is never seen without being known.
+
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::sys::signal::killpg;
+use nix::sys::wait::Id;
+use nix::sys::wait::WaitPidFlag;
+use nix::sys::wait::waitid;
+use nix::sys::wait::waitpid;
+use nix::unistd::Pid;
+use std::collections::BTreeSet;
+use std::io;
+use std::os::fd::RawFd;
+use std::process::Child;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+
+static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
+
+fn started() -> MutexGuard<'static, BTreeSet<i32>> {
+    STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes this process the heir of its descendants' orphans.
+pub(super) fn become_subreaper() {
+    if prctl::set_child_subreaper(true).is_ok() {
+        ADOPTS_ORPHANS.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Runs in the child between fork and exec: see the invariants of the parent module.
+///
+/// # Errors
+/// `parent` died meanwhile, or a system call failed.
+pub(super) fn prepare_child(parent: Pid, inherited: Option<RawFd>) -> io::Result<()> {
+    prctl::set_child_subreaper(true)?;
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if nix::unistd::getppid() != parent {
+        return Err(io::Error::from(io::ErrorKind::BrokenPipe));
+    }
+    if let Some(fd) = inherited {
+        #[expect(
+            unsafe_code,
+            reason = "the channel's descriptor is meant to outlive exec"
+        )]
+        // SAFETY: the descriptor is open in this process (the parent holds it over the fork), and
+        // only its close-on-exec flag is cleared.
+        let outcome = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+        if outcome == -1 {
+            return Err(io::Error::last_os_error());
+        }
+    }
+    Ok(())
+}
+
+/// Starts a child and enters it in the registry as one step.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub(super) fn spawn_registered(command: &mut Command) -> io::Result<Child> {
+    let mut started = started();
+    let child = command.spawn()?;
+    started.insert(child.id().cast_signed());
+    Ok(child)
+}
+
+/// Waits for a child to end, reaps it and takes it out of the registry.
+pub(super) fn reap(child: &mut Child) -> io::Result<std::process::ExitStatus> {
+    await_end(Pid::from_raw(child.id().cast_signed()));
+    // Reaping and forgetting are one step: in between, the number could go to a new child.
+    let mut started = started();
+    let status = child.wait();
+    started.remove(&child.id().cast_signed());
+    status
+}
+
+/// Blocks until a child has ended, and leaves it to be reaped.
+pub(super) fn await_end(pid: Pid) {
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
+}
+
+/// Kills every child with its group and its descendants. For the second signal, which ends all.
+pub fn kill_everything() {
+    let pids: Vec<i32> = started().iter().copied().collect();
+    for pid in pids {
+        kill_tree(pid);
+    }
+}
+
+/// Sends SIGTERM to the group of a child.
+pub(super) fn terminate_group(pid: i32) {
+    killpg(Pid::from_raw(pid), Signal::SIGTERM).ok();
+}
+
+/// Kills a child that is not reaped yet, its group, and every process below it.
+pub(super) fn kill_tree(pid: i32) {
+    // Children of a process are listed before it is killed, and again until none is new: a process
+    // that forks meanwhile shows up in the next round, at the latest below a killed parent's heir.
+    let mut seen = BTreeSet::new();
+    kill(Pid::from_raw(pid), Signal::SIGSTOP).ok();
+    loop {
+        let fresh: Vec<i32> = descendants(pid)
+            .into_iter()
+            .filter(|found| seen.insert(*found))
+            .collect();
+        for descendant in &fresh {
+            kill(Pid::from_raw(*descendant), Signal::SIGSTOP).ok();
+        }
+        if fresh.is_empty() {
+            break;
+        }
+    }
+    for descendant in seen {
+        kill(Pid::from_raw(descendant), Signal::SIGKILL).ok();
+    }
+    killpg(Pid::from_raw(pid), Signal::SIGKILL).ok();
+    kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
+}
+
+/// Kills and reaps the children of this process that it did not start: what ended runs left.
+pub(super) fn kill_orphans() {
+    if !ADOPTS_ORPHANS.load(Ordering::Relaxed) {
+        return;
+    }
+    let started = started();
+    // An orphan's own children become ours when it dies; three rounds are two more than a daemon
+    // of daemons needs, and the next run's end looks again.
+    for _ in 0..3 {
+        let orphans: Vec<i32> = children(nix::unistd::getpid().as_raw())
+            .into_iter()
+            .filter(|pid| !started.contains(pid))
+            .collect();
+        if orphans.is_empty() {
+            return;
+        }
+        for orphan in orphans {
+            kill_tree(orphan);
+            waitpid(Pid::from_raw(orphan), Some(WaitPidFlag::empty())).ok();
+        }
+    }
+}
+
+fn descendants(pid: i32) -> Vec<i32> {
+    let mut found = children(pid);
+    let mut next = 0;
+    while next < found.len() {
+        found.extend(children(found[next]));
+        next += 1;
+    }
+    found
+}
+
+/// Lists the children of a process, over all of its threads (proc(5), `task/TID/children`).
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+fn children(pid: i32) -> Vec<i32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|text| {
+            text.split_whitespace()
+                .filter_map(|word| word.parse().ok())
+                .collect::<Vec<i32>>()
+        })
+        .collect()
+}

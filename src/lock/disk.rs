@@ -1,0 +1,252 @@
+//! Storage with patience: errors that pass are tried again, and a register is written exactly once.
+//!
+//! [`Disk::put`] is the one step on which safety rests. Invariant: it answers [`Put::Won`] only
+//! if the register holds our own text, and [`Put::Lost`] only if it holds another one; it never
+//! concludes either from an error alone, because a lost reply turns success into `EEXIST`,
+//! `ENOENT` or `EIO`.
+
+use crate::edge::clock::Clock;
+use crate::edge::storage::Stamp;
+use crate::edge::storage::Storage;
+use crate::edge::storage::Touch;
+use crate::lock::error::LockError;
+
+use camino::Utf8Path;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+/// First pause before an operation is tried again.
+const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// Longest pause before an operation is tried again.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// What came of an attempt to fill a register.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Put {
+    /// It holds our text.
+    Won,
+    /// It holds this other text, for ever.
+    Lost(String),
+}
+
+/// The storage, and how long to bear its whims.
+#[derive(Clone)]
+pub(crate) struct Disk {
+    pub storage: Arc<dyn Storage>,
+    pub clock: Arc<dyn Clock>,
+    /// For how long a failing operation is repeated.
+    pub stall: Duration,
+}
+
+/// Counts the pauses of one operation.
+struct Patience<'a> {
+    disk: &'a Disk,
+    started: Instant,
+    pause: Duration,
+}
+
+impl Patience<'_> {
+    /// Waits a little; says no once the limit has passed.
+    fn wait(&mut self) -> bool {
+        if self.disk.clock.now().duration_since(self.started) >= self.disk.stall {
+            return false;
+        }
+        self.disk.clock.sleep(self.pause);
+        self.pause = (self.pause * 2).min(PAUSE_MAX);
+        true
+    }
+}
+
+impl Disk {
+    fn patience(&self) -> Patience<'_> {
+        Patience {
+            disk: self,
+            started: self.clock.now(),
+            pause: PAUSE_MIN,
+        }
+    }
+
+    fn retried<T>(
+        &self,
+        doing: &'static str,
+        path: &Utf8Path,
+        mut operation: impl FnMut(&dyn Storage) -> io::Result<T>,
+    ) -> Result<T, LockError> {
+        let mut patience = self.patience();
+        loop {
+            match operation(&*self.storage) {
+                Ok(value) => return Ok(value),
+                Err(error) if passes(&error) && patience.wait() => {}
+                Err(error) => return Err(storage_error(doing, path, error)),
+            }
+        }
+    }
+
+    /// Fills a register, or learns what it holds.
+    ///
+    /// `text` must be unique to this caller; it holds a random token.
+    pub(crate) fn put(&self, path: &Utf8Path, text: &str) -> Result<Put, LockError> {
+        let mut patience = self.patience();
+        loop {
+            let mut result = self.storage.create_symlink(path, text);
+            if result.as_ref().is_err_and(lacks_symlinks) {
+                result = self.put_by_link(path, text);
+            }
+            let Err(error) = result else {
+                return Ok(Put::Won);
+            };
+            // Only the content tells who won. Asking the directory first makes an NFS client
+            // forget that it believed the name absent.
+            if let Some(dir) = path.parent() {
+                self.storage.stamp(dir).ok();
+            }
+            match self.read_register(path) {
+                Ok(Some(found)) if found == text => return Ok(Put::Won),
+                Ok(Some(found)) => return Ok(Put::Lost(found)),
+                Ok(None) | Err(_) => {}
+            }
+            let is_there = error.kind() == io::ErrorKind::AlreadyExists;
+            if (is_there || passes(&error)) && patience.wait() {
+                continue;
+            }
+            return Err(if lacks_symlinks(&error) {
+                LockError::Unsupported {
+                    path: path.parent().unwrap_or(path).to_owned(),
+                }
+            } else {
+                storage_error("write the lock record", path, error)
+            });
+        }
+    }
+
+    /// Fills a register where the file system has no symbolic links: a whole file gets its name.
+    fn put_by_link(&self, path: &Utf8Path, text: &str) -> io::Result<()> {
+        let token = blake3::hash(text.as_bytes()).to_hex();
+        let whole = path.with_extension(format!("tmp.{token}"));
+        self.storage
+            .write_file(&whole, format!("{text}\n").as_bytes())?;
+        let linked = self.storage.create_link(&whole, path);
+        self.storage.remove_file(&whole).ok();
+        linked
+    }
+
+    /// Reads a register once; absence may be a stale belief unless the directory was asked first.
+    pub(crate) fn read_register(&self, path: &Utf8Path) -> io::Result<Option<String>> {
+        let text = match self.storage.read_symlink(path) {
+            Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
+                let bytes = self.storage.read_file(path);
+                bytes.map(|bytes| String::from_utf8_lossy(&bytes).trim_end().to_owned())
+            }
+            other => other,
+        };
+        match text {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Reads a register with patience.
+    pub(crate) fn get(&self, path: &Utf8Path) -> Result<Option<String>, LockError> {
+        self.retried("read the lock record", path, |_| self.read_register(path))
+    }
+
+    /// Asks the server about a name, once.
+    pub(crate) fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp> {
+        self.storage.stamp(path)
+    }
+
+    /// Lists a directory; a missing one is `None`.
+    pub(crate) fn list(&self, dir: &Utf8Path) -> Result<Option<Vec<String>>, LockError> {
+        self.retried("list the lock directory", dir, |storage| {
+            match storage.list(dir) {
+                Ok(names) => Ok(Some(names)),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Makes a directory and its parents.
+    pub(crate) fn create_dirs(&self, dir: &Utf8Path) -> Result<(), LockError> {
+        self.retried("create directory", dir, |storage| make_dirs(storage, dir))
+    }
+
+    /// Writes a file that only we write, and its name, to the disk.
+    pub(crate) fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<(), LockError> {
+        self.retried("write", path, |storage| storage.write_file(path, content))?;
+        let dir = path.parent().unwrap_or(path);
+        self.retried("bring to the disk", dir, |storage| storage.sync_dir(dir))
+    }
+
+    /// Reads a file; a missing one is `None`.
+    pub(crate) fn read(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>, LockError> {
+        self.retried("read", path, |storage| match storage.read_file(path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        })
+    }
+
+    /// Sets the time of a claim, once.
+    pub(crate) fn touch(&self, path: &Utf8Path, to: Touch) -> io::Result<()> {
+        self.storage.touch(path, to)
+    }
+}
+
+fn make_dirs(storage: &dyn Storage, dir: &Utf8Path) -> io::Result<()> {
+    match storage.create_dir(dir) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let Some(parent) = dir.parent().filter(|parent| !parent.as_str().is_empty()) else {
+                return Err(error);
+            };
+            make_dirs(storage, parent)?;
+            match storage.create_dir(dir) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => Ok(()),
+            }
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn storage_error(doing: &'static str, path: &Utf8Path, source: io::Error) -> LockError {
+    LockError::Storage {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}
+
+/// Says whether an error may be gone at the next attempt: a soft mount's time-out, a server that
+/// restarts, a stale handle.
+fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::EINTR
+                | libc::EAGAIN
+                | libc::EBUSY
+                | libc::EIO
+                | libc::ESTALE
+                | libc::ETIMEDOUT
+                | libc::EREMOTEIO
+                | libc::ECONNRESET
+                | libc::ECONNREFUSED
+                | libc::ENETUNREACH
+                | libc::EHOSTUNREACH
+        )
+    )
+}
+
+/// Says whether the file system does not know the operation at all.
+fn lacks_symlinks(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(libc::EPERM | libc::EOPNOTSUPP | libc::ENOSYS)
+    )
+}

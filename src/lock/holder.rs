@@ -1,0 +1,118 @@
+//! Who holds a lock, in words that a waiting person can use.
+
+use crate::edge::host::ProcessIdentity;
+
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use std::fmt;
+use std::time::Duration;
+use std::time::SystemTime;
+
+/// The process that a caller waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its node.
+    pub host: String,
+    /// Its process id there.
+    pub pid: u32,
+    /// Its user.
+    pub user: String,
+    /// When it took the lock, by its own wall clock; `None` where it did not say.
+    pub since: Option<SystemTime>,
+    /// How long ago it last showed that it lives; for people only, since it compares the clock of
+    /// the file server with ours.
+    pub last_sign_of_life: Duration,
+    /// What it is doing, in its own words.
+    pub doing: Option<String>,
+    /// What stands for the lock on the disk.
+    pub path: Utf8PathBuf,
+}
+
+impl Holder {
+    /// Makes one from a process that just showed itself.
+    pub(crate) fn of(process: &ProcessIdentity, path: Utf8PathBuf) -> Self {
+        Self {
+            host: process.host.clone(),
+            pid: process.pid,
+            user: process.user.clone(),
+            since: None,
+            last_sign_of_life: Duration::ZERO,
+            doing: None,
+            path,
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "pid {} on {}", self.pid, or_unknown(&self.host))?;
+        if !self.user.is_empty() {
+            write!(f, " ({})", self.user)?;
+        }
+        let since = self.since.and_then(|time| Timestamp::try_from(time).ok());
+        if let Some(since) = since {
+            let local = since.to_zoned(TimeZone::system());
+            write!(f, " since {}", local.strftime("%Y-%m-%d %H:%M:%S"))?;
+        }
+        write!(
+            f,
+            "; last sign of life {} ago",
+            span(self.last_sign_of_life)
+        )?;
+        if let Some(doing) = &self.doing {
+            write!(f, ": {doing}")?;
+        }
+        Ok(())
+    }
+}
+
+fn or_unknown(text: &str) -> &str {
+    if text.is_empty() {
+        "an unknown node"
+    } else {
+        text
+    }
+}
+
+/// Writes a duration as people say it: `12 s`, `9 min 58 s`, `2 h 5 min`.
+pub(crate) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, seconds) => format!("{seconds} s"),
+        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
+        (hours, minutes, _) => format!("{hours} h {minutes} min"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_holder_reads_as_a_sentence() {
+        let holder = Holder {
+            host: "node07".to_owned(),
+            pid: 41822,
+            user: "anna".to_owned(),
+            since: None,
+            last_sign_of_life: Duration::from_secs(598),
+            doing: Some("verilator, 63 of 80 files".to_owned()),
+            path: "/nfs/lock".into(),
+        };
+        assert_eq!(
+            holder.to_string(),
+            "pid 41822 on node07 (anna); last sign of life 9 min 58 s ago: \
+             verilator, 63 of 80 files"
+        );
+    }
+
+    #[test]
+    fn durations_are_said_in_two_units_at_most() {
+        let words = [0, 59, 60, 3599, 7500].map(|s| span(Duration::from_secs(s)));
+        assert_eq!(
+            words,
+            ["0 s", "59 s", "1 min 0 s", "59 min 59 s", "2 h 5 min"]
+        );
+    }
+}

@@ -1,0 +1,323 @@
+//! The one who may work: its signs of life, its fate, and the single end of its epoch.
+//!
+//! Invariants: the epoch of a [`Leader`] is closed at most once by it, and at the latest when it
+//! is dropped. No sign of life is given after the end. No lock is held while the file system is
+//! asked, so a hanging server cannot block [`Leader::is_lost`] or [`Leader::note`].
+
+use crate::edge::storage::Touch;
+use crate::lock::FailureRecord;
+use crate::lock::PublishOutcome;
+use crate::lock::Published;
+use crate::lock::disk::Put;
+use crate::lock::error::LockError;
+use crate::lock::ledger::Ledger;
+use crate::lock::record::Commit;
+use crate::lock::record::FailureKind;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::mem;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+type LostHook = Box<dyn FnOnce() + Send>;
+
+/// What the leader and its heartbeat thread share.
+struct Pulse {
+    ledger: Ledger,
+    epoch: u32,
+    token: String,
+    claim_text: String,
+    dir: Utf8PathBuf,
+    run_id: String,
+    lost: AtomicBool,
+    hooks: Mutex<Vec<LostHook>>,
+    doing: Mutex<Option<String>>,
+    ended: Mutex<bool>,
+    wake: Condvar,
+}
+
+/// The right to do the step, in a private directory, until it is published, failed or released.
+///
+/// Dropping it releases it, so that others need not wait for the lease.
+pub struct Leader {
+    pulse: Arc<Pulse>,
+    thread: Option<JoinHandle<()>>,
+    is_closed: bool,
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while it holds one of these; a poisoned value is as good as any.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Pulse {
+    /// Gives one sign of life and looks whether somebody took over.
+    ///
+    /// Errors are borne in silence: the next beat tries again, and if all fail, the others may
+    /// take over and the end will tell.
+    fn beat(&self) {
+        self.ledger
+            .disk
+            .touch(&self.ledger.claim_path(self.epoch), Touch::Now)
+            .ok();
+        let doing = locked(&self.doing).take();
+        if let Some(text) = doing {
+            self.ledger.write_doing(&self.dir, &text);
+        }
+        if self.is_taken() {
+            self.lose();
+        }
+    }
+
+    /// Says whether the registers show that this epoch is no longer ours.
+    fn is_taken(&self) -> bool {
+        self.ledger.refresh();
+        let disk = &self.ledger.disk;
+        let commit = disk.read_register(&self.ledger.commit_path(self.epoch));
+        if let Ok(Some(text)) = commit
+            && !text.contains(&self.token)
+        {
+            return true;
+        }
+        // Somebody removed the whole directory while we were at work.
+        match disk.read_register(&self.ledger.claim_path(self.epoch)) {
+            Ok(Some(text)) => text != self.claim_text,
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
+
+    fn lose(&self) {
+        let hooks = {
+            let mut hooks = locked(&self.hooks);
+            self.lost.store(true, Ordering::SeqCst);
+            mem::take(&mut *hooks)
+        };
+        for hook in hooks {
+            hook();
+        }
+    }
+
+    fn run(&self, period: Duration) {
+        loop {
+            let ended = locked(&self.ended);
+            let (ended, _timeout) = self
+                .wake
+                .wait_timeout_while(ended, period, |ended| !*ended)
+                .unwrap_or_else(PoisonError::into_inner);
+            if *ended {
+                return;
+            }
+            drop(ended);
+            self.beat();
+        }
+    }
+}
+
+impl Leader {
+    /// Takes up an epoch whose claim was just won.
+    pub(crate) fn start(
+        ledger: Ledger,
+        epoch: u32,
+        token: String,
+        claim_text: String,
+        run_id: String,
+        heartbeat: Option<Duration>,
+    ) -> Result<Self, LockError> {
+        let dir = ledger.attempt_dir(epoch, &token);
+        let pulse = Arc::new(Pulse {
+            ledger,
+            epoch,
+            token,
+            claim_text,
+            dir,
+            run_id,
+            lost: AtomicBool::new(false),
+            hooks: Mutex::default(),
+            doing: Mutex::default(),
+            ended: Mutex::default(),
+            wake: Condvar::new(),
+        });
+        let mut leader = Self {
+            pulse,
+            thread: None,
+            is_closed: false,
+        };
+        if let Some(period) = heartbeat {
+            let pulse = Arc::clone(&leader.pulse);
+            let thread = thread::Builder::new().name("lock-heartbeat".to_owned());
+            let thread = thread.spawn(move || pulse.run(period)).map_err(|source| {
+                let path = leader.pulse.ledger.registers.clone();
+                LockError::Storage {
+                    doing: "start the heartbeat of",
+                    path,
+                    source,
+                }
+            })?;
+            leader.thread = Some(thread);
+        }
+        Ok(leader)
+    }
+
+    /// Makes the private directory.
+    pub(crate) fn create_dir(&self) -> Result<(), LockError> {
+        self.pulse.ledger.disk.create_dirs(&self.pulse.dir)
+    }
+
+    /// Returns the number of this attempt, from 1.
+    pub fn epoch(&self) -> u32 {
+        self.pulse.epoch
+    }
+
+    /// Returns the name of this incarnation, 32 hex digits.
+    pub fn token(&self) -> &str {
+        &self.pulse.token
+    }
+
+    /// Returns the private directory, which exists; nobody else writes there, ever.
+    pub fn dir(&self) -> &Utf8Path {
+        &self.pulse.dir
+    }
+
+    /// Says whether somebody took over; then the work is in vain and should stop.
+    pub fn is_lost(&self) -> bool {
+        self.pulse.lost.load(Ordering::SeqCst)
+    }
+
+    /// Calls this once from the heartbeat's thread when somebody takes over, at once if somebody
+    /// has.
+    pub fn on_lost(&self, hook: impl FnOnce() + Send + 'static) {
+        let mut hooks = locked(&self.pulse.hooks);
+        if self.is_lost() {
+            drop(hooks);
+            hook();
+        } else {
+            hooks.push(Box::new(hook));
+        }
+    }
+
+    /// Tells the waiting what is being done; it travels with the next sign of life.
+    pub fn note(&self, doing: &str) {
+        *locked(&self.pulse.doing) = Some(doing.to_owned());
+    }
+
+    /// Gives one sign of life now, for callers that asked for no heartbeat thread.
+    pub fn beat(&self) {
+        self.pulse.beat();
+    }
+
+    /// Publishes the result in [`Leader::dir`], which must be complete and on the disk.
+    ///
+    /// # Errors
+    /// The record or the commit could not be written. The result may have been published all the
+    /// same; the next look at the ledger tells.
+    pub fn publish(mut self, record: serde_json::Value) -> Result<PublishOutcome, LockError> {
+        if self.is_lost() {
+            return Ok(PublishOutcome::Superseded);
+        }
+        let pulse = Arc::clone(&self.pulse);
+        let digest = pulse.ledger.write_record(&pulse.dir, &record)?;
+        let commit = Commit::Done {
+            token: pulse.token.clone(),
+            digest,
+        };
+        if !self.close(&commit)? {
+            return Ok(PublishOutcome::Superseded);
+        }
+        Ok(PublishOutcome::Published(Published {
+            epoch: pulse.epoch,
+            token: pulse.token.clone(),
+            dir: pulse.dir.clone(),
+            record,
+        }))
+    }
+
+    /// Ends the epoch without a result.
+    ///
+    /// A deterministic failure is told to those who watched it being made and to those of the same
+    /// run; everybody else tries anew.
+    ///
+    /// # Errors
+    /// The failure could not be recorded; the others then wait for the lease.
+    pub fn fail(mut self, kind: FailureKind, text: &str) -> Result<FailureRecord, LockError> {
+        let pulse = Arc::clone(&self.pulse);
+        // The summary in the register suffices where the disk is too full for the text.
+        pulse.ledger.write_failure(&pulse.dir, text).ok();
+        self.close(&Commit::Failed {
+            token: pulse.token.clone(),
+            kind,
+            summary: text.to_owned(),
+            run_id: pulse.run_id.clone(),
+        })?;
+        Ok(FailureRecord {
+            epoch: pulse.epoch,
+            kind,
+            text: text.to_owned(),
+            dir: pulse.dir.clone(),
+        })
+    }
+
+    /// Ends the epoch without a result and without blame.
+    ///
+    /// # Errors
+    /// It could not be recorded; the others then wait for the lease.
+    pub fn release(mut self) -> Result<(), LockError> {
+        self.close(&Commit::Released).map(|_| ())
+    }
+
+    /// Fills our commit; says whether it holds our own words.
+    fn close(&mut self, commit: &Commit) -> Result<bool, LockError> {
+        self.is_closed = true;
+        self.still();
+        let pulse = &self.pulse;
+        let path = pulse.ledger.commit_path(pulse.epoch);
+        let put = pulse
+            .ledger
+            .disk
+            .put(&path, &commit.to_text(&pulse.token))?;
+        // The end is told by the claim's time as well, for `NFSv3` clients that cannot see the new
+        // name (see `ENDED_S`). It is a hint; without it they wait for the lease.
+        pulse
+            .ledger
+            .disk
+            .touch(&pulse.ledger.claim_path(pulse.epoch), Touch::Ended)
+            .ok();
+        Ok(put == Put::Won)
+    }
+
+    /// Ends the heartbeat and waits for a beat that is under way.
+    fn still(&mut self) {
+        *locked(&self.pulse.ended) = true;
+        self.pulse.wake.notify_all();
+        if let Some(thread) = self.thread.take() {
+            // A panic in a hook was reported by its own thread and changes nothing here.
+            thread.join().ok();
+        }
+    }
+}
+
+impl Drop for Leader {
+    fn drop(&mut self) {
+        if !self.is_closed && !self.is_lost() {
+            self.close(&Commit::Released).ok();
+        }
+        self.still();
+    }
+}
+
+impl std::fmt::Debug for Leader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Leader")
+            .field("dir", &self.pulse.dir)
+            .finish_non_exhaustive()
+    }
+}

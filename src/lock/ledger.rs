@@ -1,0 +1,271 @@
+//! The ledger of one step: where its registers are and what they say.
+//!
+//! `DIR/.locks/NAME.ledger/` holds, for each epoch from 1, the registers `claim` (who tries),
+//! `commit` (how it ended) and `retired` (its result no longer counts). Invariant: a register is
+//! filled at most once and never removed, so whatever was read of it stays true.
+
+use crate::edge::storage::Stamp;
+use crate::lock::Published;
+use crate::lock::disk::Disk;
+use crate::lock::disk::Put;
+use crate::lock::error::LockError;
+use crate::lock::record::Claim;
+use crate::lock::record::Commit;
+use crate::lock::record::escaped;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::io;
+
+/// Longest remark in a register, bytes.
+const NOTE_BYTES_MAX: usize = 400;
+/// The published record, in the attempt's directory.
+const RECORD_FILE: &str = "record.json";
+/// The failure's whole text, in the attempt's directory.
+const FAILURE_FILE: &str = "failure.txt";
+/// What the holder is doing, in the attempt's directory.
+const DOING_FILE: &str = "doing.txt";
+
+/// Why a published result cannot be read.
+pub(crate) struct Damage(pub String);
+
+/// The registers of one step in one shared directory.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    pub disk: Disk,
+    /// The shared directory of the key.
+    pub dir: Utf8PathBuf,
+    /// The step's name.
+    pub name: String,
+    /// Where the registers are.
+    pub registers: Utf8PathBuf,
+}
+
+impl Ledger {
+    pub(crate) fn new(disk: Disk, dir: Utf8PathBuf, name: &str) -> Self {
+        let registers = dir.join(".locks").join(format!("{name}.ledger"));
+        Self {
+            disk,
+            dir,
+            name: name.to_owned(),
+            registers,
+        }
+    }
+
+    pub(crate) fn claim_path(&self, epoch: u32) -> Utf8PathBuf {
+        self.registers.join(format!("{epoch:08}.claim"))
+    }
+
+    pub(crate) fn commit_path(&self, epoch: u32) -> Utf8PathBuf {
+        self.registers.join(format!("{epoch:08}.commit"))
+    }
+
+    fn retired_path(&self, epoch: u32) -> Utf8PathBuf {
+        self.registers.join(format!("{epoch:08}.retired"))
+    }
+
+    /// Returns the private directory of one attempt. The name comes from epoch and token, never
+    /// from a path that somebody wrote into a register.
+    pub(crate) fn attempt_dir(&self, epoch: u32, token: &str) -> Utf8PathBuf {
+        let plain: String = token
+            .chars()
+            .filter(char::is_ascii_alphanumeric)
+            .take(8)
+            .collect();
+        self.dir
+            .join("attempts")
+            .join(format!("{epoch:08}-{plain}"))
+    }
+
+    /// Returns the highest claimed epoch in the listing, which may be stale; `None` where the
+    /// ledger does not exist.
+    pub(crate) fn listed_top(&self) -> Result<Option<u32>, LockError> {
+        // The forced look makes an NFS client read the listing anew, too.
+        let stamp = self.disk.stamp(&self.registers);
+        if stamp.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            return Ok(None);
+        }
+        let names = self.disk.list(&self.registers)?;
+        Ok(names.map(|names| {
+            names
+                .iter()
+                .filter_map(|name| epoch_of(name))
+                .max()
+                .unwrap_or(0)
+        }))
+    }
+
+    pub(crate) fn create(&self) -> Result<(), LockError> {
+        self.disk.create_dirs(&self.registers)
+    }
+
+    /// Makes names that this client wrongly believes absent visible.
+    pub(crate) fn refresh(&self) {
+        self.disk.stamp(&self.registers).ok();
+    }
+
+    pub(crate) fn stamp_of_claim(&self, epoch: u32) -> io::Result<Stamp> {
+        self.disk.stamp(&self.claim_path(epoch))
+    }
+
+    pub(crate) fn claim(&self, epoch: u32) -> Result<Option<Claim>, LockError> {
+        Ok(self
+            .disk
+            .get(&self.claim_path(epoch))?
+            .map(|text| Claim::from_text(&text)))
+    }
+
+    /// Reads how an epoch ended; `None` where it goes on, as far as is known.
+    pub(crate) fn commit(&self, epoch: u32) -> Result<Option<Commit>, LockError> {
+        match self.disk.get(&self.commit_path(epoch))? {
+            Some(text) => Ok(Some(self.checked(epoch, &text)?)),
+            None => Ok(None),
+        }
+    }
+
+    /// Closes somebody else's epoch, unless it is closed; returns how it ended.
+    pub(crate) fn fence(&self, epoch: u32, writer: &str) -> Result<Commit, LockError> {
+        if let Some(commit) = self.commit(epoch)? {
+            return Ok(commit);
+        }
+        match self
+            .disk
+            .put(&self.commit_path(epoch), &Commit::Revoked.to_text(writer))?
+        {
+            Put::Won => Ok(Commit::Revoked),
+            Put::Lost(text) => self.checked(epoch, &text),
+        }
+    }
+
+    /// Reads a commit and believes only the holder of that epoch that it is done or failed.
+    ///
+    /// The two differ if somebody removed the directory while a holder was at work, and another
+    /// process began to count from 1 again.
+    fn checked(&self, epoch: u32, text: &str) -> Result<Commit, LockError> {
+        let commit = Commit::from_text(text);
+        let (Commit::Done { token, .. } | Commit::Failed { token, .. }) = &commit else {
+            return Ok(commit);
+        };
+        let holder = self.claim(epoch)?.unwrap_or_default().token;
+        Ok(if *token == holder && !holder.is_empty() {
+            commit
+        } else {
+            Commit::Unknown
+        })
+    }
+
+    pub(crate) fn is_retired(&self, epoch: u32) -> Result<bool, LockError> {
+        Ok(self.disk.get(&self.retired_path(epoch))?.is_some())
+    }
+
+    /// Ends the validity of a closed epoch, whoever did so first; `note` is for people.
+    pub(crate) fn retire(
+        &self,
+        epoch: u32,
+        why: &str,
+        writer: &str,
+        note: &str,
+    ) -> Result<(), LockError> {
+        let text = format!("{why};t={writer};x={}", escaped(note, NOTE_BYTES_MAX));
+        self.disk.put(&self.retired_path(epoch), &text).map(|_| ())
+    }
+
+    /// Writes a record beside the result; returns the hash that the commit shall name.
+    pub(crate) fn write_record(
+        &self,
+        dir: &Utf8Path,
+        record: &serde_json::Value,
+    ) -> Result<String, LockError> {
+        let text = record.to_string();
+        self.disk.write(&dir.join(RECORD_FILE), text.as_bytes())?;
+        Ok(blake3::hash(text.as_bytes()).to_hex().to_string())
+    }
+
+    /// Reads a published result and checks its record against the hash in the commit.
+    pub(crate) fn published(
+        &self,
+        epoch: u32,
+        token: &str,
+        digest: &str,
+    ) -> Result<Result<Published, Damage>, LockError> {
+        let dir = self.attempt_dir(epoch, token);
+        let path = dir.join(RECORD_FILE);
+        let Some(bytes) = self.disk.read(&path)? else {
+            return Ok(Err(Damage(format!("`{path}` is missing"))));
+        };
+        if blake3::hash(&bytes).to_hex().as_str() != digest {
+            return Ok(Err(Damage(format!("`{path}` is not what was published"))));
+        }
+        Ok(match serde_json::from_slice(&bytes) {
+            Ok(record) => Ok(Published {
+                epoch,
+                token: token.to_owned(),
+                dir,
+                record,
+            }),
+            Err(error) => Err(Damage(format!("`{path}` is not JSON: {error}"))),
+        })
+    }
+
+    pub(crate) fn write_failure(&self, dir: &Utf8Path, text: &str) -> Result<(), LockError> {
+        self.disk.write(&dir.join(FAILURE_FILE), text.as_bytes())
+    }
+
+    /// Reads a failure's whole text; where that is lost, the caller has the summary.
+    pub(crate) fn failure(&self, epoch: u32, token: &str) -> Option<String> {
+        let path = self.attempt_dir(epoch, token).join(FAILURE_FILE);
+        self.disk
+            .storage
+            .read_file(&path)
+            .ok()
+            .map(|b| String::from_utf8_lossy(&b).into_owned())
+    }
+
+    /// Tells the waiting what is being done; a hint, so errors do not matter.
+    pub(crate) fn write_doing(&self, dir: &Utf8Path, text: &str) {
+        self.disk
+            .storage
+            .write_file(&dir.join(DOING_FILE), text.as_bytes())
+            .ok();
+    }
+
+    pub(crate) fn doing(&self, epoch: u32, token: &str) -> Option<String> {
+        let path = self.attempt_dir(epoch, token).join(DOING_FILE);
+        let bytes = self.disk.storage.read_file(&path).ok()?;
+        let line = String::from_utf8_lossy(&bytes)
+            .lines()
+            .next()?
+            .trim()
+            .to_owned();
+        // What stands in a shared directory may hold escape sequences; they stay there.
+        let plain: String = line.chars().filter(|c| !c.is_control()).take(160).collect();
+        (!plain.is_empty()).then_some(plain)
+    }
+}
+
+/// Reads the epoch out of a claim's name.
+fn epoch_of(name: &str) -> Option<u32> {
+    let digits = name.strip_suffix(".claim")?;
+    let is_plain = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_plain.then(|| digits.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_claims_count_as_epochs() {
+        assert_eq!(epoch_of("00000012.claim"), Some(12));
+        assert_eq!(epoch_of("123456789.claim"), Some(123_456_789));
+        for name in [
+            "12.claim",
+            "+0000012.claim",
+            "00000012.commit",
+            ".claim",
+            "0000000x.claim",
+        ] {
+            assert_eq!(epoch_of(name), None, "{name}");
+        }
+    }
+}

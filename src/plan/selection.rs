@@ -1,0 +1,253 @@
+//! What the command line selects of a plan, in two steps.
+//!
+//! Before cocotb has listed the testcases of a module, only build and module are known; then
+//! [`Selection::may_select_module`] says what could still be selected and never rules out too
+//! much. Afterwards [`Selection::selects`] decides, and only about modules the first step let
+//! through: a testcase that is selected lies in a module that may be, in a build that is needed.
+
+use crate::config::designates;
+use crate::config::name_glob::NameGlob;
+use crate::config::suggest::closest;
+use crate::config::unknown_build;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::model::build::Build;
+use crate::model::build::BuildName;
+use crate::model::build::Simulator;
+use crate::model::test::PlannedModule;
+use crate::model::test::TestModule;
+use crate::model::test::TestcaseId;
+use crate::plan::Plan;
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+/// What stands between the parts of a testcase's identity, and in none of them.
+const SEPARATOR: &str = "::";
+
+/// The selecting arguments, as the user wrote them. An empty list selects everything.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SelectionArgs {
+    /// Positional: texts that occur in `BUILD::MODULE::TESTCASE`, or patterns (`*?[`) over all of
+    /// it. One of them has to match.
+    pub filters: Vec<String>,
+    /// `--build`: names; `fifo` stands for `fifo/DEPTH=4` and `fifo@icarus` too.
+    pub builds: Vec<String>,
+    /// `--module`: names of modules.
+    pub modules: Vec<String>,
+    /// `--testcase`: names of testcases.
+    pub testcases: Vec<String>,
+    /// `--simulator`: only builds for it.
+    pub simulator: Option<Simulator>,
+}
+
+/// A checked selection over one plan.
+#[derive(Clone, Debug)]
+pub struct Selection {
+    args: SelectionArgs,
+    filters: Vec<Filter>,
+    simulators: BTreeMap<BuildName, Simulator>,
+    needed: BTreeSet<BuildName>,
+}
+
+#[derive(Clone, Debug)]
+enum Filter {
+    Within(String),
+    Pattern(NameGlob),
+}
+
+impl Filter {
+    fn new(text: &str) -> std::result::Result<Self, Box<Diagnostic>> {
+        let refuse = |why: &str| {
+            Diagnostic::error(
+                Code::UsageBadArgument,
+                format!("`{text}` is no filter: {why}"),
+            )
+        };
+        if text.is_empty() {
+            return Err(refuse("it is empty").into());
+        }
+        if !NameGlob::is_pattern(text) {
+            return Ok(Self::Within(text.to_owned()));
+        }
+        NameGlob::new(text)
+            .map(Self::Pattern)
+            .map_err(|why| refuse(&why).into())
+    }
+
+    fn is_match(&self, id: &str) -> bool {
+        match self {
+            Self::Within(text) => id.contains(text.as_str()),
+            Self::Pattern(glob) => glob.is_match(id),
+        }
+    }
+
+    /// Says whether an identity that starts so, and goes on without a separator, could match.
+    fn may_match_after(&self, prefix: &str) -> bool {
+        match self {
+            Self::Pattern(glob) => glob.may_match_after(prefix, SEPARATOR),
+            Self::Within(text) => {
+                prefix.contains(text.as_str())
+                    // The text may begin in the prefix, or anywhere behind it.
+                    || text.char_indices().map(|(at, _)| at).any(|at| {
+                        prefix.ends_with(&text[..at]) && !text[at..].contains(SEPARATOR)
+                    })
+            }
+        }
+    }
+}
+
+impl Selection {
+    /// Checks the arguments against a plan.
+    ///
+    /// # Errors
+    /// Every filter that is no pattern, and every build and module that the plan does not have.
+    /// Testcases are not known yet; [`Self::unmatched`] tells of them later.
+    pub fn new(args: SelectionArgs, plan: &Plan) -> Result<Self> {
+        let mut problems = Vec::new();
+        let mut filters = Vec::new();
+        for text in &args.filters {
+            match Filter::new(text) {
+                Ok(filter) => filters.push(filter),
+                Err(problem) => problems.push(*problem),
+            }
+        }
+        for wanted in &args.builds {
+            if !plan
+                .builds
+                .iter()
+                .any(|build| designates(wanted, &build.name))
+            {
+                problems.push(unknown_build(
+                    wanted,
+                    plan.builds.iter().map(|build| &build.name),
+                ));
+            }
+        }
+        let modules: BTreeSet<&str> = plan
+            .modules
+            .iter()
+            .map(|planned| planned.module.0.as_str())
+            .collect();
+        for wanted in &args.modules {
+            if !modules.contains(wanted.as_str()) {
+                problems.push(unknown_module(wanted, &modules));
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        let simulators = plan
+            .builds
+            .iter()
+            .map(|build| (build.name.clone(), build.simulator))
+            .collect();
+        let mut selection = Self {
+            args,
+            filters,
+            simulators,
+            needed: BTreeSet::new(),
+        };
+        selection.needed = selection
+            .modules(plan)
+            .map(|module| module.build.clone())
+            .collect();
+        Ok(selection)
+    }
+
+    /// Says whether any testcase of this build may be selected, so that `test` has to build it.
+    pub fn needs_build(&self, build: &BuildName) -> bool {
+        self.needed.contains(build)
+    }
+
+    /// Says whether a build itself is selected by `--build` and `--simulator`, tests or not.
+    pub fn selects_build(&self, build: &Build) -> bool {
+        self.admits_build(&build.name)
+    }
+
+    /// Says whether some testcase of this module on this build may be selected.
+    pub fn may_select_module(&self, build: &BuildName, module: &TestModule) -> bool {
+        if !self.admits_build(build) || !self.admits_module(module) {
+            return false;
+        }
+        let prefix = format!("{build}{SEPARATOR}{module}{SEPARATOR}");
+        self.filters.is_empty()
+            || self
+                .filters
+                .iter()
+                .any(|filter| filter.may_match_after(&prefix))
+    }
+
+    /// Returns the modules of a plan that may be selected, in its order.
+    pub fn modules<'a>(&self, plan: &'a Plan) -> impl Iterator<Item = &'a PlannedModule> {
+        plan.modules
+            .iter()
+            .filter(|planned| self.may_select_module(&planned.build, &planned.module))
+    }
+
+    /// Says whether a testcase is selected.
+    pub fn selects(&self, id: &TestcaseId) -> bool {
+        if !self.admits_testcase(&id.testcase) || !self.may_select_module(&id.build, &id.module) {
+            return false;
+        }
+        let text = id.to_string();
+        self.filters.is_empty() || self.filters.iter().any(|filter| filter.is_match(&text))
+    }
+
+    /// Returns the filters and the `--testcase` names that match none of the listed testcases.
+    pub fn unmatched<'a>(&self, listed: impl IntoIterator<Item = &'a TestcaseId>) -> Vec<String> {
+        let mut filters: Vec<(&String, &Filter)> =
+            self.args.filters.iter().zip(&self.filters).collect();
+        let mut testcases: BTreeSet<&str> =
+            self.args.testcases.iter().map(String::as_str).collect();
+        for id in listed {
+            if filters.is_empty() && testcases.is_empty() {
+                break;
+            }
+            testcases.remove(id.testcase.as_str());
+            if !filters.is_empty() {
+                let text = id.to_string();
+                filters.retain(|(_, filter)| !filter.is_match(&text));
+            }
+        }
+        let filters = filters.into_iter().map(|(text, _)| text.clone());
+        filters
+            .chain(testcases.into_iter().map(str::to_owned))
+            .collect()
+    }
+
+    fn admits_build(&self, build: &BuildName) -> bool {
+        let by_name = self.args.builds.is_empty()
+            || self
+                .args
+                .builds
+                .iter()
+                .any(|wanted| designates(wanted, build));
+        let by_simulator = self
+            .args
+            .simulator
+            .is_none_or(|simulator| self.simulators.get(build) == Some(&simulator));
+        by_name && by_simulator
+    }
+
+    fn admits_module(&self, module: &TestModule) -> bool {
+        self.args.modules.is_empty() || self.args.modules.contains(&module.0)
+    }
+
+    fn admits_testcase(&self, testcase: &str) -> bool {
+        self.args.testcases.is_empty() || self.args.testcases.iter().any(|name| name == testcase)
+    }
+}
+
+fn unknown_module(wanted: &str, known: &BTreeSet<&str>) -> Diagnostic {
+    let problem = Diagnostic::error(
+        Code::UsageBadArgument,
+        format!("no `[[test]]` runs a module called `{wanted}`"),
+    );
+    match closest(wanted, known.iter().copied()) {
+        Some(name) => problem.help(format!("did you mean `{name}`?")),
+        None => problem,
+    }
+}

@@ -1,0 +1,394 @@
+//! From what the agent said and how the process ended to one verdict per testcase. Pure.
+//!
+//! Invariant: a testcase passes only if cocotb judged it so within this process, and the process
+//! then left with status 0. That can be known only at the end, so the last result of a process is
+//! held back until the process is gone.
+
+use crate::edge::interrupt::StopReason;
+use crate::edge::process::Exit;
+use crate::model::outcome::Cause;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::RunVerdict;
+use crate::model::test::Testcase;
+use crate::sim::agent::AgentEvent;
+use crate::sim::agent::AgentOutcome;
+use crate::sim::agent::Finished;
+
+use std::time::Duration;
+
+/// How a process came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// By itself.
+    Exited(Exit),
+    /// Killed at a limit.
+    TimedOut,
+    /// Killed since the session stops.
+    Stopped(StopReason),
+}
+
+/// A verdict on one testcase.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Verdict {
+    pub(super) outcome: Outcome,
+    pub(super) cause: Option<Cause>,
+    pub(super) expected_failure: bool,
+    pub(super) message: Option<String>,
+    pub(super) error_type: Option<String>,
+    pub(super) details: Option<String>,
+    pub(super) duration: Option<Duration>,
+    pub(super) sim_time_ns: Option<f64>,
+    pub(super) log_start: Option<u64>,
+    pub(super) log_end: Option<u64>,
+}
+
+impl Verdict {
+    /// Makes a verdict that cocotb did not give.
+    pub(super) fn ours(outcome: Outcome, cause: Cause, message: impl Into<String>) -> Self {
+        Self {
+            outcome,
+            cause: Some(cause),
+            expected_failure: false,
+            message: Some(message.into()),
+            error_type: None,
+            details: None,
+            duration: None,
+            sim_time_ns: None,
+            log_start: None,
+            log_end: None,
+        }
+    }
+
+    fn of_cocotb(finished: Finished, log_start: Option<u64>) -> Self {
+        let (outcome, cause) = match (finished.outcome, finished.cause.as_deref()) {
+            (AgentOutcome::Passed, _) => (Outcome::Passed, None),
+            (AgentOutcome::Skipped, _) => (Outcome::Skipped, Some(Cause::Skip)),
+            (AgentOutcome::Errored, _) => (Outcome::Errored, Some(Cause::Test)),
+            (AgentOutcome::Failed, Some("unexpected-pass")) => {
+                (Outcome::Failed, Some(Cause::UnexpectedPass))
+            }
+            (AgentOutcome::Failed, Some("simulation-ended")) => {
+                (Outcome::Failed, Some(Cause::SimulationEnded))
+            }
+            (AgentOutcome::Failed, _) => (Outcome::Failed, Some(Cause::Test)),
+        };
+        Self {
+            outcome,
+            cause,
+            expected_failure: finished.expected_failure,
+            message: finished.message,
+            error_type: finished.error_type,
+            details: finished.traceback,
+            duration: finished
+                .duration_s
+                .and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            sim_time_ns: finished.sim_time_ns,
+            log_start,
+            log_end: finished.log_offset,
+        }
+    }
+}
+
+/// Something the rest of the session should know now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// This testcase began.
+    Started(usize),
+    /// This testcase is decided.
+    Decided(usize, Verdict),
+    /// Nothing is left to do in this process but to leave.
+    Leaving,
+}
+
+/// What is left when a process is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Closing {
+    /// Verdicts that were not told before.
+    pub(super) decided: Vec<(usize, Verdict)>,
+    /// Testcases that never began and deserve another process.
+    pub(super) leftover: Vec<usize>,
+    /// How the process as a whole did.
+    pub(super) verdict: RunVerdict,
+}
+
+/// Follows one process.
+pub(super) struct Judge<'a> {
+    wanted: &'a [Testcase],
+    is_decided: Vec<bool>,
+    running: Option<(usize, Option<u64>)>,
+    held: Option<(usize, Verdict)>,
+    has_begun: bool,
+    is_any_bad: bool,
+    trouble: Option<(Cause, Trouble)>,
+}
+
+/// What kept a process from running testcases.
+struct Trouble {
+    message: String,
+    error_type: Option<String>,
+    details: Option<String>,
+}
+
+impl<'a> Judge<'a> {
+    /// Begins with the testcases the process was given, in the order it was given them.
+    pub(super) fn new(wanted: &'a [Testcase]) -> Self {
+        Self {
+            wanted,
+            is_decided: vec![false; wanted.len()],
+            running: None,
+            held: None,
+            has_begun: false,
+            is_any_bad: false,
+            trouble: None,
+        }
+    }
+
+    /// Takes in one line of the agent's.
+    pub(super) fn take(&mut self, event: AgentEvent) -> Option<Step> {
+        match event {
+            AgentEvent::TestcaseStarted {
+                module,
+                testcase,
+                occurrence,
+                log_offset,
+            } => {
+                let index = self.find(&module.0, &testcase, occurrence)?;
+                self.has_begun = true;
+                self.running = Some((index, log_offset));
+                Some(Step::Started(index))
+            }
+            AgentEvent::TestcaseFinished(finished) => self.finish(*finished),
+            AgentEvent::Missing {
+                module,
+                testcase,
+                occurrence,
+            } => {
+                let index = self.find(&module.0, &testcase, occurrence)?;
+                let message = "it was listed, but is gone from its module now";
+                self.decide(
+                    index,
+                    Verdict::ours(Outcome::Errored, Cause::NoResult, message),
+                )
+            }
+            AgentEvent::ModuleError {
+                error_type,
+                message,
+                traceback,
+                ..
+            } => {
+                self.note_trouble(Cause::Import, error_type, message, traceback);
+                None
+            }
+            AgentEvent::StartupError {
+                error_type,
+                message,
+                traceback,
+            } => {
+                self.note_trouble(Cause::Startup, error_type, message, traceback);
+                None
+            }
+            AgentEvent::AgentError { message } => {
+                self.note_trouble(Cause::Startup, String::new(), message, String::new());
+                None
+            }
+            AgentEvent::RegressionFinished {} => Some(Step::Leaving),
+            AgentEvent::Hello { .. }
+            | AgentEvent::Listing { .. }
+            | AgentEvent::Listed { .. }
+            | AgentEvent::ListingFinished {}
+            | AgentEvent::NotRun { .. } => None,
+        }
+    }
+
+    fn note_trouble(&mut self, cause: Cause, kind: String, message: String, traceback: String) {
+        let full = |text: String| (!text.is_empty()).then_some(text);
+        self.trouble.get_or_insert((
+            cause,
+            Trouble {
+                message,
+                error_type: full(kind),
+                details: full(traceback),
+            },
+        ));
+    }
+
+    /// Finds an undecided testcase: a second verdict on one is none.
+    fn find(&self, module: &str, testcase: &str, occurrence: u32) -> Option<usize> {
+        self.wanted.iter().enumerate().position(|(index, wanted)| {
+            !self.is_decided[index]
+                && wanted.occurrence == occurrence
+                && wanted.id.testcase == testcase
+                && wanted.id.module.0 == module
+        })
+    }
+
+    fn finish(&mut self, finished: Finished) -> Option<Step> {
+        let index = self.find(&finished.module.0, &finished.testcase, finished.occurrence)?;
+        let log_start = match self.running.take() {
+            Some((running, start)) if running == index => start,
+            _ => finished.log_offset,
+        };
+        self.has_begun = true;
+        self.decide(index, Verdict::of_cocotb(finished, log_start))
+    }
+
+    /// Decides a testcase; the last one waits for the end of the process.
+    fn decide(&mut self, index: usize, verdict: Verdict) -> Option<Step> {
+        self.is_decided[index] = true;
+        self.is_any_bad |= !verdict.outcome.is_good();
+        if self.is_decided.iter().all(|is_decided| *is_decided) {
+            self.held = Some((index, verdict));
+            return None;
+        }
+        Some(Step::Decided(index, verdict))
+    }
+
+    /// Decides everything that is still open.
+    pub(super) fn close(mut self, end: End) -> Closing {
+        let mut decided = Vec::new();
+        if let Some((index, verdict)) = self.held.take() {
+            decided.push((index, self.held_verdict(verdict, end)));
+            let verdict = match end {
+                End::TimedOut => RunVerdict::TimedOut,
+                End::Stopped(_) => RunVerdict::Cancelled,
+                End::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
+                End::Exited(exit) if exit.is_success() || self.is_any_bad => RunVerdict::Completed,
+                End::Exited(_) => RunVerdict::Incomplete,
+            };
+            return Closing {
+                decided,
+                leftover: Vec::new(),
+                verdict,
+            };
+        }
+        if let Some((index, log_start)) = self.running.take() {
+            let mut verdict = Self::cut_short(end);
+            verdict.log_start = log_start;
+            decided.push((index, verdict));
+            self.is_decided[index] = true;
+            self.has_begun = true;
+        }
+        let open: Vec<usize> = (0..self.wanted.len())
+            .filter(|index| !self.is_decided[*index])
+            .collect();
+        let stops = matches!(end, End::Stopped(_));
+        // A process that began nothing would begin nothing again.
+        let leftover = if self.has_begun && !stops {
+            open.clone()
+        } else {
+            Vec::new()
+        };
+        if leftover.is_empty() {
+            decided.extend(open.into_iter().map(|index| (index, self.never_begun(end))));
+        }
+        let verdict = match end {
+            End::TimedOut => RunVerdict::TimedOut,
+            End::Stopped(_) => RunVerdict::Cancelled,
+            End::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
+            End::Exited(_) => RunVerdict::Incomplete,
+        };
+        Closing {
+            decided,
+            leftover,
+            verdict,
+        }
+    }
+
+    /// Judges the last testcase by how its process left.
+    fn held_verdict(&self, verdict: Verdict, end: End) -> Verdict {
+        if self.is_any_bad {
+            return verdict;
+        }
+        let message = match end {
+            End::Exited(exit) if exit.is_success() => return verdict,
+            End::Exited(exit) => {
+                format!(
+                    "every testcase of the process was green, yet the simulator left with {exit}"
+                )
+            }
+            End::TimedOut => {
+                "it passed, but the simulator did not end afterwards and was killed".to_owned()
+            }
+            // Its own result stands: nothing is known against it.
+            End::Stopped(_) => return verdict,
+        };
+        Verdict {
+            outcome: Outcome::Errored,
+            cause: Some(Cause::ExitStatus),
+            message: Some(message),
+            ..verdict
+        }
+    }
+
+    /// Judges the testcase that was running when the process ended.
+    fn cut_short(end: End) -> Verdict {
+        match end {
+            End::TimedOut => Verdict::ours(
+                Outcome::TimedOut,
+                Cause::Timeout,
+                "it ran longer than its limit",
+            ),
+            End::Stopped(reason) => Verdict::ours(
+                Outcome::NotRun,
+                Cause::Session,
+                format!("it was stopped while it ran: {}", stop_words(reason)),
+            ),
+            End::Exited(exit @ Exit::Signal(_)) => Verdict::ours(
+                Outcome::Errored,
+                Cause::Crashed,
+                format!("the simulator ended with {exit} while it ran"),
+            ),
+            End::Exited(exit) => Verdict::ours(
+                Outcome::Errored,
+                Cause::NoResult,
+                format!("the simulator left with {exit} while it ran"),
+            ),
+        }
+    }
+
+    /// Judges a testcase that never began and will not be tried again.
+    fn never_begun(&self, end: End) -> Verdict {
+        if let End::Stopped(reason) = end {
+            let words = format!("it never began: {}", stop_words(reason));
+            return Verdict::ours(Outcome::NotRun, Cause::Session, words);
+        }
+        if let Some((cause, trouble)) = &self.trouble {
+            let mut verdict = Verdict::ours(Outcome::Errored, *cause, trouble.message.clone());
+            verdict.error_type.clone_from(&trouble.error_type);
+            verdict.details.clone_from(&trouble.details);
+            return verdict;
+        }
+        match end {
+            End::TimedOut => Verdict::ours(
+                Outcome::TimedOut,
+                Cause::Timeout,
+                "the simulator began no testcase within the limit",
+            ),
+            End::Exited(exit @ Exit::Signal(_)) => Verdict::ours(
+                Outcome::Errored,
+                Cause::Crashed,
+                format!("the simulator ended with {exit} before it began a testcase"),
+            ),
+            End::Exited(exit) => Verdict::ours(
+                Outcome::Errored,
+                Cause::NoResult,
+                format!("the simulator left with {exit} before it began a testcase"),
+            ),
+            End::Stopped(_) => unreachable!("handled above"),
+        }
+    }
+}
+
+/// Says in words why a session stops.
+pub(super) fn stop_words(reason: StopReason) -> String {
+    match reason {
+        StopReason::Signal(number) => {
+            let name = nix::sys::signal::Signal::try_from(i32::from(number));
+            name.map_or_else(
+                |_| format!("signal {number}"),
+                |name| name.as_str().to_owned(),
+            )
+        }
+        StopReason::SessionLimit => "the session's limit has passed".to_owned(),
+    }
+}

@@ -1,0 +1,245 @@
+//! The agent: our Python package that runs inside the simulator, as cocorun sees it.
+//!
+//! The package's sources stand in `agent/cocorun_agent`; they are part of this program and are
+//! written once per build directory, under their digest. `docs/agent.md` is the protocol.
+
+use crate::model::test::Seed;
+use crate::model::test::TestModule;
+
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::Serialize;
+
+/// The variable that names the request file.
+pub const REQUEST_ENV: &str = "COCORUN_AGENT_REQUEST";
+/// The variable that names the descriptor of the event pipe.
+pub const EVENT_FD_ENV: &str = "COCORUN_AGENT_EVENT_FD";
+/// The protocol's number; an agent that speaks another one refuses to start.
+pub const PROTOCOL: u32 = 1;
+
+/// What the agent is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Run the testcases.
+    Run,
+    /// List the testcases of every module and end the simulation.
+    List,
+}
+
+/// One testcase to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// Its module.
+    pub module: TestModule,
+    /// cocotb's name of it.
+    pub testcase: String,
+    /// Which of several of that name, from 0.
+    pub occurrence: u32,
+}
+
+/// What one simulator process is asked for; written as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// What to do.
+    pub mode: Mode,
+    /// Where events go when the pipe cannot be used.
+    pub event_file: Utf8PathBuf,
+    /// Modules to import, in order.
+    pub modules: Vec<TestModule>,
+    /// Exactly these run; `None` means all.
+    pub testcases: Option<Vec<Wanted>>,
+    /// The run's seed.
+    pub seed: Seed,
+    /// Where cocotb writes its own report.
+    pub results_file: Utf8PathBuf,
+}
+
+/// One testcase as the agent lists it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct ListedTestcase {
+    /// cocotb's name.
+    pub testcase: String,
+    /// Which of several of that name, from 0.
+    #[serde(default)]
+    pub occurrence: u32,
+    /// The file that defines it.
+    pub file: Option<Utf8PathBuf>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// First line of its docstring.
+    pub doc: Option<String>,
+    /// Marked `skip=True`.
+    pub skip: bool,
+    /// cocotb's stage.
+    pub stage: i64,
+}
+
+/// How cocotb judged a testcase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentOutcome {
+    /// It passed, perhaps by failing as expected.
+    Passed,
+    /// It failed.
+    Failed,
+    /// It was skipped.
+    Skipped,
+    /// It could not be started.
+    Errored,
+}
+
+/// One line from the agent.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+pub enum AgentEvent {
+    /// cocotb is up.
+    Hello {
+        /// cocotb's version.
+        cocotb: String,
+        /// The simulator's own name.
+        simulator: Option<String>,
+    },
+    /// A module is about to be imported for listing.
+    Listing {
+        /// Which module.
+        module: TestModule,
+    },
+    /// Every module was listed, or told why not.
+    ListingFinished {},
+    /// The testcases of a module.
+    Listed {
+        /// Which module.
+        module: TestModule,
+        /// In cocotb's order.
+        testcases: Vec<ListedTestcase>,
+    },
+    /// A module cannot be imported.
+    ModuleError {
+        /// Which module.
+        module: TestModule,
+        /// The exception's type.
+        error_type: String,
+        /// Its message.
+        message: String,
+        /// The traceback.
+        traceback: String,
+    },
+    /// A testcase begins.
+    TestcaseStarted {
+        /// Its module.
+        module: TestModule,
+        /// Its name.
+        testcase: String,
+        /// Which of several of that name, from 0.
+        #[serde(default)]
+        occurrence: u32,
+        /// Size of the log then.
+        log_offset: Option<u64>,
+    },
+    /// A testcase is judged.
+    TestcaseFinished(Box<Finished>),
+    /// A testcase of the request never began, since the simulation ended before.
+    NotRun {
+        /// Its module.
+        module: TestModule,
+        /// Its name.
+        testcase: String,
+        /// Which of several of that name, from 0.
+        #[serde(default)]
+        occurrence: u32,
+        /// Why.
+        message: Option<String>,
+    },
+    /// A testcase of the request does not exist.
+    Missing {
+        /// Its module.
+        module: TestModule,
+        /// Its name.
+        testcase: String,
+        /// Which of several of that name, from 0.
+        #[serde(default)]
+        occurrence: u32,
+    },
+    /// cocotb failed before any testcase.
+    StartupError {
+        /// The exception's type.
+        error_type: String,
+        /// Its message.
+        message: String,
+        /// The traceback.
+        traceback: String,
+    },
+    /// The agent itself failed; verdicts then come from what else is known.
+    AgentError {
+        /// What happened.
+        message: String,
+    },
+    /// cocotb has written `results.xml` and ends the simulation.
+    RegressionFinished {},
+}
+
+/// A testcase with cocotb's judgement.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub struct Finished {
+    /// Its module.
+    pub module: TestModule,
+    /// Its name.
+    pub testcase: String,
+    /// Which of several of that name, from 0.
+    #[serde(default)]
+    pub occurrence: u32,
+    /// The judgement.
+    pub outcome: AgentOutcome,
+    /// Whether it passed by failing as it should.
+    #[serde(default)]
+    pub expected_failure: bool,
+    /// A stable word, see `docs/agent.md`.
+    pub cause: Option<String>,
+    /// One line.
+    pub message: Option<String>,
+    /// The exception's type.
+    pub error_type: Option<String>,
+    /// The traceback.
+    pub traceback: Option<String>,
+    /// Wall-clock seconds.
+    pub duration_s: Option<f64>,
+    /// Simulated nanoseconds.
+    pub sim_time_ns: Option<f64>,
+    /// Size of the log then.
+    pub log_offset: Option<u64>,
+}
+
+/// The package's files: name below `cocorun_agent/`, and text.
+pub const PACKAGE: &[(&str, &str)] = &[
+    (
+        "__init__.py",
+        include_str!("agent/cocorun_agent/__init__.py"),
+    ),
+    ("boot.py", include_str!("agent/cocorun_agent/boot.py")),
+    ("channel.py", include_str!("agent/cocorun_agent/channel.py")),
+    ("listing.py", include_str!("agent/cocorun_agent/listing.py")),
+    ("output.py", include_str!("agent/cocorun_agent/output.py")),
+    (
+        "reporter.py",
+        include_str!("agent/cocorun_agent/reporter.py"),
+    ),
+    ("request.py", include_str!("agent/cocorun_agent/request.py")),
+    (
+        "selection.py",
+        include_str!("agent/cocorun_agent/selection.py"),
+    ),
+    ("text.py", include_str!("agent/cocorun_agent/text.py")),
+    ("v1.py", include_str!("agent/cocorun_agent/v1.py")),
+    ("v2.py", include_str!("agent/cocorun_agent/v2.py")),
+];
+
+/// The package's name, the folder its files belong in.
+pub const PACKAGE_NAME: &str = "cocorun_agent";
+
+/// Reads a line; `None` for an event this version does not know, which is no error.
+pub fn read_event(line: &str) -> Option<AgentEvent> {
+    serde_json::from_str(line).ok()
+}

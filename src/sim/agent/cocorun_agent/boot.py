@@ -1,0 +1,116 @@
+"""Entry points: what the simulator calls in place of cocotb's own list.
+
+`PYGPI_USERS` (cocotb 2.x) or `PYGPI_ENTRY_POINT` (1.x) names `cocorun_agent.boot:start` alone. The
+agent places its hooks, takes that variable away and lets cocotb's own loader run the entry points
+it would have run anyway, whichever they are in this version. So an exception in any of them passes
+through here and can be told, and a testcase sees the environment it would see without us.
+
+Invariant: without a request in the environment this is exactly cocotb.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+from cocorun_agent import PROTOCOL, listing, output, request, v1, v2
+from cocorun_agent.channel import Channel
+from cocorun_agent.reporter import Reporter
+
+_USERS_VARIABLES = ("PYGPI_USERS", "PYGPI_ENTRY_POINT")
+
+__all__ = ["start"]
+
+# cocotb 1.x: the simulator looks up these functions beside the entry function.
+_COCOTB_1_CALLBACKS = ("_sim_event", "_log_from_c", "_filter_from_c")
+
+_cocotb_1_entry: Any = None
+
+
+def __getattr__(name: str) -> Any:
+    """Hands cocotb 1.x's own callbacks to the simulator."""
+    if name in _COCOTB_1_CALLBACKS:
+        return getattr(_load_cocotb_1()[0], name)
+    raise AttributeError(name)
+
+
+def start(*args: Any) -> None:
+    """Runs cocotb with the agent in it; the simulator calls this once, at time 0."""
+    wanted = request.Request.from_environment()
+    if wanted is None:
+        _run_cocotb(None, args)
+        return
+    channel = Channel(wanted.event_fd, wanted.event_file)
+    reporter = Reporter(channel)
+    with reporter.guard("output"):
+        output.prepare()
+    try:
+        _prepare(reporter, wanted)
+        _run_cocotb(wanted.entry_points, args)
+    except BaseException as error:
+        with reporter.guard("startup"):
+            reporter.startup_error(error)
+        raise
+
+
+def _prepare(reporter: Reporter, wanted: request.Request) -> None:
+    """Greets the caller and places the hooks that suit this cocotb."""
+    import cocotb
+    from cocotb import simulator
+
+    major = int(cocotb.__version__.split(".")[0])
+    reporter.send(
+        "hello",
+        protocol=PROTOCOL,
+        cocotb=cocotb.__version__,
+        simulator=_told(simulator, "get_simulator_product"),
+        simulator_version=_told(simulator, "get_simulator_version"),
+        python=".".join(str(part) for part in sys.version_info[:3]),
+        pid=os.getpid(),
+        log_offset=output.log_offset(),
+    )
+    request.apply_to_environment(wanted, major)
+    adapter = v1.Adapter(reporter, wanted) if major < 2 else v2.Adapter(reporter, wanted)
+    if wanted.mode == "list":
+        adapter.install()
+    else:
+        with reporter.guard("install"):
+            adapter.install()
+
+
+def _told(simulator: Any, function: str) -> str | None:
+    try:
+        return str(getattr(simulator, function)()).strip()
+    except Exception:
+        return None
+
+
+def _run_cocotb(entry_points: str | None, args: Any) -> None:
+    """Runs the entry points cocotb would have run by itself, or those the user set."""
+    if "cocotb" in sys.modules and _cocotb_1_entry is not None:
+        _cocotb_1_entry[1](*args)
+        return
+    for name in _USERS_VARIABLES:
+        os.environ.pop(name, None)
+    if entry_points:
+        os.environ["PYGPI_USERS"] = entry_points
+    from pygpi import entry
+
+    entry.load_entry(*args)
+
+
+def _load_cocotb_1() -> Any:
+    """Returns cocotb 1.x's entry module and function, loaded once by its own loader."""
+    global _cocotb_1_entry
+    if _cocotb_1_entry is None:
+        for name in _USERS_VARIABLES:
+            os.environ.pop(name, None)
+        from pygpi import entry
+
+        _cocotb_1_entry = entry.load_entry()
+    return _cocotb_1_entry
+
+
+# The package must be whole before cocotb installs pytest's import hook.
+assert listing is not None

@@ -1,0 +1,111 @@
+"""The event channel: one JSON object per line to the caller.
+
+Invariants: an event is written whole or the next one starts on a fresh line; only the process that
+opened the channel writes to it; nothing is ever written to a descriptor that is no longer ours.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import select
+from typing import Any
+
+from cocorun_agent import text
+
+WRITABLE_WAIT_MS = 60_000
+"""How long a full non-blocking pipe is waited for before the event file is used."""
+
+
+class Channel:
+    """Writes events to an inherited pipe, or to a file where the pipe is unusable."""
+
+    def __init__(self, fd: int | None, path: str | None) -> None:
+        self._fd = fd
+        self._path = path
+        self._pid = os.getpid()
+        self._identity: tuple[int, int] | None = None
+        self._torn = False
+        if fd is not None:
+            try:
+                os.set_inheritable(fd, False)
+                self._identity = _identity_of(fd)
+            except OSError:
+                self._fd = None
+
+    def send(self, event: str, **fields: Any) -> None:
+        """Sends one event; blocks while the pipe is full.
+
+        A process forked by a testcase holds a copy of this object; it stays silent, or the caller
+        would hear everything twice.
+        """
+        if os.getpid() != self._pid:
+            return
+        fields = {"event": event, **fields}
+        line = json.dumps(text.plain(fields), separators=(",", ":")) + "\n"
+        data = line.encode("ascii")
+        if self._fd is None or not self._write_pipe(data):
+            self._append(data)
+
+    def close(self) -> None:
+        """Closes the pipe, if it is still ours."""
+        if self._fd is not None and self._is_ours(self._fd):
+            os.close(self._fd)
+        self._fd = None
+        self._path = None
+
+    def _is_ours(self, fd: int) -> bool:
+        """Says whether `fd` is still what the caller handed over.
+
+        A testcase may close every descriptor, and the number may then name a file of its own.
+        """
+        try:
+            return self._identity is not None and _identity_of(fd) == self._identity
+        except OSError:
+            return False
+
+    def _write_pipe(self, data: bytes) -> bool:
+        """Writes `data` to the pipe, whole; returns false where it has to go elsewhere."""
+        fd = self._fd
+        if fd is None or not self._is_ours(fd):
+            self._fd = None
+            return False
+        if self._torn:
+            data = b"\n" + data
+        view = memoryview(data)
+        self._torn = True
+        while view:
+            try:
+                view = view[os.write(fd, view) :]
+            except OSError as error:
+                if error.errno == errno.EAGAIN and _wait_writable(fd):
+                    continue
+                # Nobody reads any more. The file may still be looked at.
+                self._fd = None
+                return False
+        self._torn = False
+        return True
+
+    def _append(self, data: bytes) -> None:
+        if self._path is None:
+            return
+        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+        fd = os.open(self._path, flags, 0o666)
+        try:
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
+        finally:
+            os.close(fd)
+
+
+def _identity_of(fd: int) -> tuple[int, int]:
+    status = os.fstat(fd)
+    return status.st_dev, status.st_ino
+
+
+def _wait_writable(fd: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(WRITABLE_WAIT_MS))

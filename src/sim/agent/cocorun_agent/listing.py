@@ -1,0 +1,141 @@
+"""Describes testcases without running them, and ends the process when all are told.
+
+Invariant: one module's failure, of whatever kind an import can produce, costs only that module;
+the module being imported is announced first, so that even a crash has a name.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from typing import Any, Callable, Iterable, NamedTuple, NoReturn
+
+from cocorun_agent import output
+from cocorun_agent.reporter import Reporter
+from cocorun_agent.selection import occurrences
+
+
+class Found(NamedTuple):
+    """One testcase as cocotb discovered it."""
+
+    name: str
+    defined_in: str
+    function: Any
+    doc: str | None
+    skip: bool
+    stage: int
+    order: int
+    """cocotb's own order within a stage; equal where that is the order of discovery."""
+    expect_fail: bool
+    expect_error: bool
+
+
+def list_and_exit(
+    reporter: Reporter, modules: Iterable[str], discover: Callable[[str], list[Found]]
+) -> NoReturn:
+    """Sends `listed` or `module_error` for each module, then leaves the simulator at once.
+
+    `discover` imports one module and returns its testcases in the order cocotb registers them.
+    The process ends here because a design with a free-running clock would simulate for ever, and
+    the simulation has not begun: there is nothing that finalisation could save.
+    """
+    own_pid = os.getpid()
+    for module in modules:
+        reporter.send("listing", module=module, log_offset=output.log_offset())
+        try:
+            described = describe(module, discover(module))
+        except BaseException as error:
+            if os.getpid() != own_pid:
+                os._exit(1)
+            reporter.module_error(module, error)
+        else:
+            reporter.send("listed", module=module, testcases=described)
+    reporter.send("listing_finished", log_offset=output.log_offset())
+    os._exit(0)
+
+
+def describe(module: str, found: list[Found]) -> list[dict[str, Any]]:
+    """Returns what the `listed` event says about the testcases of one module, sorted by stage.
+
+    Equal names are numbered in the order of discovery, as the selection of a run does.
+    """
+    numbers = occurrences([(module, testcase.name) for testcase in found])
+    described = []
+    in_order = sorted(zip(found, numbers), key=lambda pair: (pair[0].stage, pair[0].order))
+    for testcase, occurrence in in_order:
+        file, line = source_of(testcase.function)
+        fields: dict[str, Any] = {
+            "testcase": testcase.name,
+            "occurrence": occurrence,
+            "file": file,
+            "line": line,
+            "doc": _first_line(testcase.doc),
+            "skip": bool(testcase.skip),
+            "stage": testcase.stage,
+            "expect_fail": bool(testcase.expect_fail),
+            "expect_error": bool(testcase.expect_error),
+        }
+        if testcase.defined_in != module:
+            fields["defined_in"] = testcase.defined_in
+        described.append(fields)
+    return described
+
+
+def source_of(function: Any) -> tuple[str | None, int | None]:
+    """Returns the absolute file and the line, from 1, where the user wrote a testcase."""
+    code = _code_of(function)
+    if code is None:
+        return None, None
+    return os.path.abspath(code.co_filename), code.co_firstlineno
+
+
+def _code_of(function: Any) -> Any:
+    """Finds the code object the user wrote, below cocotb's and other wrappers."""
+    own = os.path.dirname(os.path.abspath(inspect.getfile(__import__("cocotb")))) + os.sep
+    code: Any = None
+    for _ in range(32):
+        function = _unwrapped(function)
+        code = getattr(function, "__code__", None)
+        if code is None or not os.path.abspath(code.co_filename).startswith(own):
+            return code
+        # cocotb 1.9's TestFactory keeps the user's function only in a closure.
+        inner = _closed_over(function)
+        if inner is None:
+            return code
+        function = inner
+    return code
+
+
+def _unwrapped(function: Any) -> Any:
+    for _ in range(32):
+        if hasattr(function, "__wrapped__"):
+            function = function.__wrapped__
+        elif hasattr(function, "__func__"):
+            function = function.__func__
+        elif hasattr(function, "func") and not hasattr(function, "__code__"):
+            function = function.func
+        elif not hasattr(function, "__code__"):
+            # An object of a class with `__call__`, or something that cannot be looked into.
+            return vars(type(function)).get("__call__", function)
+        else:
+            return function
+    return function
+
+
+def _closed_over(function: Any) -> Any:
+    names = function.__code__.co_freevars
+    for name, cell in zip(names, function.__closure__ or ()):
+        try:
+            value = cell.cell_contents
+        except ValueError:
+            continue
+        if name in ("function", "func", "f", "test_function") and callable(value):
+            return value
+    return None
+
+
+def _first_line(doc: str | None) -> str | None:
+    for line in (doc or "").splitlines():
+        if line.strip():
+            return line.strip()
+    return None

@@ -1,0 +1,55 @@
+"""The process's own output: order of its lines, and where a testcase's part begins.
+
+Python and the simulator write to the same descriptor through two buffers. Both are made
+line-buffered, so that the log shows what happened in the order it happened and a crash loses at
+most one unfinished line. Invariant: failing here is silent and harmless; the log is just less tidy.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import sys
+from typing import Any
+
+_IOLBF = 1
+
+_libc: Any = None
+
+
+def prepare() -> None:
+    """Makes the C library's and Python's standard output line-buffered.
+
+    C's `stdout` is switched with `setvbuf` and no buffer of ours, which the GNU and musl libraries
+    allow at any time.
+    """
+    global _libc
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        _libc = ctypes.CDLL(None)
+        stdout = ctypes.c_void_p.in_dll(_libc, "stdout")
+        _libc.setvbuf(stdout, None, _IOLBF, ctypes.c_size_t(0))
+    with contextlib.suppress(Exception):
+        sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
+
+
+def flush() -> None:
+    """Writes out what Python and the C library still hold."""
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(Exception):
+            stream.flush()
+    if _libc is not None:
+        with contextlib.suppress(Exception):
+            _libc.fflush(None)
+
+
+def log_offset() -> int | None:
+    """Returns the size in bytes of the log behind descriptor 1, or nothing if that is no file."""
+    flush()
+    try:
+        status = os.fstat(1)
+    except OSError:
+        return None
+    return status.st_size if stat.S_ISREG(status.st_mode) else None

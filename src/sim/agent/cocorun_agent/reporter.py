@@ -1,0 +1,217 @@
+"""Turns cocotb's judgements into events, each testcase judged at most once.
+
+The version adapters call in here with what they saw. Invariants: a started testcase gets at most
+one `testcase_finished`; a testcase whose body never ran because the simulation was over gets
+`not_run` and never a verdict, whatever cocotb writes into its results file; an exception of the
+agent's own becomes an `agent_error` event and goes no further.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from bdb import BdbQuit
+from typing import Any, Iterator, NamedTuple, Sequence
+
+from cocorun_agent import output, text
+from cocorun_agent.channel import Channel
+from cocorun_agent.request import Wanted
+
+EXITS = (KeyboardInterrupt, SystemExit, BdbQuit)
+"""Exceptions with which a testcase ends the process and not only itself."""
+
+
+class Key(NamedTuple):
+    """Names one testcase in this process."""
+
+    module: str
+    """The module the caller asked for, where cocotb found the testcase."""
+    testcase: str
+    occurrence: int
+    """Which one of equal names in that module, from 0, in cocotb's order of discovery."""
+    defined_in: str
+    """The module cocotb itself names in its results; differs for imported testcases."""
+
+
+class Judgement(NamedTuple):
+    """What cocotb said about one testcase."""
+
+    passed: bool
+    error: Any
+    """The exception, or nothing."""
+    note: str | None
+    """cocotb's own words about the verdict, or nothing."""
+    duration_s: float
+    sim_time_ns: float
+
+
+class Reporter:
+    """Sends the events of one process."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._running: Key | None = None
+        self._seed: str | None = None
+        self._finished: set[Key] = set()
+        self._closed = False
+        self._module_error: BaseException | None = None
+
+    @contextlib.contextmanager
+    def guard(self, where: str) -> Iterator[None]:
+        """Keeps an exception of the agent's own away from cocotb and reports it instead."""
+        try:
+            yield
+        except Exception as error:
+            with contextlib.suppress(Exception):
+                self._channel.send(
+                    "agent_error",
+                    where=where,
+                    error_type=text.error_type(error),
+                    message=text.message_of(error),
+                    traceback=text.traceback_of(error),
+                )
+
+    def send(self, event: str, **fields: Any) -> None:
+        """Sends an event that needs no book-keeping."""
+        self._channel.send(event, **fields)
+
+    def missing(self, wanted: Sequence[Wanted]) -> None:
+        """Tells which wanted testcases are not there."""
+        for want in wanted:
+            self._channel.send("missing", **want._asdict())
+
+    def cannot(self, what: str, because: str) -> None:
+        """Tells that this cocotb does not offer what the agent needs for `what`."""
+        self._channel.send(
+            "agent_error",
+            where=what,
+            error_type="Unsupported",
+            message=f"cannot {what} because {because}",
+            traceback="",
+        )
+
+    def module_error(self, module: str, error: BaseException) -> None:
+        """Tells that a test module could not be imported, or not be searched for testcases."""
+        self._module_error = error
+        self._channel.send(
+            "module_error",
+            module=module,
+            error_type=text.error_type(error),
+            message=text.message_of(error),
+            traceback=text.traceback_of(error),
+        )
+
+    def startup_error(self, error: BaseException) -> None:
+        """Tells that cocotb gave up before, or outside of, any testcase.
+
+        An import error that `module_error` has told is not told again as it passes by.
+        """
+        if error is self._module_error:
+            return
+        self._channel.send(
+            "startup_error",
+            error_type=text.error_type(error),
+            message=text.message_of(error),
+            traceback=text.traceback_of(error),
+        )
+
+    def started(self, key: Key, seed: int | None, log_offset: int | None) -> None:
+        """Tells that the body of a testcase is about to run.
+
+        The derived seed has some 160 bits, too many for a JSON number: it travels as text.
+        """
+        self._running = key
+        self._seed = None if seed is None else str(seed)
+        self._channel.send("testcase_started", **_name(key), log_offset=log_offset)
+
+    def is_running(self, key: Key) -> bool:
+        """Says whether `key` is the testcase whose body runs now."""
+        return self._running == key
+
+    def judged(self, key: Key, judgement: Judgement, simulation_ended: bool) -> None:
+        """Tells cocotb's verdict on the running testcase."""
+        error = judgement.error
+        cause: str | None
+        if judgement.passed:
+            outcome, cause = "passed", None
+        elif simulation_ended:
+            outcome, cause = "failed", "simulation-ended"
+        elif error is None:
+            outcome, cause = "failed", "unexpected-pass"
+        elif isinstance(error, EXITS):
+            outcome, cause = "errored", "exit"
+        else:
+            outcome, cause = "failed", "test"
+        expected = judgement.passed and (error is not None or judgement.note is not None)
+        self._finish(key, outcome, cause, expected, judgement)
+
+    def skipped(self, key: Key, reason: str | None, judgement: Judgement | None) -> None:
+        """Tells that cocotb skipped a testcase, before it ran or because it said so itself."""
+        judgement = judgement or Judgement(True, None, reason, 0.0, 0.0)
+        self._finish(key, "skipped", "skip", False, judgement._replace(note=reason))
+
+    def init_failed(self, key: Key, error: Any) -> None:
+        """Tells that cocotb could not even make a coroutine of the testcase."""
+        judgement = Judgement(False, error, "test initialization failed", 0.0, 0.0)
+        self._finish(key, "errored", "init", False, judgement)
+
+    def not_run(self, key: Key, cause: str, error: Any) -> None:
+        """Tells that a testcase of the queue can no longer run in this process."""
+        if key in self._finished:
+            return
+        message = None if error is None else text.message_of(error)
+        self._channel.send("not_run", **_name(key), cause=cause, message=message)
+
+    def exits(self, key: Key, error: BaseException, duration_s: float, sim_time_ns: float) -> None:
+        """Tells that the running testcase ends the process, so that cocotb judges nobody more."""
+        if self.is_running(key):
+            judgement = Judgement(False, error, None, duration_s, sim_time_ns)
+            self._finish(key, "errored", "exit", False, judgement)
+
+    def regression_finished(self) -> None:
+        """Tells that cocotb has written its results file and stops the simulator."""
+        if not self._closed:
+            self._closed = True
+            self._channel.send("regression_finished", log_offset=output.log_offset())
+
+    def _finish(
+        self,
+        key: Key,
+        outcome: str,
+        cause: str | None,
+        expected: bool,
+        judgement: Judgement,
+    ) -> None:
+        if key in self._finished:
+            return
+        self._finished.add(key)
+        seed = self._seed if self._running == key else None
+        self._running = None
+        error = judgement.error
+        message, note = None, judgement.note
+        if error is not None:
+            message = text.message_of(error)
+            if note and outcome != "passed":
+                message = f"{message} ({text.one_line(note)})"
+        elif note:
+            message = text.one_line(note)
+        self._channel.send(
+            "testcase_finished",
+            **_name(key),
+            outcome=outcome,
+            expected_failure=expected,
+            cause=cause,
+            message=message,
+            error_type=None if error is None else text.error_type(error),
+            traceback=None if error is None else text.traceback_of(error),
+            duration_s=float(judgement.duration_s),
+            sim_time_ns=float(judgement.sim_time_ns),
+            seed=seed,
+            log_offset=output.log_offset(),
+        )
+
+
+def _name(key: Key) -> dict:
+    name = {"module": key.module, "testcase": key.testcase, "occurrence": key.occurrence}
+    if key.defined_in != key.module:
+        name["defined_in"] = key.defined_in
+    return name

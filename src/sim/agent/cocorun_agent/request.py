@@ -1,0 +1,88 @@
+"""Reads the caller's request.
+
+Invariant: a request object holds only checked values; a request of another protocol is refused
+before anything in the process has changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, NamedTuple
+
+from cocorun_agent import PROTOCOL
+
+VARIABLE = "COCORUN_AGENT_REQUEST"
+"""Environment variable with the path of the request file."""
+
+EVENT_FD_VARIABLE = "COCORUN_AGENT_EVENT_FD"
+"""Environment variable with the number of the event pipe, unless the request has it."""
+
+
+class Wanted(NamedTuple):
+    """One testcase that the caller asks for."""
+
+    module: str
+    testcase: str
+    occurrence: int | None
+    """Which one of equal names, from 0; none means the next that was not asked for yet."""
+
+
+class Request:
+    """What the caller wants from this process."""
+
+    def __init__(self, fields: dict[str, Any]) -> None:
+        if fields.get("protocol") != PROTOCOL:
+            raise ValueError(
+                f"the request has protocol {fields.get('protocol')!r}, this agent speaks {PROTOCOL}"
+            )
+        self.mode: str = fields["mode"]
+        if self.mode not in ("run", "list", "serve"):
+            raise ValueError(f"unknown mode {self.mode!r}")
+        self.event_fd: int | None = fields.get("event_fd")
+        if self.event_fd is None and os.environ.get(EVENT_FD_VARIABLE):
+            # The pipe's number is known only to the process that starts the simulator.
+            self.event_fd = int(os.environ.pop(EVENT_FD_VARIABLE))
+        self.event_file: str | None = fields.get("event_file")
+        self.modules: list[str] = [str(module) for module in fields.get("modules") or ()]
+        testcases = fields.get("testcases")
+        self.testcases: list[Wanted] | None = None
+        if testcases is not None:
+            self.testcases = [
+                Wanted(str(item["module"]), str(item["testcase"]), item.get("occurrence"))
+                for item in testcases
+            ]
+        self.seed: int | None = fields.get("seed")
+        self.results_file: str | None = fields.get("results_file")
+        self.entry_points: str | None = fields.get("entry_points")
+        self.request_fd: int | None = fields.get("request_fd")
+
+    @classmethod
+    def from_environment(cls) -> Request | None:
+        """Returns the request, or nothing where the environment names none.
+
+        The variable is removed: a simulator that a testcase starts must not find it.
+        """
+        path = os.environ.pop(VARIABLE, None)
+        if not path:
+            return None
+        with open(path, encoding="utf-8") as file:
+            return cls(json.load(file))
+
+
+def apply_to_environment(request: Request, cocotb_major: int) -> None:
+    """Sets the variables from which cocotb itself reads modules, seed and results file.
+
+    With an exact selection cocotb must see no filter: any filter switches it to a mode in which
+    testcases marked `skip=True` are run.
+    """
+    env = os.environ
+    if request.modules:
+        env["MODULE" if cocotb_major < 2 else "COCOTB_TEST_MODULES"] = ",".join(request.modules)
+    if request.seed is not None:
+        env["RANDOM_SEED" if cocotb_major < 2 else "COCOTB_RANDOM_SEED"] = str(request.seed)
+    if request.results_file is not None:
+        env["COCOTB_RESULTS_FILE"] = request.results_file
+    if request.testcases is not None or request.mode == "list":
+        for name in ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "TESTCASE", "COCOTB_LIST_TESTS"):
+            env.pop(name, None)

@@ -1,0 +1,79 @@
+"""Turns exceptions and other user-made objects into text that always fits into an event.
+
+Invariant: nothing in here raises because of what a user's object does in `__str__`.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+
+MESSAGE_CHARS_MAX = 1000
+"""A message is one line for a terminal; the traceback has the rest."""
+
+TRACEBACK_CHARS_MAX = 256 * 1024
+"""An assertion over a big list can print megabytes; head and tail are what people read."""
+
+
+def safe_str(value: object) -> str:
+    """Returns `str(value)`, or words in its place where that raises."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"<{type(value).__name__} whose str() raised {type(error).__name__}>"
+
+
+def error_type(error: object) -> str:
+    """Returns the name of an exception's type; cocotb 1.9 passes some as bare classes."""
+    return error.__name__ if isinstance(error, type) else type(error).__name__
+
+
+def message_of(error: object) -> str:
+    """Returns an exception's message as one line, or its type's name where it has none."""
+    if isinstance(error, type):
+        return error.__name__
+    parts = [safe_str(error)]
+    # An exception group's own text names none of the exceptions in it.
+    for inner in getattr(error, "exceptions", ()) or ():
+        parts.append(f"{error_type(inner)}: {safe_str(inner)}")
+    return one_line("; ".join(part for part in parts if part)) or error_type(error)
+
+
+def one_line(text: str) -> str:
+    """Returns `text` with all white space collapsed and a limited length."""
+    line = " ".join(text.split())
+    if len(line) > MESSAGE_CHARS_MAX:
+        line = line[: MESSAGE_CHARS_MAX - 1] + "…"
+    return line
+
+
+def traceback_of(error: object) -> str:
+    """Returns the traceback as Python prints it, the message included."""
+    if not isinstance(error, BaseException):
+        return error_type(error)
+    try:
+        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    except Exception as problem:
+        text = f"{error_type(error)}: {safe_str(error)} (no traceback: {safe_str(problem)})\n"
+    if len(text) > TRACEBACK_CHARS_MAX:
+        half = TRACEBACK_CHARS_MAX // 2
+        left_out = len(text) - 2 * half
+        text = f"{text[:half]}\n… {left_out} characters left out …\n{text[-half:]}"
+    return text
+
+
+def plain(value: object) -> object:
+    """Returns `value` as something every JSON reader accepts.
+
+    Python's encoder writes `NaN` and lone surrogates (undecodable bytes of file names), which
+    strict readers refuse.
+    """
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode("utf-8")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(item) for item in value]
+    return value

@@ -1,0 +1,236 @@
+"""Adapter for cocotb 1.x: where its regression manager is listened to.
+
+Read against cocotb 1.9.2. Invariant: as in `v2`, a hook calls cocotb's own method exactly once and
+returns or raises what that did.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import hashlib
+from typing import Any, Iterator
+
+from cocorun_agent import listing, output, selection
+from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
+from cocorun_agent.request import Request
+
+_NEEDED = (
+    "_discover_tests",
+    "from_discovery",
+    "_start_test",
+    "_record_result",
+    "_score_test",
+    "_tear_down",
+)
+
+
+class Adapter:
+    """Hooks one process's regression manager."""
+
+    def __init__(self, reporter: Reporter, request: Request) -> None:
+        self._reporter = reporter
+        self._request = request
+        self._importing: str | None = None
+        self._key_by_id: dict[int, Key] = {}
+        self._kept: list[Any] = []
+        self._times: tuple[float, float] = (0.0, 0.0)
+
+    def install(self) -> None:
+        """Places the hooks; cocotb must be importable and its regression not yet started."""
+        from cocotb import regression
+
+        manager = regression.RegressionManager
+        absent = [name for name in _NEEDED if not hasattr(manager, name)]
+        if not hasattr(regression, "_my_import"):
+            absent.append("_my_import")
+        if absent:
+            raise RuntimeError(f"cocotb.regression has no {', '.join(absent)}")
+        self._hook_discovery(regression, manager)
+        if self._request.mode != "list":
+            self._hook_start(manager)
+            self._hook_judgement(manager)
+            self._hook_end(manager)
+
+    # Discovery and selection.
+
+    def _hook_discovery(self, regression: Any, manager: Any) -> None:
+        reporter = self._reporter
+        my_import = regression._my_import
+
+        @functools.wraps(my_import)
+        def importing(name: str) -> Any:
+            self._importing = name
+            try:
+                return my_import(name)
+            except BaseException as error:
+                with reporter.guard("import"):
+                    reporter.module_error(name, error)
+                raise
+
+        regression._my_import = importing
+        discover = manager._discover_tests.__func__
+        from_discovery = manager.from_discovery.__func__
+
+        def discovered(cls: Any) -> Any:
+            if self._request.mode == "list":
+                return self._list(cls, regression)
+            return self._selected(discover(cls))
+
+        @functools.wraps(from_discovery)
+        def made(cls: Any, *args: Any, **kwargs: Any) -> Any:
+            # cocotb logs what goes wrong here and ends the simulation with a good exit status.
+            try:
+                return from_discovery(cls, *args, **kwargs)
+            except BaseException as error:
+                with reporter.guard("from_discovery"):
+                    reporter.startup_error(error)
+                raise
+
+        manager._discover_tests = classmethod(discovered)
+        manager.from_discovery = classmethod(made)
+
+    def _selected(self, tests: Iterator[Any]) -> Iterator[Any]:
+        """Yields the wanted ones of what cocotb discovers."""
+        found: list[tuple[Any, str]] = []
+        for test in tests:
+            # One object under two names is two testcases to cocotb; each needs an identity here.
+            if any(test is other for other, _ in found):
+                test = copy.copy(test)
+            found.append((test, self._importing or test.__module__))
+        chosen = [test for test, _ in found]
+        with self._reporter.guard("select"):
+            names = [(module, test.__qualname__) for test, module in found]
+            choice = selection.choose(names, self._request.testcases)
+            numbers = selection.occurrences(names)
+            for (test, module), number in zip(found, numbers):
+                self._key_by_id[id(test)] = Key(module, test.__qualname__, number, test.__module__)
+            self._kept = chosen
+            chosen = [test for index, (test, _) in enumerate(found) if index in choice.chosen]
+            self._reporter.missing(choice.missing)
+        return iter(chosen)
+
+    def _list(self, manager: Any, regression: Any) -> Any:
+        from cocotb.decorators import test as test_class
+
+        setup = getattr(manager, "_setup_pytest_assertion_rewriting", None)
+        if setup is not None:
+            setup(self._request.modules)
+
+        def discover(module: str) -> list[listing.Found]:
+            found = regression._my_import.__wrapped__(module)
+            tests = [item for item in vars(found).values() if isinstance(item, test_class)]
+            return [_found(test) for test in tests]
+
+        listing.list_and_exit(self._reporter, self._request.modules, discover)
+
+    # What happens to a testcase.
+
+    def _hook_start(self, manager: Any) -> None:
+        original = manager._start_test
+
+        @functools.wraps(original)
+        def started(this: Any) -> Any:
+            with self._reporter.guard("_start_test"):
+                test = this._test
+                self._reporter.started(self._key(test), _seed_of(test), output.log_offset())
+            return original(this)
+
+        manager._start_test = started
+
+    def _hook_judgement(self, manager: Any) -> None:
+        record_result = manager._record_result
+        score_test = manager._score_test
+
+        @functools.wraps(record_result)
+        def recorded(
+            this: Any, test: Any, outcome: Any, wall_time_s: float, sim_time_ns: float
+        ) -> Any:
+            # A simulation that has ended is torn down within the call, and other testcases pass
+            # through here meanwhile: what belongs to this one must be told by `_score_test`.
+            self._times = (wall_time_s, sim_time_ns)
+            result = record_result(this, test, outcome, wall_time_s, sim_time_ns)
+            if outcome is None:
+                with self._reporter.guard("_record_result"):
+                    self._reporter.skipped(self._key(test), None, None)
+            return result
+
+        @functools.wraps(score_test)
+        def scored(this: Any, test: Any, outcome: Any) -> Any:
+            times = self._times
+            try:
+                passed, sim_failed = score_test(this, test, outcome)
+            except EXITS as error:
+                # cocotb lets these through to the simulator, unjudged.
+                with self._reporter.guard("_score_test"):
+                    self._reporter.exits(self._key(test), error, *times)
+                raise
+            with self._reporter.guard("_score_test"):
+                self._judge(this, test, outcome, passed, times)
+            return passed, sim_failed
+
+        manager._record_result = recorded
+        manager._score_test = scored
+
+    def _judge(
+        self, manager: Any, test: Any, outcome: Any, passed: bool, times: tuple[float, float]
+    ) -> None:
+        from cocotb.result import SimFailure, TestSuccess
+
+        key = self._key(test)
+        error = getattr(outcome, "error", None)
+        # While tearing down, cocotb passes the class itself for testcases that never ran.
+        ended = error is SimFailure or isinstance(error, SimFailure)
+        if isinstance(error, TestSuccess):
+            error = None
+        if not self._reporter.is_running(key):
+            if ended:
+                self._reporter.not_run(key, "simulation-ended", None)
+            else:
+                self._reporter.init_failed(key, error)
+            return
+        note = None
+        if not passed and error is None:
+            wanted = "an error" if test.expect_error else "a failure"
+            note = f"passed but {wanted} was expected"
+        self._reporter.judged(key, Judgement(passed, error, note, *times), ended)
+
+    def _hook_end(self, manager: Any) -> None:
+        original = manager._tear_down
+
+        @functools.wraps(original)
+        def ended(this: Any) -> Any:
+            again = this._tearing_down
+            result = original(this)
+            if not again:
+                with self._reporter.guard("_tear_down"):
+                    self._reporter.regression_finished()
+            return result
+
+        manager._tear_down = ended
+
+    def _key(self, test: Any) -> Key:
+        key = self._key_by_id.get(id(test))
+        return key or Key(test.__module__, test.__qualname__, 0, test.__module__)
+
+
+def _seed_of(test: Any) -> int:
+    """Returns the seed cocotb 1.9 gives the random module for one testcase, in its own way."""
+    import cocotb
+
+    digest = hashlib.sha1(test.__qualname__.encode() + test.__module__.encode())
+    return int(cocotb.RANDOM_SEED) + int(digest.hexdigest(), 16)
+
+
+def _found(test: Any) -> listing.Found:
+    return listing.Found(
+        name=test.__qualname__,
+        defined_in=test.__module__,
+        function=test._func,
+        doc=test.__doc__,
+        skip=test.skip,
+        stage=test.stage,
+        order=test._id,
+        expect_fail=test.expect_fail,
+        expect_error=bool(test.expect_error),
+    )

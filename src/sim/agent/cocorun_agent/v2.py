@@ -1,0 +1,379 @@
+"""Adapter for cocotb 2.x: where its regression manager is listened to.
+
+Read against cocotb 2.0.1 and 2.1.0. All names used here are private to cocotb, so each hook is
+placed only if the name is there, and what is lost without it is told in an `agent_error`. Without
+selection hooks the public `COCOTB_TEST_FILTER` takes over.
+
+Invariant: a hook calls cocotb's own method exactly once, with the arguments it got, and returns or
+raises what that did.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+import os
+import re
+from typing import Any, Callable
+
+from cocorun_agent import listing, output, selection
+from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
+from cocorun_agent.request import Request
+
+_JUDGING = (
+    "_record_test_passed",
+    "_record_test_failed",
+    "_record_test_skipped",
+    "_record_test_init_failed",
+)
+
+
+class Adapter:
+    """Hooks one process's regression manager."""
+
+    def __init__(self, reporter: Reporter, request: Request) -> None:
+        self._reporter = reporter
+        self._request = request
+        self._importing: str | None = None
+        self._registered: list[tuple[Any, str]] = []
+        self._key_by_id: dict[int, Key] = {}
+        self._kept: list[Any] = []
+        self._manager: Any = None
+        self._log_offset: int | None = None
+        self._error: Any = None
+
+    def install(self) -> None:
+        """Places the hooks; cocotb must be importable and its regression not yet started."""
+        # cocotb 2.0 cannot import these the other way round.
+        import cocotb.handle  # noqa: F401
+        from cocotb import regression
+
+        manager = regression.RegressionManager
+        if self._request.mode == "list":
+            if not hasattr(manager, "discover_tests"):
+                raise RuntimeError("cannot list testcases: no RegressionManager.discover_tests")
+            self._hook_listing(regression, manager)
+            return
+        self._hook_discovery(regression, manager)
+        self._hook_selection(manager)
+        self._hook_start(manager)
+        self._hook_judgement(manager)
+        self._hook_end(manager)
+
+    # Discovery and selection.
+
+    def _hook_discovery(self, regression: Any, manager: Any) -> None:
+        """Learns which requested module each testcase comes from."""
+        reporter = self._reporter
+        import_module = getattr(regression, "import_module", None)
+        if import_module is None or not hasattr(manager, "register_test"):
+            reporter.cannot("tell where testcases come from", "cocotb.regression has changed")
+            return
+
+        @functools.wraps(import_module)
+        def importing(name: str, *args: Any, **kwargs: Any) -> Any:
+            self._importing = name
+            try:
+                return import_module(name, *args, **kwargs)
+            except BaseException as error:
+                with reporter.guard("import"):
+                    reporter.module_error(name, error)
+                raise
+
+        regression.import_module = importing
+
+        def registered(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(this, *args, **kwargs)
+            with reporter.guard("register_test"):
+                test = args[0] if args else kwargs["test"]
+                self._registered.append((test, self._importing or test.module))
+            return result
+
+        _hook(manager, "register_test", registered)
+
+        def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
+            try:
+                return original(this, *modules)
+            except RuntimeError as error:
+                # Modules without any testcase: cocotb gives up before a selection is made.
+                with reporter.guard("discover_tests"):
+                    if _is_raised_in(original, error):
+                        reporter.missing(selection.choose([], self._request.testcases).missing)
+                raise
+
+        _hook(manager, "discover_tests", discovering)
+
+    def _hook_selection(self, manager: Any) -> None:
+        if not hasattr(manager, "start_regression"):
+            self._reporter.cannot("select testcases exactly", "RegressionManager has changed")
+            self._filter_publicly()
+            return
+
+        def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            with self._reporter.guard("select"):
+                self._manager = this
+                self._select(this)
+            return original(this, *args, **kwargs)
+
+        _hook(manager, "start_regression", starting)
+
+    def _select(self, manager: Any) -> None:
+        """Cuts the queue down to what was asked for, before cocotb sorts and counts it."""
+        queue = []
+        names = []
+        taken: list[int] = []
+        origins = [module for _, module in self._registered]
+        known = len(origins) == len(manager._test_queue) and all(
+            test is registered
+            for test, (registered, _) in zip(manager._test_queue, self._registered)
+        )
+        for index, test in enumerate(manager._test_queue):
+            # One object under two names is two testcases to cocotb; each needs an identity here.
+            if id(test) in taken:
+                test = copy.copy(test)
+            taken.append(id(test))
+            queue.append(test)
+            names.append((origins[index] if known else test.module, test.name))
+        choice = selection.choose(names, self._request.testcases)
+        numbers = selection.occurrences(names)
+        for test, (module, name), number in zip(queue, names, numbers):
+            self._key_by_id[id(test)] = Key(module, name, number, test.module)
+        self._kept = queue
+        manager._test_queue = [test for i, test in enumerate(queue) if i in choice.chosen]
+        self._reporter.missing(choice.missing)
+
+    def _filter_publicly(self) -> None:
+        """Falls back to cocotb's public filter, under which `skip=True` testcases are run."""
+        if self._request.testcases is None:
+            return
+        names = (re.escape(f"{want.module}.{want.testcase}") for want in self._request.testcases)
+        os.environ["COCOTB_TEST_FILTER"] = rf"^(?:{'|'.join(names)})\Z"
+
+    # What happens to a testcase.
+
+    def _hook_start(self, manager: Any) -> None:
+        """A testcase has started when its body is about to run.
+
+        cocotb announces it one simulator step earlier; if the simulation ends in that step, the
+        body never ran.
+        """
+        if not hasattr(manager, "_log_test_start"):
+            self._reporter.cannot("tell when testcases start", "RegressionManager has changed")
+            return
+        running = _running_test_class()
+
+        def announced(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            with self._reporter.guard("_log_test_start"):
+                self._error = None
+                self._log_offset = output.log_offset()
+                if running is None:
+                    self._reporter.started(self._key(this), None, self._log_offset)
+            return original(this, *args, **kwargs)
+
+        _hook(manager, "_log_test_start", announced)
+        if running is None:
+            return
+
+        def started(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            with self._reporter.guard("start"):
+                if self._manager is not None and self._manager._running_test is this:
+                    import cocotb
+
+                    key = self._key(self._manager)
+                    self._reporter.started(key, cocotb.RANDOM_SEED, self._log_offset)
+            return original(this, *args, **kwargs)
+
+        _hook(running, "start", started)
+        for name in ("_abort", "abort"):
+            if hasattr(running, name):
+                _hook(running, name, self._aborted)
+
+    def _aborted(self, original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+        """Notices an exception that cocotb 2.1 lets through to the simulator, unjudged.
+
+        cocotb 2.0 judges such a testcase within the call, so what it said comes first.
+        """
+        try:
+            return original(this, *args, **kwargs)
+        finally:
+            with self._reporter.guard("abort"):
+                error = args[0] if args else None
+                error = getattr(error, "error", error)
+                manager = self._manager
+                if (
+                    isinstance(error, EXITS)
+                    and manager is not None
+                    and manager._running_test is this
+                ):
+                    duration_s, sim_time_ns = self._times(manager)
+                    self._reporter.exits(self._key(manager), error, duration_s, sim_time_ns)
+
+    def _hook_judgement(self, manager: Any) -> None:
+        absent = [name for name in _JUDGING if not hasattr(manager, name)]
+        if absent:
+            self._reporter.cannot("tell verdicts", f"RegressionManager has no {absent[0]}")
+
+        def scoring(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            with self._reporter.guard("_score_test"):
+                error = args[0] if args else kwargs.get("exc", kwargs.get("outcome"))
+                # cocotb 2.0 passes an outcome object, 2.1 the exception itself.
+                self._error = error if isinstance(error, BaseException) else None
+                if self._error is None:
+                    self._error = getattr(error, "error", None)
+            return original(this, *args, **kwargs)
+
+        _hook(manager, "_score_test", scoring)
+        _hook(manager, "_record_test_passed", self._recorder(self._passed))
+        _hook(manager, "_record_test_xfail", self._recorder(self._passed))
+        _hook(manager, "_record_test_failed", self._recorder(self._failed))
+        _hook(manager, "_record_test_skipped", self._recorder(self._skipped))
+        _hook(manager, "_record_test_init_failed", self._recorder(self._init_failed))
+
+    def _recorder(self, tell: Callable[[Any, Key, dict[str, Any]], None]) -> Callable[..., Any]:
+        """Makes a hook that tells a verdict after cocotb has logged it, even if it then fails."""
+
+        def record(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return original(this, *args, **kwargs)
+            finally:
+                with self._reporter.guard(original.__name__):
+                    tell(this, self._key(this), kwargs)
+
+        return record
+
+    def _passed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
+        error = self._error
+        # `pass_test()` passes by an exception that is no failure.
+        if error is not None and type(error).__name__ == "TestSuccess":
+            error = None
+        self._judge(key, Judgement(True, error, seen.get("msg"), *_durations(seen)))
+
+    def _failed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
+        error = seen.get("result")
+        self._judge(key, Judgement(False, error, seen.get("msg"), *_durations(seen)))
+
+    def _judge(self, key: Key, judgement: Judgement) -> None:
+        terminated = type(self._error).__name__
+        if not self._reporter.is_running(key):
+            if terminated in ("SimFailure", "RegressionTerminated"):
+                cause = "simulation-ended" if terminated == "SimFailure" else "max-failures"
+                self._reporter.not_run(key, cause, self._error)
+            return
+        self._reporter.judged(key, judgement, terminated == "SimFailure")
+
+    def _skipped(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
+        judgement = Judgement(True, None, None, *_durations(seen))
+        self._reporter.skipped(key, seen.get("msg"), judgement)
+
+    def _init_failed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
+        import sys
+
+        self._reporter.init_failed(key, sys.exc_info()[1])
+
+    def _hook_end(self, manager: Any) -> None:
+        if not hasattr(manager, "_tear_down"):
+            self._reporter.cannot("tell the end", "RegressionManager has no _tear_down")
+            return
+
+        def ending(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            again = getattr(this, "_tearing_down", False)
+            result = original(this, *args, **kwargs)
+            if not again:
+                with self._reporter.guard("_tear_down"):
+                    self._reporter.regression_finished()
+            return result
+
+        _hook(manager, "_tear_down", ending)
+
+    def _key(self, manager: Any) -> Key:
+        test = manager._test
+        key = self._key_by_id.get(id(test))
+        return key or Key(test.module, test.name, 0, test.module)
+
+    def _times(self, manager: Any) -> tuple[float, float]:
+        """Returns wall-clock seconds and simulated nanoseconds since the testcase began."""
+        import time
+
+        from cocotb.simtime import get_sim_time
+
+        clock = time.monotonic if hasattr(manager, "_random_x_resolver_state") else time.time
+        return clock() - manager._start_time, get_sim_time("ns") - manager._start_sim_time
+
+    # Listing.
+
+    def _hook_listing(self, regression: Any, manager: Any) -> None:
+        """Replaces discovery: cocotb calls it after everything a test module may rely on."""
+
+        def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
+            def discover(module: str) -> list[listing.Found]:
+                this._test_queue = []
+                try:
+                    original(this, module)
+                except RuntimeError as error:
+                    if not _is_raised_in(original, error):
+                        raise
+                return [_found(test) for test in this._test_queue]
+
+            listing.list_and_exit(self._reporter, modules, discover)
+
+        _hook(manager, "discover_tests", discovering)
+
+
+def _hook(owner: Any, name: str, hook: Callable[..., Any]) -> None:
+    """Puts `hook(original, self, …)` in front of a method, if the class has it."""
+    original = getattr(owner, name, None)
+    if original is None:
+        return
+
+    @functools.wraps(original)
+    def hooked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        return hook(original, self, *args, **kwargs)
+
+    setattr(owner, name, hooked)
+
+
+def _running_test_class() -> Any:
+    """Returns the class whose `start` runs a testcase's body, or nothing."""
+    # The first is cocotb 2.1's, the second 2.0's.
+    for module, name in (("_test_manager", "TestManager"), ("_test", "RunningTest")):
+        try:
+            running = getattr(importlib.import_module(f"cocotb.{module}"), name, None)
+        except ImportError:
+            continue
+        if hasattr(running, "start"):
+            return running
+    return None
+
+
+def _durations(seen: dict[str, Any]) -> tuple[float, float]:
+    """Returns wall-clock seconds and simulated nanoseconds from a record call's arguments."""
+    sim_time_ns = seen.get("sim_time_ns")
+    if sim_time_ns is None:
+        sim_time_ns = seen.get("sim_time_stop", 0) - seen.get("sim_time_start", 0)
+    return float(seen.get("wall_time_s", 0)), float(sim_time_ns)
+
+
+def _is_raised_in(function: Callable[..., Any], error: BaseException) -> bool:
+    """Says whether `error` was raised by `function` itself and not by something it called.
+
+    cocotb raises a plain RuntimeError where no module has a testcase; user code may as well.
+    """
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code is function.__code__
+
+
+def _found(test: Any) -> listing.Found:
+    return listing.Found(
+        name=test.name,
+        defined_in=test.module,
+        function=test.func,
+        doc=test.doc,
+        skip=test.skip,
+        stage=test.stage,
+        order=0,
+        expect_fail=test.expect_fail,
+        expect_error=bool(test.expect_error),
+    )

