@@ -159,7 +159,7 @@ pub(super) const TABLE: &[Expected] = &[
     },
     Expected {
         module: "tests.test_broken",
-        testcase: "",
+        testcase: TestcaseId::WHOLE_MODULE,
         outcome: Outcome::Errored,
         cause: Some(Cause::Import),
         message: Some("No module named 'numpy'"),
@@ -289,6 +289,7 @@ pub(super) fn build_events(name: &str, simulator: Simulator, outcome: BuildOutco
 pub(super) fn listed(ids: &[TestcaseId]) -> Event {
     let testcase = |id: &TestcaseId| Testcase {
         id: id.clone(),
+        occurrence: 0,
         file: Some("/p/tests/test_fifo.py".into()),
         line: Some(41),
         doc: Some("Writes a burst.".to_owned()),

@@ -217,12 +217,7 @@ impl JunitReport {
     }
 
     fn testcase(&mut self, result: &TestcaseResult, suite: &str) -> TestCase {
-        let name = if result.id.testcase.is_empty() {
-            &result.id.module.0
-        } else {
-            &result.id.testcase
-        };
-        let mut testcase = TestCase::new(&*text::visible(name), self.status(result));
+        let mut testcase = TestCase::new(&*text::visible(&result.id.testcase), self.status(result));
         testcase.classname = Some(self.known.xml(suite));
         testcase.set_time(result.duration);
         if let Some(file) = &result.file {
@@ -235,7 +230,7 @@ impl JunitReport {
                 .extra
                 .insert(self.known.xml("line"), self.known.xml(&line.to_string()));
         }
-        testcase.properties = properties(result, &mut self.known);
+        testcase.properties = properties(result, self.tally.code(result), &mut self.known);
         if !result.outcome.is_good()
             && let Some(span) = &result.log
             && let Some(quoted) = self.quote_log(&span.path, span.start, span.end)
@@ -256,7 +251,7 @@ impl JunitReport {
             }
         };
         status.set_message(message.as_deref().unwrap_or(result.outcome.word()));
-        if let Some(code) = verdict::code(result) {
+        if let Some(code) = self.tally.code(result) {
             // The exception's type is what people group failures by; ours where there is none.
             let kind = result.error_type.as_deref().map(text::first_line);
             status.set_type(
@@ -378,7 +373,7 @@ impl JunitReport {
 }
 
 /// Returns the properties of a testcase.
-fn properties(result: &TestcaseResult, known: &mut Known) -> Vec<Property> {
+fn properties(result: &TestcaseResult, code: Option<Code>, known: &mut Known) -> Vec<Property> {
     let seed = known.xml(&result.seed.to_string());
     let attempt = known.xml(&result.attempt.to_string());
     let mut properties = vec![
@@ -391,7 +386,7 @@ fn properties(result: &TestcaseResult, known: &mut Known) -> Vec<Property> {
         }
     };
     add("cause", result.cause.map(verdict::cause_word));
-    add("code", verdict::code(result).map(Code::name));
+    add("code", code.map(Code::name));
     add(
         "expected_failure",
         result.expected_failure.then_some("true"),

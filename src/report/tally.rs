@@ -6,6 +6,7 @@
 use super::text;
 use super::verdict;
 
+use crate::diagnostic::Code;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::SessionFinished;
@@ -49,8 +50,10 @@ pub(super) struct Tally {
     pub(super) stopping: Option<String>,
     /// The last event, once it came.
     pub(super) finished: Option<SessionFinished>,
-    /// Planned testcases without a verdict.
-    open: BTreeSet<TestcaseId>,
+    /// Planned testcases without a verdict. Names may repeat: cocotb allows it across decorators.
+    open: BTreeMap<TestcaseId, usize>,
+    /// Builds that cannot be used, and what they failed of.
+    failed_builds: BTreeMap<BuildName, Code>,
     /// Builds that decided testcases ran on.
     tested_builds: BTreeSet<BuildName>,
     /// What is not good, for a later attempt to replace.
@@ -61,11 +64,14 @@ impl Tally {
     /// Takes the next event.
     pub(super) fn on_event(&mut self, event: &Event) {
         match event {
-            Event::BuildFinished { outcome, .. } => match outcome {
+            Event::BuildFinished { build, outcome, .. } => match outcome {
                 BuildOutcome::Built => self.builds.built += 1,
                 BuildOutcome::UpToDate => self.builds.up_to_date += 1,
                 BuildOutcome::BuiltElsewhere => self.builds.elsewhere += 1,
-                BuildOutcome::Failed(_) => self.builds.failed += 1,
+                BuildOutcome::Failed(problem) => {
+                    self.builds.failed += 1;
+                    self.failed_builds.insert(build.clone(), problem.code);
+                }
             },
             Event::ModuleListed {
                 selected,
@@ -74,8 +80,9 @@ impl Tally {
             } => {
                 self.has_tests = true;
                 self.deselected += deselected;
-                self.open
-                    .extend(selected.iter().map(|testcase| testcase.id.clone()));
+                for testcase in selected {
+                    *self.open.entry(testcase.id.clone()).or_default() += 1;
+                }
             }
             Event::TestcaseFinished(result) => self.decide(result),
             Event::Stopping { reason } => self.stopping = Some(reason.clone()),
@@ -95,7 +102,12 @@ impl Tally {
 
     fn decide(&mut self, result: &TestcaseResult) {
         self.has_tests = true;
-        self.open.remove(&result.id);
+        if let Some(number) = self.open.get_mut(&result.id) {
+            *number -= 1;
+            if *number == 0 {
+                self.open.remove(&result.id);
+            }
+        }
         if !self.tested_builds.contains(&result.id.build) {
             self.tested_builds.insert(result.id.build.clone());
         }
@@ -122,9 +134,14 @@ impl Tally {
         *number = number.saturating_sub(1);
     }
 
+    /// Returns the code of a bad result, `None` for a good one.
+    pub(super) fn code(&self, result: &TestcaseResult) -> Option<Code> {
+        verdict::code(result, self.failed_builds.get(&result.id.build).copied())
+    }
+
     /// Returns how many testcases are known so far, decided or not.
     pub(super) fn planned(&self) -> usize {
-        self.counts.total() + self.open.len()
+        self.counts.total() + self.open.values().sum::<usize>()
     }
 
     /// Returns on how many builds testcases were decided.
@@ -148,8 +165,8 @@ impl Tally {
         let Some(end) = &self.finished else {
             return vec!["the session broke off: its last event never came".to_owned()];
         };
-        if let Some(first) = self.open.first() {
-            let number = text::count(self.open.len(), "planned testcase");
+        if let Some((first, _)) = self.open.first_key_value() {
+            let number = text::count(self.open.values().sum(), "planned testcase");
             lines.push(format!(
                 "no verdict came for {number}, first `{}`",
                 verdict::name(first)

@@ -60,8 +60,8 @@ pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
     }
 }
 
-/// Returns the code of a bad result, `None` for a good one.
-pub(super) fn code(result: &TestcaseResult) -> Option<Code> {
+/// Returns the code of a bad result, `None` for a good one; `of_build` is what its build failed of.
+pub(super) fn code(result: &TestcaseResult, of_build: Option<Code>) -> Option<Code> {
     if result.outcome.is_good() {
         return None;
     }
@@ -70,7 +70,7 @@ pub(super) fn code(result: &TestcaseResult) -> Option<Code> {
         (Some(Cause::ExitStatus), _) => Code::TestExitStatus,
         (Some(Cause::Import), _) => Code::TestImport,
         (Some(Cause::Startup), _) => Code::TestStartup,
-        (Some(Cause::Build), _) => Code::BuildCompile,
+        (Some(Cause::Build), _) => of_build.unwrap_or(Code::BuildCompile),
         (Some(Cause::Timeout), _) | (_, Outcome::TimedOut) => Code::TestTimeout,
         (Some(Cause::Session), _) | (_, Outcome::NotRun) => Code::SessionInterrupted,
         (Some(Cause::NoResult), _) | (_, Outcome::Errored) => Code::TestNoResult,
@@ -78,14 +78,9 @@ pub(super) fn code(result: &TestcaseResult) -> Option<Code> {
     })
 }
 
-/// Returns a testcase's full name, safe to print. Where no testcase is known it names the module.
+/// Returns a testcase's full name, safe to print, in one line.
 pub(super) fn name(id: &TestcaseId) -> String {
-    let name = if id.testcase.is_empty() {
-        group(id)
-    } else {
-        id.to_string()
-    };
-    text::visible(&name).replace('\n', "\\n")
+    text::visible(&id.to_string()).replace('\n', "\\n")
 }
 
 /// Returns what a testcase belongs to: `BUILD::MODULE`, the name of its JUnit suite.
@@ -150,8 +145,8 @@ pub(super) fn headline(result: &TestcaseResult) -> String {
 
 /// Returns the command that repeats a result exactly, quoted for a shell.
 ///
-/// `prefix` starts it (`cocorun test --config x/runner.toml`). A failure of a whole module has no
-/// testcase to name, so the module is repeated.
+/// `prefix` starts it (`cocorun test --config x/runner.toml`). What befell a module as a whole has
+/// no testcase to name, so the module is repeated.
 pub(super) fn rerun_command(prefix: &str, result: &TestcaseResult) -> String {
     let id = &result.id;
     let mut command = prefix.to_owned();
@@ -163,7 +158,7 @@ pub(super) fn rerun_command(prefix: &str, result: &TestcaseResult) -> String {
     };
     add("build", id.build.as_str());
     add("module", &id.module.0);
-    if result.cause != Some(Cause::Import) && !id.testcase.is_empty() {
+    if !id.is_whole_module() {
         add("testcase", &id.testcase);
     }
     text::add(&mut command, format_args!(" --seed {}", result.seed));
@@ -175,10 +170,10 @@ pub(super) fn rerun_command(prefix: &str, result: &TestcaseResult) -> String {
 /// `log_lines` are the last lines of the log; they stand in for a traceback where there is none.
 pub(super) fn diagnostic(
     result: &TestcaseResult,
+    code: Code,
     rerun_prefix: &str,
     log_lines: &[String],
 ) -> Diagnostic {
-    let code = code(result).unwrap_or(Code::TestNoResult);
     let mut problem = Diagnostic::error(code, headline(result));
     if let Some(file) = &result.file {
         let line = result

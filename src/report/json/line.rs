@@ -13,6 +13,7 @@ use crate::model::outcome;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test;
+use crate::report::tally::Tally;
 use crate::report::verdict;
 
 use serde::Serialize;
@@ -185,12 +186,12 @@ pub(super) struct Counts {
     not_run: usize,
 }
 
-/// Returns the object for an event.
+/// Returns the object for an event; `tally` knows the events up to this one.
 #[expect(
     clippy::too_many_lines,
     reason = "one arm per event, each a plain list of its fields"
 )]
-pub(super) fn of(event: &Event, elapsed_s: f64) -> Line<'_> {
+pub(super) fn of<'a>(event: &'a Event, elapsed_s: f64, tally: &Tally) -> Line<'a> {
     match event {
         Event::SessionStarted(session) => Line::SessionStarted {
             elapsed_s,
@@ -272,7 +273,7 @@ pub(super) fn of(event: &Event, elapsed_s: f64) -> Line<'_> {
             slot: *slot,
             testcase: id(testcase),
         },
-        Event::TestcaseFinished(result) => testcase_finished(result, elapsed_s),
+        Event::TestcaseFinished(result) => testcase_finished(result, elapsed_s, tally.code(result)),
         Event::RunFinished {
             run,
             slot,
@@ -302,13 +303,13 @@ pub(super) fn of(event: &Event, elapsed_s: f64) -> Line<'_> {
     }
 }
 
-fn testcase_finished(result: &TestcaseResult, elapsed_s: f64) -> Line<'_> {
+fn testcase_finished(result: &TestcaseResult, elapsed_s: f64, code: Option<Code>) -> Line<'_> {
     Line::TestcaseFinished {
         elapsed_s,
         testcase: id(&result.id),
         outcome: verdict::outcome_word(result.outcome),
         cause: result.cause.map(verdict::cause_word),
-        code: verdict::code(result).map(Code::name),
+        code: code.map(Code::name),
         expected_failure: result.expected_failure,
         message: result.message.as_deref(),
         error_type: result.error_type.as_deref(),

@@ -7,6 +7,7 @@
 mod line;
 
 use super::Report;
+use super::tally::Tally;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -30,6 +31,7 @@ pub const SCHEMA: u32 = 1;
 pub struct JsonReport {
     out: Box<dyn Write + Send>,
     clock: Arc<dyn Clock>,
+    tally: Tally,
     started: Instant,
     /// Set at the first failure; nothing is written from then on.
     failure: Option<io::Error>,
@@ -42,13 +44,14 @@ impl JsonReport {
         Self {
             out,
             clock,
+            tally: Tally::default(),
             started,
             failure: None,
         }
     }
 
     fn write(&mut self, event: &Event, elapsed_s: f64) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(&line::of(event, elapsed_s))?;
+        let mut bytes = serde_json::to_vec(&line::of(event, elapsed_s, &self.tally))?;
         bytes.push(b'\n');
         // Whole lines, at once: who follows the stream sees an event when it happens.
         self.out.write_all(&bytes)?;
@@ -61,6 +64,7 @@ impl Report for JsonReport {
         if self.failure.is_some() {
             return;
         }
+        self.tally.on_event(event);
         let now = self.clock.now();
         if matches!(event, Event::SessionStarted(_)) {
             self.started = now;

@@ -75,11 +75,7 @@ fn one_passed() -> TestcaseResult {
 }
 
 fn check(report: &quick_junit::Report, row: &Expected) {
-    let name = if row.testcase.is_empty() {
-        row.module
-    } else {
-        row.testcase
-    };
+    let name = row.testcase;
     let suite = format!("{}::{}", row.build, row.module);
     let testcase = find(report, &suite, name);
     assert_eq!(

@@ -113,8 +113,9 @@ impl TerminalReport {
                 continue;
             }
             blocks += 1;
-            let mut problem =
-                verdict::diagnostic(result, &self.rerun_prefix, &self.log_tail(result));
+            let code = self.tally.code(result).unwrap_or(Code::TestNoResult);
+            let log_lines = self.log_tail(result);
+            let mut problem = verdict::diagnostic(result, code, &self.rerun_prefix, &log_lines);
             if total > ALIKE_MAX && *number == EXAMPLES {
                 let words = text::count(total - EXAMPLES, "more testcase");
                 problem = problem.fact(format!("{words} ended the same way, named below"));

@@ -156,7 +156,7 @@ BUILD FAILED [   1.20s] broken (icarus)
         FAIL [   0.41s] fifo::tests.test_fifo::it's \"odd\" $HOME
        ERROR [   0.41s] fifo::tests.test_fifo::segfault
      TIMEOUT [   0.41s] fifo::tests.test_fifo::hang
-       ERROR [   0.41s] fifo::tests.test_broken
+       ERROR [   0.41s] fifo::tests.test_broken::(module)
      NOT RUN 1 testcase
 ";
     assert_eq!(summary, expect);
@@ -231,6 +231,23 @@ fn a_planned_testcase_without_a_verdict_is_an_error_whatever_the_exit_code_says(
     let text = play(Verbosity::Normal, &events);
     assert!(text.contains("its last event never came"), "{text}");
     assert!(text.contains("broken off: 1 testcase on 1 build"), "{text}");
+}
+
+#[test]
+fn two_testcases_of_one_name_need_two_verdicts() {
+    let result = expected::passed(expected::id("fifo", "tests.test_fifo", "twin"));
+    let twins = expected::listed(&[result.id.clone(), result.id.clone()]);
+    let mut events = session_of(vec![result.clone(), result.clone()], ExitCode::Success);
+    events.insert(1, twins.clone());
+    assert!(!play(Verbosity::Normal, &events).contains("error["));
+
+    let mut events = session_of(vec![result], ExitCode::Success);
+    events.insert(1, twins);
+    let text = play(Verbosity::Normal, &events);
+    assert!(
+        text.contains("no verdict came for 1 planned testcase,"),
+        "{text}"
+    );
 }
 
 #[test]
