@@ -40,7 +40,9 @@ fn a_pass_and_a_failure_are_told_apart_on_every_cocotb_and_simulator() {
              [build.counter]\nsources = [\"counter.sv\"]\nhdl_toplevel = \"counter\"\n\
              [[test]]\ntest_module = \"test_counter\"\n",
         );
-        project.file("counter.sv", COUNTER).file("test_counter.py", TEST_COUNTER);
+        project
+            .file("counter.sv", COUNTER)
+            .file("test_counter.py", TEST_COUNTER);
         let ran = project.run(&["test", "--format", "json"]).expect_code(1);
         let outcomes: Vec<String> = ran
             .events()
@@ -52,7 +54,10 @@ fn a_pass_and_a_failure_are_told_apart_on_every_cocotb_and_simulator() {
         for simulator in ["icarus", "verilator"] {
             for (testcase, outcome) in [("counts", "passed"), ("is_wrong", "failed")] {
                 let wanted = format!("counter@{simulator}::test_counter::{testcase} \"{outcome}\"");
-                assert!(outcomes.contains(&wanted), "{cocotb}: {wanted} not in {outcomes:?}");
+                assert!(
+                    outcomes.contains(&wanted),
+                    "{cocotb}: {wanted} not in {outcomes:?}"
+                );
             }
         }
     }

@@ -22,14 +22,20 @@ pub(crate) fn repository() -> &'static Path {
 /// The Python interpreter that has this cocotb.
 pub(crate) fn python(cocotb: &str) -> PathBuf {
     let path = repository().join(format!("target/test-env/cocotb-{cocotb}/bin/python"));
-    assert!(path.exists(), "{} is missing: run tests/run", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/run",
+        path.display()
+    );
     path
 }
 
 /// The program under test: what `tests/run` built for release, or what cargo built for this test.
 pub(crate) fn binary() -> PathBuf {
-    std::env::var_os("COCORUN_TEST_BINARY")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_cocorun")), PathBuf::from)
+    std::env::var_os("COCORUN_TEST_BINARY").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_cocorun")),
+        PathBuf::from,
+    )
 }
 
 /// A project in a temporary folder that is removed at the end.
@@ -40,7 +46,9 @@ pub(crate) struct Project {
 impl Project {
     /// Makes an empty project.
     pub(crate) fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap() }
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
     }
 
     /// Makes a project whose `runner.toml` begins with the interpreter of a cocotb version.
@@ -53,7 +61,11 @@ impl Project {
             None => (runner_toml, ""),
         };
         let interpreter = python(cocotb);
-        write!(text, "{top}\n[python]\ninterpreter = {interpreter:?}\n{tables}").unwrap();
+        write!(
+            text,
+            "{top}\n[python]\ninterpreter = {interpreter:?}\n{tables}"
+        )
+        .unwrap();
         project.file("runner.toml", &text);
         project
     }
@@ -76,7 +88,13 @@ impl Project {
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(args).current_dir(self.dir.path());
-        for name in ["VIRTUAL_ENV", "PYTHONPATH", "VERILATOR_ROOT", "COCORUN_JOBS", "NO_COLOR"] {
+        for name in [
+            "VIRTUAL_ENV",
+            "PYTHONPATH",
+            "VERILATOR_ROOT",
+            "COCORUN_JOBS",
+            "NO_COLOR",
+        ] {
             command.env_remove(name);
         }
         command
@@ -122,6 +140,9 @@ impl Ran {
 
     /// Returns the NDJSON events of `--format json`.
     pub(crate) fn events(&self) -> Vec<serde_json::Value> {
-        self.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
     }
 }
