@@ -63,7 +63,8 @@ impl Project {
         let interpreter = python(cocotb);
         write!(
             text,
-            "{top}\n[python]\ninterpreter = {interpreter:?}\n{tables}"
+            "{top}\n[python]\ninterpreter = \"{}\"\n{tables}",
+            interpreter.display()
         )
         .unwrap();
         project.file("runner.toml", &text);
