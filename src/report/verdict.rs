@@ -259,6 +259,11 @@ fn circumstances(result: &TestcaseResult) -> String {
     line
 }
 
+/// Says whether a code tells of the session's end and not of a fault.
+pub(super) fn is_stop(code: Code) -> bool {
+    matches!(code, Code::SessionInterrupted | Code::SessionTimeout)
+}
+
 /// Returns a diagnostic in which foreign text can do no harm on a terminal.
 pub(super) fn harmless(problem: &Diagnostic) -> Diagnostic {
     let mut clean = problem.clone();

@@ -334,13 +334,36 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
     played.pass(9);
     assert_eq!(played.sink.text(), "");
     played.pass(1);
-    let first = "       STILL [  10.00s] 0/1 testcases\n     \
+    let first = "       STILL [  10.00s] running 0/1: 1 running\n     \
                  RUNNING [  10.00s] fifo::tests.test_fifo::hang\n";
     assert_eq!(played.sink.text(), first);
     played.pass(9);
     assert_eq!(played.sink.text(), first);
     played.pass(1);
     assert_eq!(played.sink.text().matches("STILL").count(), 2);
+}
+
+#[test]
+fn a_build_that_the_end_of_the_session_stopped_is_no_culprit() {
+    let stop = Diagnostic::error(Code::SessionInterrupted, "build `fifo` was interrupted");
+    let stop = BuildOutcome::Failed(Box::new(stop));
+    let mut events = session_of(vec![], ExitCode::Signal(2));
+    events.splice(
+        1..1,
+        expected::build_events("fifo", Simulator::Icarus, stop),
+    );
+    events.insert(
+        1,
+        Event::Stopping {
+            reason: "SIGINT".to_owned(),
+        },
+    );
+    let expect = "    STOPPING SIGINT
+   NOT BUILT [   1.20s] fifo (icarus)
+
+     Summary [  3.210s] stopped (SIGINT): 1 build: 1 not built
+";
+    assert_eq!(play(Verbosity::Normal, &events), expect);
 }
 
 #[test]
