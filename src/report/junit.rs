@@ -28,6 +28,7 @@ use crate::event::Event;
 use crate::event::SessionStarted;
 use crate::model::build::BuildName;
 use crate::model::build::Simulator;
+use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 
@@ -68,6 +69,8 @@ const QUOTED_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
 const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
 /// How much of it when the limit for all is used up.
 const DESCRIPTION_BYTES_MIN: usize = 2 * 1024;
+/// How long the `message` attribute may be, in cells; the text of the element has more of it.
+const MESSAGE_COLUMNS_MAX: usize = 1000;
 /// The suite for what concerns no build and no module.
 const SESSION_SUITE: &str = "cocorun";
 
@@ -252,7 +255,8 @@ impl JunitReport {
                 TestCaseStatus::non_success(NonSuccessKind::Error)
             }
         };
-        status.set_message(message.as_deref().unwrap_or(result.outcome.word()));
+        let message = message.as_deref().unwrap_or(result.outcome.word());
+        status.set_message(&*text::cut_end(message, MESSAGE_COLUMNS_MAX));
         if let Some(code) = self.tally.code(result) {
             // The exception's type is what people group failures by; ours where there is none.
             let kind = result.error_type.as_deref().map(text::first_line);
@@ -318,7 +322,12 @@ impl JunitReport {
         let mut problems = Vec::new();
         if let Some(reason) = &self.tally.stopping {
             let message = format!("the session was stopped: {}", text::first_line(reason));
-            problems.push(Diagnostic::error(Code::SessionInterrupted, message));
+            let exit = self.tally.finished.as_ref().map(|end| end.exit_code);
+            let code = match exit {
+                Some(ExitCode::Signal(_)) | None => Code::SessionInterrupted,
+                Some(_) => Code::SessionTimeout,
+            };
+            problems.push(Diagnostic::error(code, message));
         }
         for line in self.tally.contradictions() {
             problems.push(Diagnostic::error(Code::TestNoResult, line));

@@ -189,9 +189,8 @@ impl Tally {
         }
         let bad = self.counts.bad() + self.builds.failed + self.builds.stopped;
         if end.exit_code == ExitCode::Success && bad > 0 {
-            lines.push(format!(
-                "the session ended with 0 in spite of {bad} bad results"
-            ));
+            let bad = text::count(bad, "bad result");
+            lines.push(format!("the session ended with 0 in spite of {bad}"));
         }
         lines
     }

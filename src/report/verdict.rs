@@ -214,12 +214,12 @@ pub(super) fn diagnostic(
     ))
 }
 
-/// Returns the message where the headline cannot hold it: when it has several lines.
+/// Returns the message where the headline cannot hold it: when it has several lines or a long one.
 pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
     result
         .message
         .as_deref()
-        .filter(|message| message.trim().contains('\n'))
+        .filter(|message| message.trim().contains('\n') || message.len() > LINE_COLUMNS_MAX / 2)
 }
 
 /// Returns the last lines of a foreign text, visible, indented, each of a sane width.

@@ -2,7 +2,6 @@
 
 use super::*;
 
-use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
 use crate::report::expected;
@@ -329,6 +328,29 @@ fn only_the_end_of_a_large_log_is_in_the_file_and_all_logs_have_a_limit() {
         quoted,
         format!("(left out to keep this file small; see {log})")
     );
+}
+
+#[test]
+fn an_endless_message_is_cut_in_the_attribute_and_stands_in_the_text() {
+    let mut result = one_passed();
+    result.outcome = Outcome::Failed;
+    result.message = Some("x".repeat(5000));
+    let report = read(&play(&session_of(vec![result], ExitCode::TestFailed)));
+    let TestCaseStatus::NonSuccess {
+        message,
+        description,
+        ..
+    } = &report.test_suites[0].test_cases[0].status
+    else {
+        panic!("{report:?}");
+    };
+    let message = message.as_ref().map(XmlString::as_str).unwrap_or_default();
+    assert_eq!(text::columns(message), MESSAGE_COLUMNS_MAX);
+    let description = description
+        .as_ref()
+        .map(XmlString::as_str)
+        .unwrap_or_default();
+    assert!(description.contains(&"x".repeat(5000)));
 }
 
 #[test]

@@ -234,6 +234,30 @@ fn a_planned_testcase_without_a_verdict_is_an_error_whatever_the_exit_code_says(
 }
 
 #[test]
+fn an_exit_code_that_hides_a_failure_is_contradicted() {
+    let results = vec![bad("t", Cause::Test, "expected 3, got 4")];
+    let text = play(Verbosity::Quiet, &session_of(results, ExitCode::Success));
+    assert!(
+        text.contains("the session ended with 0 in spite of 1 bad result\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("FAIL [   0.41s] fifo::tests.test_fifo::t\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_name_that_looks_like_a_flag_can_be_pasted() {
+    let results = vec![bad("-x y", Cause::Test, "expected 3, got 4")];
+    let text = play(Verbosity::Quiet, &session_of(results, ExitCode::TestFailed));
+    assert!(
+        text.contains(" --module tests.test_fifo --testcase='-x y' --seed 7`"),
+        "{text}"
+    );
+}
+
+#[test]
 fn two_testcases_of_one_name_need_two_verdicts() {
     let result = expected::passed(expected::id("fifo", "tests.test_fifo", "twin"));
     let twins = expected::listed(&[result.id.clone(), result.id.clone()]);
