@@ -51,6 +51,12 @@ impl Document {
         self.line_starts.partition_point(|start| *start <= offset)
     }
 
+    /// Returns where a line stands, without its end.
+    pub(super) fn line_range(&self, line: usize) -> Range<usize> {
+        let start = self.line_starts[line - 1];
+        start..start + self.line_text(start).len()
+    }
+
     /// Returns `FILE:LINE` of a byte offset.
     pub(super) fn place(&self, offset: usize) -> String {
         format!("{}:{}", self.shown, self.line(offset))
@@ -194,7 +200,7 @@ impl<'a> Section<'a> {
         }
         match closest(key, kind.keys().iter().copied()) {
             Some(known) => problem.help(format!("did you mean `{known}`?")),
-            None => problem.help(format!("known keys are {}", keys::in_words(kind.keys()))),
+            None => problem.help(format!("known keys: {}", keys::in_words(kind.keys()))),
         }
     }
 

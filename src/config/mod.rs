@@ -196,25 +196,20 @@ pub fn load_from(
     let text = read_text(&path, shown)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let document = Document::new(shown, text);
-    let (table, damage, mut problems) = syntax::parse(&document);
+    let repaired = syntax::repair(&document);
+    let (table, damage, slips) = syntax::parse(&document, &repaired);
     let project_dir = file_list::folder_of(&path);
     let report = Report::new(document.clone(), damage);
+    for slip in slips {
+        let start = slip.snippet.as_ref().map_or(0, |place| place.range.start);
+        report.elsewhere(start, slip);
+    }
     let config = top::read(&report, &table, &path, project_dir, environment);
-    problems.extend(report.into_problems());
+    let problems = report.into_problems();
     if problems.is_empty() {
         return Ok(config);
     }
-    problems.sort_by_key(|problem| place_of(problem, &document));
     Err(Problems(problems))
-}
-
-/// Returns where a problem stands in the document; those of other files keep their place.
-fn place_of(problem: &Diagnostic, document: &Document) -> usize {
-    let snippet = problem
-        .snippet
-        .as_ref()
-        .filter(|snippet| snippet.path == document.shown);
-    snippet.map_or(usize::MAX, |snippet| snippet.range.start)
 }
 
 fn read_text(path: &Utf8Path, shown: &Utf8Path) -> Result<String> {
@@ -244,3 +239,6 @@ fn read_text(path: &Utf8Path, shown: &Utf8Path) -> Result<String> {
         unreadable(&format!("line {line} is not UTF-8")).into()
     })
 }
+
+#[cfg(test)]
+mod tests;
