@@ -7,6 +7,7 @@
 
 mod build_table;
 mod check;
+mod coverage;
 mod document;
 mod file_list;
 mod files;
@@ -22,6 +23,7 @@ mod variables;
 mod variants;
 
 pub use check::unknown_build;
+pub use coverage::Coverage;
 pub use variants::Variant;
 pub use variants::designates;
 
@@ -33,7 +35,6 @@ use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::fs;
-use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::Simulator;
 use crate::model::build::Timescale;
@@ -132,12 +133,9 @@ pub struct TestTable {
 }
 
 impl TestTable {
-    /// Says whether the table's modules run on this build.
-    pub fn covers(&self, build: &BuildName) -> bool {
-        let Some(entries) = &self.builds else {
-            return true;
-        };
-        entries.iter().any(|entry| check::covers(entry, build))
+    /// Returns which builds the table's modules run on.
+    pub fn coverage(&self) -> Coverage {
+        Coverage::new(self.builds.as_deref())
     }
 }
 

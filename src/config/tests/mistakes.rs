@@ -29,7 +29,7 @@ error[config::unknown-key]: unknown key `jbos` at the top level
 2 | jbos = 4
   | ^^^^
 help: did you mean `jobs`?
-error[config::bad-value]: the environment variable `NOPE` is not set or empty
+error[config::bad-value]: the environment variable `NOPE` is unset or empty
  --> runner.toml:3:13
   |
 3 | build_dir = "$NOPE/sim"
@@ -86,7 +86,7 @@ error[config::duplicate-name]: module `b` is planned twice on build `fifo`, by t
   | ^^^^^^^^ planned again here
   first at runner.toml:4
   different: `seed`
-  and so are 1 more
+  the same of 1 more
 help: give both tables the same settings, or narrow `build` or `test_module`
 ";
     assert_eq!(Project::fifo().told(&text), expected);
@@ -167,6 +167,14 @@ fn slips_of_syntax_are_told_without_their_consequences() {
                 &[
                     "2 syntax: `hdl/a.sv` is not a value (help: write `\"hdl/a.sv\"`)",
                     "3 syntax: `b.sv` is not a value (help: write `\"b.sv\"`)",
+                ],
+            ),
+            (
+                "[build.b.matrix]\nA = [1, x]\n[build.b]\nenv = { B = y }\nsources = 4\n",
+                &[
+                    "2 syntax: `x` is not a value (help: write `\"x\"`)",
+                    "4 syntax: `y` is not a value (help: write `\"y\"`)",
+                    "5 wrong-type: `sources` takes a list of strings, not an integer",
                 ],
             ),
             (
@@ -399,7 +407,7 @@ fn bad_timescales_variables_and_paths_are_told() {
           hdl_toplevel = 'b'\n",
                 &[
                     "2 bad-value: `hdl/[` is no pattern: unclosed character class; missing ']'",
-                    "2 bad-value: the environment variable `NOPE` is not set or empty",
+                    "2 bad-value: the environment variable `NOPE` is unset or empty",
                     "2 bad-value: a path is empty",
                     "2 bad-value: `hdl` is a directory, not a file",
                     "2 missing-file: `x/y.sv` does not exist",
@@ -501,7 +509,7 @@ fn mistakes_in_file_lists_are_told_with_the_line_of_the_list() {
              `hdl/fifo.sv`?)",
                     "bad.f:4 file-list: the quotes of `A=\"x\"` mean different things to each simulator \
              (help: give it in `defines` of the build)",
-                    "bad.f:5 file-list: the environment variable `NOPE` is not set or empty",
+                    "bad.f:5 file-list: the environment variable `NOPE` is unset or empty",
                     "bad.f:6 file-list: `missing.f` does not exist",
                     "bad.f:7 file-list: `9?` defines no macro (help: give it in `defines` of the build)",
                     "bad.f:8 file-list: `-f` stands without its argument",

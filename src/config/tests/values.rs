@@ -143,25 +143,6 @@ fn a_bare_interpreter_is_left_to_path() {
 }
 
 #[test]
-fn a_table_covers_builds_by_name_flavour_and_pattern() {
-    let full = BuildName("fifo/DEPTH=4/WIDTH=8@icarus".to_owned());
-    for (entry, expected) in [
-        ("fifo", true),
-        ("fifo/DEPTH=4", true),
-        ("fifo/DEPTH=4/WIDTH=8@icarus", true),
-        ("fifo/DEPTH", false),
-        ("fif", false),
-        ("fif?", true),
-        ("f*", true),
-        ("*@icarus", true),
-        ("*WIDTH=8*", true),
-        ("*@verilator", false),
-    ] {
-        assert_eq!(check::covers(entry, &full), expected, "`{entry}`");
-    }
-}
-
-#[test]
 fn the_file_is_found_in_the_folder_or_above_it_or_by_its_name() {
     let project = Project::new(&["runner.toml", "deep/er/x", "other/mine.toml"]);
     let root = &project.root;
