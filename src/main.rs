@@ -1,3 +1,7 @@
 //! Entry point; all work is in the library.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    ExitCode::from(cocorun::commands::main().code())
+}

@@ -46,6 +46,7 @@ use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -78,6 +79,10 @@ pub struct Context<'a> {
     pub build_timeout: Duration,
     /// How many compilers a step may run at once.
     pub jobs: usize,
+    /// What `make` puts before the C++ compiler, and its variables.
+    pub object_cache: Option<&'a str>,
+    /// Variables for that program.
+    pub object_env: &'a BTreeMap<String, String>,
     /// Whether to build even what is up to date.
     pub force: bool,
 }
@@ -173,7 +178,7 @@ fn attempt(
         let found = explain(build, &print, context, &reasons.borrow());
         *reasons.borrow_mut() = if force { why } else { found };
         compile(build, tools, context, &print, leader).map_err(|failed| {
-            let (kind, problems) = *failed;
+            let (kind, problems) = failed;
             let text = problems.to_string();
             *problem.borrow_mut() = Some(problems);
             Failure { kind, text }
@@ -288,10 +293,10 @@ fn ready(
     })
 }
 
-type Failed = Box<(FailureKind, Problems)>;
+type Failed = (FailureKind, Problems);
 
 fn transient(problems: impl Into<Problems>) -> Failed {
-    Box::new((FailureKind::Transient, problems.into()))
+    (FailureKind::Transient, problems.into())
 }
 
 /// Compiles into the leader's directory and returns the record to publish.
@@ -307,6 +312,8 @@ fn compile(
         tool: tools.simulator,
         python: tools.python,
         jobs: context.jobs,
+        object_cache: context.object_cache,
+        object_env: context.object_env,
     };
     let recipe = recipe(build, toolset, &out);
     let log = out.join(LOG);
@@ -392,7 +399,7 @@ fn run_steps(
                 let took = context.clock.now().saturating_duration_since(began);
                 let how = format!("{exit}, {:.1} s", took.as_secs_f64());
                 let problem = compile_problem(build, log, &format!("`{}`: {how}", step.name));
-                return Err(Box::new((failure_kind(exit, log), problem.into())));
+                return Err((failure_kind(exit, log), problem.into()));
             }
             Completion::TimedOut => {
                 return Err(transient(timed_out(build, step.name, context, log)));

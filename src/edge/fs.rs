@@ -361,10 +361,6 @@ pub fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
 ///
 /// Looks with lstat(2), since a link that somebody else planted in a common folder such as `/tmp`
 /// must not be followed.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "this is the edge that others must go through"
-)]
 pub fn private_dir(path: &Utf8Path) -> bool {
     use std::os::unix::fs::DirBuilderExt;
     use std::os::unix::fs::MetadataExt;

@@ -11,3 +11,4 @@ pub mod host;
 pub mod interrupt;
 pub mod process;
 pub mod storage;
+pub mod terminal;

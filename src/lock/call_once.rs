@@ -233,7 +233,7 @@ impl CallOnce {
             let Some(claim) = self.ledger.claim(epoch)? else {
                 continue;
             };
-            let commit = self.ledger.commit(epoch)?;
+            let commit = self.ledger.commit(epoch, &self.token())?;
             let sign = self
                 .ledger
                 .stamp_of_claim(epoch)
@@ -280,7 +280,7 @@ impl CallOnce {
         if let Some(known) = self.closed.get(&epoch) {
             return Ok(Some(known.clone()));
         }
-        let commit = self.ledger.commit(epoch)?;
+        let commit = self.ledger.commit(epoch, &self.token())?;
         if let Some(commit) = &commit {
             self.closed.insert(epoch, commit.clone());
         }

@@ -16,6 +16,7 @@ use crate::lock::record::FailureKind;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::Condvar;
@@ -91,7 +92,11 @@ impl Pulse {
         // Somebody removed the whole directory while we were at work.
         match disk.read_register(&self.ledger.claim_path(self.epoch)) {
             Ok(Some(text)) => text != self.claim_text,
-            Ok(None) => true,
+            // Absence is believed only if the server itself confirms it.
+            Ok(None) => self
+                .ledger
+                .stamp_of_claim(self.epoch)
+                .is_err_and(|error| error.kind() == io::ErrorKind::NotFound),
             Err(_) => false,
         }
     }

@@ -116,16 +116,16 @@ impl Ledger {
     }
 
     /// Reads how an epoch ended; `None` where it goes on, as far as is known.
-    pub(crate) fn commit(&self, epoch: u32) -> Result<Option<Commit>, LockError> {
+    pub(crate) fn commit(&self, epoch: u32, writer: &str) -> Result<Option<Commit>, LockError> {
         match self.disk.get(&self.commit_path(epoch))? {
-            Some(text) => Ok(Some(self.checked(epoch, &text)?)),
+            Some(text) => Ok(Some(self.checked(epoch, &text, writer)?)),
             None => Ok(None),
         }
     }
 
     /// Closes somebody else's epoch, unless it is closed; returns how it ended.
     pub(crate) fn fence(&self, epoch: u32, writer: &str) -> Result<Commit, LockError> {
-        if let Some(commit) = self.commit(epoch)? {
+        if let Some(commit) = self.commit(epoch, writer)? {
             return Ok(commit);
         }
         match self
@@ -133,7 +133,7 @@ impl Ledger {
             .put(&self.commit_path(epoch), &Commit::Revoked.to_text(writer))?
         {
             Put::Won => Ok(Commit::Revoked),
-            Put::Lost(text) => self.checked(epoch, &text),
+            Put::Lost(text) => self.checked(epoch, &text, writer),
         }
     }
 
@@ -141,13 +141,24 @@ impl Ledger {
     ///
     /// The two differ if somebody removed the directory while a holder was at work, and another
     /// process began to count from 1 again.
-    fn checked(&self, epoch: u32, text: &str) -> Result<Commit, LockError> {
+    fn checked(&self, epoch: u32, text: &str, writer: &str) -> Result<Commit, LockError> {
         let commit = Commit::from_text(text);
         let (Commit::Done { token, .. } | Commit::Failed { token, .. }) = &commit else {
             return Ok(commit);
         };
-        let holder = self.claim(epoch)?.unwrap_or_default().token;
-        Ok(if *token == holder && !holder.is_empty() {
+        let claim = match self.claim(epoch)? {
+            Some(claim) => claim,
+            // That a claim cannot be seen proves nothing on NFS: only the server knows. A void
+            // claim in its place harms nobody, because the epoch is closed.
+            None => match self
+                .disk
+                .put(&self.claim_path(epoch), &format!("void;t={writer}"))?
+            {
+                Put::Won => Claim::default(),
+                Put::Lost(text) => Claim::from_text(&text),
+            },
+        };
+        Ok(if *token == claim.token && !token.is_empty() {
             commit
         } else {
             Commit::Unknown

@@ -1,23 +1,19 @@
 //! The guard that makes a step happen exactly once per shared directory.
 //!
 //! Floor 2. [`CallOnce`] runs over [`Storage`](crate::edge::storage::Storage) and
-//! [`Clock`](crate::edge::clock::Clock) alone. In short: the file server is used as an array of write-once registers. Who
-//! fills `claim` of the next epoch leads it, after it closed all earlier epochs by filling their
-//! `commit`; who fills its own `commit` first with `done` has published. Time decides only when
-//! somebody may try.
+//! [`Clock`](crate::edge::clock::Clock) alone. In short: the file server is used as an array of
+//! write-once registers. Who fills `claim` of the next epoch leads it, after it closed all earlier
+//! epochs by filling their `commit`; who fills its own `commit` first with `done` has published.
+//! Time decides only when somebody may try.
 
 mod call_once;
 mod disk;
 mod error;
-#[cfg(test)]
-mod fake;
 mod holder;
 mod leader;
 mod ledger;
 mod observe;
 mod record;
-#[cfg(test)]
-mod storm;
 #[cfg(test)]
 mod tests;
 

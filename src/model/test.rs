@@ -45,6 +45,17 @@ pub struct TestcaseId {
     pub testcase: String,
 }
 
+impl TestcaseId {
+    /// Stands for a module as a whole where its testcases are not known: it cannot be imported, or
+    /// its build failed. No testcase of cocotb's can have this name.
+    pub const WHOLE_MODULE: &str = "(module)";
+
+    /// Says whether this stands for a module as a whole.
+    pub fn is_whole_module(&self) -> bool {
+        self.testcase == Self::WHOLE_MODULE
+    }
+}
+
 impl fmt::Display for TestcaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}::{}::{}", self.build, self.module, self.testcase)

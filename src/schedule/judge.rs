@@ -143,11 +143,6 @@ impl<'a> Judge<'a> {
         }
     }
 
-    /// Says whether a testcase is running now, and which.
-    pub(super) fn running(&self) -> Option<usize> {
-        self.running.map(|(index, _)| index)
-    }
-
     /// Takes in one line of the agent's.
     pub(super) fn take(&mut self, event: AgentEvent) -> Option<Step> {
         match event {

@@ -3,4 +3,11 @@
 //! Invariants: every planned testcase gets exactly one `TestcaseFinished`; every process a run
 //! started is gone before its `RunFinished`; events come out in one order, from one thread.
 
+mod folder;
 mod judge;
+mod listing;
+mod queue;
+mod run;
+pub mod session;
+mod simulation;
+mod worker;

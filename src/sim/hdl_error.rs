@@ -4,8 +4,8 @@ use crate::model::build::Simulator;
 
 /// Says whether a line of a log is a simulator's report of `$error`.
 ///
-/// Icarus prints `ERROR: FILE:LINE: text` (vpi/sys_display.c of 11.0), Verilator
-/// `[TIME] %Error: FILE:LINE: text` (verilated.cpp of 5.48). cocotb's own lines carry a time and a
+/// Icarus prints `ERROR: FILE:LINE: text` (version 11.0), Verilator
+/// `[TIME] %Error: FILE:LINE: text` (version 5.48). cocotb's own lines carry a time and a
 /// logger's name before the level, Python's `logging` writes `ERROR:name:` without a space.
 pub fn is_hdl_error(simulator: Simulator, line: &str) -> bool {
     match simulator {

@@ -55,6 +55,37 @@ impl NodeCache {
         self.dir.as_ref().map(|dir| dir.join("pycache"))
     }
 
+    /// Keeps a set of files in a folder that is named after their content, and returns the folder
+    /// that holds `package`; `None` where there is no cache.
+    pub fn keep_files(
+        &self,
+        kind: &str,
+        package: &str,
+        files: &[(&str, &str)],
+    ) -> Option<Utf8PathBuf> {
+        let parts: Vec<&str> = files
+            .iter()
+            .flat_map(|(name, text)| [*name, *text])
+            .collect();
+        let name = entry_name(kind, &parts);
+        let dir = self.dir.as_ref()?.join(name.trim_end_matches(".json"));
+        let is_whole = || {
+            files.iter().all(|(name, text)| {
+                let stamp = fs::stamp(&dir.join(package).join(name)).ok().flatten();
+                stamp.is_some_and(|stamp| stamp.size == text.len() as u64)
+            })
+        };
+        if is_whole() {
+            return Some(dir);
+        }
+        fs::create_dirs(&dir.join(package)).ok()?;
+        for (name, text) in files {
+            // Others may be reading: the file appears whole under its name.
+            fs::replace(&dir.join(package).join(name), text.as_bytes()).ok()?;
+        }
+        is_whole().then_some(dir)
+    }
+
     /// Returns a remembered value if every file it was learned from is unchanged.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let text = fs::read_if_there(&self.dir.as_ref()?.join(name))?;

@@ -1,1 +1,314 @@
-//! x
+//! Making the Python environment of `[python] requirements`, once for all who share the disk.
+//!
+//! Invariant: an environment is used only after it was published whole. It stays where it was
+//! made, since a virtual environment holds its own path.
+
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::edge::clock::Clock;
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::edge::fs;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::process::CommandSpec;
+use crate::edge::process::Completion;
+use crate::edge::process::ProcessHost;
+use crate::edge::process::complete;
+use crate::edge::storage::Storage;
+use crate::lock::Acceptance;
+use crate::lock::CallOnce;
+use crate::lock::Ensured;
+use crate::lock::Failure;
+use crate::lock::FailureKind;
+use crate::lock::Leader;
+use crate::lock::Options;
+use crate::lock::Waiting;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The step's name in the shared directory.
+const STEP: &str = "python_environment";
+/// What the installer said.
+const LOG: &str = "install.log";
+/// The environment within the attempt's directory.
+const VENV: &str = "venv";
+/// One installer may have to fetch and build a lot; more than this is a hang.
+const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
+
+/// What provisioning needs.
+pub struct Provision<'a> {
+    /// The requirements, as pip takes them; `-r FILE` and `-c FILE` name files of the project.
+    pub requirements: &'a [String],
+    /// The interpreter the environment is made from.
+    pub base: &'a Utf8Path,
+    /// The folder that relative files in the requirements start from.
+    pub project_dir: &'a Utf8Path,
+    /// The shared build directory.
+    pub build_dir: &'a Utf8Path,
+    /// The environment of this process.
+    pub environment: &'a Environment,
+    /// Where installers are started.
+    pub host: &'a dyn ProcessHost,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// The shared disk.
+    pub storage: Arc<dyn Storage>,
+    /// Ends waits and installers when raised.
+    pub interrupt: &'a Interrupt,
+    /// How the guard behaves.
+    pub lock: Options,
+    /// For how long to wait for another process that makes the same.
+    pub lock_timeout: Duration,
+}
+
+/// Makes sure that the environment exists and returns its interpreter.
+///
+/// `on_start` is called when this process makes it, `on_wait` several times a second while another
+/// one does.
+///
+/// # Errors
+/// The installer failed, a limit passed, or the session stops; nothing is published then.
+pub fn ensure_environment(
+    provision: &Provision<'_>,
+    on_start: &dyn Fn(&Utf8Path),
+    on_wait: &dyn Fn(&Waiting<'_>),
+) -> Result<Utf8PathBuf> {
+    let key = key(provision)?;
+    let mut once = CallOnce::new(
+        Arc::clone(&provision.storage),
+        Arc::clone(&provision.clock),
+        provision.build_dir.join(format!("python-{}", &key[..16])),
+        STEP,
+        provision.lock.clone(),
+    );
+    let problem: RefCell<Option<Problems>> = RefCell::new(None);
+    let ensured = once.ensure_done(
+        &mut |published| {
+            if fs::exists(&interpreter_in(&published.dir)) {
+                Acceptance::Use
+            } else {
+                Acceptance::Broken("its interpreter is gone".to_owned())
+            }
+        },
+        &mut |leader| {
+            on_start(leader.dir());
+            install(provision, leader).map_err(|problems| {
+                let text = problems.to_string();
+                *problem.borrow_mut() = Some(problems);
+                // Networks and registries come back; nothing here is worth remembering.
+                Failure {
+                    kind: FailureKind::Transient,
+                    text,
+                }
+            })
+        },
+        &mut |waiting| {
+            on_wait(waiting);
+            match provision.interrupt.raised() {
+                Some(_) => ControlFlow::Break(()),
+                None => ControlFlow::Continue(()),
+            }
+        },
+        Some(provision.lock_timeout),
+    )?;
+    match ensured {
+        Ensured::Built(published) | Ensured::Found(published) => Ok(interpreter_in(&published.dir)),
+        Ensured::Failed(failed) => Err(problem
+            .take()
+            .unwrap_or_else(|| failure(&failed.dir.join(LOG), "it failed").into())),
+        Ensured::Interrupted => Err(interrupted().into()),
+    }
+}
+
+fn interpreter_in(dir: &Utf8Path) -> Utf8PathBuf {
+    dir.join(VENV).join("bin/python")
+}
+
+fn interrupted() -> Diagnostic {
+    Diagnostic::error(
+        Code::SessionInterrupted,
+        "making the Python environment was interrupted",
+    )
+}
+
+/// Digests what the environment is made from: interpreter, requirements, files they name.
+fn key(provision: &Provision<'_>) -> Result<String> {
+    let mut hasher = blake3::Hasher::new();
+    let mut add = |text: &[u8]| {
+        hasher.update(&(text.len() as u64).to_le_bytes());
+        hasher.update(text);
+    };
+    add(b"layout 1");
+    add(fs::real_path(provision.base)?.as_str().as_bytes());
+    for requirement in provision.requirements {
+        add(requirement.as_bytes());
+        if let Some(file) = named_file(requirement) {
+            add(&fs::read(&provision.project_dir.join(file))?);
+        }
+    }
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+/// Returns the file of `-r FILE` or `-c FILE`.
+fn named_file(requirement: &str) -> Option<&str> {
+    ["-r ", "-c ", "--requirement ", "--constraint "]
+        .iter()
+        .find_map(|flag| requirement.strip_prefix(flag))
+        .map(str::trim)
+}
+
+fn install(provision: &Provision<'_>, leader: &Leader) -> Result<serde_json::Value> {
+    let venv = leader.dir().join(VENV);
+    let log = leader.dir().join(LOG);
+    let path = provision.environment.get(env::PATH).unwrap_or_default();
+    let uv = which::which_in("uv", Some(path), "/")
+        .ok()
+        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
+    let steps = match &uv {
+        Some(uv) => with_uv(provision, uv, &venv),
+        None => with_pip(provision, &venv),
+    };
+    for (doing, program, args) in steps {
+        leader.note(doing);
+        run(provision, leader, &program, args, &log, doing)?;
+    }
+    Ok(serde_json::json!({ "requirements": provision.requirements }))
+}
+
+type InstallStep = (&'static str, Utf8PathBuf, Vec<String>);
+
+fn requirement_args(provision: &Provision<'_>) -> Vec<String> {
+    let mut args = Vec::new();
+    for requirement in provision.requirements {
+        match named_file(requirement) {
+            Some(file) => {
+                let flag = requirement.split(' ').next().unwrap_or("-r");
+                args.extend([
+                    flag.to_owned(),
+                    provision.project_dir.join(file).to_string(),
+                ]);
+            }
+            None => args.push(requirement.clone()),
+        }
+    }
+    args
+}
+
+fn with_uv(provision: &Provision<'_>, uv: &Utf8Path, venv: &Utf8Path) -> Vec<InstallStep> {
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut install = words(&[
+        "pip",
+        "install",
+        "--python",
+        venv.join("bin/python").as_str(),
+    ]);
+    install.extend(requirement_args(provision));
+    vec![
+        (
+            "making a virtual environment with uv",
+            uv.to_owned(),
+            words(&["venv", "--python", provision.base.as_str(), venv.as_str()]),
+        ),
+        ("installing requirements with uv", uv.to_owned(), install),
+    ]
+}
+
+fn with_pip(provision: &Provision<'_>, venv: &Utf8Path) -> Vec<InstallStep> {
+    let words = |words: &[&str]| {
+        words
+            .iter()
+            .map(|word| (*word).to_owned())
+            .collect::<Vec<_>>()
+    };
+    let mut install = words(&[
+        "-m",
+        "pip",
+        "install",
+        "--disable-pip-version-check",
+        "--no-input",
+        "--quiet",
+    ]);
+    install.extend(requirement_args(provision));
+    vec![
+        (
+            "making a virtual environment",
+            provision.base.to_owned(),
+            words(&["-m", "venv", venv.as_str()]),
+        ),
+        (
+            "installing requirements with pip",
+            venv.join("bin/python"),
+            install,
+        ),
+    ]
+}
+
+fn run(
+    provision: &Provision<'_>,
+    leader: &Leader,
+    program: &Utf8Path,
+    args: Vec<String>,
+    log: &Utf8Path,
+    doing: &str,
+) -> Result<()> {
+    let spec = CommandSpec {
+        program: program.to_owned(),
+        args,
+        env: BTreeMap::new(),
+        // Variables of another environment, and one that would leave this one without byte code.
+        env_remove: [
+            "PYTHONHOME",
+            "PYTHONPATH",
+            "VIRTUAL_ENV",
+            "PYTHONDONTWRITEBYTECODE",
+        ]
+        .map(str::to_owned)
+        .to_vec(),
+        cwd: provision.project_dir.to_owned(),
+        log: log.to_owned(),
+        channel_env: None,
+    };
+    let until = provision.clock.now() + INSTALL_LIMIT;
+    let mut goes_on = || !leader.is_lost();
+    let clock = provision.clock.as_ref();
+    match complete(provision.host, clock, &spec, until, &mut goes_on)? {
+        Completion::Left(exit) if exit.is_success() => Ok(()),
+        Completion::Left(exit) => Err(failure(log, &format!("{doing}: {exit}")).into()),
+        Completion::TimedOut => {
+            let limit = INSTALL_LIMIT.as_secs();
+            Err(failure(log, &format!("{doing} took longer than {limit} s")).into())
+        }
+        Completion::Stopped(_) | Completion::Abandoned => Err(interrupted().into()),
+    }
+}
+
+fn failure(log: &Utf8Path, how: &str) -> Diagnostic {
+    let mut problem = Diagnostic::error(
+        Code::PythonProvision,
+        format!("the environment of `[python] requirements` could not be made ({how})"),
+    );
+    let text = fs::read_if_there(log).unwrap_or_default();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    for line in lines.iter().skip(lines.len().saturating_sub(6)) {
+        problem = problem.fact(*line);
+    }
+    problem
+        .fact(format!("log: {log}"))
+        .help("check the names, versions and the network, then run again")
+}

@@ -44,12 +44,11 @@ pub fn complete(
     let completion = loop {
         let next_look = (clock.now() + LOOK_EVERY).min(until);
         match process.next_event(Some(next_look)) {
-            ProcessEvent::Line(_) => {}
             ProcessEvent::Exited(exit) => break Completion::Left(exit),
             ProcessEvent::Stop(reason) => break Completion::Stopped(reason),
             ProcessEvent::Deadline if clock.now() >= until => break Completion::TimedOut,
             ProcessEvent::Deadline if !goes_on() => break Completion::Abandoned,
-            ProcessEvent::Deadline => {}
+            ProcessEvent::Line(_) | ProcessEvent::Deadline => {}
         }
     };
     process.end_tree(Duration::ZERO, &mut Vec::new());

@@ -122,7 +122,7 @@ fn do_once(root: &Utf8Path, key: u64, work_ms: u64, is_to_die: bool) -> (u32, St
 )]
 fn spawn(root: &Utf8Path) -> Child {
     Command::new(std::env::current_exe().expect("this test has a path"))
-        .args(["lock::storm::storm_child", "--exact", "--nocapture"])
+        .args(["lock::tests::storm::storm_child", "--exact", "--nocapture"])
         .env(DIR_VARIABLE, root)
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

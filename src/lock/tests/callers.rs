@@ -14,8 +14,8 @@ use crate::lock::LockError;
 use crate::lock::Options;
 use crate::lock::PublishOutcome;
 use crate::lock::Published;
-use crate::lock::fake::FakeClock;
-use crate::lock::fake::FakeHost;
+use crate::lock::tests::fake::FakeClock;
+use crate::lock::tests::fake::FakeHost;
 
 use camino::Utf8PathBuf;
 use std::ops::ControlFlow;
@@ -275,6 +275,25 @@ fn an_acceptable_result_is_used_while_another_content_is_being_built() {
     };
     assert_eq!(done(&mut world.caller("c")), first);
     drop(leader);
+}
+
+#[test]
+fn a_foreign_result_is_judged_again_after_winning() {
+    let mut world = World::new();
+    let first = publish(lead(&mut world.caller("a")), "content x");
+    let mut judged = 0;
+    let entry = world.caller("b").enter(&mut |_| {
+        judged += 1;
+        if judged == 1 {
+            Acceptance::Foreign
+        } else {
+            Acceptance::Use
+        }
+    });
+    assert!(
+        matches!(&entry, Ok(Entry::Done(it)) if *it == first),
+        "{entry:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,52 @@
+//! `cocorun build`: make the designs, or find them up to date.
+
+use crate::cli::BuildArgs;
+use crate::cli::Global;
+use crate::commands::reporting::Console;
+use crate::commands::run::Work;
+use crate::commands::run::run;
+use crate::commands::workspace::Workspace;
+use crate::commands::workspace::rerun_prefix;
+use crate::diagnostic::Result;
+use crate::edge::env::Environment;
+use crate::model::build::Build;
+use crate::model::exit_code::ExitCode;
+use crate::plan;
+use crate::plan::Selection;
+use crate::plan::SelectionArgs;
+
+/// Builds the named builds, or all.
+///
+/// # Errors
+/// Configuration, tools and disks; a design that does not compile is in the exit code.
+pub(super) fn build(
+    args: &BuildArgs,
+    global: &Global,
+    environment: Environment,
+    console: Console,
+) -> Result<ExitCode> {
+    let workspace = Workspace::open(global, &args.work, environment)?;
+    let plan = plan::expand(&workspace.config);
+    let names = SelectionArgs {
+        builds: args.names.clone(),
+        ..SelectionArgs::default()
+    };
+    let selection = Selection::new(names, &plan)?;
+    let builds: Vec<Build> = plan
+        .builds
+        .iter()
+        .filter(|build| selection.selects_build(build))
+        .cloned()
+        .collect();
+    let toolbox = workspace.tools(&builds, console)?;
+    let mut reports = console.reports(args.work.explain, args.format, None, &rerun_prefix(global));
+    let work = Work {
+        builds: &builds,
+        modules: &[],
+        selects: &|_| true,
+        only_lists: false,
+        seed: None,
+    };
+    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|_| Vec::new())?;
+    Ok(exit_code)
+}

@@ -1,0 +1,118 @@
+//! `cocorun list`: the testcases as cocotb itself finds them, on standard output.
+
+use crate::cli::Format;
+use crate::cli::Global;
+use crate::cli::ListArgs;
+use crate::commands::reporting::Console;
+use crate::commands::run::Work;
+use crate::commands::run::run;
+use crate::commands::test::select;
+use crate::commands::test::unmatched;
+use crate::commands::workspace::Workspace;
+use crate::commands::workspace::rerun_prefix;
+use crate::diagnostic::Result;
+use crate::edge::env::Environment;
+use crate::event::Event;
+use crate::model::exit_code::ExitCode;
+use crate::model::test::Testcase;
+use crate::plan;
+use crate::report::Report;
+
+use serde_json::json;
+use std::io;
+use std::io::Write;
+use std::time::Instant;
+
+/// Lists the selected testcases.
+///
+/// # Errors
+/// Configuration, tools and disks; a module that cannot be listed is in the exit code.
+pub(super) fn list(
+    args: &ListArgs,
+    global: &Global,
+    environment: Environment,
+    console: Console,
+) -> Result<ExitCode> {
+    let workspace = Workspace::open(global, &args.work, environment)?;
+    let plan = plan::expand(&workspace.config);
+    let (selection, builds, modules) = select(&args.select, &plan)?;
+    let toolbox = workspace.tools(&builds, console)?;
+    let mut reports = Listing {
+        inner: console.reports(
+            args.work.explain,
+            Format::Human,
+            None,
+            &rerun_prefix(global),
+        ),
+        found: Vec::new(),
+    };
+    let work = Work {
+        builds: &builds,
+        modules: &modules,
+        selects: &|id| selection.selects(id),
+        only_lists: true,
+        seed: None,
+    };
+    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
+        unmatched(&selection, &tally.listed)
+    })?;
+    // Modules come in the order in which simulators answered; people and diffs want theirs.
+    let place = |testcase: &Testcase| {
+        modules.iter().position(|module| {
+            module.build == testcase.id.build && module.module == testcase.id.module
+        })
+    };
+    reports.found.sort_by_key(place);
+    let lines: String = reports
+        .found
+        .iter()
+        .map(|found| line(found, args.format))
+        .collect();
+    // A reader that has gone away has read enough.
+    io::stdout().write_all(lines.as_bytes()).ok();
+    Ok(exit_code)
+}
+
+/// Writes one testcase as a line.
+fn line(testcase: &Testcase, format: Format) -> String {
+    match format {
+        Format::Human if testcase.skip => format!("{} (skipped)\n", testcase.id),
+        Format::Human => format!("{}\n", testcase.id),
+        Format::Json => {
+            let object = json!({
+                "build": testcase.id.build,
+                "module": testcase.id.module,
+                "testcase": testcase.id.testcase,
+                "file": testcase.file,
+                "line": testcase.line,
+                "doc": testcase.doc,
+                "skip": testcase.skip,
+                "stage": testcase.stage,
+            });
+            format!("{object}\n")
+        }
+    }
+}
+
+/// Remembers what was listed and passes every event on.
+struct Listing<R> {
+    inner: R,
+    found: Vec<Testcase>,
+}
+
+impl<R: Report> Report for Listing<R> {
+    fn on_event(&mut self, event: &Event) {
+        if let Event::ModuleListed { selected, .. } = event {
+            self.found.extend(selected.iter().cloned());
+        }
+        self.inner.on_event(event);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.inner.tick(now);
+    }
+
+    fn finish(&mut self) -> Result<()> {
+        self.inner.finish()
+    }
+}

@@ -1,0 +1,127 @@
+//! Which reports a session feeds, and plain lines outside of a session.
+
+use crate::cli::ColorChoice;
+use crate::cli::Format;
+use crate::cli::Global;
+use crate::diagnostic::Problems;
+use crate::diagnostic::render;
+use crate::edge::clock::SystemClock;
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::edge::terminal;
+use crate::report::JsonReport;
+use crate::report::JunitOptions;
+use crate::report::JunitReport;
+use crate::report::Report;
+use crate::report::Reports;
+use crate::report::TerminalOptions;
+use crate::report::TerminalReport;
+use crate::report::Verbosity;
+
+use camino::Utf8Path;
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::sync::Arc;
+
+/// How many lines of a failed testcase's log the terminal shows.
+const LOG_LINES: usize = 20;
+
+/// Writes a line to standard error; nobody is left to be told where that fails.
+pub(super) fn line(text: &str) {
+    writeln!(io::stderr(), "{text}").ok();
+}
+
+/// The streams of this process and how to write on them.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Console {
+    color: bool,
+    is_terminal: bool,
+    verbosity: Verbosity,
+}
+
+impl Console {
+    /// Decides colour, progress and verbosity once.
+    pub(super) fn new(global: &Global, environment: &Environment) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        let color = match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => is_terminal && environment.get(env::NO_COLOR).is_none(),
+        };
+        let verbosity = match (global.quiet, global.verbose) {
+            (true, _) => Verbosity::Quiet,
+            (_, true) => Verbosity::Verbose,
+            _ => Verbosity::Normal,
+        };
+        Self {
+            color,
+            is_terminal,
+            verbosity,
+        }
+    }
+
+    /// Says whether the user asked for more than usual.
+    pub(super) fn is_verbose(self) -> bool {
+        self.verbosity == Verbosity::Verbose
+    }
+
+    /// Writes problems to standard error, each whole.
+    pub(super) fn problems(self, problems: &Problems) {
+        for problem in &problems.0 {
+            line(render::to_text(problem, self.color).trim_end());
+        }
+    }
+
+    /// Writes a line unless only failures are wanted.
+    pub(super) fn status(self, text: &str) {
+        if self.verbosity > Verbosity::Quiet {
+            line(text);
+        }
+    }
+
+    /// Makes the reports of a session.
+    pub(super) fn reports(
+        self,
+        explain: bool,
+        format: Format,
+        junit: Option<&Utf8Path>,
+        rerun_prefix: &str,
+    ) -> Reports {
+        let clock = Arc::new(SystemClock);
+        let verbosity = if explain {
+            Verbosity::Verbose
+        } else {
+            self.verbosity
+        };
+        let mut reports: Vec<Box<dyn Report>> = vec![Box::new(TerminalReport::new(
+            TerminalOptions {
+                color: self.color,
+                progress: self.is_terminal && self.verbosity > Verbosity::Quiet,
+                verbosity,
+                rerun_prefix: rerun_prefix.to_owned(),
+                log_lines: LOG_LINES,
+                out: Box::new(io::stderr()),
+                size_of: Arc::new(terminal::size_of_stderr),
+            },
+            clock.clone(),
+        ))];
+        if let Some(path) = junit {
+            let options = JunitOptions {
+                path: path.to_owned(),
+                hostname: hostname::get()
+                    .map(|name| name.to_string_lossy().into_owned())
+                    .unwrap_or_default(),
+                rerun_prefix: rerun_prefix.to_owned(),
+            };
+            reports.push(Box::new(JunitReport::new(options, clock)));
+        }
+        if format == Format::Json {
+            reports.push(Box::new(JsonReport::new(
+                Box::new(io::stdout()),
+                Arc::new(SystemClock),
+            )));
+        }
+        Reports(reports)
+    }
+}

@@ -1,0 +1,407 @@
+//! What every subcommand that builds needs: configuration, edges, tools, directories.
+
+use crate::build::ensure;
+use crate::build::ensure::Ready;
+use crate::build::fingerprint;
+use crate::cli::Global;
+use crate::cli::WorkArgs;
+use crate::commands::objcache;
+use crate::commands::reporting::Console;
+use crate::commands::reporting::line;
+use crate::config;
+use crate::config::RunnerConfig;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::edge::clock::Clock;
+use crate::edge::clock::SystemClock;
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::edge::fs;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::process::SystemHost;
+use crate::edge::storage::SystemStorage;
+use crate::lock::Options;
+use crate::lock::Waiting;
+use crate::model::build::Build;
+use crate::model::build::Simulator;
+use crate::model::test::Seed;
+use crate::schedule::session::Tools;
+use crate::sim::agent;
+use crate::sim::compile;
+use crate::toolchain::cache::NodeCache;
+use crate::toolchain::provision;
+use crate::toolchain::provision::Provision;
+use crate::toolchain::python;
+use crate::toolchain::simulator;
+use crate::toolchain::simulator::Search;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use jiff::Timestamp;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::env::current_dir;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+/// How many finished sessions keep their run directories.
+const SESSIONS_KEPT: usize = 10;
+/// Marks a session's directory as one that nobody writes any more.
+const FINISHED: &str = "finished";
+
+/// A project that was found and read, and the edges to work on it.
+pub(super) struct Workspace {
+    pub(super) config: RunnerConfig,
+    pub(super) environment: Environment,
+    pub(super) interrupt: Interrupt,
+    pub(super) host: SystemHost,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) session_id: String,
+    pub(super) started_at: Timestamp,
+    pub(super) jobs: usize,
+    cache: NodeCache,
+    force: bool,
+}
+
+/// The tools of a session and what its builds depend on beside them.
+pub(super) struct Toolbox {
+    pub(super) tools: Tools,
+    cxx_identity: String,
+}
+
+impl Workspace {
+    /// Finds and reads `runner.toml`, and takes over signals and orphans.
+    ///
+    /// # Errors
+    /// Every problem of the configuration at once; a job count of zero.
+    pub(super) fn open(global: &Global, work: &WorkArgs, environment: Environment) -> Result<Self> {
+        let here = current_folder()?;
+        let path = config::find(&here, global.config.as_deref())?;
+        let config = config::load(&path)?;
+        if work.jobs == Some(0) {
+            return Err(
+                Diagnostic::error(Code::UsageBadArgument, "`--jobs` must be at least 1")
+                    .help("leave it out to use every processor")
+                    .into(),
+            );
+        }
+        let jobs = work
+            .jobs
+            .or(config.jobs)
+            .unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+        let interrupt = Interrupt::on_signals()?;
+        SystemHost::adopt_orphans();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let started_at = Timestamp::try_from(clock.wall()).unwrap_or(Timestamp::UNIX_EPOCH);
+        let session_id = session_id(started_at);
+        Ok(Self {
+            host: SystemHost::new(interrupt.clone()),
+            cache: NodeCache::open(&environment),
+            force: work.force,
+            config,
+            environment,
+            interrupt,
+            clock,
+            session_id,
+            started_at,
+            jobs,
+        })
+    }
+
+    /// Draws a seed for runs that have none: any will do, as long as it is told.
+    pub(super) fn draw_seed(&self) -> Seed {
+        let digest = blake3::hash(self.session_id.as_bytes());
+        let bytes = digest.as_bytes();
+        Seed(u32::from_le_bytes([
+            bytes[0],
+            bytes[1],
+            bytes[2],
+            bytes[3] & 0x7f,
+        ]))
+    }
+
+    /// Returns how the guards of this session behave.
+    pub(super) fn lock_options(&self) -> Options {
+        Options::new(&self.session_id)
+    }
+
+    /// Finds, or makes, every tool that these builds need.
+    ///
+    /// # Errors
+    /// Everything that is missing, at once, except that simulators cannot be looked for without a
+    /// Python environment.
+    pub(super) fn tools(&self, builds: &[Build], console: Console) -> Result<Toolbox> {
+        let refusals: Vec<Diagnostic> = builds
+            .iter()
+            .flat_map(|build| {
+                compile::refusals(build).into_iter().map(|why| {
+                    Diagnostic::error(
+                        Code::ConfigBadValue,
+                        format!("build `{}` cannot be compiled: {why}", build.name),
+                    )
+                })
+            })
+            .collect();
+        if !refusals.is_empty() {
+            return Err(Problems(refusals));
+        }
+        let interpreter = self.interpreter(console)?;
+        let python = python::probe(
+            &interpreter,
+            &self.host,
+            self.clock.as_ref(),
+            &self.cache,
+            &self.environment,
+        )?;
+        let search = Search {
+            environment: &self.environment,
+            python: &python,
+            host: &self.host,
+            clock: self.clock.as_ref(),
+            cache: &self.cache,
+        };
+        let wanted: BTreeSet<Simulator> = builds.iter().map(|build| build.simulator).collect();
+        let mut simulators = BTreeMap::new();
+        let mut problems = Vec::new();
+        for simulator in &wanted {
+            match simulator::find(*simulator, &search) {
+                Ok(tool) => drop(simulators.insert(*simulator, tool)),
+                Err(found) => problems.extend(found.0),
+            }
+        }
+        let mut cxx_identity = String::new();
+        if wanted.contains(&Simulator::Verilator) {
+            match simulator::cxx_identity(&search) {
+                Ok(identity) => cxx_identity = identity,
+                Err(found) => problems.extend(found.0),
+            }
+        }
+        if !problems.is_empty() {
+            return Err(Problems(problems));
+        }
+        if console.is_verbose() {
+            line(&format!(
+                "      PYTHON {} (cocotb {})",
+                interpreter, python.cocotb
+            ));
+            for tool in simulators.values() {
+                line(&format!(
+                    "   SIMULATOR {} ({})",
+                    tool.compiler, tool.version
+                ));
+            }
+        }
+        Ok(Toolbox {
+            tools: Tools { python, simulators },
+            cxx_identity,
+        })
+    }
+
+    fn interpreter(&self, console: Console) -> Result<Utf8PathBuf> {
+        let python = &self.config.python;
+        let base = python::find(python.interpreter.as_deref(), &self.environment)?;
+        if python.requirements.is_empty() {
+            return Ok(base);
+        }
+        fs::create_dirs(&self.config.build_dir)?;
+        provision::ensure_environment(
+            &Provision {
+                requirements: &python.requirements,
+                base: &base,
+                project_dir: &self.config.project_dir,
+                build_dir: &self.config.build_dir,
+                environment: &self.environment,
+                host: &self.host,
+                clock: Arc::clone(&self.clock),
+                storage: Arc::new(SystemStorage),
+                interrupt: &self.interrupt,
+                lock: self.lock_options(),
+                lock_timeout: self.config.lock_timeout,
+            },
+            &|_| {
+                let names = python.requirements.join(", ");
+                console.status(&format!("     PREPARE python environment ({names})"));
+            },
+            &|_| {},
+        )
+    }
+
+    /// Makes sure that a build exists; `waiting` builds share the session's jobs.
+    ///
+    /// # Errors
+    /// As [`ensure::ensure_built`].
+    pub(super) fn ensure_built(
+        &self,
+        toolbox: &Toolbox,
+        build: &Build,
+        waiting: usize,
+        on_wait: &dyn Fn(&Waiting<'_>),
+    ) -> Result<Ready> {
+        let simulator = toolbox
+            .tools
+            .simulators
+            .get(&build.simulator)
+            .ok_or_else(|| {
+                Diagnostic::error(
+                    Code::ToolNotFound,
+                    format!("`{}` was not looked for", build.simulator),
+                )
+            })?;
+        let tools = fingerprint::Tools {
+            simulator,
+            python: &toolbox.tools.python,
+            cxx_identity: &toolbox.cxx_identity,
+        };
+        let chosen = self.environment.get(env::OBJCACHE).unwrap_or_default();
+        let object_env = BTreeMap::from([
+            (env::COCORUN_OBJECT_LAUNCHER.to_owned(), chosen.to_owned()),
+            (
+                env::COCORUN_OBJECT_STORE.to_owned(),
+                self.config.build_dir.join("objects").to_string(),
+            ),
+            (
+                env::COCORUN_OBJECT_TOOLS.to_owned(),
+                format!("{} {}", simulator.identity, toolbox.cxx_identity),
+            ),
+            (env::COCORUN_SESSION_ID.to_owned(), self.session_id.clone()),
+        ]);
+        let object_cache = objcache::program()
+            .map(|program| format!("{} objcache", shell_words::quote(program.as_str())));
+        let context = ensure::Context {
+            object_cache: object_cache.as_deref(),
+            object_env: &object_env,
+            host: &self.host,
+            clock: Arc::clone(&self.clock),
+            storage: Arc::new(SystemStorage),
+            interrupt: &self.interrupt,
+            build_dir: &self.config.build_dir,
+            lock: self.lock_options(),
+            lock_timeout: self.config.lock_timeout,
+            build_timeout: self.config.build_timeout,
+            jobs: (self.jobs / waiting.max(1)).max(1),
+            force: self.force,
+        };
+        ensure::ensure_built(build, tools, &context, on_wait)
+    }
+
+    /// Returns where the runs of this session get their directories.
+    pub(super) fn session_dir(&self) -> Utf8PathBuf {
+        self.config.build_dir.join("runs").join(&self.session_id)
+    }
+
+    /// Returns the variables of every simulation: where Python finds the agent and the tests, and
+    /// where it keeps byte code.
+    ///
+    /// # Errors
+    /// The agent cannot be written.
+    pub(super) fn base_env(&self) -> Result<BTreeMap<String, String>> {
+        let agent = self.agent_dir()?;
+        let mut paths = vec![agent.to_string()];
+        paths.extend(self.config.python.paths.iter().map(ToString::to_string));
+        paths.extend(self.environment.get("PYTHONPATH").map(str::to_owned));
+        let mut env = BTreeMap::from([
+            ("PYTHONPATH".to_owned(), paths.join(":")),
+            (
+                env::COCORUN_PROJECT_DIR.to_owned(),
+                self.config.project_dir.to_string(),
+            ),
+        ]);
+        // Byte code never goes beside shared sources: many nodes would write it at once, by rename.
+        // An empty PYTHONDONTWRITEBYTECODE counts as not set.
+        match self.cache.byte_code_dir() {
+            Some(dir) => {
+                env.insert("PYTHONPYCACHEPREFIX".to_owned(), dir.to_string());
+                env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), String::new());
+            }
+            None => {
+                env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
+            }
+        }
+        Ok(env)
+    }
+
+    /// Writes the agent where it is not yet, and returns the folder that holds its package.
+    fn agent_dir(&self) -> Result<Utf8PathBuf> {
+        if let Some(dir) = self
+            .cache
+            .keep_files("agent", agent::PACKAGE_NAME, agent::PACKAGE)
+        {
+            return Ok(dir);
+        }
+        let dir = self.session_dir().join("agent");
+        let package = dir.join(agent::PACKAGE_NAME);
+        fs::create_dirs(&package)?;
+        for (name, text) in agent::PACKAGE {
+            fs::write(&package.join(name), text)?;
+        }
+        Ok(dir)
+    }
+
+    /// Marks the session's directory as finished and removes those of old finished sessions.
+    pub(super) fn tidy(&self) {
+        let dir = self.session_dir();
+        if fs::write(&dir.join(FINISHED), "").is_err() {
+            return;
+        }
+        let Some(all) = dir.parent() else { return };
+        let names = fs::list(all).unwrap_or_default();
+        let finished: Vec<&String> = names
+            .iter()
+            .filter(|name| fs::exists(&all.join(name).join(FINISHED)))
+            .collect();
+        let surplus = finished.len().saturating_sub(SESSIONS_KEPT);
+        for name in finished.into_iter().take(surplus) {
+            fs::remove_dir(&all.join(name));
+        }
+    }
+}
+
+/// Returns how a command that repeats a testcase begins.
+pub(super) fn rerun_prefix(global: &Global) -> String {
+    match &global.config {
+        Some(path) => format!(
+            "cocorun test --config {}",
+            shell_words::quote(path.as_str())
+        ),
+        None => "cocorun test".to_owned(),
+    }
+}
+
+fn current_folder() -> Result<Utf8PathBuf> {
+    let raw = current_dir().map_err(|error| {
+        Diagnostic::error(
+            Code::DiskIo,
+            format!("cannot tell the current folder: {}", fs::os_words(&error)),
+        )
+    })?;
+    Utf8PathBuf::from_path_buf(raw).map_err(|raw| {
+        Diagnostic::error(
+            Code::ConfigNonUtf8Path,
+            format!("the current folder `{}` is not UTF-8", raw.display()),
+        )
+        .help("rename it, or work from another folder")
+        .into()
+    })
+}
+
+/// Names a session: start time for people, digits that nobody else has for the disk.
+fn session_id(started_at: Timestamp) -> String {
+    let host = hostname::get().unwrap_or_default();
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(host.as_encoded_bytes());
+    hasher.update(&std::process::id().to_le_bytes());
+    hasher.update(started_at.to_string().as_bytes());
+    let digest = hasher.finalize().to_hex();
+    format!("{}-{}", started_at.strftime("%Y%m%dT%H%M%S"), &digest[..6])
+}
+
+/// Says whether a directory can hold a session.
+///
+/// # Errors
+/// It cannot be made or written.
+pub(super) fn check_writable(dir: &Utf8Path) -> Result<()> {
+    fs::create_dirs(dir)
+}

@@ -1,0 +1,25 @@
+//! The terminal behind stderr.
+
+use std::io;
+
+/// Width and height of a terminal, in character cells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TerminalSize {
+    /// Cells in a row, at least 1.
+    pub columns: u16,
+    /// Rows, at least 1.
+    pub rows: u16,
+}
+
+/// Returns the size of the terminal behind stderr, 80 by 24 where there is none or it tells none.
+///
+/// Cheap enough to be asked before each redraw, so that a resized window is followed.
+pub fn size_of_stderr() -> TerminalSize {
+    let (columns, rows) = terminal_size::terminal_size_of(io::stderr())
+        .map_or((0, 0), |(columns, rows)| (columns.0, rows.0));
+    // A pty that nobody has sized says 0 by 0.
+    TerminalSize {
+        columns: if columns == 0 { 80 } else { columns },
+        rows: if rows == 0 { 24 } else { rows },
+    }
+}

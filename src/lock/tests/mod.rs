@@ -1,0 +1,8 @@
+//! Tests of the whole lock, from callers' promises to storms of real processes.
+
+mod callers;
+mod chaos;
+mod crash;
+mod fake;
+mod server;
+mod storm;

@@ -1,0 +1,513 @@
+//! The JUnit report: one XML file, whole or not at all, in the form that CI servers read.
+//!
+//! One suite per build and test module, one testcase per testcase; the last attempt decides.
+//! Whatever keeps a session from being a success is in the file as a failure or an error: a build
+//! that failed, an interruption, a testcase whose verdict never came. A file without failures and
+//! errors means exit code 0.
+//!
+//! Against the XSD that Jenkins publishes (`junit-10.xsd`), the file has these extras, all of which
+//! other readers use: `file`, `line` and `properties` of a testcase; `skipped` and `timestamp` of
+//! `testsuites`, which quick-junit always writes.
+
+use super::Report;
+use super::log;
+use super::tally::Tally;
+use super::text;
+use super::verdict;
+
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::diagnostic::Severity;
+use crate::diagnostic::render;
+use crate::edge::clock::Clock;
+use crate::edge::fs;
+use crate::event::BuildOutcome;
+use crate::event::Event;
+use crate::event::SessionStarted;
+use crate::model::build::BuildName;
+use crate::model::build::Simulator;
+use crate::model::exit_code::ExitCode;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::TestcaseResult;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use chrono::DateTime;
+use chrono::FixedOffset;
+use chrono::Utc;
+use quick_junit::NonSuccessKind;
+use quick_junit::Property;
+use quick_junit::TestCase;
+use quick_junit::TestCaseStatus;
+use quick_junit::TestRerun;
+use quick_junit::TestSuite;
+use quick_junit::XmlString;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Where the JUnit report goes and what it cannot know by itself.
+#[derive(Clone, Debug)]
+pub struct JunitOptions {
+    /// The file; missing parent directories are made.
+    pub path: Utf8PathBuf,
+    /// The name of this machine.
+    pub hostname: String,
+    /// How a command that repeats a testcase begins; see
+    /// [`TerminalOptions`](super::TerminalOptions).
+    pub rerun_prefix: String,
+}
+
+/// How much of a failed testcase's log goes into the file, in bytes.
+const SYSTEM_OUT_BYTES_MAX: u64 = 64 * 1024;
+/// How much of all logs and tracebacks together goes into the file. CI servers refuse much larger
+/// files, and nobody reads ten thousand logs.
+const QUOTED_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
+/// How much of one traceback goes into the file, in bytes.
+const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
+/// How much of it when the limit for all is used up.
+const DESCRIPTION_BYTES_MIN: usize = 2 * 1024;
+/// How long the `message` attribute may be, in cells; the text of the element has more of it.
+const MESSAGE_COLUMNS_MAX: usize = 1000;
+/// The suite for what concerns no build and no module.
+const SESSION_SUITE: &str = "cocorun";
+
+/// Writes the session as JUnit XML.
+pub struct JunitReport {
+    options: JunitOptions,
+    clock: Arc<dyn Clock>,
+    tally: Tally,
+    session: Option<SessionStarted>,
+    simulators: BTreeMap<BuildName, Simulator>,
+    suites: BTreeMap<String, Suite>,
+    /// How much of logs and tracebacks may still be quoted.
+    quotable_bytes: u64,
+    known: Known,
+}
+
+/// Texts that come again with every testcase, cleaned once: quick-junit looks at each character of
+/// a text through a terminal's parser, which took two thirds of the time of a large report.
+#[derive(Default)]
+struct Known(BTreeMap<String, XmlString>);
+
+impl Known {
+    fn xml(&mut self, text: &str) -> XmlString {
+        if let Some(known) = self.0.get(text) {
+            return known.clone();
+        }
+        let clean = XmlString::new(&*text::visible(text));
+        self.0.insert(text.to_owned(), clean.clone());
+        clean
+    }
+
+    fn property(&mut self, name: &str, value: impl Into<XmlString>) -> Property {
+        Property {
+            name: self.xml(name),
+            value: value.into(),
+        }
+    }
+}
+
+/// A suite that grows.
+struct Suite {
+    xml: TestSuite,
+    /// The outcome of each testcase's last attempt, in the suite's order.
+    outcomes: Vec<Outcome>,
+    duration: Duration,
+}
+
+impl JunitReport {
+    /// Makes the report; the file is written by [`Report::finish`].
+    pub fn new(options: JunitOptions, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            options,
+            clock,
+            tally: Tally::default(),
+            session: None,
+            simulators: BTreeMap::new(),
+            suites: BTreeMap::new(),
+            quotable_bytes: QUOTED_BYTES_TOTAL_MAX,
+            known: Known::default(),
+        }
+    }
+
+    fn now(&self) -> DateTime<FixedOffset> {
+        DateTime::<Utc>::from(self.clock.wall()).fixed_offset()
+    }
+
+    /// Returns the suite of this name, made with its properties if it is new.
+    fn suite(&mut self, name: &str, build: Option<&BuildName>) -> &mut Suite {
+        if !self.suites.contains_key(name) {
+            let mut xml = TestSuite::new(&*text::visible(name));
+            xml.set_timestamp(self.now());
+            xml.extra.insert(
+                "hostname".into(),
+                (&*text::visible(&self.options.hostname)).into(),
+            );
+            xml.add_property(("cocorun", env!("CARGO_PKG_VERSION")));
+            if let Some(build) = build {
+                xml.add_property(("build", &*text::visible(build.as_str())));
+                if let Some(simulator) = self.simulators.get(build) {
+                    xml.add_property(("simulator", simulator.name()));
+                }
+            }
+            if let Some(session) = &self.session {
+                xml.add_property(("seed", &*session.seed.to_string()));
+            }
+            let suite = Suite {
+                xml,
+                outcomes: Vec::new(),
+                duration: Duration::ZERO,
+            };
+            self.suites.insert(name.to_owned(), suite);
+        }
+        self.suites
+            .get_mut(name)
+            .expect("it was put there just now")
+    }
+
+    /// Adds an error that is no testcase of the user's: a failed build, a broken session.
+    fn add_error(
+        &mut self,
+        suite: &str,
+        build: Option<&BuildName>,
+        name: &str,
+        problem: &Diagnostic,
+        took: Duration,
+        log: Option<&Utf8Path>,
+    ) {
+        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+        status.set_message(&*text::first_line(&problem.message));
+        status.set_type(problem.code.name());
+        status.set_description(&*text::visible(&render::to_text(problem, false)));
+        let mut testcase = TestCase::new(name, status);
+        testcase.set_classname(&*text::visible(suite));
+        testcase.set_time(took);
+        if let Some(log) = log {
+            testcase.add_property(("log", &*text::visible(log.as_str())));
+            if let Some(quoted) = self.quote_log(log, 0, u64::MAX) {
+                testcase.set_system_out(quoted);
+            }
+        }
+        let suite = self.suite(suite, build);
+        suite.xml.add_test_case(testcase);
+        suite.outcomes.push(Outcome::Errored);
+        suite.duration += took;
+    }
+
+    fn add_result(&mut self, result: &TestcaseResult) {
+        let name = verdict::group(&result.id);
+        let testcase = self.testcase(result, &name);
+        let suite = self.suite(&name, Some(&result.id.build));
+        suite.duration += result.duration;
+        let former = (result.attempt > 1)
+            .then(|| {
+                suite
+                    .xml
+                    .test_cases
+                    .iter()
+                    .rposition(|known| known.name == testcase.name)
+            })
+            .flatten();
+        if let Some(at) = former {
+            let former = std::mem::replace(&mut suite.xml.test_cases[at], testcase);
+            keep_former_attempts(&mut suite.xml.test_cases[at].status, former);
+            suite.outcomes[at] = result.outcome;
+        } else {
+            suite.xml.test_cases.push(testcase);
+            suite.outcomes.push(result.outcome);
+        }
+    }
+
+    fn testcase(&mut self, result: &TestcaseResult, suite: &str) -> TestCase {
+        let mut testcase = TestCase::new(&*text::visible(&result.id.testcase), self.status(result));
+        testcase.classname = Some(self.known.xml(suite));
+        testcase.set_time(result.duration);
+        if let Some(file) = &result.file {
+            testcase
+                .extra
+                .insert(self.known.xml("file"), self.known.xml(file.as_str()));
+        }
+        if let Some(line) = result.line {
+            testcase
+                .extra
+                .insert(self.known.xml("line"), self.known.xml(&line.to_string()));
+        }
+        testcase.properties = properties(result, self.tally.code(result), &mut self.known);
+        if !result.outcome.is_good()
+            && let Some(span) = &result.log
+            && let Some(quoted) = self.quote_log(&span.path, span.start, span.end)
+        {
+            testcase.set_system_out(quoted);
+        }
+        testcase
+    }
+
+    fn status(&mut self, result: &TestcaseResult) -> TestCaseStatus {
+        let message = verdict::message_line(result);
+        let mut status = match result.outcome {
+            Outcome::Passed => return TestCaseStatus::success(),
+            Outcome::Skipped => TestCaseStatus::skipped(),
+            Outcome::Failed => TestCaseStatus::non_success(NonSuccessKind::Failure),
+            Outcome::Errored | Outcome::TimedOut | Outcome::NotRun => {
+                TestCaseStatus::non_success(NonSuccessKind::Error)
+            }
+        };
+        let message = message.as_deref().unwrap_or(result.outcome.word());
+        status.set_message(&*text::cut_end(message, MESSAGE_COLUMNS_MAX));
+        if let Some(code) = self.tally.code(result) {
+            // The exception's type is what people group failures by; ours where there is none.
+            let kind = result.error_type.as_deref().map(text::first_line);
+            status.set_type(
+                kind.as_deref()
+                    .filter(|kind| !kind.is_empty())
+                    .unwrap_or(code.name()),
+            );
+            status.set_description(self.description(result));
+        }
+        status
+    }
+
+    /// Returns message, traceback and the command that repeats it.
+    fn description(&mut self, result: &TestcaseResult) -> String {
+        let mut description = verdict::headline(result);
+        let parts = [verdict::long_message(result), result.details.as_deref()];
+        for part in parts
+            .into_iter()
+            .flatten()
+            .map(str::trim_end)
+            .filter(|part| !part.is_empty())
+        {
+            let limit = if self.quotable_bytes == 0 {
+                DESCRIPTION_BYTES_MIN
+            } else {
+                DESCRIPTION_BYTES_MAX
+            };
+            let part = text::last_bytes(part, limit);
+            self.quotable_bytes = self.quotable_bytes.saturating_sub(part.len() as u64);
+            description.push_str("\n\n");
+            description.push_str(&text::visible(part));
+        }
+        description.push_str("\n\nrerun: ");
+        description.push_str(&verdict::rerun_command(&self.options.rerun_prefix, result));
+        description
+    }
+
+    /// Returns the last part of a log, fit for XML, while the budget for all logs lasts.
+    fn quote_log(&mut self, path: &Utf8Path, start: u64, end: u64) -> Option<String> {
+        if self.quotable_bytes == 0 {
+            return Some(format!("(left out to keep this file small; see {path})"));
+        }
+        let limit = SYSTEM_OUT_BYTES_MAX.min(self.quotable_bytes);
+        let (part, is_cut) = log::last_part(path, start, end, limit);
+        if part.is_empty() {
+            return None;
+        }
+        self.quotable_bytes = self.quotable_bytes.saturating_sub(part.len() as u64);
+        let clean = text::visible(&part);
+        Some(if is_cut {
+            format!(
+                "(the last {} bytes; all of it is in {path})\n{clean}",
+                part.len()
+            )
+        } else {
+            clean.into_owned()
+        })
+    }
+
+    /// Adds what keeps the session from being a success and is not in the file yet.
+    fn add_session_problems(&mut self) {
+        let mut problems = Vec::new();
+        if let Some(reason) = &self.tally.stopping {
+            let message = format!("the session was stopped: {}", text::first_line(reason));
+            let exit = self.tally.finished.as_ref().map(|end| end.exit_code);
+            let code = match exit {
+                Some(ExitCode::Signal(_)) | None => Code::SessionInterrupted,
+                Some(_) => Code::SessionTimeout,
+            };
+            problems.push(Diagnostic::error(code, message));
+        }
+        for line in self.tally.contradictions() {
+            problems.push(Diagnostic::error(Code::TestNoResult, line));
+        }
+        let is_green = self
+            .suites
+            .values()
+            .flat_map(|suite| &suite.outcomes)
+            .all(|o| o.is_good());
+        if is_green && problems.is_empty() && !self.tally.is_success() {
+            let exit = self
+                .tally
+                .finished
+                .as_ref()
+                .map_or(0, |end| end.exit_code.code());
+            let message = match exit {
+                4 => "nothing was selected, so nothing was proved".to_owned(),
+                other => format!("the session ended with exit code {other}"),
+            };
+            let code = if exit == 4 {
+                Code::NothingSelected
+            } else {
+                Code::TestNoResult
+            };
+            problems.push(Diagnostic::error(code, message));
+        }
+        for (number, problem) in problems.iter().enumerate() {
+            let name = if number == 0 {
+                "session".to_owned()
+            } else {
+                format!("session-{number}")
+            };
+            self.add_error(SESSION_SUITE, None, &name, problem, Duration::ZERO, None);
+        }
+    }
+
+    fn report(&mut self) -> quick_junit::Report {
+        let mut report = quick_junit::Report::new("cocorun");
+        if let Some(session) = &self.session
+            && let Ok(at) = DateTime::parse_from_rfc3339(&session.started_at)
+        {
+            report.set_timestamp(at);
+        }
+        if let Some(end) = &self.tally.finished {
+            report.set_time(end.duration);
+        }
+        for (_, mut done) in std::mem::take(&mut self.suites) {
+            // quick-junit counts what is added; what a later attempt replaced must not count.
+            let testcases = std::mem::take(&mut done.xml.test_cases);
+            (done.xml.tests, done.xml.errors, done.xml.failures) = (0, 0, 0);
+            done.xml.skipped = 0;
+            done.xml.add_test_cases(testcases);
+            done.xml.set_time(done.duration);
+            report.add_test_suite(done.xml);
+        }
+        report
+    }
+}
+
+/// Returns the properties of a testcase.
+fn properties(result: &TestcaseResult, code: Option<Code>, known: &mut Known) -> Vec<Property> {
+    let seed = known.xml(&result.seed.to_string());
+    let attempt = known.xml(&result.attempt.to_string());
+    let mut properties = vec![
+        known.property("seed", seed),
+        known.property("attempt", attempt),
+    ];
+    let mut add = |name: &str, value: Option<&str>| {
+        if let Some(value) = value {
+            properties.push(known.property(name, &*text::visible(value)));
+        }
+    };
+    add("cause", result.cause.map(verdict::cause_word));
+    add("code", code.map(Code::name));
+    add(
+        "expected_failure",
+        result.expected_failure.then_some("true"),
+    );
+    let sim_time = result
+        .sim_time_ns
+        .filter(|ns| ns.is_finite())
+        .map(|ns| ns.to_string());
+    add("sim_time_ns", sim_time.as_deref());
+    add("log", result.log.as_ref().map(|span| span.path.as_str()));
+    add("waves", result.waves.as_ref().map(|path| path.as_str()));
+    properties
+}
+
+/// Carries the bad attempts before the last one over, as what Maven calls flaky or rerun.
+fn keep_former_attempts(status: &mut TestCaseStatus, former: TestCase) {
+    let TestCaseStatus::NonSuccess {
+        kind,
+        message,
+        ty,
+        description,
+        reruns,
+    } = former.status
+    else {
+        return;
+    };
+    if matches!(status, TestCaseStatus::Skipped { .. }) {
+        return;
+    }
+    let mut rerun = TestRerun::new(kind);
+    rerun.time = former.time;
+    rerun.message = message;
+    rerun.ty = ty;
+    rerun.description = description;
+    rerun.system_out = former.system_out;
+    status.add_reruns(reruns.runs);
+    status.add_rerun(rerun);
+}
+
+impl Report for JunitReport {
+    fn on_event(&mut self, event: &Event) {
+        self.tally.on_event(event);
+        match event {
+            Event::SessionStarted(session) => self.session = Some(session.clone()),
+            Event::BuildStarted { build, simulator } => {
+                self.simulators.insert(build.clone(), *simulator);
+            }
+            Event::BuildFinished {
+                build,
+                outcome: BuildOutcome::Failed(problem),
+                duration,
+                log,
+                ..
+            } => {
+                let suite = build.to_string();
+                self.add_error(
+                    &suite,
+                    Some(build),
+                    "build",
+                    problem,
+                    *duration,
+                    log.as_deref(),
+                );
+            }
+            // The suite's timestamp is the start of its first run.
+            Event::RunStarted { testcases, .. } => {
+                for id in testcases {
+                    self.suite(&verdict::group(id), Some(&id.build));
+                }
+            }
+            Event::TestcaseFinished(result) => self.add_result(result),
+            Event::Notice(problem) if problem.severity == Severity::Error => {
+                let name = problem.code.name();
+                self.add_error(SESSION_SUITE, None, name, problem, Duration::ZERO, None);
+            }
+            _ => {}
+        }
+    }
+
+    /// Writes the file: whole, or a former one of that name stays as it is.
+    fn finish(&mut self) -> Result<()> {
+        self.add_session_problems();
+        let report = self.report();
+        let mut bytes = Vec::new();
+        let path = &self.options.path;
+        report.serialize(&mut bytes).map_err(|error| {
+            let message = format!("cannot write the JUnit report `{path}`: {error}");
+            Diagnostic::error(Code::ReportUnwritable, message)
+        })?;
+        if let Some(dir) = path.parent().filter(|dir| !dir.as_str().is_empty()) {
+            fs::create_dirs(dir).map_err(|problems| unwritable(path, &problems))?;
+        }
+        fs::replace(path, &bytes).map_err(|problems| unwritable(path, &problems))
+    }
+}
+
+fn unwritable(path: &Utf8Path, problems: &Problems) -> Problems {
+    let mut problem = Diagnostic::error(
+        Code::ReportUnwritable,
+        format!("cannot write the JUnit report `{path}`"),
+    );
+    for cause in &problems.0 {
+        problem = problem.fact(&cause.message);
+    }
+    problem.into()
+}
+
+#[cfg(test)]
+mod tests;

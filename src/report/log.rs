@@ -1,0 +1,114 @@
+//! The testcase's own part of a run's log, in portions that fit a report.
+//!
+//! A log may be larger than memory: only the last bytes of a span are ever read.
+
+use super::text;
+
+use crate::edge::fs;
+use crate::model::outcome::LogSpan;
+
+use camino::Utf8Path;
+
+/// How much of a log is read for its last lines.
+const TAIL_BYTES: u64 = 32 * 1024;
+
+/// How wide a quoted log line may be, in cells.
+const LINE_COLUMNS_MAX: usize = 400;
+
+/// Returns the last lines of a span, at most `lines_max`, made visible and cut to a sane width.
+///
+/// Blank lines at the end are left out. A log that cannot be read has no lines.
+pub(super) fn last_lines(span: &LogSpan, lines_max: usize) -> Vec<String> {
+    let text = last_part(&span.path, span.start, span.end, TAIL_BYTES).0;
+    let mut lines: Vec<String> = text
+        .trim_end()
+        .lines()
+        .rev()
+        .take(lines_max)
+        .map(|line| text::cut_end(&text::visible(line), LINE_COLUMNS_MAX).into_owned())
+        .collect();
+    lines.reverse();
+    lines
+}
+
+/// Returns at most the last `limit` bytes of a part of a file, and whether something was left out.
+///
+/// Begins at a line where the part holds more than one. `end` may lie behind the file's end.
+pub(super) fn last_part(path: &Utf8Path, start: u64, end: u64, limit: u64) -> (String, bool) {
+    let size = fs::stamp(path).ok().flatten().map_or(0, |stamp| stamp.size);
+    let end = end.min(size);
+    let from = start.max(end.saturating_sub(limit));
+    let text = fs::read_range_lossy(path, from, end.saturating_sub(from));
+    if from == start {
+        return (text, false);
+    }
+    let whole_lines = match text.find('\n') {
+        Some(at) if at + 1 < text.len() => text[at + 1..].to_owned(),
+        // The cut may have gone through a character.
+        _ => text
+            .trim_start_matches(char::REPLACEMENT_CHARACTER)
+            .to_owned(),
+    };
+    (whole_lines, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use camino::Utf8PathBuf;
+
+    fn span_of(bytes: &[u8]) -> (tempfile::TempDir, LogSpan) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = Utf8PathBuf::from_path_buf(dir.path().join("sim.log")).expect("UTF-8");
+        fs::write(&path, bytes).expect("a log");
+        (
+            dir,
+            LogSpan {
+                path,
+                start: 0,
+                end: bytes.len() as u64,
+            },
+        )
+    }
+
+    #[test]
+    fn only_the_span_is_quoted_and_only_its_last_lines() {
+        let (_dir, mut span) = span_of(b"before\none\ntwo\nthree\n\nafter\n");
+        span.start = 7;
+        span.end = 22;
+        assert_eq!(last_lines(&span, 2), ["two", "three"]);
+        assert_eq!(last_lines(&span, 20), ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn bytes_that_are_not_utf_8_and_endless_lines_do_no_harm() {
+        let (_dir, span) = span_of(&[b"\xff\xfe\x1b[2J \x00".as_slice(), &[b'x'; 2000]].concat());
+        let lines = last_lines(&span, 20);
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].starts_with("\u{fffd}\u{fffd}\\x1b[2J \\x00xxx"),
+            "{lines:?}"
+        );
+        assert!(text::columns(&lines[0]) <= LINE_COLUMNS_MAX, "{lines:?}");
+    }
+
+    #[test]
+    fn a_huge_log_is_read_only_at_its_end() {
+        let file = tempfile::NamedTempFile::new().expect("a temporary file");
+        file.as_file().set_len(1 << 40).expect("a sparse file");
+        let path = Utf8Path::from_path(file.path()).expect("UTF-8");
+        let (text, cut) = last_part(path, 0, u64::MAX, 1024);
+        assert_eq!((text.len(), cut), (1024, true));
+    }
+
+    #[test]
+    fn a_log_that_is_gone_has_no_lines() {
+        let span = LogSpan {
+            path: "/nonexistent/sim.log".into(),
+            start: 0,
+            end: u64::MAX,
+        };
+        assert_eq!(last_lines(&span, 20), Vec::<String>::new());
+    }
+}

@@ -1,0 +1,232 @@
+//! What is under way, as lines of limited number and width. Pure: state in, text out.
+
+use super::style::Mood;
+use super::style::Palette;
+use super::style::seconds;
+
+use crate::edge::terminal::TerminalSize;
+use crate::model::outcome::Counts;
+use crate::report::text;
+
+use std::time::Duration;
+
+/// One thing under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row {
+    /// Status word.
+    pub(super) word: &'static str,
+    /// For how long.
+    pub(super) elapsed: Duration,
+    /// What, harmless and not painted.
+    pub(super) label: String,
+}
+
+/// Everything the live part shows.
+#[derive(Clone, Debug)]
+pub(super) struct Frame {
+    /// What is under way, most interesting first.
+    pub(super) rows: Vec<Row>,
+    /// Testcases by outcome so far.
+    pub(super) counts: Counts,
+    /// How many testcases are known so far.
+    pub(super) planned: usize,
+    /// How many of them run right now.
+    pub(super) running: usize,
+    /// For how long the session lasts.
+    pub(super) elapsed: Duration,
+    /// Whether the session is being ended.
+    pub(super) stopping: bool,
+}
+
+/// Rows beyond this number say little, however tall the terminal is.
+const ROWS_MAX: usize = 24;
+const BAR_COLUMNS: usize = 20;
+
+impl Frame {
+    /// Lays the frame out for a terminal: rows, then one line for the whole session.
+    pub(super) fn lines(&self, palette: Palette, size: TerminalSize) -> Vec<String> {
+        // The last column stays free: a character there leaves the cursor in a state that terminals
+        // treat differently.
+        let columns = usize::from(size.columns).saturating_sub(1);
+        // One row for the session, one for the cursor's peace.
+        let room = usize::from(size.rows).saturating_sub(2).min(ROWS_MAX);
+        let shown = if self.rows.len() <= room {
+            self.rows.len()
+        } else {
+            room.saturating_sub(1)
+        };
+        let mut lines: Vec<String> = self.rows[..shown]
+            .iter()
+            .map(|row| palette.cut_line(Mood::Work, row.word, row.elapsed, &row.label, columns))
+            .collect();
+        if shown < self.rows.len() && room > 0 {
+            let more = format!("{:>12} … and {} more", "", self.rows.len() - shown);
+            lines.push(text::cut_end(&more, columns).into_owned());
+        }
+        lines.push(self.session_line(palette, columns));
+        lines
+    }
+
+    /// Says what the session is at: a word and its mood, then how far it is.
+    ///
+    /// Before the first verdict the number of testcases still grows, so it is no measure of anything.
+    pub(super) fn stage(&self) -> (Mood, &'static str, String) {
+        let done = self.counts.total();
+        let found = text::count(self.planned, "testcase");
+        if self.stopping {
+            return (Mood::Pale, "Stopping", self.progress_words());
+        }
+        match (done, self.rows.is_empty()) {
+            (0, true) => (Mood::Work, "Listing", format!("{found} found")),
+            (0, false) if self.planned == 0 => (Mood::Work, "Building", String::new()),
+            _ if self.counts.bad() > 0 => (Mood::Bad, "Running", self.progress_words()),
+            _ => (Mood::Work, "Running", self.progress_words()),
+        }
+    }
+
+    fn progress_words(&self) -> String {
+        let mut words = summary_words(&self.counts);
+        if self.running > 0 {
+            words.push(format!("{} running", self.running));
+        }
+        let line = format!(
+            "{}/{}: {}",
+            self.counts.total(),
+            self.planned,
+            words.join(", ")
+        );
+        line.trim_end_matches([':', ' ']).to_owned()
+    }
+
+    fn session_line(&self, palette: Palette, columns: usize) -> String {
+        let (mood, word, tail) = self.stage();
+        let head = format!(" {} ", seconds(self.elapsed));
+        let free = columns.saturating_sub(12 + head.len());
+        if free < 12 {
+            let line = format!("{word:>12} {tail}");
+            return text::cut_end(&line, columns).into_owned();
+        }
+        let word = palette.mood(mood, &format!("{word:>12}"));
+        let has_bar = self.counts.total() > 0 || self.running > 0;
+        if !has_bar || free < BAR_COLUMNS + 3 + text::columns(&tail) {
+            return format!("{word}{head}{}", text::cut_end(&tail, free));
+        }
+        format!("{word}{head}{} {tail}", self.bar(palette, mood))
+    }
+
+    fn bar(&self, palette: Palette, mood: Mood) -> String {
+        let done = (self.counts.total() * BAR_COLUMNS)
+            .checked_div(self.planned)
+            .unwrap_or(0);
+        let done = done.min(BAR_COLUMNS);
+        let full = palette.mood(mood, &"=".repeat(done));
+        format!("[{full}{}]", " ".repeat(BAR_COLUMNS - done))
+    }
+}
+
+/// Returns the counts that are not zero, in words: `21 passed`, `1 failed`.
+pub(super) fn summary_words(counts: &Counts) -> Vec<String> {
+    let numbers = [
+        (counts.passed, "passed"),
+        (counts.failed, "failed"),
+        (counts.errored, "errored"),
+        (counts.timed_out, "timed out"),
+        (counts.skipped, "skipped"),
+        (counts.not_run, "not run"),
+    ];
+    numbers
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(rows: usize) -> Frame {
+        let row = |number| Row {
+            word: "RUNNING",
+            elapsed: Duration::from_millis(410),
+            label: format!("fifo::tests.test_fifo::burst_write/width={number}"),
+        };
+        Frame {
+            rows: (0..rows).map(row).collect(),
+            counts: Counts {
+                passed: 11,
+                failed: 1,
+                ..Counts::default()
+            },
+            planned: 24,
+            running: rows,
+            elapsed: Duration::from_secs(63),
+            stopping: false,
+        }
+    }
+
+    fn lines(frame: &Frame, columns: u16, rows: u16) -> Vec<String> {
+        frame.lines(Palette { color: false }, TerminalSize { columns, rows })
+    }
+
+    #[test]
+    fn a_wide_terminal_shows_names_counts_and_a_bar() {
+        let expect = [
+            "     RUNNING [   0.41s] fifo::tests.test_fifo::burst_write/width=0",
+            "     RUNNING [   0.41s] fifo::tests.test_fifo::burst_write/width=1",
+            "     Running [  63.00s] [==========          ] 12/24: 11 passed, 1 failed, 2 running",
+        ];
+        assert_eq!(lines(&frame(2), 120, 24), expect);
+    }
+
+    #[test]
+    fn a_narrow_terminal_keeps_the_testcase_and_the_counts() {
+        let expect = [
+            "     RUNNING [   0.41s] burst…te/width=0",
+            "     Running [  63.00s] 12/24: 11 passe…",
+        ];
+        assert_eq!(lines(&frame(1), 41, 24), expect);
+    }
+
+    #[test]
+    fn no_line_reaches_the_last_column_and_the_frame_never_fills_the_terminal() {
+        for columns in 1..120 {
+            for rows in [1, 2, 3, 10, 30] {
+                let lines = lines(&frame(40), columns, rows);
+                assert!(
+                    lines.len() < usize::from(rows.max(2)),
+                    "{columns} by {rows}"
+                );
+                for line in lines {
+                    assert!(
+                        text::columns(&line) < usize::from(columns),
+                        "{columns}: {line}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_are_counted() {
+        let lines = lines(&frame(40), 80, 10);
+        assert_eq!(lines.len(), 9);
+        assert_eq!(lines[7], "             … and 33 more");
+    }
+
+    #[test]
+    fn before_the_first_verdict_the_line_tells_what_the_session_is_at() {
+        let mut young = frame(1);
+        young.counts = Counts::default();
+        (young.planned, young.running) = (0, 0);
+        assert_eq!(lines(&young, 80, 24)[1], "    Building [  63.00s] ");
+        young.rows.clear();
+        young.planned = 226;
+        assert_eq!(
+            lines(&young, 80, 24),
+            ["     Listing [  63.00s] 226 testcases found"]
+        );
+        young.stopping = true;
+        assert_eq!(lines(&young, 80, 24), ["    Stopping [  63.00s] 0/226"]);
+    }
+}

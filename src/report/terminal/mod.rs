@@ -1,0 +1,573 @@
+//! The human report: a line per finished testcase, live progress, failures in full, a summary.
+//!
+//! It goes to stderr, as cargo's and nextest's does; its wording is no public interface. It has no
+//! thread and no timer of its own: events and `tick` drive it. A stream that cannot be written to
+//! any more is given up silently, since nobody is left to be told.
+
+mod ending;
+mod frame;
+mod screen;
+mod style;
+
+pub use screen::SizeOf;
+
+use frame::Frame;
+use frame::Row;
+use screen::Screen;
+use style::Mood;
+use style::Palette;
+
+use super::Report;
+use super::log;
+use super::tally::Tally;
+use super::text;
+use super::verdict;
+
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+use crate::diagnostic::Severity;
+use crate::diagnostic::render;
+use crate::edge::clock::Clock;
+use crate::event::BuildOutcome;
+use crate::event::Event;
+use crate::event::RunId;
+use crate::event::SessionStarted;
+use crate::event::Slot;
+use crate::model::build::BuildName;
+use crate::model::build::Simulator;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::RunVerdict;
+use crate::model::outcome::TestcaseResult;
+use crate::model::test::Seed;
+use crate::model::test::TestcaseId;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+/// How much the terminal report says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Failures and the summary.
+    Quiet,
+    /// Every finished build and testcase as well.
+    Normal,
+    /// Starts of runs, their directories, reasons for builds and logs as well.
+    Verbose,
+}
+
+/// How the terminal report looks and where it goes.
+pub struct TerminalOptions {
+    /// Whether to use colour.
+    pub color: bool,
+    /// Whether `out` is a terminal on which progress may be drawn and redrawn.
+    pub progress: bool,
+    /// How much to say.
+    pub verbosity: Verbosity,
+    /// How a command that repeats a testcase begins: `cocorun test`, with `--config` where needed;
+    /// quoted for a shell.
+    pub rerun_prefix: String,
+    /// How many lines of a failed testcase's log are shown.
+    pub log_lines: usize,
+    /// Where it goes: stderr.
+    pub out: Box<dyn Write + Send>,
+    /// How large the terminal is; asked before each drawing, and only with `progress`.
+    pub size_of: SizeOf,
+}
+
+/// Without a live part, something is printed at least this often.
+const HEARTBEAT: Duration = Duration::from_secs(10);
+/// The live part is drawn at most this often.
+const REDRAW: Duration = Duration::from_millis(50);
+/// A heartbeat names this many of the things that run.
+const HEARTBEAT_ROWS: usize = 4;
+/// Details of more failures than this are not kept: the ending would not show them.
+const DETAILED_FAILURES_MAX: usize = 500;
+/// How much of one message or traceback is kept, in bytes, from its end.
+const DETAIL_BYTES_MAX: usize = 16 * 1024;
+
+/// A build under way.
+struct BuildRow {
+    simulator: Simulator,
+    since: Instant,
+    holder: Option<String>,
+}
+
+/// A simulator process under way.
+struct RunRow {
+    slot: Slot,
+    since: Instant,
+    label: String,
+    testcase: Option<(TestcaseId, Instant)>,
+}
+
+/// A build that failed, kept for the ending.
+struct FailedBuild {
+    build: BuildName,
+    label: String,
+    problem: Diagnostic,
+    duration: Duration,
+    log: Option<Utf8PathBuf>,
+}
+
+/// Shows a session to a person.
+pub struct TerminalReport {
+    palette: Palette,
+    verbosity: Verbosity,
+    rerun_prefix: String,
+    log_lines: usize,
+    screen: Screen,
+    clock: Arc<dyn Clock>,
+    started: Instant,
+    drawn: Option<Instant>,
+    printed: Instant,
+    seed: Option<Seed>,
+    tally: Tally,
+    builds: BTreeMap<BuildName, BuildRow>,
+    runs: BTreeMap<RunId, RunRow>,
+    failed_builds: Vec<FailedBuild>,
+    failures: Vec<TestcaseResult>,
+    error_notices: Vec<Diagnostic>,
+}
+
+impl TerminalReport {
+    /// Makes the report; nothing is printed before the first event.
+    pub fn new(options: TerminalOptions, clock: Arc<dyn Clock>) -> Self {
+        let now = clock.now();
+        Self {
+            palette: Palette {
+                color: options.color,
+            },
+            verbosity: options.verbosity,
+            rerun_prefix: options.rerun_prefix,
+            log_lines: options.log_lines,
+            screen: Screen::new(options.out, options.size_of, options.progress),
+            clock,
+            started: now,
+            drawn: None,
+            printed: now,
+            seed: None,
+            tally: Tally::default(),
+            builds: BTreeMap::new(),
+            runs: BTreeMap::new(),
+            failed_builds: Vec::new(),
+            failures: Vec::new(),
+            error_notices: Vec::new(),
+        }
+    }
+
+    fn says(&self, level: Verbosity) -> bool {
+        self.verbosity >= level
+    }
+
+    /// Prints one line and remembers when.
+    fn print(&mut self, now: Instant, line: &str) {
+        self.screen.print(&format!("{line}\n"));
+        self.printed = now;
+    }
+
+    fn on_session_started(&mut self, now: Instant, session: &SessionStarted) {
+        self.started = now;
+        self.seed = Some(session.seed);
+        if self.says(Verbosity::Verbose) {
+            let label = text::visible(&format!(
+                "{} ({}, seed {}, {})",
+                session.config,
+                text::count(session.builds, "build"),
+                session.seed,
+                text::count(session.jobs, "job"),
+            ))
+            .into_owned();
+            let line = self.palette.line(Mood::Work, "SESSION", None, &label);
+            self.print(now, &line);
+        }
+    }
+
+    fn on_build_waiting(&mut self, now: Instant, build: &BuildName, holder: &str) {
+        let is_said = self.says(Verbosity::Normal);
+        let Some(row) = self.builds.get_mut(build) else {
+            return;
+        };
+        let holder = text::first_line(holder);
+        let former = row.holder.replace(holder.clone().into_owned());
+        if former.is_none() && is_said {
+            let name = verdict::build_label(build, Some(row.simulator.name()));
+            let label = format!("{} for {holder}", text::visible(&name));
+            let line = self.palette.line(Mood::Pale, "WAITING", None, &label);
+            self.print(now, &line);
+        }
+    }
+
+    fn on_build_finished(
+        &mut self,
+        now: Instant,
+        build: &BuildName,
+        outcome: &BuildOutcome,
+        duration: Duration,
+        log: Option<&Utf8Path>,
+    ) {
+        let row = self.builds.remove(build);
+        let name = verdict::build_label(build, row.map(|row| row.simulator.name()));
+        let label = self.palette.name(&text::visible(&name));
+        let took = Some(duration);
+        let line = match outcome {
+            BuildOutcome::Built => self.palette.line(Mood::Good, "BUILD", took, &label),
+            BuildOutcome::UpToDate => self.palette.line(Mood::Good, "UP TO DATE", took, &label),
+            BuildOutcome::BuiltElsewhere => {
+                let label = format!("{label} by another process");
+                self.palette.line(Mood::Good, "BUILD", took, &label)
+            }
+            BuildOutcome::Failed(problem) if verdict::is_stop(problem.code) => {
+                self.palette.line(Mood::Pale, "NOT BUILT", took, &label)
+            }
+            BuildOutcome::Failed(problem) => {
+                let label = format!("{label}: {}", text::first_line(&problem.message));
+                self.failed_builds.push(FailedBuild {
+                    build: build.clone(),
+                    label: text::visible(&name).into_owned(),
+                    problem: verdict::harmless(problem),
+                    duration,
+                    log: log.map(ToOwned::to_owned),
+                });
+                self.palette.line(Mood::Bad, "BUILD FAILED", took, &label)
+            }
+        };
+        let is_failure = matches!(outcome, BuildOutcome::Failed(_));
+        if is_failure || self.says(Verbosity::Normal) {
+            self.print(now, &line);
+        }
+    }
+
+    fn explain_build(&mut self, now: Instant, reasons: &[String], log: Option<&Utf8Path>) {
+        if !self.says(Verbosity::Verbose) {
+            return;
+        }
+        let log = log.map(|path| format!("log: {path}"));
+        for line in reasons.iter().chain(&log) {
+            let line = format!("{:>12} {}", "", text::visible(line));
+            self.print(now, &line);
+        }
+    }
+
+    fn on_run_started(
+        &mut self,
+        now: Instant,
+        run: RunId,
+        slot: Slot,
+        row: RunRow,
+        dir: &Utf8Path,
+    ) {
+        if self.says(Verbosity::Verbose) {
+            let label = format!("{} (run {run}, slot {slot}) in {dir}", row.label);
+            let line = self
+                .palette
+                .line(Mood::Work, "START", None, &text::visible(&label));
+            self.print(now, &line);
+        }
+        self.runs.insert(run, row);
+    }
+
+    fn on_run_finished(&mut self, now: Instant, run: RunId, verdict: RunVerdict, took: Duration) {
+        let row = self.runs.remove(&run);
+        if self.says(Verbosity::Verbose) {
+            let words = match verdict {
+                RunVerdict::Completed => "completed",
+                RunVerdict::TimedOut => "killed at its time limit",
+                RunVerdict::Crashed => "ended by a signal",
+                RunVerdict::Incomplete => "ended without all of its results",
+                RunVerdict::Cancelled => "ended with the session",
+            };
+            let label = row.map(|row| row.label).unwrap_or_default();
+            let mood = if verdict == RunVerdict::Completed {
+                Mood::Good
+            } else {
+                Mood::Pale
+            };
+            let label = format!("{label} (run {run}) {words}");
+            let line = self.palette.line(mood, "END", Some(took), &label);
+            self.print(now, &line);
+        }
+    }
+
+    fn on_testcase_finished(&mut self, now: Instant, result: &TestcaseResult) {
+        for row in self.runs.values_mut() {
+            if row
+                .testcase
+                .as_ref()
+                .is_some_and(|(id, _)| *id == result.id)
+            {
+                row.testcase = None;
+            }
+        }
+        // A thousand testcases that never ran are one number in the summary, not a thousand lines.
+        let is_worth_a_line = match result.outcome {
+            Outcome::NotRun => self.says(Verbosity::Verbose),
+            outcome => !outcome.is_good() || self.says(Verbosity::Normal),
+        };
+        if is_worth_a_line {
+            let line = self.testcase_line(result);
+            self.print(now, &line);
+        }
+        if result.attempt > 1 {
+            self.failures.retain(|former| former.id != result.id);
+        }
+        if !result.outcome.is_good() && result.outcome != Outcome::NotRun {
+            self.keep(result);
+        }
+    }
+
+    /// Returns a testcase's line: status, duration, name, and in few words what is special.
+    fn testcase_line(&self, result: &TestcaseResult) -> String {
+        let mut label = self.palette.id(&result.id);
+        if result.attempt > 1 {
+            text::add(&mut label, format_args!(" (attempt {})", result.attempt));
+        }
+        if result.expected_failure && result.outcome == Outcome::Passed {
+            label.push_str(" (expected failure)");
+        }
+        if result.outcome != Outcome::Passed
+            && let Some(why) = verdict::message_line(result)
+        {
+            label.push_str(": ");
+            label.push_str(&text::cut_end(&why, 200));
+        }
+        let word = verdict::status_word(result.outcome);
+        self.palette.line(
+            Mood::of(result.outcome),
+            word,
+            Some(result.duration),
+            &label,
+        )
+    }
+
+    /// Keeps a failure for the ending, within bounds.
+    fn keep(&mut self, result: &TestcaseResult) {
+        let mut kept = result.clone();
+        let has_room = self.failures.len() < DETAILED_FAILURES_MAX;
+        let shorten = |long: &mut Option<String>| {
+            *long = long
+                .take()
+                .filter(|_| has_room)
+                .map(|long| text::last_bytes(&long, DETAIL_BYTES_MAX).to_owned());
+        };
+        // The headline is all of the message that the ending needs of those it does not show.
+        let headline = verdict::message_line(&kept);
+        shorten(&mut kept.details);
+        if !has_room
+            || kept
+                .message
+                .as_ref()
+                .is_some_and(|long| long.len() > DETAIL_BYTES_MAX)
+        {
+            kept.message = headline.map(|line| text::cut_end(&line, 400).into_owned());
+        }
+        self.failures.push(kept);
+    }
+
+    fn on_notice(&mut self, now: Instant, notice: &Diagnostic) {
+        let problem = verdict::harmless(notice);
+        let is_error = problem.severity == Severity::Error;
+        if is_error || self.says(Verbosity::Normal) {
+            let text = render::to_text(&problem, self.palette.color);
+            self.print(now, text.trim_end());
+        }
+        if is_error {
+            self.error_notices.push(problem);
+        }
+    }
+
+    fn frame(&self, now: Instant) -> Frame {
+        let since = |then: Instant| now.saturating_duration_since(then);
+        let mut rows: Vec<Row> = Vec::new();
+        for (build, row) in &self.builds {
+            let name = verdict::build_label(build, Some(row.simulator.name()));
+            let (word, label) = match &row.holder {
+                Some(holder) => ("WAITING", format!("{name} for {holder}")),
+                None => ("BUILDING", name),
+            };
+            let label = text::visible(&label).into_owned();
+            rows.push(Row {
+                word,
+                elapsed: since(row.since),
+                label,
+            });
+        }
+        let mut runs: Vec<&RunRow> = self.runs.values().collect();
+        runs.sort_by_key(|row| row.slot);
+        let mut running = 0;
+        for row in runs {
+            let (word, elapsed, label) = match &row.testcase {
+                Some((id, then)) => {
+                    running += 1;
+                    ("RUNNING", since(*then), verdict::name(id))
+                }
+                None => ("STARTED", since(row.since), row.label.clone()),
+            };
+            rows.push(Row {
+                word,
+                elapsed,
+                label,
+            });
+        }
+        Frame {
+            rows,
+            running,
+            counts: self.tally.counts,
+            planned: self.tally.planned(),
+            elapsed: since(self.started),
+            stopping: self.tally.stopping.is_some(),
+        }
+    }
+
+    /// Prints a sign of life: how far the session is, and what has run longest.
+    fn heartbeat(&mut self, now: Instant) {
+        let mut frame = self.frame(now);
+        frame.rows.sort_by_key(|row| std::cmp::Reverse(row.elapsed));
+        let (_, stage, words) = frame.stage();
+        let mut label = format!("{} {words}", stage.to_lowercase())
+            .trim_end()
+            .to_owned();
+        if frame.rows.len() > HEARTBEAT_ROWS {
+            text::add(
+                &mut label,
+                format_args!("; {} under way, longest:", frame.rows.len()),
+            );
+        }
+        let mut lines = vec![
+            self.palette
+                .line(Mood::Work, "STILL", Some(frame.elapsed), &label),
+        ];
+        for row in frame.rows.iter().take(HEARTBEAT_ROWS) {
+            lines.push(
+                self.palette
+                    .line(Mood::Work, row.word, Some(row.elapsed), &row.label),
+            );
+        }
+        self.print(now, &lines.join("\n"));
+    }
+
+    fn draw(&mut self, now: Instant) {
+        let lines = self.frame(now).lines(self.palette, self.screen.size());
+        self.screen.draw(&lines);
+        self.drawn = Some(now);
+    }
+
+    fn draw_if_due(&mut self, now: Instant) {
+        let due = self
+            .drawn
+            .is_none_or(|then| now.saturating_duration_since(then) >= REDRAW);
+        if self.screen.is_live() && due {
+            self.draw(now);
+        }
+    }
+
+    /// Returns the last lines of a result's log.
+    fn log_tail(&self, result: &TestcaseResult) -> Vec<String> {
+        let span = result.log.as_ref();
+        span.map(|span| log::last_lines(span, self.log_lines))
+            .unwrap_or_default()
+    }
+}
+
+/// Returns what a run is called before its first testcase starts.
+fn run_label(build: &BuildName, testcases: &[TestcaseId]) -> String {
+    match testcases {
+        [] => text::visible(build.as_str()).into_owned(),
+        [only] => verdict::name(only),
+        [first, ..] => {
+            let number = text::count(testcases.len(), "testcase");
+            format!("{} ({number})", text::visible(&verdict::group(first)))
+        }
+    }
+}
+
+impl Report for TerminalReport {
+    fn on_event(&mut self, event: &Event) {
+        let now = self.clock.now();
+        self.tally.on_event(event);
+        match event {
+            Event::SessionStarted(session) => self.on_session_started(now, session),
+            Event::BuildStarted { build, simulator } => {
+                let row = BuildRow {
+                    simulator: *simulator,
+                    since: now,
+                    holder: None,
+                };
+                self.builds.insert(build.clone(), row);
+            }
+            Event::BuildWaiting { build, holder, .. } => self.on_build_waiting(now, build, holder),
+            Event::BuildFinished {
+                build,
+                outcome,
+                reasons,
+                duration,
+                log,
+            } => {
+                self.on_build_finished(now, build, outcome, *duration, log.as_deref());
+                self.explain_build(now, reasons, log.as_deref());
+            }
+            Event::RunStarted {
+                run,
+                slot,
+                build,
+                testcases,
+                dir,
+            } => {
+                let label = run_label(build, testcases);
+                let row = RunRow {
+                    slot: *slot,
+                    since: now,
+                    label,
+                    testcase: None,
+                };
+                self.on_run_started(now, *run, *slot, row, dir);
+            }
+            Event::TestcaseStarted { run, testcase, .. } => {
+                if let Some(row) = self.runs.get_mut(run) {
+                    row.testcase = Some((testcase.clone(), now));
+                }
+            }
+            Event::TestcaseFinished(result) => self.on_testcase_finished(now, result),
+            Event::RunFinished {
+                run,
+                verdict,
+                duration,
+                ..
+            } => {
+                self.on_run_finished(now, *run, *verdict, *duration);
+            }
+            Event::Notice(notice) => self.on_notice(now, notice),
+            Event::Stopping { reason } => {
+                let reason = text::first_line(reason);
+                let line = self.palette.line(Mood::Pale, "STOPPING", None, &reason);
+                self.print(now, &line);
+            }
+            Event::ModuleListed { .. } | Event::SessionFinished(_) => {}
+        }
+        self.draw_if_due(now);
+    }
+
+    fn tick(&mut self, now: Instant) {
+        if self.screen.is_live() {
+            self.draw_if_due(now);
+        } else if self.says(Verbosity::Normal)
+            && now.saturating_duration_since(self.printed) >= HEARTBEAT
+        {
+            self.heartbeat(now);
+        }
+    }
+
+    /// Takes the live part away and prints the ending. Never fails: see the head of this module.
+    fn finish(&mut self) -> Result<()> {
+        self.screen.settle();
+        self.print_ending();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

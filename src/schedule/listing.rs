@@ -1,0 +1,448 @@
+//! Asking a built design which testcases its modules hold, and planning the runs.
+//!
+//! Invariant: a module is either listed, or has one errored result that says why not. A module
+//! that kills the simulator while it is imported costs itself only: the others are listed by
+//! another process.
+
+use crate::diagnostic::Result;
+use crate::edge::process::Process;
+use crate::edge::process::ProcessEvent;
+use crate::event::Event;
+use crate::event::Slot;
+use crate::model::build::BuildName;
+use crate::model::build::BuiltDesign;
+use crate::model::outcome::Cause;
+use crate::model::outcome::LogSpan;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::TestcaseResult;
+use crate::model::test::Isolation;
+use crate::model::test::TestModule;
+use crate::model::test::Testcase;
+use crate::model::test::TestcaseId;
+use crate::schedule::folder::RunFolder;
+use crate::schedule::judge::End;
+use crate::schedule::judge::stop_words;
+use crate::schedule::queue::ListTask;
+use crate::schedule::queue::RunTask;
+use crate::schedule::run::KILL_GRACE;
+use crate::schedule::session::Session;
+use crate::schedule::simulation::Simulation;
+use crate::schedule::simulation::events_from_file;
+use crate::sim::agent;
+use crate::sim::agent::AgentEvent;
+use crate::sim::agent::ListedTestcase;
+use crate::sim::agent::Mode;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The name under which a module's own trouble is reported.
+pub(super) const WHOLE_MODULE: &str = "(module)";
+
+/// What came of listing one module.
+#[derive(Clone)]
+enum Answer {
+    Listed(Vec<ListedTestcase>),
+    Failed {
+        cause: Cause,
+        message: String,
+        error_type: Option<String>,
+        details: Option<String>,
+    },
+}
+
+/// What a listing process said before it ended.
+#[derive(Default)]
+struct Said {
+    answers: Vec<(TestModule, Answer)>,
+    importing: Option<TestModule>,
+    startup: Option<Answer>,
+}
+
+/// Lists a task's modules, tells what was found, and returns the runs and the listings that follow.
+pub(super) fn list(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    task: &ListTask,
+    slot: Slot,
+) -> (Vec<RunTask>, Vec<ListTask>) {
+    let (said, end, folder) = match ask(session, design, task, slot) {
+        Ok(asked) => asked,
+        Err(problems) => {
+            for module in &task.modules {
+                let testcase = whole_module(&design.name, module);
+                session.tell_unrun(&testcase, &problems);
+            }
+            return (Vec::new(), Vec::new());
+        }
+    };
+    let mut open: Vec<TestModule> = task.modules.clone();
+    open.retain(|module| !said.answers.iter().any(|(answered, _)| answered == module));
+    let mut selected = Vec::new();
+    for (module, answer) in said.answers {
+        match answer {
+            Answer::Listed(found) if found.is_empty() => {
+                let empty = failed(Cause::NoResult, "the module holds no testcase");
+                tell_failed(session, design, &module, empty, &folder);
+            }
+            Answer::Listed(found) => {
+                selected.extend(tell_listed(session, design, &module, found));
+            }
+            answer @ Answer::Failed { .. } => {
+                tell_failed(session, design, &module, answer, &folder);
+            }
+        }
+    }
+    let retry = close(
+        session,
+        design,
+        task,
+        &folder,
+        Ending {
+            end,
+            open,
+            importing: said.importing,
+            startup: said.startup,
+        },
+    );
+    (runs_of(task, selected), retry)
+}
+
+struct Ending {
+    end: End,
+    open: Vec<TestModule>,
+    importing: Option<TestModule>,
+    startup: Option<Answer>,
+}
+
+/// Decides the modules that were not answered: the one being imported is the culprit, the others
+/// are asked again.
+fn close(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    task: &ListTask,
+    folder: &RunFolder,
+    ending: Ending,
+) -> Vec<ListTask> {
+    let Ending {
+        end,
+        mut open,
+        importing,
+        startup,
+    } = ending;
+    if let End::Stopped(reason) = end {
+        for module in &open {
+            let words = format!("it was not listed: {}", stop_words(reason));
+            tell_result(
+                session,
+                design,
+                module,
+                Outcome::NotRun,
+                failed(Cause::Session, &words),
+                folder,
+            );
+        }
+        return Vec::new();
+    }
+    let culprit = importing.filter(|module| open.contains(module));
+    if let Some(culprit) = culprit {
+        open.retain(|module| *module != culprit);
+        let (outcome, answer) = import_trouble(end);
+        tell_result(session, design, &culprit, outcome, answer, folder);
+        let retry = ListTask {
+            modules: open,
+            ..task.clone()
+        };
+        return if retry.modules.is_empty() {
+            Vec::new()
+        } else {
+            vec![retry]
+        };
+    }
+    for module in &open {
+        let (outcome, answer) = never_listed(startup.as_ref(), end);
+        tell_result(session, design, module, outcome, answer, folder);
+    }
+    Vec::new()
+}
+
+/// Judges a module that a process ended before, without being its doing.
+fn never_listed(startup: Option<&Answer>, end: End) -> (Outcome, Answer) {
+    match (startup, end) {
+        (Some(trouble), _) => (Outcome::Errored, trouble.clone()),
+        (None, End::TimedOut) => (
+            Outcome::TimedOut,
+            failed(
+                Cause::Timeout,
+                "the simulator did not come to listing within the limit",
+            ),
+        ),
+        (None, End::Exited(exit)) => {
+            let words = format!("the simulator left with {exit} before testcases could be listed");
+            (Outcome::Errored, failed(Cause::Startup, &words))
+        }
+        (None, End::Stopped(_)) => unreachable!("a stop is handled before"),
+    }
+}
+
+fn import_trouble(end: End) -> (Outcome, Answer) {
+    match end {
+        End::TimedOut => (
+            Outcome::TimedOut,
+            failed(Cause::Timeout, "importing it did not end within the limit"),
+        ),
+        End::Exited(exit) => (
+            Outcome::Errored,
+            failed(
+                Cause::Import,
+                &format!("the simulator left with {exit} while importing it"),
+            ),
+        ),
+        End::Stopped(_) => unreachable!("a stop is handled before"),
+    }
+}
+
+fn failed(cause: Cause, message: &str) -> Answer {
+    Answer::Failed {
+        cause,
+        message: message.to_owned(),
+        error_type: None,
+        details: None,
+    }
+}
+
+fn ask(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    task: &ListTask,
+    slot: Slot,
+) -> Result<(Said, End, RunFolder)> {
+    let run = session.next_run();
+    let folder = RunFolder::make(
+        &session.plan.session_dir,
+        &design.name,
+        "list",
+        run,
+        &task.settings.run_files,
+    )?;
+    let simulation = Simulation {
+        design,
+        settings: &task.settings,
+        mode: Mode::List,
+        modules: task.modules.clone(),
+        testcases: None,
+        seed: task.settings.seed.unwrap_or(session.plan.seed),
+        run,
+        slot,
+        waves: None,
+    };
+    let process = simulation.start(session, &folder)?;
+    let mut said = Said::default();
+    let end = follow(session, process, task.settings.timeout, &mut said);
+    if matches!(end, End::Exited(_)) {
+        for event in events_from_file(&folder) {
+            said.take(event);
+        }
+    }
+    Ok((said, end, folder))
+}
+
+fn follow(
+    session: &Session<'_>,
+    mut process: Box<dyn Process>,
+    limit: Duration,
+    said: &mut Said,
+) -> End {
+    let mut until = session.plan.clock.now() + limit;
+    let end = loop {
+        match process.next_event(Some(until)) {
+            ProcessEvent::Line(line) => {
+                if let Some(event) = agent::read_event(&line) {
+                    said.take(event);
+                    until = session.plan.clock.now() + limit;
+                }
+            }
+            ProcessEvent::Exited(exit) => break End::Exited(exit),
+            ProcessEvent::Deadline => break End::TimedOut,
+            ProcessEvent::Stop(reason) => break End::Stopped(reason),
+        }
+    };
+    process.end_tree(KILL_GRACE, &mut Vec::new());
+    end
+}
+
+impl Said {
+    fn take(&mut self, event: AgentEvent) {
+        match event {
+            AgentEvent::Listing { module } => self.importing = Some(module),
+            AgentEvent::Listed { module, testcases } => {
+                self.importing = None;
+                self.answers.push((module, Answer::Listed(testcases)));
+            }
+            AgentEvent::ModuleError {
+                module,
+                error_type,
+                message,
+                traceback,
+            } => {
+                self.importing = None;
+                let answer = Answer::Failed {
+                    cause: Cause::Import,
+                    message: format!("it cannot be imported: {message}"),
+                    error_type: Some(error_type),
+                    details: Some(traceback),
+                };
+                self.answers.push((module, answer));
+            }
+            AgentEvent::StartupError {
+                error_type,
+                message,
+                traceback,
+            } => {
+                self.startup = Some(Answer::Failed {
+                    cause: Cause::Startup,
+                    message,
+                    error_type: Some(error_type),
+                    details: Some(traceback),
+                });
+            }
+            AgentEvent::AgentError { message } => {
+                let answer = failed(Cause::Startup, &message);
+                self.startup.get_or_insert(answer);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Tells a module's testcases and returns the selected ones that are to be run.
+fn tell_listed(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    module: &TestModule,
+    found: Vec<ListedTestcase>,
+) -> Vec<Testcase> {
+    let total = found.len();
+    let selected: Vec<Testcase> = found
+        .into_iter()
+        .map(|listed| Testcase {
+            id: TestcaseId {
+                build: design.name.clone(),
+                module: module.clone(),
+                testcase: listed.testcase,
+            },
+            occurrence: listed.occurrence,
+            file: listed.file,
+            line: listed.line,
+            doc: listed.doc,
+            skip: listed.skip,
+            stage: listed.stage,
+        })
+        .filter(|testcase| (session.plan.selects)(&testcase.id))
+        .collect();
+    session.tell(Event::ModuleListed {
+        build: design.name.clone(),
+        module: module.clone(),
+        selected: selected.clone(),
+        deselected: total - selected.len(),
+    });
+    if session.plan.only_lists {
+        return Vec::new();
+    }
+    let (skipped, to_run): (Vec<Testcase>, Vec<Testcase>) =
+        selected.into_iter().partition(|testcase| testcase.skip);
+    for testcase in skipped {
+        session.tell_skipped(&testcase);
+    }
+    to_run
+}
+
+/// Groups testcases into runs.
+fn runs_of(task: &ListTask, testcases: Vec<Testcase>) -> Vec<RunTask> {
+    let run = |testcases: Vec<Testcase>| RunTask {
+        build: task.build,
+        settings: Arc::clone(&task.settings),
+        testcases,
+    };
+    match task.settings.isolation {
+        Isolation::Testcase => testcases.into_iter().map(|only| run(vec![only])).collect(),
+        Isolation::Module => testcases
+            .chunk_by(|left, right| left.id.module == right.id.module)
+            .map(|chunk| run(chunk.to_vec()))
+            .collect(),
+        Isolation::Build if testcases.is_empty() => Vec::new(),
+        Isolation::Build => vec![run(testcases)],
+    }
+}
+
+/// Makes the testcase that stands for a module as a whole.
+pub(super) fn whole_module(build: &BuildName, module: &TestModule) -> Testcase {
+    Testcase {
+        id: TestcaseId {
+            build: build.clone(),
+            module: module.clone(),
+            testcase: WHOLE_MODULE.to_owned(),
+        },
+        occurrence: 0,
+        file: None,
+        line: None,
+        doc: None,
+        skip: false,
+        stage: 0,
+    }
+}
+
+fn tell_failed(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    module: &TestModule,
+    answer: Answer,
+    folder: &RunFolder,
+) {
+    tell_result(session, design, module, Outcome::Errored, answer, folder);
+}
+
+fn tell_result(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    module: &TestModule,
+    outcome: Outcome,
+    answer: Answer,
+    folder: &RunFolder,
+) {
+    let Answer::Failed {
+        cause,
+        message,
+        error_type,
+        details,
+    } = answer
+    else {
+        return;
+    };
+    let end = crate::edge::fs::stamp(&folder.log)
+        .ok()
+        .flatten()
+        .map_or(0, |stamp| stamp.size);
+    session.tell(Event::TestcaseFinished(Box::new(TestcaseResult {
+        id: whole_module(&design.name, module).id,
+        outcome,
+        cause: Some(cause),
+        expected_failure: false,
+        message: Some(message),
+        error_type,
+        details,
+        duration: Duration::ZERO,
+        sim_time_ns: None,
+        seed: session.plan.seed,
+        attempt: 1,
+        run_dir: Some(folder.dir.clone()),
+        log: Some(LogSpan {
+            path: folder.log.clone(),
+            start: 0,
+            end,
+        }),
+        waves: None,
+        file: None,
+        line: None,
+    })));
+}

@@ -1,0 +1,337 @@
+//! One run: a simulator process from its start to the verdicts of its testcases.
+
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+use crate::edge::fs;
+use crate::edge::process::Process;
+use crate::edge::process::ProcessEvent;
+use crate::event::Event;
+use crate::event::RunId;
+use crate::event::Slot;
+use crate::model::build::BuiltDesign;
+use crate::model::build::Simulator;
+use crate::model::outcome::Cause;
+use crate::model::outcome::LogSpan;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::RunVerdict;
+use crate::model::outcome::TestcaseResult;
+use crate::model::test::Seed;
+use crate::model::test::TestModule;
+use crate::model::test::Testcase;
+use crate::schedule::folder::RunFolder;
+use crate::schedule::judge::Closing;
+use crate::schedule::judge::End;
+use crate::schedule::judge::Judge;
+use crate::schedule::judge::Step;
+use crate::schedule::judge::Verdict;
+use crate::schedule::queue::RunTask;
+use crate::schedule::session::Session;
+use crate::schedule::simulation::Simulation;
+use crate::schedule::simulation::events_from_file;
+use crate::sim::agent;
+use crate::sim::agent::Mode;
+use crate::sim::agent::Wanted;
+use crate::sim::hdl_error::is_hdl_error;
+
+use camino::Utf8PathBuf;
+use std::time::Duration;
+use std::time::Instant;
+
+/// For how long SIGTERM may work before SIGKILL. Icarus closes its wave file meanwhile.
+pub(super) const KILL_GRACE: Duration = Duration::from_millis(500);
+/// For how long a simulator may take to leave once its last testcase is judged: it writes waves
+/// and coverage. Never longer than the testcase limit.
+const LEAVE_LIMIT: Duration = Duration::from_secs(60);
+/// How much of a testcase's log is searched for HDL errors.
+const LOG_SEARCHED_BYTES_MAX: u64 = 256 << 20;
+
+/// A run in progress.
+struct Run<'a> {
+    session: &'a Session<'a>,
+    design: &'a BuiltDesign,
+    task: &'a RunTask,
+    id: RunId,
+    slot: Slot,
+    seed: Seed,
+    folder: RunFolder,
+    waves: Option<Utf8PathBuf>,
+    testcase_started: Instant,
+}
+
+/// Runs a task's testcases in one process, tells every verdict, and returns those that never
+/// began and belong into another process.
+pub(super) fn run(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    task: &RunTask,
+    slot: Slot,
+) -> Vec<Testcase> {
+    let id = session.next_run();
+    let began = session.plan.clock.now();
+    match Run::prepare(session, design, task, id, slot) {
+        Ok((mut run, process)) => {
+            let closing = run.follow(process);
+            session.tell(Event::RunFinished {
+                run: id,
+                slot,
+                verdict: closing.verdict,
+                duration: session.plan.clock.now().saturating_duration_since(began),
+            });
+            closing
+                .leftover
+                .into_iter()
+                .map(|index| task.testcases[index].clone())
+                .collect()
+        }
+        Err(problems) => {
+            for testcase in &task.testcases {
+                session.tell_unrun(testcase, &problems);
+            }
+            Vec::new()
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    fn prepare(
+        session: &'a Session<'a>,
+        design: &'a BuiltDesign,
+        task: &'a RunTask,
+        id: RunId,
+        slot: Slot,
+    ) -> Result<(Self, Box<dyn Process>)> {
+        let folder = RunFolder::make(
+            &session.plan.session_dir,
+            &design.name,
+            &label(&task.testcases),
+            id,
+            &task.settings.run_files,
+        )?;
+        let waves = (task.settings.waves && design.waves)
+            .then(|| folder.dir.join(session.wave_file_name(task.build)));
+        let seed = task.settings.seed.unwrap_or(session.plan.seed);
+        let run = Self {
+            session,
+            design,
+            task,
+            id,
+            slot,
+            seed,
+            folder,
+            waves,
+            testcase_started: session.plan.clock.now(),
+        };
+        session.tell(Event::RunStarted {
+            run: id,
+            slot,
+            build: design.name.clone(),
+            testcases: task
+                .testcases
+                .iter()
+                .map(|testcase| testcase.id.clone())
+                .collect(),
+            dir: run.folder.dir.clone(),
+        });
+        let simulation = Simulation {
+            design,
+            settings: &task.settings,
+            mode: Mode::Run,
+            modules: modules_of(&task.testcases),
+            testcases: Some(task.testcases.iter().map(wanted).collect()),
+            seed,
+            run: id,
+            slot,
+            waves: run.waves.clone(),
+        };
+        match simulation.start(session, &run.folder) {
+            Ok(process) => Ok((run, process)),
+            Err(problems) => {
+                session.tell(Event::RunFinished {
+                    run: id,
+                    slot,
+                    verdict: RunVerdict::Incomplete,
+                    duration: Duration::ZERO,
+                });
+                Err(problems)
+            }
+        }
+    }
+
+    /// Follows the process to its end; every verdict is told here.
+    fn follow(&mut self, mut process: Box<dyn Process>) -> Closing {
+        let limit = self.task.settings.timeout;
+        let mut judge = Judge::new(&self.task.testcases);
+        let mut until = self.session.plan.clock.now() + limit;
+        let end = loop {
+            match process.next_event(Some(until)) {
+                ProcessEvent::Line(line) => {
+                    let Some(event) = agent::read_event(&line) else {
+                        continue;
+                    };
+                    let now = self.session.plan.clock.now();
+                    match judge.take(event) {
+                        Some(Step::Leaving) => until = now + limit.min(LEAVE_LIMIT),
+                        Some(step) => {
+                            self.tell_step(step);
+                            until = now + limit;
+                        }
+                        None => {}
+                    }
+                }
+                ProcessEvent::Exited(exit) => break End::Exited(exit),
+                ProcessEvent::Deadline => break End::TimedOut,
+                ProcessEvent::Stop(reason) => break End::Stopped(reason),
+            }
+        };
+        let mut last_lines = Vec::new();
+        process.end_tree(KILL_GRACE, &mut last_lines);
+        drop(process);
+        if matches!(end, End::Exited(_)) {
+            let late = last_lines.iter().filter_map(|line| agent::read_event(line));
+            let late: Vec<_> = late.chain(events_from_file(&self.folder)).collect();
+            for step in late.into_iter().filter_map(|event| judge.take(event)) {
+                self.tell_step(step);
+            }
+        }
+        let closing = judge.close(end);
+        for (index, verdict) in &closing.decided {
+            self.tell_verdict(*index, verdict.clone());
+        }
+        closing
+    }
+
+    fn tell_step(&mut self, step: Step) {
+        match step {
+            Step::Started(index) => {
+                self.testcase_started = self.session.plan.clock.now();
+                self.session.tell(Event::TestcaseStarted {
+                    run: self.id,
+                    slot: self.slot,
+                    testcase: self.task.testcases[index].id.clone(),
+                });
+            }
+            Step::Decided(index, verdict) => self.tell_verdict(index, verdict),
+            Step::Leaving => {}
+        }
+    }
+
+    fn tell_verdict(&self, index: usize, verdict: Verdict) {
+        let testcase = &self.task.testcases[index];
+        let log = self.log_span(&verdict);
+        let verdict = self.with_hdl_errors(verdict, &log);
+        let now = self.session.plan.clock.now();
+        let since_start = now.saturating_duration_since(self.testcase_started);
+        self.session
+            .tell(Event::TestcaseFinished(Box::new(TestcaseResult {
+                id: testcase.id.clone(),
+                outcome: verdict.outcome,
+                cause: verdict.cause,
+                expected_failure: verdict.expected_failure,
+                message: verdict.message,
+                error_type: verdict.error_type,
+                details: verdict.details,
+                duration: verdict.duration.unwrap_or(since_start),
+                sim_time_ns: verdict.sim_time_ns,
+                seed: self.seed,
+                attempt: 1,
+                run_dir: Some(self.folder.dir.clone()),
+                log: Some(log),
+                waves: self.waves.clone().filter(|path| fs::exists(path)),
+                file: testcase.file.clone(),
+                line: testcase.line,
+            })));
+    }
+
+    fn log_span(&self, verdict: &Verdict) -> LogSpan {
+        let size = fs::stamp(&self.folder.log)
+            .ok()
+            .flatten()
+            .map_or(0, |stamp| stamp.size);
+        LogSpan {
+            path: self.folder.log.clone(),
+            start: verdict.log_start.unwrap_or(0),
+            end: verdict.log_end.unwrap_or(size),
+        }
+    }
+
+    /// Turns a pass into a failure where the HDL printed `$error` meanwhile.
+    fn with_hdl_errors(&self, verdict: Verdict, log: &LogSpan) -> Verdict {
+        let applies = self.task.settings.fail_on_hdl_error
+            && verdict.outcome == Outcome::Passed
+            && !verdict.expected_failure;
+        if !applies {
+            return verdict;
+        }
+        match first_hdl_error(self.design.simulator, log) {
+            Some(line) => Verdict {
+                outcome: Outcome::Failed,
+                cause: Some(Cause::HdlError),
+                message: Some(format!("the HDL reported: {line}")),
+                ..verdict
+            },
+            None => verdict,
+        }
+    }
+}
+
+/// Searches a testcase's part of the log, a piece at a time: a log may be larger than memory.
+fn first_hdl_error(simulator: Simulator, log: &LogSpan) -> Option<String> {
+    const PIECE: u64 = 4 << 20;
+    let end = log.end.min(log.start + LOG_SEARCHED_BYTES_MAX);
+    let mut start = log.start;
+    while start < end {
+        let text = fs::read_range_lossy(&log.path, start, PIECE.min(end - start));
+        if text.is_empty() {
+            return None;
+        }
+        let found = text.lines().find(|line| is_hdl_error(simulator, line));
+        if let Some(line) = found {
+            return Some(line.trim().to_owned());
+        }
+        start += PIECE;
+    }
+    None
+}
+
+fn wanted(testcase: &Testcase) -> Wanted {
+    Wanted {
+        module: testcase.id.module.clone(),
+        testcase: testcase.id.testcase.clone(),
+        occurrence: testcase.occurrence,
+    }
+}
+
+fn modules_of(testcases: &[Testcase]) -> Vec<TestModule> {
+    let mut modules: Vec<TestModule> = Vec::new();
+    for testcase in testcases {
+        if !modules.contains(&testcase.id.module) {
+            modules.push(testcase.id.module.clone());
+        }
+    }
+    modules
+}
+
+/// Names a run after what is in it.
+fn label(testcases: &[Testcase]) -> String {
+    let modules = modules_of(testcases);
+    match (testcases, modules.as_slice()) {
+        ([only], _) => format!("{}.{}", only.id.module, only.id.testcase),
+        (_, [module]) => module.to_string(),
+        _ => "all".to_owned(),
+    }
+}
+
+/// Turns a problem of ours into the verdict on a testcase that could not be run for it.
+pub(super) fn unrun_verdict(problem: &Diagnostic) -> (Outcome, Cause) {
+    use crate::diagnostic::Code;
+    match problem.code {
+        Code::SessionInterrupted | Code::SessionTimeout => (Outcome::NotRun, Cause::Session),
+        Code::BuildCompile
+        | Code::BuildNoArtifact
+        | Code::BuildTimeout
+        | Code::BuildSourcesChanged
+        | Code::LockTimeout
+        | Code::LockStorage => (Outcome::Errored, Cause::Build),
+        _ => (Outcome::Errored, Cause::Startup),
+    }
+}

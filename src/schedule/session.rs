@@ -1,0 +1,206 @@
+//! A session: the workers on their threads, and the one thread that tells events on.
+
+use crate::build::ensure::Ready;
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::edge::clock::Clock;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::interrupt::StopReason;
+use crate::edge::process::ProcessHost;
+use crate::event::Event;
+use crate::event::RunId;
+use crate::lock::Waiting;
+use crate::model::build::Build;
+use crate::model::build::BuiltDesign;
+use crate::model::build::Simulator;
+use crate::model::outcome::Cause;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::TestcaseResult;
+use crate::model::test::PlannedModule;
+use crate::model::test::Seed;
+use crate::model::test::Testcase;
+use crate::model::test::TestcaseId;
+use crate::model::tool::PythonEnv;
+use crate::model::tool::SimulatorTool;
+use crate::schedule::judge::stop_words;
+use crate::schedule::queue::Queue;
+use crate::schedule::run::unrun_verdict;
+use crate::schedule::worker;
+
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::RecvTimeoutError;
+use std::sync::mpsc::Sender;
+use std::sync::mpsc::channel;
+use std::thread;
+use std::time::Duration;
+
+/// How often the telling thread looks at the time when nothing happens.
+const TICK: Duration = Duration::from_millis(100);
+
+/// The tools of a session.
+#[derive(Clone, Debug)]
+pub struct Tools {
+    /// The Python environment.
+    pub python: PythonEnv,
+    /// The simulators that the plan needs.
+    pub simulators: BTreeMap<Simulator, SimulatorTool>,
+}
+
+/// Makes sure that a build exists; `usize` is how many builds, this one included, still wait for a
+/// slot, so that a compile can take its share of the jobs.
+pub type Ensure<'a> =
+    dyn Fn(&Build, usize, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + Send + Sync + 'a;
+
+/// What a session does, and with what.
+pub struct Plan<'a> {
+    /// Where children are started.
+    pub host: &'a dyn ProcessHost,
+    /// Time.
+    pub clock: &'a dyn Clock,
+    /// Ends everything when raised.
+    pub interrupt: &'a Interrupt,
+    /// Makes sure that a build exists.
+    pub ensure: &'a Ensure<'a>,
+    /// The tools.
+    pub tools: &'a Tools,
+    /// The builds, in the order they are begun.
+    pub builds: &'a [Build],
+    /// The modules, in the order they are begun.
+    pub modules: &'a [PlannedModule],
+    /// Whether a listed testcase was asked for.
+    pub selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
+    /// The session's name.
+    pub session_id: String,
+    /// Where runs get their directories.
+    pub session_dir: Utf8PathBuf,
+    /// The seed of runs that have none of their own.
+    pub seed: Seed,
+    /// How many tasks may be at work at once; at least 1.
+    pub jobs: usize,
+    /// Limit of the whole session.
+    pub limit: Option<Duration>,
+    /// Variables of every simulation, such as `PYTHONPATH`.
+    pub base_env: BTreeMap<String, String>,
+    /// Whether to stop after listing.
+    pub only_lists: bool,
+}
+
+/// A session at work, as its workers see it.
+pub(super) struct Session<'a> {
+    pub(super) plan: Plan<'a>,
+    /// What each build became, by its place in the plan.
+    pub(super) designs: Vec<OnceLock<BuiltDesign>>,
+    events: Sender<Event>,
+    runs: AtomicU32,
+}
+
+/// Builds, lists and runs everything that is planned; returns when no child is left.
+///
+/// `sink` gets every event in order on the calling thread; `tick` is called there about ten times
+/// a second.
+pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut()) {
+    let (events, received) = channel();
+    let queue = Queue::new(0..plan.builds.len());
+    let until = plan.limit.map(|limit| plan.clock.now() + limit);
+    let (clock, interrupt, jobs) = (plan.clock, plan.interrupt, plan.jobs.max(1));
+    let session = Session {
+        designs: plan.builds.iter().map(|_| OnceLock::new()).collect(),
+        plan,
+        events,
+        runs: AtomicU32::new(0),
+    };
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..jobs)
+            .map(|slot| {
+                let (session, queue) = (&session, &queue);
+                scope.spawn(move || worker::work(session, queue, slot))
+            })
+            .collect();
+        let mut is_stopping = false;
+        loop {
+            match received.recv_timeout(TICK) {
+                Ok(event) => sink(event),
+                Err(RecvTimeoutError::Timeout) => tick(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if until.is_some_and(|until| clock.now() >= until) {
+                interrupt.raise(StopReason::SessionLimit);
+            }
+            if let Some(reason) = interrupt.raised().filter(|_| !is_stopping) {
+                is_stopping = true;
+                sink(Event::Stopping {
+                    reason: stop_words(reason),
+                });
+            }
+            if workers.iter().all(thread::ScopedJoinHandle::is_finished) {
+                received.try_iter().for_each(&mut *sink);
+                break;
+            }
+        }
+    });
+}
+
+impl Session<'_> {
+    /// Sends an event to the telling thread.
+    pub(super) fn tell(&self, event: Event) {
+        // The receiver outlives every worker.
+        self.events.send(event).ok();
+    }
+
+    /// Returns the next run's number.
+    pub(super) fn next_run(&self) -> RunId {
+        self.runs.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Names a wave file for the format the build was made for.
+    pub(super) fn wave_file_name(&self, build: usize) -> &'static str {
+        let build = &self.plan.builds[build];
+        let fst = build.build_args.iter().any(|arg| arg == "--trace-fst");
+        if build.simulator == Simulator::Icarus || fst {
+            "waves.fst"
+        } else {
+            "waves.vcd"
+        }
+    }
+
+    /// Tells the result of a testcase that is marked skipped.
+    pub(super) fn tell_skipped(&self, testcase: &Testcase) {
+        let mut result = self.empty_result(testcase, Outcome::Skipped, Cause::Skip);
+        result.message = Some("marked `skip=True`".to_owned());
+        self.tell(Event::TestcaseFinished(Box::new(result)));
+    }
+
+    /// Tells the result of a testcase for which nothing could be started.
+    pub(super) fn tell_unrun(&self, testcase: &Testcase, problems: &Problems) {
+        let first = problems.0.first();
+        let (outcome, cause) = first.map_or((Outcome::Errored, Cause::Startup), unrun_verdict);
+        let mut result = self.empty_result(testcase, outcome, cause);
+        result.message = first.map(|problem| problem.message.clone());
+        self.tell(Event::TestcaseFinished(Box::new(result)));
+    }
+
+    fn empty_result(&self, testcase: &Testcase, outcome: Outcome, cause: Cause) -> TestcaseResult {
+        TestcaseResult {
+            id: testcase.id.clone(),
+            outcome,
+            cause: Some(cause),
+            expected_failure: false,
+            message: None,
+            error_type: None,
+            details: None,
+            duration: Duration::ZERO,
+            sim_time_ns: None,
+            seed: self.plan.seed,
+            attempt: 1,
+            run_dir: None,
+            log: None,
+            waves: None,
+            file: testcase.file.clone(),
+            line: testcase.line,
+        }
+    }
+}

@@ -1,0 +1,173 @@
+//! A slot's thread: takes tasks until none is left.
+
+use crate::build::ensure::Origin;
+use crate::build::ensure::Ready;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
+use crate::edge::interrupt::StopReason;
+use crate::event::BuildOutcome;
+use crate::event::Event;
+use crate::event::Slot;
+use crate::schedule::judge::stop_words;
+use crate::schedule::listing;
+use crate::schedule::queue::ListTask;
+use crate::schedule::queue::Queue;
+use crate::schedule::queue::RunTask;
+use crate::schedule::queue::Task;
+use crate::schedule::run;
+use crate::schedule::session::Session;
+
+use std::sync::Arc;
+
+/// Works until the queue is over.
+pub(super) fn work(session: &Session<'_>, queue: &Queue, slot: Slot) {
+    while let Some(task) = queue.take() {
+        let stop = session.plan.interrupt.raised();
+        match task {
+            Task::Build(index) => build(session, queue, index, stop),
+            Task::List(list) => match stop {
+                None => list_modules(session, queue, &list, slot),
+                Some(reason) => abandon_list(session, &list, &stopped(reason).into()),
+            },
+            Task::Run(task) => match stop {
+                None => run_testcases(session, queue, &task, slot),
+                Some(reason) => {
+                    for testcase in &task.testcases {
+                        session.tell_unrun(testcase, &stopped(reason).into());
+                    }
+                }
+            },
+        }
+        queue.finish();
+    }
+}
+
+fn stopped(reason: StopReason) -> Diagnostic {
+    let code = match reason {
+        StopReason::Signal(_) => Code::SessionInterrupted,
+        StopReason::SessionLimit => Code::SessionTimeout,
+    };
+    Diagnostic::error(code, format!("it never began: {}", stop_words(reason)))
+}
+
+fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopReason>) {
+    let build = &session.plan.builds[index];
+    if let Some(reason) = stop {
+        for list in lists_of(session, index) {
+            abandon_list(session, &list, &stopped(reason).into());
+        }
+        return;
+    }
+    let began = session.plan.clock.now();
+    session.tell(Event::BuildStarted {
+        build: build.name.clone(),
+        simulator: build.simulator,
+    });
+    let outcome = (session.plan.ensure)(build, queue.builds_left() + 1, &|waiting| {
+        session.tell(Event::BuildWaiting {
+            build: build.name.clone(),
+            holder: waiting.holder.to_string(),
+            waited: waiting.waited,
+        });
+    });
+    let duration = session.plan.clock.now().saturating_duration_since(began);
+    match outcome {
+        Ok(ready) => {
+            tell_ready(session, &ready, duration);
+            session.designs[index].set(ready.design).ok();
+            queue.add_lists(lists_of(session, index));
+        }
+        Err(problems) => {
+            let interrupted = session.plan.interrupt.raised().is_some();
+            let first = problems.0.first().cloned().unwrap_or_else(|| {
+                Diagnostic::error(Code::BuildCompile, format!("build `{}` failed", build.name))
+            });
+            let log = None;
+            session.tell(Event::BuildFinished {
+                build: build.name.clone(),
+                outcome: BuildOutcome::Failed(Box::new(first.clone())),
+                reasons: Vec::new(),
+                duration,
+                log,
+            });
+            let consequence = if interrupted {
+                first
+            } else {
+                Diagnostic::error(first.code, format!("its build `{}` failed", build.name))
+            };
+            for list in lists_of(session, index) {
+                abandon_list(session, &list, &Problems::from(consequence.clone()));
+            }
+        }
+    }
+}
+
+fn tell_ready(session: &Session<'_>, ready: &Ready, duration: std::time::Duration) {
+    session.tell(Event::BuildFinished {
+        build: ready.design.name.clone(),
+        outcome: match ready.origin {
+            Origin::Built => BuildOutcome::Built,
+            Origin::UpToDate => BuildOutcome::UpToDate,
+            Origin::BuiltElsewhere => BuildOutcome::BuiltElsewhere,
+        },
+        reasons: ready.reasons.clone(),
+        duration,
+        log: Some(ready.log.clone()),
+    });
+}
+
+/// Groups the planned modules of a build by the table they come from.
+fn lists_of(session: &Session<'_>, index: usize) -> Vec<ListTask> {
+    let name = &session.plan.builds[index].name;
+    let mut lists: Vec<(usize, ListTask)> = Vec::new();
+    for planned in session
+        .plan
+        .modules
+        .iter()
+        .filter(|planned| planned.build == *name)
+    {
+        match lists.iter_mut().find(|(table, _)| *table == planned.table) {
+            Some((_, list)) => list.modules.push(planned.module.clone()),
+            None => lists.push((
+                planned.table,
+                ListTask {
+                    build: index,
+                    settings: Arc::new(planned.settings.clone()),
+                    modules: vec![planned.module.clone()],
+                },
+            )),
+        }
+    }
+    lists.into_iter().map(|(_, list)| list).collect()
+}
+
+/// Gives every module of a listing that will not happen its one result.
+fn abandon_list(session: &Session<'_>, list: &ListTask, problems: &Problems) {
+    let name = &session.plan.builds[list.build].name;
+    for module in &list.modules {
+        session.tell_unrun(&listing::whole_module(name, module), problems);
+    }
+}
+
+fn list_modules(session: &Session<'_>, queue: &Queue, list: &ListTask, slot: Slot) {
+    let Some(design) = session.designs[list.build].get() else {
+        return;
+    };
+    let (runs, lists) = listing::list(session, design, list, slot);
+    queue.add_runs(runs);
+    queue.add_lists(lists);
+}
+
+fn run_testcases(session: &Session<'_>, queue: &Queue, task: &RunTask, slot: Slot) {
+    let Some(design) = session.designs[task.build].get() else {
+        return;
+    };
+    let leftover = run::run(session, design, task, slot);
+    if !leftover.is_empty() {
+        queue.add_run_first(RunTask {
+            testcases: leftover,
+            ..task.clone()
+        });
+    }
+}

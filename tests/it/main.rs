@@ -1,0 +1,12 @@
+//! Tests of the whole program: the released binary, real simulators, real cocotb.
+//!
+//! They fail, rather than skip, where a simulator or an environment is missing: `tests/run` makes
+//! both.
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may stop at the first surprise, and touches files and processes itself"
+)]
+
+mod smoke;
+mod support;

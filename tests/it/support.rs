@@ -1,0 +1,149 @@
+//! Small projects in temporary folders, and cocorun run on them as a user would.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Output;
+
+use tempfile::TempDir;
+
+/// The cocotb versions that are promised to work; `tests/run` makes an environment of each.
+pub(crate) const COCOTB_VERSIONS: [&str; 3] = ["1.9.2", "2.0.1", "2.1.0"];
+/// The one that tests use which are not about versions.
+pub(crate) const COCOTB: &str = "2.1.0";
+
+/// The repository.
+pub(crate) fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The Python interpreter that has this cocotb.
+pub(crate) fn python(cocotb: &str) -> PathBuf {
+    let path = repository().join(format!("target/test-env/cocotb-{cocotb}/bin/python"));
+    assert!(
+        path.exists(),
+        "{} is missing: run tests/run",
+        path.display()
+    );
+    path
+}
+
+/// The program under test: what `tests/run` built for release, or what cargo built for this test.
+pub(crate) fn binary() -> PathBuf {
+    std::env::var_os("COCORUN_TEST_BINARY").map_or_else(
+        || PathBuf::from(env!("CARGO_BIN_EXE_cocorun")),
+        PathBuf::from,
+    )
+}
+
+/// A project in a temporary folder that is removed at the end.
+pub(crate) struct Project {
+    dir: TempDir,
+}
+
+impl Project {
+    /// Makes an empty project.
+    pub(crate) fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Makes a project whose `runner.toml` begins with the interpreter of a cocotb version.
+    pub(crate) fn with_cocotb(cocotb: &str, runner_toml: &str) -> Self {
+        let project = Self::new();
+        let mut text = String::new();
+        // Keys of the top level stand before the first table.
+        let (top, tables) = match runner_toml.find("\n[") {
+            Some(at) => runner_toml.split_at(at + 1),
+            None => (runner_toml, ""),
+        };
+        let interpreter = python(cocotb);
+        write!(
+            text,
+            "{top}\n[python]\ninterpreter = \"{}\"\n{tables}",
+            interpreter.display()
+        )
+        .unwrap();
+        project.file("runner.toml", &text);
+        project
+    }
+
+    /// Writes a file; folders are made.
+    pub(crate) fn file(&self, name: &str, text: &str) -> &Self {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    /// Returns the path of something in the project.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// Returns the command that runs cocorun here, with nothing of the caller's Python in its
+    /// environment.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary());
+        command.args(args).current_dir(self.dir.path());
+        for name in [
+            "VIRTUAL_ENV",
+            "PYTHONPATH",
+            "VERILATOR_ROOT",
+            "COCORUN_JOBS",
+            "NO_COLOR",
+        ] {
+            command.env_remove(name);
+        }
+        command
+    }
+
+    /// Runs cocorun to its end.
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
+        Ran::from(self.command(args).output().unwrap())
+    }
+}
+
+/// What a run of cocorun left.
+pub(crate) struct Ran {
+    /// The exit code; a signal is an error of the test.
+    pub(crate) code: i32,
+    /// Standard output.
+    pub(crate) stdout: String,
+    /// Standard error.
+    pub(crate) stderr: String,
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().expect("cocorun ends by itself"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Ran {
+    /// Checks the exit code, showing everything where it differs.
+    #[track_caller]
+    pub(crate) fn expect_code(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "\n--- stdout\n{}\n--- stderr\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+
+    /// Returns the NDJSON events of `--format json`.
+    pub(crate) fn events(&self) -> Vec<serde_json::Value> {
+        self.stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap())
+            .collect()
+    }
+}
