@@ -12,6 +12,7 @@ use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::edge::interrupt::Interrupt;
 use crate::event::Event;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::Testcase;
@@ -32,8 +33,9 @@ pub(super) fn list(
     global: &Global,
     environment: Environment,
     console: Console,
+    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment)?;
+    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
     let plan = plan::expand(&workspace.config);
     let (selection, builds, modules) = select(&args.select, &plan)?;
     let toolbox = workspace.tools(&builds, console)?;

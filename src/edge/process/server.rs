@@ -49,6 +49,8 @@ use std::time::Duration;
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// The server answers a request at once, unless its processor is taken away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How often a wait looks whether the session stops.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// What a server says on its channel; `docs/agent.md`.
 #[derive(Debug, Deserialize)]
@@ -201,20 +203,33 @@ impl Server {
         Ok(server)
     }
 
+    /// Waits until `waits` is false, the limit has passed, or the session stops.
+    fn await_while(
+        &self,
+        limit: Duration,
+        waits: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
+        let mut state = self.shared.locked();
+        let mut left = limit;
+        while waits(&state) && !left.is_zero() && self.interrupt.raised().is_none() {
+            let step = left.min(LOOK_EVERY);
+            left -= step;
+            (state, _) = self
+                .shared
+                .changed
+                .wait_timeout_while(state, step, |state| waits(state))
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
     fn await_serving(&self) -> Result<()> {
-        let state = self.shared.locked();
-        let waits = |state: &mut State| matches!(state.phase, Phase::Starting);
-        let (state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, START_LIMIT, waits)
-            .unwrap_or_else(PoisonError::into_inner);
+        let state = self.await_while(START_LIMIT, |state| matches!(state.phase, Phase::Starting));
         match &state.phase {
             Phase::Serving => Ok(()),
             Phase::Gone(why) => Err(Diagnostic::error(Code::ToolBroken, why.clone()).into()),
             Phase::Starting => {
-                let limit = START_LIMIT.as_secs();
-                let words = format!("the fork server did not serve within {limit} s");
+                let words = "the fork server did not come to serve";
                 Err(Diagnostic::error(Code::ToolBroken, words).into())
             }
         }
@@ -235,16 +250,10 @@ impl Server {
 
     /// Waits until a child is started or refused, and returns its process id.
     fn await_answer(&self, run: u32) -> Result<i32> {
-        let state = self.shared.locked();
-        let waits = |state: &mut State| {
+        let mut state = self.await_while(ANSWER_LIMIT, |state| {
             let child = state.children.get(&run);
             child.is_some_and(|child| child.pid.is_none() && child.refusal.is_none())
-        };
-        let (mut state, _) = self
-            .shared
-            .changed
-            .wait_timeout_while(state, ANSWER_LIMIT, waits)
-            .unwrap_or_else(PoisonError::into_inner);
+        });
         let refused = |why: String| Diagnostic::error(Code::ToolBroken, why).into();
         match state.children.get_mut(&run) {
             Some(child) => match (child.pid, child.refusal.clone()) {
