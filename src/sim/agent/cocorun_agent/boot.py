@@ -10,20 +10,17 @@ Invariant: without a request in the environment this is exactly cocotb.
 
 from __future__ import annotations
 
+from cocorun_agent import interpreter  # isort: skip  (before anything that works at exit)
+
 import os
 import sys
 from typing import Any
 
-from cocorun_agent import PROTOCOL, child, finish, output, request, serve, v1, v2
+from cocorun_agent import PROTOCOL, output, request
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
-# `finish` has to be imported here, before anything of cocotb's registers an exit function.
-assert finish is not None
-
 _USERS_VARIABLES = ("PYGPI_USERS", "PYGPI_ENTRY_POINT")
-
-__all__ = ["start"]
 
 # cocotb 1.x: the simulator looks up these functions beside the entry function.
 _COCOTB_1_CALLBACKS = ("_sim_event", "_log_from_c", "_filter_from_c")
@@ -42,6 +39,7 @@ def start(*args: Any) -> None:
     """Runs cocotb with the agent in it; the simulator calls this once, at time 0."""
     wanted = request.Request.from_environment()
     if wanted is None:
+        interpreter.resume_collection()
         _run_cocotb(None, args)
         return
     reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
@@ -56,10 +54,14 @@ def start(*args: Any) -> None:
         with reporter.guard("startup"):
             reporter.startup_error(error)
         raise
+    finally:
+        interpreter.resume_collection()
 
 
 def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request, Reporter]:
     """Serves; returns in a child only, with its request and its own reporter."""
+    from cocorun_agent import child, serve
+
     _greet(reporter)
     serve.warm()
     reason = serve.obstacle(server)
@@ -81,7 +83,11 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     """Greets the caller and places the hooks that suit this cocotb."""
     major = _greet(reporter)
     request.apply_to_environment(wanted, major)
-    adapter = v1.Adapter(reporter, wanted) if major < 2 else v2.Adapter(reporter, wanted)
+    if major < 2:
+        from cocorun_agent.v1 import Adapter
+    else:
+        from cocorun_agent.v2 import Adapter  # type: ignore[assignment]
+    adapter = Adapter(reporter, wanted)
     if wanted.mode == "list":
         adapter.install()
     else:

@@ -22,7 +22,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from cocorun_agent import child, finish, output, processes, rehearsal
+from cocorun_agent import child, output, processes, rehearsal
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
 
@@ -46,6 +46,8 @@ _WARM = (
     "difflib",
     "unittest.main",
     "xml.etree.ElementTree",
+    "cocorun_agent.v1",
+    "cocorun_agent.v2",
 )
 """In the order of cocotb 2.x's own entry points; a version skips what it does not have."""
 
@@ -248,4 +250,3 @@ class Server:
         self._reporter.close()
         for fd in self._pidfd_by_pid.values():
             os.close(fd)
-        finish.arm()
