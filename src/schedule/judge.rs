@@ -312,25 +312,29 @@ impl<'a> Judge<'a> {
 
     /// Judges the last testcase by how its process left.
     fn held_verdict(&self, verdict: Verdict, end: End) -> Verdict {
-        if self.is_any_bad {
+        if !verdict.outcome.is_good() {
             return verdict;
         }
-        let message = match end {
+        let (outcome, cause, message) = match end {
+            // Simulators leave with a status after a failure. Nothing else explains one.
             End::Exited(exit) if exit.is_success() => return verdict,
-            End::Exited(exit) => {
-                format!(
-                    "every testcase of the process was green, yet the simulator left with {exit}"
-                )
-            }
-            End::TimedOut => {
-                "it passed, but the simulator did not end afterwards and was killed".to_owned()
-            }
+            End::Exited(Exit::Code(_)) if self.is_any_bad => return verdict,
+            End::Exited(exit) => (
+                Outcome::Errored,
+                Cause::ExitStatus,
+                format!("it was green, yet the simulator ended with {exit} afterwards"),
+            ),
+            End::TimedOut => (
+                Outcome::TimedOut,
+                Cause::Timeout,
+                "it passed, but the simulator did not end afterwards and was killed".to_owned(),
+            ),
             // Its own result stands: nothing is known against it.
             End::Stopped(_) | End::Lost => return verdict,
         };
         Verdict {
-            outcome: Outcome::Errored,
-            cause: Some(Cause::ExitStatus),
+            outcome,
+            cause: Some(cause),
             message: Some(message),
             ..verdict
         }
@@ -407,5 +411,139 @@ pub(super) fn stop_words(reason: StopReason) -> String {
             )
         }
         StopReason::SessionLimit => "the session's limit has passed".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::build::BuildName;
+    use crate::model::test::TestModule;
+    use crate::model::test::TestcaseId;
+
+    const SUCCESS: End = End::Exited(Exit::Code(0));
+
+    fn testcases(names: &[&str]) -> Vec<Testcase> {
+        names
+            .iter()
+            .map(|name| Testcase {
+                id: TestcaseId {
+                    build: BuildName("b".to_owned()),
+                    module: TestModule("m".to_owned()),
+                    testcase: (*name).to_owned(),
+                },
+                occurrence: 0,
+                file: None,
+                line: None,
+                doc: None,
+                skip: false,
+                stage: 0,
+            })
+            .collect()
+    }
+
+    fn event(name: &str, testcase: &str, more: &str) -> AgentEvent {
+        let line = format!(
+            r#"{{"event":"{name}","module":"m","testcase":"{testcase}","occurrence":0{more}}}"#
+        );
+        crate::sim::agent::read_event(&line).expect("the agent writes such a line")
+    }
+
+    fn started(testcase: &str) -> AgentEvent {
+        event("testcase_started", testcase, "")
+    }
+
+    fn finished(testcase: &str, outcome: &str) -> AgentEvent {
+        let more = format!(r#","outcome":"{outcome}","expected_failure":false"#);
+        event("testcase_finished", testcase, &more)
+    }
+
+    /// Runs `first` and `last` to these outcomes and returns the verdict on `last`.
+    fn last_of(first: &str, last: &str, end: End) -> (Outcome, Option<Cause>) {
+        let wanted = testcases(&["first", "last"]);
+        let mut judge = Judge::new(&wanted);
+        judge.take(started("first"));
+        judge.take(finished("first", first));
+        judge.take(started("last"));
+        assert_eq!(judge.take(finished("last", last)), None, "it is held back");
+        let mut closing = judge.close(end);
+        assert!(closing.leftover.is_empty());
+        let (index, verdict) = closing.decided.pop().expect("the held one");
+        assert!(closing.decided.is_empty());
+        assert_eq!(index, 1);
+        (verdict.outcome, verdict.cause)
+    }
+
+    #[test]
+    fn a_green_process_that_leaves_with_a_status_is_no_pass() {
+        let wrong = (Outcome::Errored, Some(Cause::ExitStatus));
+        let passed = (Outcome::Passed, None);
+        assert_eq!(last_of("passed", "passed", SUCCESS), passed);
+        let status = End::Exited(Exit::Code(3));
+        assert_eq!(last_of("passed", "passed", status), wrong);
+    }
+
+    #[test]
+    fn a_failure_explains_a_status_but_neither_a_signal_nor_a_hang() {
+        let passed = (Outcome::Passed, None);
+        let crashed = (Outcome::Errored, Some(Cause::ExitStatus));
+        let hung = (Outcome::TimedOut, Some(Cause::Timeout));
+        assert_eq!(
+            last_of("failed", "passed", End::Exited(Exit::Code(1))),
+            passed
+        );
+        assert_eq!(
+            last_of("failed", "passed", End::Exited(Exit::Signal(11))),
+            crashed
+        );
+        assert_eq!(last_of("failed", "passed", End::TimedOut), hung);
+        assert_eq!(last_of("passed", "passed", End::TimedOut), hung);
+    }
+
+    #[test]
+    fn a_failure_stays_one_however_its_process_ends() {
+        let failed = (Outcome::Failed, Some(Cause::Test));
+        for end in [
+            SUCCESS,
+            End::Exited(Exit::Code(1)),
+            End::Exited(Exit::Signal(11)),
+            End::TimedOut,
+        ] {
+            assert_eq!(last_of("passed", "failed", end), failed);
+        }
+    }
+
+    #[test]
+    fn the_running_testcase_is_the_culprit_and_the_rest_runs_elsewhere() {
+        let wanted = testcases(&["before", "trap", "after"]);
+        for (end, outcome, cause) in [
+            (SUCCESS, Outcome::Errored, Cause::NoResult),
+            (
+                End::Exited(Exit::Signal(11)),
+                Outcome::Errored,
+                Cause::Crashed,
+            ),
+            (End::TimedOut, Outcome::TimedOut, Cause::Timeout),
+        ] {
+            let mut judge = Judge::new(&wanted);
+            judge.take(started("before"));
+            judge.take(finished("before", "passed"));
+            judge.take(started("trap"));
+            let closing = judge.close(end);
+            assert_eq!(closing.leftover, [2]);
+            let [(1, verdict)] = closing.decided.as_slice() else {
+                panic!("only the culprit is decided: {closing:?}");
+            };
+            assert_eq!((verdict.outcome, verdict.cause), (outcome, Some(cause)));
+        }
+    }
+
+    #[test]
+    fn a_second_verdict_on_a_testcase_is_none() {
+        let wanted = testcases(&["only", "other"]);
+        let mut judge = Judge::new(&wanted);
+        judge.take(started("only"));
+        assert!(judge.take(finished("only", "failed")).is_some());
+        assert_eq!(judge.take(finished("only", "passed")), None);
     }
 }

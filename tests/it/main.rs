@@ -8,5 +8,9 @@
     reason = "a test may stop at the first surprise, and touches files and processes itself"
 )]
 
+mod junit;
+mod processes;
 mod smoke;
 mod support;
+mod traps;
+mod traps_table;

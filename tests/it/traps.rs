@@ -1,0 +1,322 @@
+//! Every module of `tests/traps` on every simulator and every cocotb, verdict by verdict.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use crate::junit;
+use crate::processes::Watch;
+use crate::support::Project;
+use crate::support::Ran;
+use crate::support::python;
+use crate::support::repository;
+use crate::traps_table::MODULE;
+use crate::traps_table::Right;
+use crate::traps_table::TRAPS;
+use crate::traps_table::Target;
+
+/// More than processors: most traps that hang do nothing meanwhile.
+const JOBS: &str = "4";
+/// `timeout_s` of the traps, what their process does before and after, and a slow machine.
+const RUN_LIMIT_S: f64 = 30.0;
+
+#[test]
+fn every_trap_has_its_right_verdict_on_icarus_with_cocotb_1_9_2() {
+    check_all("icarus", "1.9.2");
+}
+
+#[test]
+fn every_trap_has_its_right_verdict_on_icarus_with_cocotb_2_0_1() {
+    check_all("icarus", "2.0.1");
+}
+
+#[test]
+fn every_trap_has_its_right_verdict_on_icarus_with_cocotb_2_1_0() {
+    check_all("icarus", "2.1.0");
+}
+
+#[test]
+fn every_trap_has_its_right_verdict_on_verilator_with_cocotb_1_9_2() {
+    check_all("verilator", "1.9.2");
+}
+
+#[test]
+fn every_trap_has_its_right_verdict_on_verilator_with_cocotb_2_0_1() {
+    check_all("verilator", "2.0.1");
+}
+
+#[test]
+fn every_trap_has_its_right_verdict_on_verilator_with_cocotb_2_1_0() {
+    check_all("verilator", "2.1.0");
+}
+
+#[test]
+fn a_trap_alone_never_ends_with_exit_code_0() {
+    let target = Target {
+        simulator: "icarus",
+        cocotb: "2.1.0",
+    };
+    let project = traps();
+    for module in [
+        "trap_256_failures",
+        "trap_empty_parametrize",
+        "trap_exit_status_after_results",
+        "trap_fakes_output",
+        "trap_fakes_results",
+        "trap_hdl_error",
+        "trap_hdl_finish",
+        "trap_import_error",
+        "trap_no_testcases",
+        "trap_os_exit_0",
+        "trap_sys_exit_0",
+    ] {
+        let ran = session(&project, target, &["--module", module]).expect_code(1);
+        let events = ran.events();
+        assert!(!events_named(&events, "testcase-finished").is_empty());
+    }
+}
+
+#[test]
+fn a_toplevel_that_is_not_in_the_design_is_a_failed_build() {
+    let project = traps();
+    let ran = run(project
+        .command(&["test", "--config", "toplevel_not_in_design.toml"])
+        .args(["--format", "json"])
+        .env("VIRTUAL_ENV", environment("2.1.0")))
+    .expect_code(3);
+    let events = ran.events();
+    let finished = events_named(&events, "testcase-finished");
+    assert_eq!(finished.len(), 2, "one per simulator: {finished:#?}");
+    for event in finished {
+        assert_eq!(event["outcome"], "errored");
+        assert_eq!(event["cause"], "build");
+    }
+    assert!(events_named(&events, "run-started").is_empty());
+    assert!(ran.stderr.matches("plian").count() >= 2, "{}", ran.stderr);
+}
+
+#[test]
+fn every_trap_module_is_in_the_table_and_in_the_readme() {
+    let in_table: BTreeSet<&str> = TRAPS.iter().map(|trap| trap.module).collect();
+    assert_eq!(in_table.len(), TRAPS.len(), "a module stands there twice");
+    let folder = repository().join("tests/traps");
+    let on_disk: BTreeSet<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|name| Some(name.strip_suffix(".py")?.to_owned()))
+        .filter(|name| name != "hdl_commands")
+        .collect();
+    assert!(
+        on_disk
+            .iter()
+            .map(String::as_str)
+            .eq(in_table.iter().copied())
+    );
+    let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+    let in_readme: BTreeSet<&str> = readme
+        .lines()
+        .filter_map(|line| line.strip_prefix("| ")?.split(" |").next())
+        .filter(|first| *first != "module")
+        .collect();
+    assert_eq!(in_readme, in_table);
+}
+
+fn check_all(simulator: &'static str, cocotb: &'static str) {
+    let target = Target { simulator, cocotb };
+    let project = traps();
+    let watch = Watch::over(&project.path(""));
+    let ran = session(&project, target, &["--junit", "junit.xml"]);
+    watch.expect_nothing_left();
+    assert!(
+        watch.groups_seen() > TRAPS.len(),
+        "the watch saw too little"
+    );
+    drop(watch);
+    let ran = ran.expect_code(1);
+    let events = ran.events();
+    let finished = events_named(&events, "testcase-finished");
+    expect_table(target, &finished, &ran.stderr);
+    expect_one_result_for_each_listed(&events, &finished);
+    expect_counts(&events, &finished);
+    for run in events_named(&events, "run-finished") {
+        assert!(run["duration_s"].as_f64().unwrap() < RUN_LIMIT_S, "{run}");
+    }
+    junit::expect_agrees(&project.path("junit.xml"), &finished);
+    assert!(!ran.stderr.contains('\u{1b}'), "the terminal is repainted");
+    let report = fs::read_to_string(project.path("junit.xml")).unwrap();
+    assert!(report.contains("the last line before the failure"));
+    expect_green_alone(&project, target);
+}
+
+/// Checks what must be green although it looks dangerous, with nothing bad beside it.
+fn expect_green_alone(project: &Project, target: Target) {
+    let watch = Watch::over(&project.path(""));
+    let ran = session(
+        project,
+        target,
+        &[
+            "trap_changes_directory",
+            "trap_leaves_daemon",
+            "trap_passes_early",
+            "trap_reads_stdin",
+            "trap_skip",
+        ],
+    )
+    .expect_code(0);
+    watch.expect_nothing_left();
+    let events = ran.events();
+    assert_eq!(events_named(&events, "testcase-finished").len(), 13);
+    let one = ["--module", "trap_suffix_names", "--testcase", "test_a"];
+    let events = session(project, target, &one).expect_code(0).events();
+    for name in ["testcase-started", "testcase-finished"] {
+        let of_name = events_named(&events, name);
+        assert_eq!(of_name.len(), 1, "{of_name:#?}");
+        assert_eq!(of_name[0]["testcase"]["testcase"], "test_a");
+    }
+}
+
+/// Makes a project of all traps: their simulators write beside them.
+fn traps() -> Project {
+    let project = Project::new();
+    for entry in fs::read_dir(repository().join("tests/traps")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_file() {
+            let name = entry.file_name().into_string().unwrap();
+            project.file(&name, &fs::read_to_string(entry.path()).unwrap());
+        }
+    }
+    project
+}
+
+fn environment(cocotb: &str) -> PathBuf {
+    let python = python(cocotb);
+    python.parent().unwrap().parent().unwrap().to_owned()
+}
+
+fn session(project: &Project, target: Target, args: &[&str]) -> Ran {
+    run(project
+        .command(&["test", "--format", "json", "--jobs", JOBS])
+        .args(["--simulator", target.simulator])
+        .args(args)
+        .env("VIRTUAL_ENV", environment(target.cocotb)))
+}
+
+/// Runs cocorun with a standard input on which nobody types and that never ends.
+fn run(command: &mut Command) -> Ran {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let never_typed = child.stdin.take();
+    let ran = Ran::from(child.wait_with_output().unwrap());
+    drop(never_typed);
+    ran
+}
+
+fn events_named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+    events
+        .iter()
+        .filter(|event| event["event"] == name)
+        .collect()
+}
+
+/// Outcomes by module and testcase; two of one name are both there.
+type Outcomes = BTreeMap<(String, String), Vec<String>>;
+
+fn outcomes(finished: &[&Value]) -> Outcomes {
+    let mut outcomes = Outcomes::new();
+    for event in finished {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let testcase = &event["testcase"];
+        outcomes
+            .entry((text(&testcase["module"]), text(&testcase["testcase"])))
+            .or_default()
+            .push(text(&event["outcome"]));
+    }
+    outcomes
+}
+
+#[track_caller]
+fn expect_table(target: Target, finished: &[&Value], human: &str) {
+    let mut outcomes = outcomes(finished);
+    let mut wrong = Vec::new();
+    for trap in TRAPS {
+        let mut wanted: BTreeMap<String, Vec<Right>> = BTreeMap::new();
+        for (testcase, right) in trap.on(target) {
+            wanted.entry(testcase).or_default().push(right);
+        }
+        for (testcase, rights) in wanted {
+            let key = (trap.module.to_owned(), testcase);
+            let found = outcomes.remove(&key).unwrap_or_default();
+            if !agree(&found, &rights) {
+                wrong.push(format!("{key:?}: {found:?}, but right is {rights:?}"));
+            }
+        }
+    }
+    wrong.extend(
+        outcomes
+            .iter()
+            .map(|more| format!("{more:?} is in no table")),
+    );
+    assert!(wrong.is_empty(), "{target:?}\n{wrong:#?}\n{human}");
+}
+
+/// Says whether each outcome is one of the right ones, in some order.
+fn agree(found: &[String], rights: &[Right]) -> bool {
+    let mut open = rights.to_vec();
+    found.len() == rights.len()
+        && found.iter().all(|outcome| {
+            let place = open
+                .iter()
+                .position(|right| right.contains(&outcome.as_str()));
+            place.map(|place| open.remove(place)).is_some()
+        })
+}
+
+/// Checks that every listed testcase, and every module that could not be listed, has one result.
+#[track_caller]
+fn expect_one_result_for_each_listed(events: &[Value], finished: &[&Value]) {
+    let id = |testcase: &Value| testcase["id"].as_str().unwrap().to_owned();
+    let mut listed: Vec<String> = Vec::new();
+    let mut modules = BTreeSet::new();
+    for event in events_named(events, "module-listed") {
+        assert!(modules.insert(event["module"].as_str().unwrap().to_owned()));
+        listed.extend(event["selected"].as_array().unwrap().iter().map(id));
+    }
+    let (whole, mut decided): (Vec<String>, Vec<String>) = finished
+        .iter()
+        .map(|event| id(&event["testcase"]))
+        .partition(|id| id.ends_with(MODULE));
+    listed.sort();
+    decided.sort();
+    assert_eq!(listed, decided);
+    assert_eq!(whole.len() + modules.len(), TRAPS.len());
+}
+
+#[track_caller]
+fn expect_counts(events: &[Value], finished: &[&Value]) {
+    let ends = events_named(events, "session-finished");
+    assert_eq!(ends.len(), 1);
+    assert_eq!(ends[0]["exit_code"], 1);
+    for (name, outcome) in [
+        ("passed", "passed"),
+        ("failed", "failed"),
+        ("errored", "errored"),
+        ("timed_out", "timed-out"),
+        ("skipped", "skipped"),
+        ("not_run", "not-run"),
+    ] {
+        let count = finished
+            .iter()
+            .filter(|event| event["outcome"] == outcome)
+            .count();
+        assert_eq!(ends[0]["counts"][name], count, "{name}");
+    }
+}
