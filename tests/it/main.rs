@@ -8,5 +8,6 @@
     reason = "a test may stop at the first surprise, and touches files and processes itself"
 )]
 
+mod architecture;
 mod smoke;
 mod support;
