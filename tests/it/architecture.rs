@@ -86,7 +86,9 @@ fn floor_problems(path: &str, text: &str) -> Vec<String> {
         let code = code_of(line);
         let place = format!("{path}:{}", index + 1);
         if code.contains("super::super::") {
-            problems.push(format!("{place}: `super::super::` hides which module is meant"));
+            problems.push(format!(
+                "{place}: `super::super::` hides which module is meant"
+            ));
         }
         for named in named_modules(code) {
             let is_neighbour = NEIGHBOURS.contains(&(module, named.as_str()));
@@ -134,7 +136,11 @@ fn expect_none(problems: &[String]) {
 #[test]
 fn a_module_names_only_modules_on_lower_floors() {
     let sources = sources("src");
-    assert!(sources.len() > 50, "only {} files were found", sources.len());
+    assert!(
+        sources.len() > 50,
+        "only {} files were found",
+        sources.len()
+    );
     let problems: Vec<String> = sources
         .iter()
         .flat_map(|(path, text)| floor_problems(path, text))
@@ -155,14 +161,20 @@ fn every_file_is_short_says_what_it_is_for_and_names_one_thing_a_line() {
 #[test]
 fn every_module_has_its_floor_here_and_in_the_documentation() {
     let text = read(&repository().join("src/lib.rs"));
-    let docs: String = text.lines().filter(|line| line.starts_with("//!")).collect();
+    let docs: String = text
+        .lines()
+        .filter(|line| line.starts_with("//!"))
+        .collect();
     let mut modules: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("pub mod ")?.strip_suffix(';'))
         .collect();
     for module in &modules {
         assert!(floor_of(module).is_some(), "`{module}` has no floor");
-        assert!(docs.contains(&format!("`{module}`")), "`{module}` is undocumented");
+        assert!(
+            docs.contains(&format!("`{module}`")),
+            "`{module}` is undocumented"
+        );
     }
     let mut known = FLOORS.concat();
     modules.sort_unstable();
@@ -176,7 +188,10 @@ fn the_floors_rule_sees_planted_violations() {
         ("src/model/build.rs", "use crate::edge::fs;\n"),
         ("src/edge/fs.rs", "use crate::event::Event;\n"),
         ("src/sim/mod.rs", "use crate::lock::Leader;\n"),
-        ("src/report/mod.rs", "    let x = crate::schedule::session::TICK;\n"),
+        (
+            "src/report/mod.rs",
+            "    let x = crate::schedule::session::TICK;\n",
+        ),
         ("src/plan/mod.rs", "pub(crate) use crate::build::ensure;\n"),
         ("src/cli/mod.rs", "use crate::commands::main;\n"),
         ("src/plan/mod.rs", "use super::super::build::ensure;\n"),

@@ -9,5 +9,6 @@
 )]
 
 mod architecture;
+mod rebuilds;
 mod smoke;
 mod support;
