@@ -47,6 +47,7 @@ use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use rayon::prelude::*;
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,6 +80,10 @@ pub struct Context<'a> {
     pub build_timeout: Duration,
     /// How many compilers a step may run at once.
     pub jobs: usize,
+    /// What `make` puts before the C++ compiler, and its variables.
+    pub object_cache: Option<&'a str>,
+    /// Variables for that program.
+    pub object_env: &'a BTreeMap<String, String>,
     /// Whether to build even what is up to date.
     pub force: bool,
 }
@@ -308,6 +313,8 @@ fn compile(
         tool: tools.simulator,
         python: tools.python,
         jobs: context.jobs,
+        object_cache: context.object_cache,
+        object_env: context.object_env,
     };
     let recipe = recipe(build, toolset, &out);
     let log = out.join(LOG);

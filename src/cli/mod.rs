@@ -64,6 +64,9 @@ pub enum Command {
     List(ListArgs),
     /// Explain an error code such as `test::no-result`
     Explain(ExplainArgs),
+    /// Compile one C++ file of a Verilator build; started by `make`
+    #[command(hide = true)]
+    Objcache(ObjcacheArgs),
 }
 
 /// Which testcases.
@@ -170,6 +173,14 @@ pub struct ExplainArgs {
     /// The code; without one, all are listed
     #[arg(value_name = "CODE")]
     pub code: Option<String>,
+}
+
+/// `cocorun objcache`.
+#[derive(Args, Debug)]
+pub struct ObjcacheArgs {
+    /// The compiler and its arguments
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
+    pub command: Vec<String>,
 }
 
 fn simulator(text: &str) -> Result<Simulator, String> {

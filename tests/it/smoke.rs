@@ -48,7 +48,13 @@ fn a_pass_and_a_failure_are_told_apart_on_every_cocotb_and_simulator() {
             .events()
             .iter()
             .filter(|event| event["event"] == "testcase-finished")
-            .map(|event| format!("{} {}", event["id"].as_str().unwrap(), event["outcome"]))
+            .map(|event| {
+                format!(
+                    "{} {}",
+                    event["testcase"]["id"].as_str().unwrap(),
+                    event["outcome"]
+                )
+            })
             .collect();
         assert_eq!(outcomes.len(), 4, "{cocotb}: {outcomes:?}");
         for simulator in ["icarus", "verilator"] {

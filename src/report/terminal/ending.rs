@@ -180,6 +180,12 @@ impl TerminalReport {
         if builds.failed > 0 {
             words.push(format!("{} failed", text::count(builds.failed, "build")));
         }
+        if builds.stopped > 0 {
+            words.push(format!(
+                "{} not built",
+                text::count(builds.stopped, "build")
+            ));
+        }
         if !words.is_empty() {
             text::add(&mut line, format_args!(": {}", words.join(", ")));
         }
@@ -208,6 +214,7 @@ impl TerminalReport {
             (builds.up_to_date, "up to date"),
             (builds.elsewhere, "built by another process"),
             (builds.failed, "failed"),
+            (builds.stopped, "not built"),
         ];
         let words: Vec<String> = numbers
             .into_iter()

@@ -221,6 +221,9 @@ impl TerminalReport {
                 let label = format!("{label} by another process");
                 self.palette.line(Mood::Good, "BUILD", took, &label)
             }
+            BuildOutcome::Failed(problem) if verdict::is_stop(problem.code) => {
+                self.palette.line(Mood::Pale, "NOT BUILT", took, &label)
+            }
             BuildOutcome::Failed(problem) => {
                 let label = format!("{label}: {}", text::first_line(&problem.message));
                 self.failed_builds.push(FailedBuild {
@@ -423,13 +426,12 @@ impl TerminalReport {
     /// Prints a sign of life: how far the session is, and what has run longest.
     fn heartbeat(&mut self, now: Instant) {
         let mut frame = self.frame(now);
-        if frame.rows.is_empty() {
-            return;
-        }
         frame.rows.sort_by_key(|row| std::cmp::Reverse(row.elapsed));
-        let hidden = frame.rows.len().saturating_sub(HEARTBEAT_ROWS);
-        let mut label = format!("{}/{} testcases", frame.counts.total(), frame.planned);
-        if hidden > 0 {
+        let (_, stage, words) = frame.stage();
+        let mut label = format!("{} {words}", stage.to_lowercase())
+            .trim_end()
+            .to_owned();
+        if frame.rows.len() > HEARTBEAT_ROWS {
             text::add(
                 &mut label,
                 format_args!("; {} under way, longest:", frame.rows.len()),

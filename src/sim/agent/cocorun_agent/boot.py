@@ -14,9 +14,12 @@ import os
 import sys
 from typing import Any
 
-from cocorun_agent import PROTOCOL, listing, output, request, v1, v2
+from cocorun_agent import PROTOCOL, child, finish, output, request, serve, v1, v2
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
+
+# `finish` has to be imported here, before anything of cocotb's registers an exit function.
+assert finish is not None
 
 _USERS_VARIABLES = ("PYGPI_USERS", "PYGPI_ENTRY_POINT")
 
@@ -41,11 +44,12 @@ def start(*args: Any) -> None:
     if wanted is None:
         _run_cocotb(None, args)
         return
-    channel = Channel(wanted.event_fd, wanted.event_file)
-    reporter = Reporter(channel)
+    reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
     with reporter.guard("output"):
         output.prepare()
     try:
+        if wanted.mode == "serve":
+            wanted, reporter = _serve(reporter, wanted)
         _prepare(reporter, wanted)
         _run_cocotb(wanted.entry_points, args)
     except BaseException as error:
@@ -54,12 +58,42 @@ def start(*args: Any) -> None:
         raise
 
 
+def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request, Reporter]:
+    """Serves; returns in a child only, with its request and its own reporter."""
+    _greet(reporter)
+    serve.warm()
+    reason = serve.obstacle(server)
+    if reason is not None:
+        reporter.send("cannot_serve", message=reason)
+        output.flush()
+        os._exit(0)
+    wanted = serve.Server(reporter, server).run()
+    reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
+    try:
+        child.settle(wanted, server.cpus)
+    except BaseException as error:
+        reporter.startup_error(error)
+        os._exit(1)
+    return wanted, reporter
+
+
 def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     """Greets the caller and places the hooks that suit this cocotb."""
+    major = _greet(reporter)
+    request.apply_to_environment(wanted, major)
+    adapter = v1.Adapter(reporter, wanted) if major < 2 else v2.Adapter(reporter, wanted)
+    if wanted.mode == "list":
+        adapter.install()
+    else:
+        with reporter.guard("install"):
+            adapter.install()
+
+
+def _greet(reporter: Reporter) -> int:
+    """Tells who is here; returns cocotb's major version."""
     import cocotb
     from cocotb import simulator
 
-    major = int(cocotb.__version__.split(".")[0])
     reporter.send(
         "hello",
         protocol=PROTOCOL,
@@ -70,13 +104,7 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
         pid=os.getpid(),
         log_offset=output.log_offset(),
     )
-    request.apply_to_environment(wanted, major)
-    adapter = v1.Adapter(reporter, wanted) if major < 2 else v2.Adapter(reporter, wanted)
-    if wanted.mode == "list":
-        adapter.install()
-    else:
-        with reporter.guard("install"):
-            adapter.install()
+    return int(cocotb.__version__.split(".")[0])
 
 
 def _told(simulator: Any, function: str) -> str | None:
@@ -110,7 +138,3 @@ def _load_cocotb_1() -> Any:
 
         _cocotb_1_entry = entry.load_entry()
     return _cocotb_1_entry
-
-
-# The package must be whole before cocotb installs pytest's import hook.
-assert listing is not None

@@ -56,6 +56,13 @@ class Request:
         self.results_file: str | None = fields.get("results_file")
         self.entry_points: str | None = fields.get("entry_points")
         self.request_fd: int | None = fields.get("request_fd")
+        self.run: Any = fields.get("run")
+        self.cwd: str | None = fields.get("cwd")
+        self.log: str | None = fields.get("log")
+        env = fields.get("env") or {}
+        self.env_set: dict[str, str] = dict(env.get("set") or {})
+        self.env_unset: list[str] = list(env.get("unset") or ())
+        self.cpus: list[int] | None = fields.get("cpus")
 
     @classmethod
     def from_environment(cls) -> Request | None:

@@ -1,0 +1,243 @@
+//! `cocorun objcache`: what `make` puts before the C++ compiler in a Verilator build.
+//!
+//! Verilator's runtime (`verilated.cpp` and its siblings) is the same for every design, yet takes
+//! ten of the twelve seconds of a small build. An object of it is compiled once per compiler,
+//! Verilator and flags, under [`CallOnce`], and copied into every build. Everything else goes
+//! straight to the compiler, through `ccache` or `sccache` where one is installed.
+//!
+//! Invariant: trouble with the store never fails a build; the compiler then simply runs.
+
+use crate::cli::ObjcacheArgs;
+use crate::diagnostic::Result;
+use crate::edge::clock::Clock;
+use crate::edge::clock::SystemClock;
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::edge::fs;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::process;
+use crate::edge::process::CommandSpec;
+use crate::edge::process::Completion;
+use crate::edge::process::SystemHost;
+use crate::edge::process::complete;
+use crate::edge::storage::SystemStorage;
+use crate::lock::Acceptance;
+use crate::lock::CallOnce;
+use crate::lock::Ensured;
+use crate::lock::Failure;
+use crate::lock::FailureKind;
+use crate::lock::Leader;
+use crate::lock::Options;
+use crate::model::exit_code::ExitCode;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::env::current_dir;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The step's name in an object's directory.
+const STEP: &str = "object";
+/// The object's name in an attempt's directory.
+const OBJECT: &str = "runtime.o";
+/// One object takes seconds; a compiler that is swapped out takes minutes.
+const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Compiles, or copies what somebody has compiled.
+///
+/// # Errors
+/// The compiler cannot be started.
+pub(super) fn objcache(args: &ObjcacheArgs, environment: &Environment) -> Result<ExitCode> {
+    if let Some(object) = RuntimeObject::recognise(&args.command, environment) {
+        let copied = object.provide(environment).unwrap_or(false);
+        if copied {
+            return Ok(ExitCode::Success);
+        }
+    }
+    let mut command: Vec<String> = launcher(environment).into_iter().collect();
+    command.extend(args.command.iter().cloned());
+    Err(process::replace_this_process(&command).into())
+}
+
+/// Picks what shall stand before the compiler: the user's own choice, else an installed cache.
+fn launcher(environment: &Environment) -> Option<String> {
+    if let Some(chosen) = environment.get(env::COCORUN_OBJECT_LAUNCHER) {
+        return Some(chosen.to_owned());
+    }
+    let path = environment.get(env::PATH).unwrap_or_default();
+    ["ccache", "sccache"]
+        .into_iter()
+        .find_map(|name| which::which_in(name, Some(path), "/").ok())
+        .and_then(|path| path.into_os_string().into_string().ok())
+}
+
+/// A request to compile a part of Verilator's runtime.
+#[derive(Debug, PartialEq, Eq)]
+struct RuntimeObject<'a> {
+    command: &'a [String],
+    output: &'a str,
+    store: Utf8PathBuf,
+    key: String,
+}
+
+impl<'a> RuntimeObject<'a> {
+    /// Recognises `CXX … -c -o verilated*.o …/include/verilated*.cpp`.
+    fn recognise(command: &'a [String], environment: &Environment) -> Option<Self> {
+        let store = Utf8PathBuf::from(environment.get(env::COCORUN_OBJECT_STORE)?);
+        let identity = environment.get(env::COCORUN_OBJECT_TOOLS)?;
+        let source = Utf8Path::new(command.last()?);
+        let is_runtime = source.file_name()?.starts_with("verilated")
+            && source.extension() == Some("cpp")
+            && fs::exists(&source.parent()?.join("verilated.mk"));
+        let at = command.iter().position(|word| word == "-o")?;
+        let output = command.get(at + 1)?;
+        if !is_runtime || !command.iter().any(|word| word == "-c") {
+            return None;
+        }
+        let mut hasher = blake3::Hasher::new();
+        let words = command
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| *index != at + 1);
+        for word in words.map(|(_, word)| word.as_str()).chain([identity]) {
+            hasher.update(&(word.len() as u64).to_le_bytes());
+            hasher.update(word.as_bytes());
+        }
+        let key = format!(
+            "{}-{}",
+            source.file_stem()?,
+            &hasher.finalize().to_hex()[..16]
+        );
+        Some(Self {
+            command,
+            output,
+            store,
+            key,
+        })
+    }
+
+    /// Puts the object where `make` wants it; `false` where the store cannot.
+    fn provide(&self, environment: &Environment) -> Result<bool> {
+        let interrupt = Interrupt::new()?;
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let session = environment
+            .get(env::COCORUN_SESSION_ID)
+            .unwrap_or("objcache");
+        let options = Options {
+            interop: false,
+            ..Options::new(session)
+        };
+        let mut once = CallOnce::new(
+            Arc::new(SystemStorage),
+            Arc::clone(&clock),
+            self.store.join(&self.key),
+            STEP,
+            options,
+        );
+        let ensured = once.ensure_done(
+            &mut |published| match fs::stamp(&published.dir.join(OBJECT)) {
+                Ok(Some(stamp)) if published.record["size"] == stamp.size => Acceptance::Use,
+                _ => Acceptance::Broken("the object is gone".to_owned()),
+            },
+            &mut |leader| self.compile(leader, clock.as_ref(), &interrupt),
+            &mut |_| ControlFlow::Continue(()),
+            Some(LIMIT),
+        )?;
+        match ensured {
+            Ensured::Built(published) | Ensured::Found(published) => {
+                fs::write(
+                    Utf8Path::new(self.output),
+                    fs::read(&published.dir.join(OBJECT))?,
+                )?;
+                Ok(true)
+            }
+            Ensured::Failed(_) | Ensured::Interrupted => Ok(false),
+        }
+    }
+
+    fn compile(
+        &self,
+        leader: &Leader,
+        clock: &dyn Clock,
+        interrupt: &Interrupt,
+    ) -> std::result::Result<serde_json::Value, Failure> {
+        let transient = |text: &str| Failure {
+            kind: FailureKind::Transient,
+            text: text.to_owned(),
+        };
+        let object = leader.dir().join(OBJECT);
+        let mut words = self.command.to_vec();
+        if let Some(at) = words.iter().position(|word| word == "-o") {
+            words[at + 1] = object.to_string();
+        }
+        let Some(cwd) = current_dir()
+            .ok()
+            .and_then(|dir| Utf8PathBuf::from_path_buf(dir).ok())
+        else {
+            return Err(transient("the current folder is not known"));
+        };
+        let spec = CommandSpec {
+            program: Utf8PathBuf::from(&words[0]),
+            args: words[1..].to_vec(),
+            env: BTreeMap::new(),
+            env_remove: Vec::new(),
+            cwd,
+            log: leader.dir().join("compile.log"),
+            channel_env: None,
+        };
+        let host = SystemHost::new(interrupt.clone());
+        let until = clock.now() + LIMIT;
+        let done = complete(&host, clock, &spec, until, &mut || !leader.is_lost());
+        let succeeded = matches!(done, Ok(Completion::Left(exit)) if exit.is_success());
+        let size = fs::stamp(&object).ok().flatten().map(|stamp| stamp.size);
+        match size {
+            Some(size) if succeeded => Ok(serde_json::json!({ "size": size })),
+            // The caller compiles by itself then, and its user sees what the compiler says.
+            _ => Err(transient("the compiler left no object")),
+        }
+    }
+}
+
+/// Returns the program that `make` shall put before the compiler: this one.
+pub(super) fn program() -> Option<Utf8PathBuf> {
+    let path = std::env::current_exe().ok()?;
+    Utf8PathBuf::from_path_buf(path).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn words(line: &str) -> Vec<String> {
+        line.split(' ').map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn only_the_runtime_is_shared_and_its_flags_make_its_key() {
+        let root = tempfile::tempdir().expect("a temporary folder");
+        let include = Utf8Path::from_path(root.path())
+            .expect("UTF-8")
+            .join("include");
+        fs::create_dirs(&include).expect("made");
+        fs::write(&include.join("verilated.mk"), "").expect("written");
+        let environment = Environment::from_pairs([
+            (env::COCORUN_OBJECT_STORE, "/store"),
+            (env::COCORUN_OBJECT_TOOLS, "tools"),
+        ]);
+        let line = |flags: &str, output: &str, source: &str| {
+            words(&format!("c++ {flags} -c -o {output} {source}"))
+        };
+        let runtime = include.join("verilated_vpi.cpp");
+        let key = |command: &[String]| {
+            RuntimeObject::recognise(command, &environment).map(|object| object.key)
+        };
+        let plain = key(&line("-Os", "a.o", runtime.as_str()));
+        assert!(plain.is_some());
+        assert_eq!(plain, key(&line("-Os", "b.o", runtime.as_str())));
+        assert_ne!(plain, key(&line("-O0", "a.o", runtime.as_str())));
+        assert_eq!(None, key(&line("-Os", "a.o", "Vtop__ALL.cpp")));
+        assert_eq!(None, key(&line("-Os", "a.o", "/elsewhere/verilated.cpp")));
+    }
+}
