@@ -9,6 +9,7 @@
 )]
 
 mod architecture;
+mod bad_input;
 mod rebuilds;
 mod smoke;
 mod support;
