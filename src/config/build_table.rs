@@ -126,11 +126,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
             .at(&value.range, value.type_words(), problem.help(help));
         return None;
     }
-    let mut section = value.section(Table::Build, &format!("[build.{}]", name.value))?;
-    if section.range.start < name.range.start && section.range.end <= name.range.start {
-        section.range = name.range.clone();
-    }
-    Some(section)
+    value.section(Table::Build, &format!("[build.{}]", name.value))
 }
 
 /// Reads `sources`: names, patterns, and lists, in order.

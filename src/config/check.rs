@@ -160,6 +160,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         waves,
         run_files,
         isolation,
+        fork,
         fail_on_hdl_error,
     } = &one.settings;
     let other = &other.settings;
@@ -172,6 +173,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("waves", *waves != other.waves),
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),
+        ("fork", *fork != other.fork),
         (
             "fail_on_hdl_error",
             *fail_on_hdl_error != other.fail_on_hdl_error,

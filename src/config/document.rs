@@ -51,6 +51,18 @@ impl Document {
         self.line_starts.partition_point(|start| *start <= offset)
     }
 
+    /// Returns how many lines there are.
+    pub(super) fn lines(&self) -> usize {
+        self.line_starts.len()
+    }
+
+    /// Says whether a line looks like a `[header]`.
+    pub(super) fn is_header(&self, line: usize) -> bool {
+        self.text[self.line_range(line)]
+            .trim_start()
+            .starts_with('[')
+    }
+
     /// Returns where a line stands, without its end.
     pub(super) fn line_range(&self, line: usize) -> Range<usize> {
         let start = self.line_starts[line - 1];

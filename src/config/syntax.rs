@@ -143,11 +143,7 @@ fn collect_values(table: &DeTable<'_>, ranges: &mut Vec<Range<usize>>) {
 }
 
 fn breaks_a_header(document: &Document, complaint: &Complaint) -> bool {
-    document
-        .line_text(complaint.range.start)
-        .trim_start()
-        .starts_with('[')
-        && complaint.message != "duplicate key"
+    document.is_header(document.line(complaint.range.start)) && complaint.message != "duplicate key"
 }
 
 /// Says whether everything after this complaint, within its value, may be a consequence.
@@ -161,7 +157,7 @@ fn tell(document: &Document, complaints: &[Complaint], values: &[Range<usize>]) 
     let mut problems = Vec::new();
     let mut line_told = 0;
     let mut silent_until = 0;
-    let mut repeated_table = false;
+    let mut repeated_until = 0;
     for complaint in complaints {
         let line = document.line(complaint.range.start);
         if line == line_told || complaint.range.start < silent_until {
@@ -169,15 +165,15 @@ fn tell(document: &Document, complaints: &[Complaint], values: &[Range<usize>]) 
         }
         line_told = line;
         if complaint.message == "duplicate key" {
-            // The keys of a table that stands there twice are no slips of their own.
-            let header = document
-                .line_text(complaint.range.start)
-                .trim_start()
-                .starts_with('[');
-            if repeated_table && !header {
+            if line < repeated_until {
                 continue;
             }
-            repeated_table = header;
+            // The keys of a table that stands there twice are no slips of their own.
+            if document.is_header(line) {
+                let mut after = line + 1..=document.lines();
+                let header = after.find(|next| document.is_header(*next));
+                repeated_until = header.unwrap_or(usize::MAX);
+            }
         }
         let home = values.iter().find(|range| {
             range.start <= complaint.range.start && complaint.range.start <= range.end

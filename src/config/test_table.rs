@@ -28,7 +28,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
-    pub(super) isolation: Isolation,
+    pub(super) isolation: Option<Isolation>,
+    pub(super) fork: bool,
 }
 
 /// A `[[test]]` with the places that later checks point at.
@@ -66,7 +67,8 @@ pub(super) fn read(
         isolation: section
             .get("isolation")
             .and_then(|value| read_isolation(&value))
-            .unwrap_or(defaults.isolation),
+            .or(defaults.isolation),
+        fork: section.switch("fork", defaults.fork),
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
     };
     let table = TestTable {

@@ -28,7 +28,8 @@ fn settings(waves: bool) -> RunSettings {
         env: BTreeMap::new(),
         waves,
         run_files: Vec::new(),
-        isolation: Isolation::Module,
+        isolation: Some(Isolation::Module),
+        fork: true,
         fail_on_hdl_error: true,
     }
 }

@@ -33,10 +33,12 @@ use crate::schedule::worker;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::OnceLock;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::Sender;
@@ -100,6 +102,8 @@ pub(super) struct Session<'a> {
     pub(super) plan: Plan<'a>,
     /// What each build became, by its place in the plan.
     pub(super) designs: Vec<OnceLock<BuiltDesign>>,
+    /// How many fork servers are at work.
+    pub(super) servers_alive: Arc<AtomicUsize>,
     events: Sender<Event>,
     runs: AtomicU32,
     /// Kinds of trouble with disk and tools that were told.
@@ -118,6 +122,7 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
     let session = Session {
         designs: plan.builds.iter().map(|_| OnceLock::new()).collect(),
         plan,
+        servers_alive: Arc::new(AtomicUsize::new(0)),
         events,
         runs: AtomicU32::new(0),
         told: Mutex::default(),

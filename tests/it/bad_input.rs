@@ -111,8 +111,8 @@ const BAD_CONFIGS: [(&str, &str, &str, &[&str]); 15] = [
     (
         "[[test]]",
         "[build.top.icarus]\n[build.top.icarus]\n[[test]]",
-        "config::duplicate-name",
-        &[],
+        "config::syntax",
+        &["`icarus` is defined twice"],
     ),
     (
         "[[test]]",
@@ -197,7 +197,7 @@ const BAD_ARGUMENTS: [(&[&str], i32, &str, &[&str]); 8] = [
         &["test", "--build", "tpo"],
         2,
         "config::unknown-build",
-        &["`tpo`", "known builds: `top`"],
+        &["`tpo`", "did you mean `top`?"],
     ),
     (
         &["build", "tpo"],

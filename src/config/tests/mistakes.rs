@@ -106,6 +106,17 @@ error[config::duplicate-name]: build `fifo` is defined twice
 }
 
 #[test]
+fn keys_of_a_repeated_table_are_no_problems_but_those_after_it_are() {
+    let text = format!("{}[python]\npaths = []\npaths = []\n", BUILD.repeat(2));
+    let told = Project::fifo().brief(&text);
+    let expected = [
+        "4 duplicate-name: build `fifo` is defined twice",
+        "9 syntax: `paths` is defined twice",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
 fn a_list_that_is_never_closed_is_one_problem() {
     let text = "[build.b]\nsources = [\"hdl/fifo.sv\"\nhdl_toplevel = \"x\"\n[[test]]\nbuild=1\n";
     let expected = "\

@@ -253,16 +253,10 @@ impl TerminalReport {
         }
     }
 
-    fn on_run_started(
-        &mut self,
-        now: Instant,
-        run: RunId,
-        slot: Slot,
-        row: RunRow,
-        dir: &Utf8Path,
-    ) {
+    fn on_run_started(&mut self, now: Instant, run: RunId, row: RunRow, how: &str, dir: &Utf8Path) {
         if self.says(Verbosity::Verbose) {
-            let label = format!("{} (run {run}, slot {slot}) in {dir}", row.label);
+            let (label, slot) = (&row.label, row.slot);
+            let label = format!("{label} (run {run}, slot {slot}, {how}) in {dir}");
             let line = self
                 .palette
                 .line(Mood::Work, "START", None, &text::visible(&label));
@@ -280,6 +274,7 @@ impl TerminalReport {
                 RunVerdict::Crashed => "ended by a signal",
                 RunVerdict::Incomplete => "ended without all of its results",
                 RunVerdict::Cancelled => "ended with the session",
+                RunVerdict::Lost => "lost with its fork server, runs again",
             };
             let label = row.map(|row| row.label).unwrap_or_default();
             let mood = if verdict == RunVerdict::Completed {
@@ -516,15 +511,20 @@ impl Report for TerminalReport {
                 build,
                 testcases,
                 dir,
+                spawned_because,
             } => {
                 let label = run_label(build, testcases);
+                let how = match spawned_because {
+                    None => "forked".to_owned(),
+                    Some(why) => format!("spawned: {why}"),
+                };
                 let row = RunRow {
                     slot: *slot,
                     since: now,
                     label,
                     testcase: None,
                 };
-                self.on_run_started(now, *run, *slot, row, dir);
+                self.on_run_started(now, *run, row, &how, dir);
             }
             Event::TestcaseStarted { run, testcase, .. } => {
                 if let Some(row) = self.runs.get_mut(run) {

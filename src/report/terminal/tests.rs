@@ -344,6 +344,7 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
         build: id.build.clone(),
         testcases: vec![id.clone()],
         dir: "/p/runs/1".into(),
+        spawned_because: None,
     };
     played.take(&[
         expected::session_started(1),
