@@ -104,6 +104,7 @@ struct Listing<R> {
 
 impl<R: Report> Report for Listing<R> {
     fn on_event(&mut self, event: &Event) {
+        // Nothing that is only listed is planned: a report would miss its verdict.
         if let Event::ModuleListed { selected, .. } = event {
             // A report would wait for the verdicts of these.
             self.found.extend(selected.iter().cloned());

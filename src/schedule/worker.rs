@@ -95,7 +95,9 @@ fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopRe
             let consequence = if interrupted {
                 first
             } else {
-                Diagnostic::error(first.code, format!("its build `{}` failed", build.name))
+                // Whatever was wrong, a full disk too, is told once, by the build.
+                let words = format!("its build `{}` failed", build.name);
+                Diagnostic::error(Code::BuildCompile, words)
             };
             for list in lists_of(session, index) {
                 abandon_list(session, &list, &Problems::from(consequence.clone()));

@@ -8,8 +8,11 @@
     reason = "a test may stop at the first surprise, and touches files and processes itself"
 )]
 
+mod architecture;
+mod bad_input;
 mod junit;
 mod processes;
+mod rebuilds;
 mod smoke;
 mod support;
 mod traps;
