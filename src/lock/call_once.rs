@@ -24,6 +24,9 @@ use crate::lock::Waiting;
 use crate::lock::disk::Disk;
 use crate::lock::disk::Put;
 use crate::lock::error::LockError;
+use crate::lock::gate::Gate;
+use crate::lock::gate::GateEntry;
+use crate::lock::gate::GateWatch;
 use crate::lock::holder::Holder;
 use crate::lock::leader::Leader;
 use crate::lock::ledger::Ledger;
@@ -98,6 +101,8 @@ pub struct CallOnce {
     /// Epochs that this caller saw running.
     watched: BTreeSet<u32>,
     watch: Option<Watch>,
+    /// An epoch that we lead, before the gate of pytest-cocotb.
+    pending: Option<(Leader, Gate, GateWatch)>,
     back_off: Duration,
 }
 
@@ -119,7 +124,7 @@ impl CallOnce {
         };
         let me = options.host.me();
         Self {
-            ledger: Ledger::new(disk, dir, name),
+            ledger: Ledger::new(disk, dir, name, options.interop),
             options,
             me,
             top: 0,
@@ -128,6 +133,7 @@ impl CallOnce {
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
             watch: None,
+            pending: None,
             back_off: BACK_OFF_MIN,
         }
     }
@@ -141,9 +147,15 @@ impl CallOnce {
     /// The file system refused or stalled. A claim that was won is released.
     pub fn enter(&mut self, accept: Accept) -> Result<Entry, LockError> {
         let mut has_looked_twice = false;
+        if let Some(pending) = self.pending.take()
+            && let Some(entry) = self.pass_gate(pending)?
+        {
+            return Ok(entry);
+        }
         loop {
             let top = self.poll()?;
             if let Some(entry) = self.look_up(top, accept)? {
+                self.clear_gate();
                 return Ok(entry);
             }
             if top == 0 || self.closed.contains_key(&top) {
@@ -207,7 +219,6 @@ impl CallOnce {
     /// The file system refused or stalled; some may be retired then.
     pub fn clean(&mut self) -> Result<usize, LockError> {
         let top = self.poll()?;
-        let token = self.token();
         let mut retired = 0;
         for epoch in 1..=top {
             let counts = matches!(
@@ -215,8 +226,7 @@ impl CallOnce {
                 Some(Commit::Done { .. } | Commit::Failed { .. })
             );
             if counts && !self.is_retired(epoch)? {
-                self.ledger.retire(epoch, "clean", &token, "")?;
-                self.retired.insert(epoch);
+                self.retire(epoch, "clean", "")?;
                 retired += 1;
             }
         }
@@ -294,6 +304,27 @@ impl CallOnce {
         Ok(self.retired.contains(&epoch))
     }
 
+    /// Ends the validity of an epoch, then removes the files that told others of it.
+    fn retire(&mut self, epoch: u32, why: &str, note: &str) -> Result<(), LockError> {
+        self.ledger.retire(epoch, why, &self.token(), note)?;
+        self.retired.insert(epoch);
+        if self.options.interop {
+            self.ledger.unmark(&|epoch| self.retired.contains(&epoch));
+        }
+        Ok(())
+    }
+
+    /// Notices that pytest-cocotb's `clean()` removed the marker of a result, which ends it.
+    fn was_cleaned(&mut self, epoch: u32) -> Result<bool, LockError> {
+        let is_cleaned = self.options.interop
+            && self.ledger.is_marked(epoch)?
+            && self.ledger.lacks_done_marker();
+        if is_cleaned {
+            self.retire(epoch, "clean", "the marker was removed")?;
+        }
+        Ok(is_cleaned)
+    }
+
     /// Goes through the closed epochs, newest first: an accepted result, else a failure that
     /// concerns this caller.
     fn look_up(&mut self, top: u32, accept: Accept) -> Result<Option<Entry>, LockError> {
@@ -336,20 +367,24 @@ impl CallOnce {
         digest: &str,
         accept: Accept,
     ) -> Result<Option<Published>, LockError> {
-        if self.is_retired(epoch)? {
+        if self.is_retired(epoch)? || self.was_cleaned(epoch)? {
             return Ok(None);
         }
         let verdict = match self.ledger.published(epoch, token, digest)? {
             Ok(published) => match accept(&published) {
-                Acceptance::Use => return Ok(Some(published)),
+                Acceptance::Use => {
+                    if self.options.interop && !self.ledger.is_marked(epoch)? {
+                        self.ledger.mark(epoch, token)?;
+                    }
+                    return Ok(Some(published));
+                }
                 other => other,
             },
             Err(damage) => Acceptance::Broken(damage.0),
         };
         match verdict {
             Acceptance::Broken(why) => {
-                self.ledger.retire(epoch, "broken", &self.token(), &why)?;
-                self.retired.insert(epoch);
+                self.retire(epoch, "broken", &why)?;
             }
             Acceptance::Use | Acceptance::Foreign => {
                 self.foreign.insert(epoch);
@@ -414,7 +449,67 @@ impl CallOnce {
             return Ok(entry);
         }
         leader.create_dir()?;
-        Ok(Entry::Lead(leader))
+        if !self.options.interop {
+            return Ok(Entry::Lead(leader));
+        }
+        let gate = self.gate(leader.token(), leader.epoch());
+        let wait = Entry::Wait {
+            holder: Box::new(Holder::of(&self.me, self.ledger.gate_path())),
+            retry_in: self.pause(self.options.lease),
+        };
+        Ok(self
+            .pass_gate((leader, gate, GateWatch::default()))?
+            .unwrap_or(wait))
+    }
+
+    /// Tries to enter the gate of pytest-cocotb; nothing if somebody took over meanwhile.
+    fn pass_gate(
+        &mut self,
+        (leader, gate, mut watch): (Leader, Gate, GateWatch),
+    ) -> Result<Option<Entry>, LockError> {
+        if self.options.heartbeat.is_zero() {
+            leader.beat();
+        }
+        if leader.is_lost() {
+            gate.leave();
+            return Ok(None);
+        }
+        match gate.enter(&mut watch)? {
+            GateEntry::Held => {
+                leader.hold(gate);
+                Ok(Some(Entry::Lead(leader)))
+            }
+            GateEntry::Wait { holder, retry_in } => {
+                self.pending = Some((leader, gate, watch));
+                Ok(Some(Entry::Wait { holder, retry_in }))
+            }
+        }
+    }
+
+    fn gate(&self, token: &str, epoch: u32) -> Gate {
+        let host = Arc::clone(&self.options.host);
+        Gate::new(
+            self.ledger.disk.clone(),
+            host,
+            self.ledger.gate_path(),
+            token,
+            epoch,
+        )
+    }
+
+    /// Clears the gate of a leader that died between its commit and its last step.
+    fn clear_gate(&mut self) {
+        if !self.options.interop {
+            return;
+        }
+        let gate = self.gate("", 0);
+        let top = self.top;
+        gate.clear_left_over(&mut |token| {
+            (1..=top).any(|epoch| {
+                let claim = self.ledger.claim(epoch).ok().flatten();
+                claim.is_some_and(|claim| claim.token == token) && self.closed.contains_key(&epoch)
+            })
+        });
     }
 
     /// Looks at the holder of an open epoch.

@@ -39,16 +39,19 @@ pub(crate) struct Ledger {
     pub name: String,
     /// Where the registers are.
     pub registers: Utf8PathBuf,
+    /// Whether pytest-cocotb works in the same directory.
+    pub interop: bool,
 }
 
 impl Ledger {
-    pub(crate) fn new(disk: Disk, dir: Utf8PathBuf, name: &str) -> Self {
+    pub(crate) fn new(disk: Disk, dir: Utf8PathBuf, name: &str, interop: bool) -> Self {
         let registers = dir.join(".locks").join(format!("{name}.ledger"));
         Self {
             disk,
             dir,
             name: name.to_owned(),
             registers,
+            interop,
         }
     }
 

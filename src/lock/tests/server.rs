@@ -30,6 +30,7 @@ pub(crate) const DEAD: i32 = libc::EBADF;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     Dir,
+    StickyDir,
     File(Vec<u8>),
     Link(String),
 }
@@ -75,7 +76,7 @@ impl Disk {
         }
         let parent = path.parent().expect("nobody makes the root");
         match self.nodes.get(parent).map(|node| &node.content) {
-            Some(Content::Dir) => {}
+            Some(Content::Dir | Content::StickyDir) => {}
             Some(_) => return fail(libc::ENOTDIR),
             None => return fail(libc::ENOENT),
         }
@@ -95,7 +96,7 @@ impl Disk {
         match &self.nodes.get(path)?.content {
             Content::Link(text) => Some(text.clone()),
             Content::File(bytes) => Some(String::from_utf8_lossy(bytes).trim_end().to_owned()),
-            Content::Dir => None,
+            Content::Dir | Content::StickyDir => None,
         }
     }
 
@@ -456,21 +457,25 @@ impl Storage for Client {
         self.read(path, |node| match &node.content {
             Content::File(bytes) => Ok(bytes.clone()),
             Content::Link(_) => fail(libc::ELOOP),
-            Content::Dir => fail(libc::EISDIR),
+            Content::Dir | Content::StickyDir => fail(libc::EISDIR),
         })
     }
 
     fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp> {
         self.read(path, |node| {
             let kind = match node.content {
-                Content::Dir => Kind::Dir,
+                Content::Dir | Content::StickyDir => Kind::Dir,
                 Content::File(_) => Kind::File,
                 Content::Link(_) => Kind::Symlink,
             };
             Ok(Stamp {
                 kind,
                 inode: node.born,
-                mode: 0o755,
+                mode: if node.content == Content::StickyDir {
+                    0o1755
+                } else {
+                    0o755
+                },
                 modified: node.modified,
                 changed: node.changed,
             })
@@ -515,6 +520,10 @@ impl Storage for Client {
 
     fn create_dir(&self, path: &Utf8Path) -> io::Result<()> {
         self.make(path, Content::Dir)
+    }
+
+    fn create_sticky_dir(&self, path: &Utf8Path) -> io::Result<()> {
+        self.make(path, Content::StickyDir)
     }
 
     fn remove_file(&self, path: &Utf8Path) -> io::Result<()> {
