@@ -11,16 +11,10 @@ use crate::edge::host::ProcessIdentity;
 use crate::edge::storage::Stamp;
 use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
-use crate::lock::Ensured;
 use crate::lock::Entry;
-use crate::lock::EpochStatus;
-use crate::lock::Failure;
 use crate::lock::FailureRecord;
 use crate::lock::Options;
-use crate::lock::PublishOutcome;
 use crate::lock::Published;
-use crate::lock::Status;
-use crate::lock::Waiting;
 use crate::lock::disk::Disk;
 use crate::lock::disk::Put;
 use crate::lock::error::LockError;
@@ -39,7 +33,6 @@ use crate::lock::record::FailureKind;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -51,11 +44,8 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(250);
 const GONE_MIN: Duration = Duration::from_secs(1);
 /// Longest random delay before a dead holder's place is contended for.
 const SPREAD_MAX: Duration = Duration::from_secs(5);
-/// How often [`CallOnce::ensure_done`] asks whether to go on waiting.
-const WAIT_SLICE: Duration = Duration::from_millis(200);
-
 /// Judges a published result.
-type Accept<'a> = &'a mut dyn FnMut(&Published) -> Acceptance;
+pub(in crate::lock) type Accept<'a> = &'a mut dyn FnMut(&Published) -> Acceptance;
 
 /// The attributes by which a sign of life shows.
 type Sign = ((i64, u32), (i64, u32));
@@ -88,8 +78,8 @@ enum Verdict {
 
 /// Makes a step happen exactly once per directory and name.
 pub struct CallOnce {
-    ledger: Ledger,
-    options: Options,
+    pub(in crate::lock) ledger: Ledger,
+    pub(in crate::lock) options: Options,
     me: ProcessIdentity,
     /// Highest epoch that is known to be claimed.
     top: u32,
@@ -101,6 +91,8 @@ pub struct CallOnce {
     /// Epochs that this caller saw running.
     watched: BTreeSet<u32>,
     watch: Option<Watch>,
+    /// The ledger's directory at the last look.
+    registers_sign: Option<Sign>,
     /// An epoch that we lead, before the gate of pytest-cocotb.
     pending: Option<(Leader, Gate, GateWatch)>,
     back_off: Duration,
@@ -133,6 +125,7 @@ impl CallOnce {
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
             watch: None,
+            registers_sign: None,
             pending: None,
             back_off: BACK_OFF_MIN,
         }
@@ -151,6 +144,9 @@ impl CallOnce {
             && let Some(entry) = self.pass_gate(pending)?
         {
             return Ok(entry);
+        }
+        if let Some(wait) = self.watch_on()? {
+            return Ok(wait);
         }
         loop {
             let top = self.poll()?;
@@ -172,100 +168,35 @@ impl CallOnce {
         }
     }
 
-    /// Enters, waits and builds until there is a result.
+    /// Looks at the holder alone while the ledger's directory stays as it is, which makes two
+    /// requests to the server; nothing if there is more to see.
     ///
-    /// `on_wait` is called several times a second while another process is at work; `Break` ends
-    /// the wait. After `timeout` of waiting it gives up; it never builds beside a holder.
-    ///
-    /// # Errors
-    /// [`LockError::Timeout`], or the file system refused or stalled.
-    pub fn ensure_done(
-        &mut self,
-        accept: Accept,
-        build: &mut dyn FnMut(&Leader) -> Result<serde_json::Value, Failure>,
-        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
-        timeout: Option<Duration>,
-    ) -> Result<Ensured, LockError> {
-        let mut waited = Duration::ZERO;
-        loop {
-            match self.enter(accept)? {
-                Entry::Done(published) => return Ok(Ensured::Found(published)),
-                Entry::Failed(failure) => return Ok(Ensured::Failed(failure)),
-                Entry::Lead(leader) => match build(&leader) {
-                    Ok(record) => {
-                        if let PublishOutcome::Published(it) = leader.publish(record)? {
-                            return Ok(Ensured::Built(it));
-                        }
-                    }
-                    Err(failure) => {
-                        let record = leader.fail(failure.kind, &failure.text)?;
-                        return Ok(Ensured::Failed(record));
-                    }
-                },
-                Entry::Wait { holder, retry_in } => {
-                    let flow = self.wait(&holder, retry_in, &mut waited, on_wait, timeout)?;
-                    if flow.is_break() {
-                        return Ok(Ensured::Interrupted);
-                    }
-                }
-            }
+    /// A change that falls into the same tick of the server's clock as our last look stays hidden;
+    /// the holder's end then shows in the time of its claim, see [`Stamp::is_ended`].
+    fn watch_on(&mut self) -> Result<Option<Entry>, LockError> {
+        let stamp = self.ledger.disk.stamp(&self.ledger.registers).ok();
+        let sign = stamp.map(|stamp| (stamp.modified, stamp.changed));
+        let is_same = sign.is_some() && sign == self.registers_sign;
+        self.registers_sign = sign;
+        let Some(epoch) = self
+            .watch
+            .as_ref()
+            .map(|watch| watch.epoch)
+            .filter(|_| is_same)
+        else {
+            return Ok(None);
+        };
+        if epoch != self.top {
+            return Ok(None);
         }
-    }
-
-    /// Ends the validity of all results and failures there are; one that is being made is not
-    /// affected. Says how many there were.
-    ///
-    /// # Errors
-    /// The file system refused or stalled; some may be retired then.
-    pub fn clean(&mut self) -> Result<usize, LockError> {
-        let top = self.poll()?;
-        let mut retired = 0;
-        for epoch in 1..=top {
-            let counts = matches!(
-                self.commit(epoch)?,
-                Some(Commit::Done { .. } | Commit::Failed { .. })
-            );
-            if counts && !self.is_retired(epoch)? {
-                self.retire(epoch, "clean", "")?;
-                retired += 1;
-            }
-        }
-        Ok(retired)
-    }
-
-    /// Reads the whole ledger, for people.
-    ///
-    /// # Errors
-    /// The file system refused or stalled.
-    pub fn status(&self) -> Result<Status, LockError> {
-        let mut epochs = Vec::new();
-        for epoch in 1..=self.ledger.listed_top()?.unwrap_or(0) {
-            let Some(claim) = self.ledger.claim(epoch)? else {
-                continue;
-            };
-            let commit = self.ledger.commit(epoch, &self.token())?;
-            let sign = self
-                .ledger
-                .stamp_of_claim(epoch)
-                .ok()
-                .map(|stamp| stamp.modified_at());
-            let doing = match commit {
-                None => self.ledger.doing(epoch, &claim.token),
-                Some(_) => None,
-            };
-            epochs.push(EpochStatus {
-                epoch,
-                state: commit.as_ref().map_or("running", Commit::word),
-                is_retired: self.ledger.is_retired(epoch)?,
-                dir: self.ledger.attempt_dir(epoch, &claim.token),
-                holder: self.holder(epoch, &claim, sign, doing),
-            });
-        }
-        Ok(Status { epochs })
+        Ok(match self.observe(epoch)? {
+            Verdict::Wait { holder, retry_in } => Some(Entry::Wait { holder, retry_in }),
+            _ => None,
+        })
     }
 
     /// Finds the newest epoch; makes the directories where there are none.
-    fn poll(&mut self) -> Result<u32, LockError> {
+    pub(in crate::lock) fn poll(&mut self) -> Result<u32, LockError> {
         if let Some(listed) = self.ledger.listed_top()? {
             self.top = self.top.max(listed);
         } else {
@@ -286,7 +217,7 @@ impl CallOnce {
         self.watch = None;
     }
 
-    fn commit(&mut self, epoch: u32) -> Result<Option<Commit>, LockError> {
+    pub(in crate::lock) fn commit(&mut self, epoch: u32) -> Result<Option<Commit>, LockError> {
         if let Some(known) = self.closed.get(&epoch) {
             return Ok(Some(known.clone()));
         }
@@ -297,7 +228,7 @@ impl CallOnce {
         Ok(commit)
     }
 
-    fn is_retired(&mut self, epoch: u32) -> Result<bool, LockError> {
+    pub(in crate::lock) fn is_retired(&mut self, epoch: u32) -> Result<bool, LockError> {
         if !self.retired.contains(&epoch) && self.ledger.is_retired(epoch)? {
             self.retired.insert(epoch);
         }
@@ -305,7 +236,12 @@ impl CallOnce {
     }
 
     /// Ends the validity of an epoch, then removes the files that told others of it.
-    fn retire(&mut self, epoch: u32, why: &str, note: &str) -> Result<(), LockError> {
+    pub(in crate::lock) fn retire(
+        &mut self,
+        epoch: u32,
+        why: &str,
+        note: &str,
+    ) -> Result<(), LockError> {
         self.ledger.retire(epoch, why, &self.token(), note)?;
         self.retired.insert(epoch);
         if self.options.interop {
@@ -608,44 +544,7 @@ impl CallOnce {
         pause.mul_f64(0.75 + 0.5 * self.chance())
     }
 
-    /// Pauses in slices; says whether the caller wants to go on.
-    fn wait(
-        &self,
-        holder: &Holder,
-        retry_in: Duration,
-        waited: &mut Duration,
-        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
-        timeout: Option<Duration>,
-    ) -> Result<ControlFlow<()>, LockError> {
-        let clock = &self.ledger.disk.clock;
-        let mut left = retry_in;
-        while !left.is_zero() {
-            if on_wait(&Waiting {
-                holder,
-                waited: *waited,
-            })
-            .is_break()
-            {
-                return Ok(ControlFlow::Break(()));
-            }
-            if timeout.is_some_and(|timeout| *waited >= timeout) {
-                return Err(LockError::Timeout {
-                    name: self.ledger.name.clone(),
-                    waited: *waited,
-                    holder: Box::new(holder.clone()),
-                });
-            }
-            let rest = timeout.map_or(left, |timeout| timeout.saturating_sub(*waited));
-            let slice = left.min(WAIT_SLICE).min(rest);
-            let before = clock.now();
-            clock.sleep(slice);
-            *waited += clock.now().saturating_duration_since(before);
-            left = left.saturating_sub(slice);
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn holder(
+    pub(in crate::lock) fn holder(
         &self,
         epoch: u32,
         claim: &Claim,
@@ -664,7 +563,7 @@ impl CallOnce {
         }
     }
 
-    fn token(&self) -> String {
+    pub(in crate::lock) fn token(&self) -> String {
         format!("{:032x}", self.options.host.random())
     }
 

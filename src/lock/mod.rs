@@ -8,6 +8,7 @@
 
 mod call_once;
 mod disk;
+mod ensure;
 mod error;
 mod gate;
 mod holder;

@@ -316,3 +316,33 @@ fn an_end_is_seen_although_its_name_is_hidden_for_ever() {
         "{entry:?}"
     );
 }
+
+#[test]
+fn a_waiting_caller_asks_the_server_twice_per_look() {
+    let world = World::new();
+    let mut holding = world.once(1, Client::with_fault(&world.server, None));
+    let client = Client::with_fault(&world.server, None);
+    let mut waiting = world.once(2, Arc::clone(&client));
+    let Ok(Entry::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    let mut calls = Vec::new();
+    let mut looks = 0;
+    while world.clock.elapsed() < Duration::from_secs(300) {
+        let before = client.calls();
+        let entry = waiting.enter(&mut |_| Acceptance::Use);
+        let Ok(Entry::Wait { retry_in, .. }) = entry else {
+            panic!("{entry:?}")
+        };
+        calls.push(client.calls() - before);
+        looks += 1;
+        world.clock.advance(retry_in);
+        if looks % 4 == 0 {
+            leader.beat();
+        }
+    }
+    let quiet = calls.iter().filter(|calls| **calls == 2).count();
+    assert!(quiet * 4 >= calls.len() * 2, "{calls:?}");
+    let total: u64 = calls.iter().sum();
+    assert!(total <= 300 * 6 / 10, "{total} calls in 300 s");
+}

@@ -92,6 +92,18 @@ impl Disk {
         Ok(())
     }
 
+    /// Shows in a directory's times that it changed, which a coarse clock may fail to do.
+    fn stamp_parent(&mut self, path: &Utf8Path) {
+        let Some(time) = self.nodes.get(path).map(|node| node.changed) else {
+            return;
+        };
+        let parent = path.parent().and_then(|parent| self.nodes.get_mut(parent));
+        if let Some(parent) = parent {
+            parent.modified = time;
+            parent.changed = time;
+        }
+    }
+
     fn text(&self, path: &Utf8Path) -> Option<String> {
         match &self.nodes.get(path)?.content {
             Content::Link(text) => Some(text.clone()),
@@ -384,8 +396,12 @@ impl Client {
     /// Makes a name; what the server says about it ends a wrong belief.
     fn make(&self, path: &Utf8Path, content: Content) -> io::Result<()> {
         let lost = [libc::EEXIST, libc::EIO, libc::ETIMEDOUT, libc::ENOENT];
+        let is_same_tick = self.chance(self.weather.negative_entries);
         let result = self.call(&lost, |disk, now_s| {
             disk.add(path, content, now_s)?;
+            if !is_same_tick {
+                disk.stamp_parent(path);
+            }
             disk.check(path);
             Ok(())
         });
