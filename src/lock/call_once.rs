@@ -6,9 +6,7 @@
 //! it accepts is valid; a timeout never leads.
 
 use crate::edge::clock::Clock;
-use crate::edge::host::Fate;
 use crate::edge::host::ProcessIdentity;
-use crate::edge::storage::Stamp;
 use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
 use crate::lock::Entry;
@@ -24,57 +22,21 @@ use crate::lock::gate::GateWatch;
 use crate::lock::holder::Holder;
 use crate::lock::leader::Leader;
 use crate::lock::ledger::Ledger;
-use crate::lock::observe::Look;
-use crate::lock::observe::Observer;
 use crate::lock::record::Claim;
 use crate::lock::record::Commit;
 use crate::lock::record::FailureKind;
+use crate::lock::watching::Sign;
+use crate::lock::watching::Verdict;
+use crate::lock::watching::Watcher;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
 use std::time::SystemTime;
 
-/// First pause between two looks.
-const BACK_OFF_MIN: Duration = Duration::from_millis(250);
-/// How long a vanished process of this machine must stay vanished.
-const GONE_MIN: Duration = Duration::from_secs(1);
-/// Longest random delay before a dead holder's place is contended for.
-const SPREAD_MAX: Duration = Duration::from_secs(5);
 /// Judges a published result.
 pub(in crate::lock) type Accept<'a> = &'a mut dyn FnMut(&Published) -> Acceptance;
-
-/// The attributes by which a sign of life shows.
-type Sign = ((i64, u32), (i64, u32));
-
-/// What is known of the holder that this caller waits for.
-struct Watch {
-    epoch: u32,
-    claim: Claim,
-    observer: Observer<Sign>,
-    last_sign: Option<Sign>,
-    doing: Option<String>,
-    gone_since: Option<Instant>,
-    jump_at: Option<Instant>,
-}
-
-/// What a look at the holder of the newest epoch came to.
-enum Verdict {
-    /// It may live.
-    Wait {
-        holder: Box<Holder>,
-        retry_in: Duration,
-    },
-    /// It is dead, as far as can be told.
-    Dead,
-    /// It says itself that it has ended.
-    Ended,
-    /// Its claim cannot be found.
-    NoClaim,
-}
 
 /// Makes a step happen exactly once per directory and name.
 pub struct CallOnce {
@@ -90,12 +52,11 @@ pub struct CallOnce {
     foreign: BTreeSet<u32>,
     /// Epochs that this caller saw running.
     watched: BTreeSet<u32>,
-    watch: Option<Watch>,
+    watcher: Watcher,
     /// The ledger's directory at the last look.
     registers_sign: Option<Sign>,
     /// An epoch that we lead, before the gate of pytest-cocotb.
     pending: Option<(Leader, Gate, GateWatch)>,
-    back_off: Duration,
 }
 
 impl CallOnce {
@@ -124,10 +85,9 @@ impl CallOnce {
             retired: BTreeSet::new(),
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
-            watch: None,
+            watcher: Watcher::default(),
             registers_sign: None,
             pending: None,
-            back_off: BACK_OFF_MIN,
         }
     }
 
@@ -172,18 +132,13 @@ impl CallOnce {
     /// requests to the server; nothing if there is more to see.
     ///
     /// A change that falls into the same tick of the server's clock as our last look stays hidden;
-    /// the holder's end then shows in the time of its claim, see [`Stamp::is_ended`].
+    /// the holder's end then shows in the time of its claim, see `Stamp::is_ended`.
     fn watch_on(&mut self) -> Result<Option<Entry>, LockError> {
         let stamp = self.ledger.disk.stamp(&self.ledger.registers).ok();
         let sign = stamp.map(|stamp| (stamp.modified, stamp.changed));
         let is_same = sign.is_some() && sign == self.registers_sign;
         self.registers_sign = sign;
-        let Some(epoch) = self
-            .watch
-            .as_ref()
-            .map(|watch| watch.epoch)
-            .filter(|_| is_same)
-        else {
+        let Some(epoch) = self.watcher.epoch().filter(|_| is_same) else {
             return Ok(None);
         };
         if epoch != self.top {
@@ -214,7 +169,7 @@ impl CallOnce {
         self.retired.clear();
         self.foreign.clear();
         self.watched.clear();
-        self.watch = None;
+        self.watcher.reset();
     }
 
     pub(in crate::lock) fn commit(&mut self, epoch: u32) -> Result<Option<Commit>, LockError> {
@@ -351,15 +306,14 @@ impl CallOnce {
             .disk
             .put(&self.ledger.claim_path(epoch), &text)?;
         self.top = self.top.max(epoch);
-        self.watch = None;
-        self.back_off = BACK_OFF_MIN;
+        self.watcher.reset();
         if let Put::Lost(other) = put {
             self.watched.insert(epoch);
             let winner = Claim::from_text(&other);
-            let holder = Box::new(self.holder(epoch, &winner, None, None));
+            let holder = Box::new(self.ledger.holder(epoch, &winner, None, None));
             return Ok(Entry::Wait {
                 holder,
-                retry_in: self.pause(self.options.lease),
+                retry_in: self.watcher.pause(&self.options, self.options.lease),
             });
         }
         let heartbeat = (!self.options.heartbeat.is_zero()).then_some(self.options.heartbeat);
@@ -391,7 +345,7 @@ impl CallOnce {
         let gate = self.gate(leader.token(), leader.epoch());
         let wait = Entry::Wait {
             holder: Box::new(Holder::of(&self.me, self.ledger.gate_path())),
-            retry_in: self.pause(self.options.lease),
+            retry_in: self.watcher.pause(&self.options, self.options.lease),
         };
         Ok(self
             .pass_gate((leader, gate, GateWatch::default()))?
@@ -450,127 +404,15 @@ impl CallOnce {
 
     /// Looks at the holder of an open epoch.
     fn observe(&mut self, epoch: u32) -> Result<Verdict, LockError> {
-        if self.watch.as_ref().is_none_or(|watch| watch.epoch != epoch) {
-            let Some(claim) = self.ledger.claim(epoch)? else {
-                return Ok(Verdict::NoClaim);
-            };
-            let lease = claim.lease.unwrap_or_default().max(self.options.lease);
-            self.back_off = BACK_OFF_MIN;
-            self.watch = Some(Watch {
-                epoch,
-                claim,
-                observer: Observer::new(lease),
-                last_sign: None,
-                doing: None,
-                gone_since: None,
-                jump_at: None,
-            });
-        }
-        let Some(mut watch) = self.watch.take() else {
-            return Ok(Verdict::NoClaim);
-        };
-        let verdict = self.look_at(&mut watch);
+        let verdict = self.watcher.observe(&self.ledger, &self.options, epoch)?;
         if matches!(verdict, Verdict::Wait { .. }) {
             self.watched.insert(epoch);
         }
-        self.watch = Some(watch);
         Ok(verdict)
-    }
-
-    fn look_at(&mut self, watch: &mut Watch) -> Verdict {
-        let clock = Arc::clone(&self.ledger.disk.clock);
-        let asked = clock.now();
-        let stamp = self.ledger.stamp_of_claim(watch.epoch);
-        let answered = clock.now();
-        if stamp.as_ref().is_ok_and(Stamp::is_ended) {
-            return Verdict::Ended;
-        }
-        if stamp
-            .as_ref()
-            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-        {
-            return Verdict::NoClaim;
-        }
-        let sign = stamp
-            .as_ref()
-            .ok()
-            .map(|stamp| (stamp.modified, stamp.changed));
-        let is_dead = watch.observer.look(Look {
-            asked,
-            answered,
-            stamp: sign,
-        });
-        if sign.is_some() && sign != watch.last_sign {
-            watch.last_sign = sign;
-            watch.jump_at = None;
-            watch.doing = self.ledger.doing(watch.epoch, &watch.claim.token);
-        }
-        let lease = watch
-            .claim
-            .lease
-            .unwrap_or_default()
-            .max(self.options.lease);
-        let mut retry_in = self.pause(lease);
-        if self.options.host.fate(&watch.claim.process) == Fate::Gone {
-            let since = *watch.gone_since.get_or_insert(asked);
-            if asked.saturating_duration_since(since) >= GONE_MIN {
-                return Verdict::Dead;
-            }
-            retry_in = GONE_MIN + Duration::from_millis(10);
-        } else {
-            watch.gone_since = None;
-        }
-        if is_dead {
-            // All watchers come to this at about the same time.
-            let spread = SPREAD_MAX.min(lease / 6).mul_f64(self.chance());
-            let jump_at = *watch.jump_at.get_or_insert(asked + spread);
-            if asked >= jump_at {
-                return Verdict::Dead;
-            }
-            retry_in = jump_at.saturating_duration_since(asked);
-        }
-        let modified = stamp.ok().map(|stamp| stamp.modified_at());
-        let doing = watch.doing.clone();
-        let holder = Box::new(self.holder(watch.epoch, &watch.claim, modified, doing));
-        Verdict::Wait { holder, retry_in }
-    }
-
-    /// Returns how long to pause before the next look, longer each time.
-    fn pause(&mut self, lease: Duration) -> Duration {
-        // Fewer than six looks per lease would come to no verdict.
-        let cap = self.options.poll_max.min(lease / 6);
-        let pause = self.back_off.min(cap);
-        self.back_off = (self.back_off * 3 / 2).min(cap);
-        pause.mul_f64(0.75 + 0.5 * self.chance())
-    }
-
-    pub(in crate::lock) fn holder(
-        &self,
-        epoch: u32,
-        claim: &Claim,
-        sign: Option<SystemTime>,
-        doing: Option<String>,
-    ) -> Holder {
-        let now = self.ledger.disk.clock.wall();
-        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claim.since_s));
-        Holder {
-            since: since.filter(|_| claim.since_s > 0),
-            last_sign_of_life: sign
-                .and_then(|sign| now.duration_since(sign).ok())
-                .unwrap_or_default(),
-            doing,
-            ..Holder::of(&claim.process, self.ledger.claim_path(epoch))
-        }
     }
 
     pub(in crate::lock) fn token(&self) -> String {
         format!("{:032x}", self.options.host.random())
-    }
-
-    /// Returns a random number from 0 to 1.
-    fn chance(&self) -> f64 {
-        let low = u32::try_from(self.options.host.random() & 0xffff_ffff).unwrap_or(0);
-        f64::from(low) / f64::from(u32::MAX)
     }
 
     /// Claims an epoch as if the last look had just been made; something happens in between.

@@ -118,7 +118,7 @@ impl CallOnce {
                 state: commit.as_ref().map_or("running", Commit::word),
                 is_retired: self.ledger.is_retired(epoch)?,
                 dir: self.ledger.attempt_dir(epoch, &claim.token),
-                holder: self.holder(epoch, &claim, sign, doing),
+                holder: self.ledger.holder(epoch, &claim, sign, doing),
             });
         }
         Ok(Status { epochs })

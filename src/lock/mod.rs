@@ -19,6 +19,7 @@ mod observe;
 mod record;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use call_once::CallOnce;
 pub use error::LockError;
