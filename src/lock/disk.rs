@@ -174,6 +174,27 @@ impl Disk {
         self.retried("create directory", dir, |storage| make_dirs(storage, dir))
     }
 
+    /// Makes a marked directory; says whether it certainly did, which a lost reply can hide.
+    pub(crate) fn create_sticky_dir(&self, dir: &Utf8Path) -> Result<bool, LockError> {
+        self.retried("create directory", dir, |storage| {
+            match storage.create_sticky_dir(dir) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Makes a file unless the name exists.
+    pub(crate) fn create_once(&self, path: &Utf8Path, content: &[u8]) -> Result<(), LockError> {
+        self.retried("create", path, |storage| {
+            match storage.create_file(path, content) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => Ok(()),
+            }
+        })
+    }
+
     /// Writes a file that only we write, and its name, to the disk.
     pub(crate) fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<(), LockError> {
         self.retried("write", path, |storage| storage.write_file(path, content))?;

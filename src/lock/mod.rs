@@ -8,14 +8,18 @@
 
 mod call_once;
 mod disk;
+mod ensure;
 mod error;
+mod gate;
 mod holder;
 mod leader;
 mod ledger;
+mod markers;
 mod observe;
 mod record;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use call_once::CallOnce;
 pub use error::LockError;
@@ -42,7 +46,8 @@ pub struct Options {
     pub poll_max: Duration,
     /// For how long a failing operation is repeated before it is an error; 30 s.
     pub stall: Duration,
-    /// Whether to share the directory with pytest-cocotb. Nothing reads it yet.
+    /// Whether to share the directory with pytest-cocotb: hold its lock while leading, make its
+    /// `.done` and `.failed`, and notice its `clean()`.
     pub interop: bool,
     /// Names the session; deterministic failures are remembered for it.
     pub run_id: String,
