@@ -4,6 +4,7 @@
 //! it: `model` · `diagnostic`, `edge`, `event` · `config`, `lock`, `sim` · `build`, `plan`,
 //! `report`, `toolchain` · `schedule` · `cli` · `commands`. `docs/architecture.md` tells why.
 
+pub mod build;
 pub mod cli;
 pub mod commands;
 pub mod config;
@@ -12,7 +13,6 @@ pub mod edge;
 pub mod event;
 pub mod lock;
 pub mod model;
-pub mod build;
 pub mod plan;
 pub mod report;
 pub mod schedule;

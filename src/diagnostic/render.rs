@@ -15,17 +15,27 @@ pub fn to_text(problem: &Diagnostic, color: bool) -> String {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
-    let title = level.primary_title(problem.message.as_str()).id(problem.code.name());
+    let title = level
+        .primary_title(problem.message.as_str())
+        .id(problem.code.name());
     let mut group = Group::with_title(title);
     if let Some(place) = &problem.snippet {
         let label = (!place.label.is_empty()).then_some(place.label.as_str());
         group = group.element(
             Snippet::source(&*place.text)
                 .path(place.path.as_str())
-                .annotation(AnnotationKind::Primary.span(place.range.clone()).label(label)),
+                .annotation(
+                    AnnotationKind::Primary
+                        .span(place.range.clone())
+                        .label(label),
+                ),
         );
     }
-    let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+    let renderer = if color {
+        Renderer::styled()
+    } else {
+        Renderer::plain()
+    };
     let mut text = renderer.render(&[group]);
     for fact in &problem.facts {
         for line in fact.lines() {

@@ -18,7 +18,10 @@ pub trait Clock: Send + Sync {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SystemClock;
 
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 impl Clock for SystemClock {
     fn now(&self) -> Instant {
         Instant::now()

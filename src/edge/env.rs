@@ -34,19 +34,30 @@ pub struct Environment(BTreeMap<OsString, OsString>);
 
 impl Environment {
     /// Copies the environment of this process.
-    #[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the edge that others must go through"
+    )]
     pub fn of_this_process() -> Self {
         Self(std::env::vars_os().collect())
     }
 
     /// Makes one from pairs, for tests.
     pub fn from_pairs<'a>(pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
-        Self(pairs.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Self(
+            pairs
+                .into_iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 
     /// Returns a variable that is set, not empty, and UTF-8.
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.0.get(&OsString::from(name))?.to_str().filter(|value| !value.is_empty())
+        self.0
+            .get(&OsString::from(name))?
+            .to_str()
+            .filter(|value| !value.is_empty())
     }
 
     /// Returns all variables, by name.

@@ -66,20 +66,29 @@ pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Diagnostic
         | io::ErrorKind::NotADirectory => Code::DiskUnwritable,
         _ => Code::DiskIo,
     };
-    Diagnostic::error(code, format!("cannot {doing} `{path}`: {}", os_words(error)))
+    Diagnostic::error(
+        code,
+        format!("cannot {doing} `{path}`: {}", os_words(error)),
+    )
 }
 
 /// Returns an I/O error's words without Rust's `(os error N)`.
 pub fn os_words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
 }
 
 /// Reads a file whole.
 ///
 /// # Errors
 /// Any I/O error, with the path.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| io_problem(&error, "read", path).into())
 }
@@ -88,7 +97,10 @@ pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// Any I/O error, and bytes that are not UTF-8.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read_text(path: &Utf8Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| io_problem(&error, "read", path).into())
 }
@@ -96,15 +108,23 @@ pub fn read_text(path: &Utf8Path) -> Result<String> {
 /// Reads a text file that may be absent; what cannot be read at all counts as absent.
 ///
 /// For caches and logs, where an unreadable file is a miss. Bytes that are not UTF-8 are replaced.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read_if_there(path: &Utf8Path) -> Option<String> {
-    fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    fs::read(path)
+        .ok()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// Reads at most `limit` bytes of a file from `start`; bytes that are not UTF-8 are replaced.
 ///
 /// Made for logs, which may be larger than memory. A missing file reads as empty.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn read_range_lossy(path: &Utf8Path, start: u64, limit: u64) -> String {
     let read = || -> io::Result<Vec<u8>> {
         let mut file = fs::File::open(path)?;
@@ -113,14 +133,19 @@ pub fn read_range_lossy(path: &Utf8Path, start: u64, limit: u64) -> String {
         file.take(limit).read_to_end(&mut bytes)?;
         Ok(bytes)
     };
-    read().map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
+    read()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
 }
 
 /// Returns size, time and kind of a file, or `None` where there is none.
 ///
 /// # Errors
 /// Any I/O error other than absence.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
     match fs::metadata(path) {
         Ok(meta) => Ok(Some(FileStamp {
@@ -133,7 +158,10 @@ pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
             is_dir: meta.is_dir(),
         })),
         Err(error)
-            if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) =>
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
         {
             Ok(None)
         }
@@ -150,7 +178,10 @@ pub fn exists(path: &Utf8Path) -> bool {
 ///
 /// # Errors
 /// Any I/O error, with the path.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn create_dirs(path: &Utf8Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| io_problem(&error, "create directory", path).into())
 }
@@ -159,7 +190,10 @@ pub fn create_dirs(path: &Utf8Path) -> Result<()> {
 ///
 /// # Errors
 /// Any I/O error, with the path; the file may then be incomplete.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, bytes).map_err(|error| io_problem(&error, "write", path).into())
 }
@@ -168,9 +202,16 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
 ///
 /// # Errors
 /// Any other I/O error; the file is removed again where that is possible.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
-    let mut file = match fs::OpenOptions::new().write(true).create_new(true).open(path) {
+    let mut file = match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+    {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(io_problem(&error, "create", path).into()),
@@ -201,13 +242,19 @@ pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
 }
 
 /// Removes a file; one that is gone, or cannot be removed, is left.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn remove(path: &Utf8Path) {
     fs::remove_file(path).ok();
 }
 
 /// Removes a directory with all it holds; what cannot be removed is left.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn remove_dir(path: &Utf8Path) {
     fs::remove_dir_all(path).ok();
 }
@@ -216,16 +263,24 @@ pub fn remove_dir(path: &Utf8Path) {
 ///
 /// # Errors
 /// Any I/O error, and a name that is not UTF-8.
-#[expect(clippy::disallowed_methods, reason = "this is the edge that others must go through")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
 pub fn list(path: &Utf8Path) -> Result<Vec<String>> {
     let entries = fs::read_dir(path).map_err(|error| io_problem(&error, "list", path))?;
     let mut names = Vec::new();
     for entry in entries {
-        let name = entry.map_err(|error| io_problem(&error, "list", path))?.file_name();
+        let name = entry
+            .map_err(|error| io_problem(&error, "list", path))?
+            .file_name();
         names.push(name.into_string().map_err(|raw| {
             Diagnostic::error(
                 Code::ConfigNonUtf8Path,
-                format!("`{path}` holds the name `{}`, which is not UTF-8", raw.to_string_lossy()),
+                format!(
+                    "`{path}` holds the name `{}`, which is not UTF-8",
+                    raw.to_string_lossy()
+                ),
             )
             .help("rename the file")
         })?);

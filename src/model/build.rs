@@ -55,7 +55,13 @@ impl BuildName {
     pub fn for_path(&self) -> String {
         self.0
             .chars()
-            .map(|c| if c.is_ascii_alphanumeric() || "_-=.".contains(c) { c } else { '-' })
+            .map(|c| {
+                if c.is_ascii_alphanumeric() || "_-=.".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
             .take(80)
             .collect()
     }

@@ -28,7 +28,11 @@ impl CocotbVersion {
         });
         let major = numbers.next()??;
         let minor = numbers.next()??;
-        Some(Self { text: text.to_owned(), major, minor })
+        Some(Self {
+            text: text.to_owned(),
+            major,
+            minor,
+        })
     }
 
     /// Says whether this release is at least `major.minor`.

@@ -247,18 +247,36 @@ pub struct Finished {
 
 /// The package's files: name below `cocorun_agent/`, and text.
 pub const PACKAGE: &[(&str, &str)] = &[
-    ("__init__.py", include_str!("agent/cocorun_agent/__init__.py")),
+    (
+        "__init__.py",
+        include_str!("agent/cocorun_agent/__init__.py"),
+    ),
     ("boot.py", include_str!("agent/cocorun_agent/boot.py")),
     ("channel.py", include_str!("agent/cocorun_agent/channel.py")),
     ("child.py", include_str!("agent/cocorun_agent/child.py")),
-    ("interpreter.py", include_str!("agent/cocorun_agent/interpreter.py")),
+    (
+        "interpreter.py",
+        include_str!("agent/cocorun_agent/interpreter.py"),
+    ),
     ("listing.py", include_str!("agent/cocorun_agent/listing.py")),
     ("output.py", include_str!("agent/cocorun_agent/output.py")),
-    ("processes.py", include_str!("agent/cocorun_agent/processes.py")),
-    ("rehearsal.py", include_str!("agent/cocorun_agent/rehearsal.py")),
-    ("reporter.py", include_str!("agent/cocorun_agent/reporter.py")),
+    (
+        "processes.py",
+        include_str!("agent/cocorun_agent/processes.py"),
+    ),
+    (
+        "rehearsal.py",
+        include_str!("agent/cocorun_agent/rehearsal.py"),
+    ),
+    (
+        "reporter.py",
+        include_str!("agent/cocorun_agent/reporter.py"),
+    ),
     ("request.py", include_str!("agent/cocorun_agent/request.py")),
-    ("selection.py", include_str!("agent/cocorun_agent/selection.py")),
+    (
+        "selection.py",
+        include_str!("agent/cocorun_agent/selection.py"),
+    ),
     ("serve.py", include_str!("agent/cocorun_agent/serve.py")),
     ("text.py", include_str!("agent/cocorun_agent/text.py")),
     ("v1.py", include_str!("agent/cocorun_agent/v1.py")),
