@@ -10,6 +10,7 @@
 
 mod architecture;
 mod bad_input;
+mod examples;
 mod junit;
 mod processes;
 mod rebuilds;
