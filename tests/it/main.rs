@@ -12,6 +12,8 @@ mod architecture;
 mod bad_input;
 mod examples;
 mod junit;
+mod kills;
+mod live;
 mod processes;
 mod rebuilds;
 mod smoke;
