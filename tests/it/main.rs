@@ -10,6 +10,8 @@
 
 mod architecture;
 mod bad_input;
+mod cocotbext_axi;
 mod rebuilds;
+mod reports;
 mod smoke;
 mod support;
