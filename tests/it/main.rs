@@ -13,5 +13,6 @@ mod bad_input;
 mod cocotbext_axi;
 mod rebuilds;
 mod reports;
+mod scale;
 mod smoke;
 mod support;
