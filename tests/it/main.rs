@@ -10,12 +10,15 @@
 
 mod architecture;
 mod bad_input;
+mod cocotbext_axi;
 mod examples;
 mod junit;
 mod kills;
 mod live;
 mod processes;
 mod rebuilds;
+mod reports;
+mod scale;
 mod smoke;
 mod support;
 mod traps;
