@@ -1,6 +1,8 @@
 //! What callers of [`CallOnce`] may rely on, shown on a real directory with a clock that is moved
 //! by hand and machines that are made up.
 
+use crate::edge::clock::Clock;
+use crate::edge::clock::SystemClock;
 use crate::edge::storage::Storage;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Acceptance;
@@ -504,4 +506,46 @@ fn a_beating_leader_notices_that_its_directory_was_removed() {
 )]
 fn std_remove(dir: &Utf8PathBuf) {
     std::fs::remove_dir_all(dir).expect("it is there");
+}
+
+#[test]
+fn no_sign_of_life_is_given_after_the_end() {
+    for round in 0..40 {
+        let mut world = World::new();
+        let mut once = world.caller("a");
+        once.options_for_tests().heartbeat = Duration::from_micros(100);
+        let leader = lead(&mut once);
+        let claim = world.dir.join(".locks/step.ledger/00000001.claim");
+        SystemClock.sleep(Duration::from_micros(300));
+        match round % 3 {
+            0 => drop(publish(leader, "done")),
+            1 => drop(leader.fail(FailureKind::Transient, "bad")),
+            _ => drop(leader),
+        }
+        for _ in 0..3 {
+            let stamp = SystemStorage.stamp(&claim).expect("it is there");
+            assert!(
+                stamp.is_ended(),
+                "a beat came after the end in round {round}"
+            );
+            SystemClock.sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn the_heartbeat_thread_tells_a_leader_that_it_is_lost() {
+    let mut world = World::new();
+    let mut once = world.caller("a");
+    once.options_for_tests().heartbeat = Duration::from_millis(1);
+    let leader = lead(&mut once);
+    let (tell, told) = std::sync::mpsc::channel();
+    leader.on_lost(move || tell.send(()).expect("the test waits"));
+    let mut robber = world.caller("b");
+    let Entry::Lead(_robber) = robber.claim_for_tests(2, &mut || {}) else {
+        panic!("a robber comes through");
+    };
+    told.recv_timeout(Duration::from_secs(20))
+        .expect("the leader learns of it");
+    assert!(leader.is_lost());
 }
