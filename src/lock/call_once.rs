@@ -96,6 +96,9 @@ impl CallOnce {
     /// `accept` judges results, newest first; a result that was [`Acceptance::Foreign`] is judged
     /// again only after winning.
     ///
+    /// Beside pytest-cocotb, `Wait` can mean that we have the claim and wait for its lock; then the
+    /// others wait for us until this is dropped.
+    ///
     /// # Errors
     /// The file system refused or stalled. A claim that was won is released.
     pub fn enter(&mut self, accept: Accept) -> Result<Entry, LockError> {
@@ -199,7 +202,11 @@ impl CallOnce {
     ) -> Result<(), LockError> {
         self.ledger.retire(epoch, why, &self.token(), note)?;
         self.retired.insert(epoch);
-        if self.options.interop {
+        let is_last = !self.closed.iter().any(|(epoch, commit)| {
+            matches!(commit, Commit::Done { .. }) && !self.retired.contains(epoch)
+        });
+        // While another result is valid, its marker must stay: a missing one ends it.
+        if self.options.interop && is_last {
             self.ledger.unmark(&|epoch| self.retired.contains(&epoch));
         }
         Ok(())
@@ -325,15 +332,16 @@ impl CallOnce {
 
     /// Closes all earlier epochs and looks again; only then the step may begin.
     fn lead(&mut self, leader: Leader, accept: Accept) -> Result<Entry, LockError> {
+        // What was read earlier may be of a directory that somebody removed and made anew since.
+        self.closed.clear();
+        self.retired.clear();
+        self.foreign.clear();
         for earlier in 1..leader.epoch() {
-            if !self.closed.contains_key(&earlier) {
-                let commit = self.ledger.fence(earlier, leader.token())?;
-                self.closed.insert(earlier, commit);
-            }
+            let commit = self.ledger.fence(earlier, leader.token())?;
+            self.closed.insert(earlier, commit);
         }
         // Without this second look a result that was published between our look and our claim
         // would be made twice.
-        self.foreign.clear();
         if let Some(entry) = self.look_up(leader.epoch() - 1, accept)? {
             drop(leader);
             return Ok(entry);
@@ -361,10 +369,14 @@ impl CallOnce {
             leader.beat();
         }
         if leader.is_lost() {
-            gate.leave();
+            gate.abandon();
             return Ok(None);
         }
-        match gate.enter(&mut watch)? {
+        let entry = gate.enter(&mut watch);
+        if entry.is_err() {
+            gate.abandon();
+        }
+        match entry? {
             GateEntry::Held => {
                 leader.hold(gate);
                 Ok(Some(Entry::Lead(leader)))
@@ -373,6 +385,14 @@ impl CallOnce {
                 self.pending = Some((leader, gate, watch));
                 Ok(Some(Entry::Wait { holder, retry_in }))
             }
+        }
+    }
+
+    /// Gives up an epoch that waits before the gate.
+    pub(in crate::lock) fn give_up(&mut self) {
+        if let Some((leader, gate, _)) = self.pending.take() {
+            gate.abandon();
+            drop(leader);
         }
     }
 
@@ -426,5 +446,11 @@ impl CallOnce {
     #[cfg(test)]
     pub(crate) fn options_for_tests(&mut self) -> &mut Options {
         &mut self.options
+    }
+}
+
+impl Drop for CallOnce {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }

@@ -549,3 +549,53 @@ fn the_heartbeat_thread_tells_a_leader_that_it_is_lost() {
         .expect("the leader learns of it");
     assert!(leader.is_lost());
 }
+
+#[test]
+fn a_caller_that_remembers_a_removed_directory_closes_what_stands_in_the_new_one() {
+    let mut world = World::new();
+    let mut waiting = world.caller("a");
+    drop(lead(&mut world.caller("b")));
+    let second = lead(&mut world.caller("c"));
+    wait(&mut waiting);
+    std_remove(&world.dir);
+    let unaware = lead(&mut world.caller("d"));
+    assert_eq!(unaware.epoch(), 1);
+    let leader = lead(&mut waiting);
+    unaware.beat();
+    assert!(
+        unaware.is_lost(),
+        "two leaders, and the earlier one may publish"
+    );
+    publish(leader, "once");
+    drop(second);
+}
+
+#[test]
+fn work_that_was_stopped_because_somebody_took_over_is_no_failure() {
+    let mut world = World::new();
+    let mut robber = world.caller("b");
+    let mut attempts = 0;
+    let ended = world.caller("a").ensure_done(
+        &mut |_| Acceptance::Use,
+        &mut |leader| {
+            attempts += 1;
+            let Entry::Lead(other) = robber.claim_for_tests(2, &mut || {}) else {
+                panic!("a robber comes through");
+            };
+            publish(other, "by the robber");
+            leader.beat();
+            let text = "killed".to_owned();
+            Err(Failure {
+                kind: FailureKind::Transient,
+                text,
+            })
+        },
+        &mut |_| ControlFlow::Continue(()),
+        None,
+    );
+    assert!(
+        matches!(&ended, Ok(Ensured::Found(it)) if it.epoch == 2),
+        "{ended:?}"
+    );
+    assert_eq!(attempts, 1);
+}
