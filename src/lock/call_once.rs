@@ -48,6 +48,7 @@ pub struct CallOnce {
     /// Registers never change, so what was read once is kept.
     closed: BTreeMap<u32, Commit>,
     retired: BTreeSet<u32>,
+    marked: BTreeSet<u32>,
     /// Results that this caller found good but not its own.
     foreign: BTreeSet<u32>,
     /// Epochs that this caller saw running.
@@ -83,6 +84,7 @@ impl CallOnce {
             top: 0,
             closed: BTreeMap::new(),
             retired: BTreeSet::new(),
+            marked: BTreeSet::new(),
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
             watcher: Watcher::default(),
@@ -137,14 +139,15 @@ impl CallOnce {
     /// A change that falls into the same tick of the server's clock as our last look stays hidden;
     /// the holder's end then shows in the time of its claim, see `Stamp::is_ended`.
     fn watch_on(&mut self) -> Result<Option<Entry>, LockError> {
+        let Some(epoch) = self.watcher.epoch().filter(|epoch| *epoch == self.top) else {
+            self.registers_sign = None;
+            return Ok(None);
+        };
         let stamp = self.ledger.disk.stamp(&self.ledger.registers).ok();
         let sign = stamp.map(|stamp| (stamp.modified, stamp.changed));
         let is_same = sign.is_some() && sign == self.registers_sign;
         self.registers_sign = sign;
-        let Some(epoch) = self.watcher.epoch().filter(|_| is_same) else {
-            return Ok(None);
-        };
-        if epoch != self.top {
+        if !is_same {
             return Ok(None);
         }
         Ok(match self.observe(epoch)? {
@@ -170,6 +173,7 @@ impl CallOnce {
         self.top = 0;
         self.closed.clear();
         self.retired.clear();
+        self.marked.clear();
         self.foreign.clear();
         self.watched.clear();
         self.watcher.reset();
@@ -193,6 +197,13 @@ impl CallOnce {
         Ok(self.retired.contains(&epoch))
     }
 
+    fn is_marked(&mut self, epoch: u32) -> Result<bool, LockError> {
+        if !self.marked.contains(&epoch) && self.ledger.is_marked(epoch)? {
+            self.marked.insert(epoch);
+        }
+        Ok(self.marked.contains(&epoch))
+    }
+
     /// Ends the validity of an epoch, then removes the files that told others of it.
     pub(in crate::lock) fn retire(
         &mut self,
@@ -214,9 +225,8 @@ impl CallOnce {
 
     /// Notices that pytest-cocotb's `clean()` removed the marker of a result, which ends it.
     fn was_cleaned(&mut self, epoch: u32) -> Result<bool, LockError> {
-        let is_cleaned = self.options.interop
-            && self.ledger.is_marked(epoch)?
-            && self.ledger.lacks_done_marker();
+        let is_cleaned =
+            self.options.interop && self.is_marked(epoch)? && self.ledger.lacks_done_marker();
         if is_cleaned {
             self.retire(epoch, "clean", "the marker was removed")?;
         }
@@ -271,7 +281,7 @@ impl CallOnce {
         let verdict = match self.ledger.published(epoch, token, digest)? {
             Ok(published) => match accept(&published) {
                 Acceptance::Use => {
-                    if self.options.interop && !self.ledger.is_marked(epoch)? {
+                    if self.options.interop && !self.is_marked(epoch)? {
                         self.ledger.mark(epoch, token)?;
                     }
                     return Ok(Some(published));
@@ -335,6 +345,7 @@ impl CallOnce {
         // What was read earlier may be of a directory that somebody removed and made anew since.
         self.closed.clear();
         self.retired.clear();
+        self.marked.clear();
         self.foreign.clear();
         for earlier in 1..leader.epoch() {
             let commit = self.ledger.fence(earlier, leader.token())?;

@@ -147,6 +147,11 @@ impl NfsLock {
                 self.ticket = Some(ticket);
                 return Ok(LockEntry::Wait { holder, retry_in });
             }
+            // A directory that was removed and made anew knows nothing of our ticket.
+            ticket.beat();
+            if ticket.is_lost() {
+                continue;
+            }
             // Whoever took us for dead while we waited has filled this register.
             let grant = format!("granted;t={}", ticket.token());
             let put = self
@@ -209,9 +214,10 @@ impl NfsLock {
 
     /// Draws the next ticket.
     fn draw(&mut self) -> Result<Leader, LockError> {
+        self.passed.clear();
+        self.watcher.reset();
         let top = self.ledger.listed_top()?;
         if top.is_none() {
-            self.passed.clear();
             self.ledger.create()?;
         }
         let since = self
