@@ -48,6 +48,7 @@ pub struct CallOnce {
     /// Registers never change, so what was read once is kept.
     closed: BTreeMap<u32, Commit>,
     retired: BTreeSet<u32>,
+    marked: BTreeSet<u32>,
     /// Results that this caller found good but not its own.
     foreign: BTreeSet<u32>,
     /// Epochs that this caller saw running.
@@ -83,6 +84,7 @@ impl CallOnce {
             top: 0,
             closed: BTreeMap::new(),
             retired: BTreeSet::new(),
+            marked: BTreeSet::new(),
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
             watcher: Watcher::default(),
@@ -95,6 +97,9 @@ impl CallOnce {
     ///
     /// `accept` judges results, newest first; a result that was [`Acceptance::Foreign`] is judged
     /// again only after winning.
+    ///
+    /// Beside pytest-cocotb, `Wait` can mean that we have the claim and wait for its lock; then the
+    /// others wait for us until this is dropped.
     ///
     /// # Errors
     /// The file system refused or stalled. A claim that was won is released.
@@ -134,14 +139,15 @@ impl CallOnce {
     /// A change that falls into the same tick of the server's clock as our last look stays hidden;
     /// the holder's end then shows in the time of its claim, see `Stamp::is_ended`.
     fn watch_on(&mut self) -> Result<Option<Entry>, LockError> {
+        let Some(epoch) = self.watcher.epoch().filter(|epoch| *epoch == self.top) else {
+            self.registers_sign = None;
+            return Ok(None);
+        };
         let stamp = self.ledger.disk.stamp(&self.ledger.registers).ok();
         let sign = stamp.map(|stamp| (stamp.modified, stamp.changed));
         let is_same = sign.is_some() && sign == self.registers_sign;
         self.registers_sign = sign;
-        let Some(epoch) = self.watcher.epoch().filter(|_| is_same) else {
-            return Ok(None);
-        };
-        if epoch != self.top {
+        if !is_same {
             return Ok(None);
         }
         Ok(match self.observe(epoch)? {
@@ -167,6 +173,7 @@ impl CallOnce {
         self.top = 0;
         self.closed.clear();
         self.retired.clear();
+        self.marked.clear();
         self.foreign.clear();
         self.watched.clear();
         self.watcher.reset();
@@ -190,6 +197,13 @@ impl CallOnce {
         Ok(self.retired.contains(&epoch))
     }
 
+    fn is_marked(&mut self, epoch: u32) -> Result<bool, LockError> {
+        if !self.marked.contains(&epoch) && self.ledger.is_marked(epoch)? {
+            self.marked.insert(epoch);
+        }
+        Ok(self.marked.contains(&epoch))
+    }
+
     /// Ends the validity of an epoch, then removes the files that told others of it.
     pub(in crate::lock) fn retire(
         &mut self,
@@ -199,7 +213,11 @@ impl CallOnce {
     ) -> Result<(), LockError> {
         self.ledger.retire(epoch, why, &self.token(), note)?;
         self.retired.insert(epoch);
-        if self.options.interop {
+        let is_last = !self.closed.iter().any(|(epoch, commit)| {
+            matches!(commit, Commit::Done { .. }) && !self.retired.contains(epoch)
+        });
+        // While another result is valid, its marker must stay: a missing one ends it.
+        if self.options.interop && is_last {
             self.ledger.unmark(&|epoch| self.retired.contains(&epoch));
         }
         Ok(())
@@ -207,9 +225,8 @@ impl CallOnce {
 
     /// Notices that pytest-cocotb's `clean()` removed the marker of a result, which ends it.
     fn was_cleaned(&mut self, epoch: u32) -> Result<bool, LockError> {
-        let is_cleaned = self.options.interop
-            && self.ledger.is_marked(epoch)?
-            && self.ledger.lacks_done_marker();
+        let is_cleaned =
+            self.options.interop && self.is_marked(epoch)? && self.ledger.lacks_done_marker();
         if is_cleaned {
             self.retire(epoch, "clean", "the marker was removed")?;
         }
@@ -264,7 +281,7 @@ impl CallOnce {
         let verdict = match self.ledger.published(epoch, token, digest)? {
             Ok(published) => match accept(&published) {
                 Acceptance::Use => {
-                    if self.options.interop && !self.ledger.is_marked(epoch)? {
+                    if self.options.interop && !self.is_marked(epoch)? {
                         self.ledger.mark(epoch, token)?;
                     }
                     return Ok(Some(published));
@@ -325,15 +342,17 @@ impl CallOnce {
 
     /// Closes all earlier epochs and looks again; only then the step may begin.
     fn lead(&mut self, leader: Leader, accept: Accept) -> Result<Entry, LockError> {
+        // What was read earlier may be of a directory that somebody removed and made anew since.
+        self.closed.clear();
+        self.retired.clear();
+        self.marked.clear();
+        self.foreign.clear();
         for earlier in 1..leader.epoch() {
-            if !self.closed.contains_key(&earlier) {
-                let commit = self.ledger.fence(earlier, leader.token())?;
-                self.closed.insert(earlier, commit);
-            }
+            let commit = self.ledger.fence(earlier, leader.token())?;
+            self.closed.insert(earlier, commit);
         }
         // Without this second look a result that was published between our look and our claim
         // would be made twice.
-        self.foreign.clear();
         if let Some(entry) = self.look_up(leader.epoch() - 1, accept)? {
             drop(leader);
             return Ok(entry);
@@ -361,10 +380,14 @@ impl CallOnce {
             leader.beat();
         }
         if leader.is_lost() {
-            gate.leave();
+            gate.abandon();
             return Ok(None);
         }
-        match gate.enter(&mut watch)? {
+        let entry = gate.enter(&mut watch);
+        if entry.is_err() {
+            gate.abandon();
+        }
+        match entry? {
             GateEntry::Held => {
                 leader.hold(gate);
                 Ok(Some(Entry::Lead(leader)))
@@ -373,6 +396,14 @@ impl CallOnce {
                 self.pending = Some((leader, gate, watch));
                 Ok(Some(Entry::Wait { holder, retry_in }))
             }
+        }
+    }
+
+    /// Gives up an epoch that waits before the gate.
+    pub(in crate::lock) fn give_up(&mut self) {
+        if let Some((leader, gate, _)) = self.pending.take() {
+            gate.abandon();
+            drop(leader);
         }
     }
 
@@ -426,5 +457,11 @@ impl CallOnce {
     #[cfg(test)]
     pub(crate) fn options_for_tests(&mut self) -> &mut Options {
         &mut self.options
+    }
+}
+
+impl Drop for CallOnce {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }

@@ -60,11 +60,16 @@ impl CallOnce {
                             return Ok(Ensured::Built(it));
                         }
                     }
+                    // Work that was stopped because somebody took over proves nothing.
+                    Err(_) if leader.is_lost() => {}
                     Err(failure) => return Ok(Ensured::Failed(failed(leader, failure))),
                 },
                 Entry::Wait { holder, retry_in } => {
-                    let flow = self.wait(&holder, retry_in, &mut waited, on_wait, timeout)?;
-                    if flow.is_break() {
+                    let flow = self.wait(&holder, retry_in, &mut waited, on_wait, timeout);
+                    if !matches!(flow, Ok(ControlFlow::Continue(()))) {
+                        self.give_up();
+                    }
+                    if flow?.is_break() {
                         return Ok(Ensured::Interrupted);
                     }
                 }

@@ -393,6 +393,14 @@ impl Gate {
         }
     }
 
+    /// Withdraws before the gate was entered: the directory may be another's.
+    pub(crate) fn abandon(&self) {
+        let was_there = self.disk.storage.remove_file(&self.guard_path()).is_ok();
+        if was_there && self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky()) {
+            self.disk.storage.remove_dir(&self.dir).ok();
+        }
+    }
+
     /// Removes the directory that was ours until now.
     fn remove_dir(&self) {
         let started = self.disk.clock.now();

@@ -66,6 +66,19 @@ impl Ledger {
         self.registers.join(format!("{epoch:08}.commit"))
     }
 
+    pub(crate) fn grant_path(&self, ticket: u32) -> Utf8PathBuf {
+        self.registers.join(format!("{ticket:08}.grant"))
+    }
+
+    pub(crate) fn grant(&self, ticket: u32) -> Result<Option<String>, LockError> {
+        self.disk.get(&self.grant_path(ticket))
+    }
+
+    /// Says whether an epoch has ended, in whatever way.
+    pub(crate) fn is_closed(&self, epoch: u32) -> Result<bool, LockError> {
+        Ok(self.disk.get(&self.commit_path(epoch))?.is_some())
+    }
+
     fn retired_path(&self, epoch: u32) -> Utf8PathBuf {
         self.registers.join(format!("{epoch:08}.retired"))
     }

@@ -15,6 +15,7 @@ mod holder;
 mod leader;
 mod ledger;
 mod markers;
+mod nfs_lock;
 mod observe;
 mod record;
 #[cfg(test)]
@@ -25,6 +26,9 @@ pub use call_once::CallOnce;
 pub use error::LockError;
 pub use holder::Holder;
 pub use leader::Leader;
+pub use nfs_lock::Held;
+pub use nfs_lock::LockEntry;
+pub use nfs_lock::NfsLock;
 pub use record::FailureKind;
 
 use crate::edge::host::Host;

@@ -346,3 +346,21 @@ fn a_waiting_caller_asks_the_server_twice_per_look() {
     let total: u64 = calls.iter().sum();
     assert!(total <= 300 * 6 / 10, "{total} calls in 300 s");
 }
+
+#[test]
+fn a_step_that_is_done_costs_few_requests() {
+    for (interop, limit) in [(false, 6), (true, 10)] {
+        let world = World::new();
+        world.ends_well(1);
+        let client = Client::with_fault(&world.server, None);
+        let mut once = world.once(2, Arc::clone(&client));
+        once.options_for_tests().interop = interop;
+        let entry = once.enter(&mut |_| Acceptance::Use);
+        assert!(matches!(entry, Ok(Entry::Done(_))), "{entry:?}");
+        assert!(
+            client.calls() <= limit,
+            "{} calls, interop {interop}",
+            client.calls()
+        );
+    }
+}

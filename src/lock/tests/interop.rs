@@ -324,6 +324,76 @@ fn a_leader_before_the_gate_can_be_robbed_and_leaves_nothing_behind() {
     assert_eq!(leader.epoch(), 3);
 }
 
+#[test]
+fn a_leader_that_gives_up_before_the_gate_leaves_no_guard_in_it() {
+    let world = World::new();
+    world.python_locks("");
+    let mut once = world.caller(1);
+    let entry = once.enter(&mut |_| Acceptance::Use);
+    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    world.clock.advance(Duration::from_secs(31));
+    // The guard is in, and a late writer is waited for.
+    let entry = once.enter(&mut |_| Acceptance::Use);
+    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    let names = SystemStorage
+        .list(&world.path("step.lock"))
+        .expect("a directory");
+    assert_eq!(names.len(), 1, "{names:?}");
+    drop(once);
+    let names = SystemStorage
+        .list(&world.path("step.lock"))
+        .expect("it is not ours to remove");
+    assert!(names.is_empty(), "{names:?}");
+}
+
+#[test]
+fn a_late_writer_in_a_nameless_lock_is_left_alone() {
+    let world = World::new();
+    world.python_locks("");
+    let mut once = world.caller(1);
+    drop(once.enter(&mut |_| Acceptance::Use));
+    world.clock.advance(Duration::from_secs(31));
+    drop(once.enter(&mut |_| Acceptance::Use));
+    let path = world.path("step.lock/holder.info");
+    SystemStorage
+        .write_file(&path, ALIVE.as_bytes())
+        .expect("Python comes late");
+    for _ in 0..100 {
+        world.clock.advance(Duration::from_secs(1));
+        let entry = once.enter(&mut |_| Acceptance::Use);
+        assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    }
+    assert_eq!(world.text("step.lock/holder.info").as_deref(), Some(ALIVE));
+    assert!(world.python_releases(), "our guard stayed in a living lock");
+    world.lead(&mut once);
+}
+
+#[test]
+fn a_damaged_result_takes_no_other_content_with_it() {
+    let world = World::new();
+    let (leader, _) = world.lead(&mut world.caller(1));
+    leader
+        .publish(serde_json::json!("x"))
+        .expect("a local directory works");
+    let Ok(Entry::Lead(leader)) = world.caller(2).enter(&mut |_| Acceptance::Foreign) else {
+        panic!("a foreign result must be made anew");
+    };
+    leader
+        .publish(serde_json::json!("y"))
+        .expect("a local directory works");
+    // The caller of x finds its result damaged; y stays.
+    let entry = world.caller(3).enter(&mut |it| {
+        if it.record == serde_json::json!("x") {
+            Acceptance::Broken("a hole".to_owned())
+        } else {
+            Acceptance::Foreign
+        }
+    });
+    assert!(matches!(entry, Ok(Entry::Lead(_))), "{entry:?}");
+    let entry = world.caller(4).enter(&mut |_| Acceptance::Use);
+    assert!(matches!(entry, Ok(Entry::Done(it)) if it.epoch == 2));
+}
+
 const STORM_VARIABLE: &str = "COCORUN_INTEROP_DIR";
 const PYTHON: &str = r#"
 import os, sys, time, random

@@ -7,3 +7,4 @@ mod fake;
 mod interop;
 mod server;
 mod storm;
+mod tickets;
