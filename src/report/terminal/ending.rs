@@ -157,7 +157,7 @@ impl TerminalReport {
         }
         line.push_str(&self.result_words());
         line.push('\n');
-        if let Some(seed) = self.seed.filter(|_| tally.has_tests) {
+        if let Some(seed) = self.seed.filter(|_| self.is_seed_used) {
             text::add(&mut line, format_args!("{:>12} {seed}\n", "Seed"));
         }
         line

@@ -126,6 +126,8 @@ pub struct TerminalReport {
     drawn: Option<Instant>,
     printed: Instant,
     seed: Option<Seed>,
+    /// Whether a run took the session's seed; `runner.toml` may give them all one of their own.
+    is_seed_used: bool,
     tally: Tally,
     builds: BTreeMap<BuildName, BuildRow>,
     runs: BTreeMap<RunId, RunRow>,
@@ -151,6 +153,7 @@ impl TerminalReport {
             drawn: None,
             printed: now,
             seed: None,
+            is_seed_used: false,
             tally: Tally::default(),
             builds: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -289,6 +292,7 @@ impl TerminalReport {
     }
 
     fn on_testcase_finished(&mut self, now: Instant, result: &TestcaseResult) {
+        self.is_seed_used |= Some(result.seed) == self.seed;
         for row in self.runs.values_mut() {
             if row
                 .testcase
