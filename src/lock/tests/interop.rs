@@ -552,7 +552,7 @@ fn unmodified_pytest_cocotb_processes_are_never_inside_with_us() {
     let (us, them) = (ours.len(), theirs.len());
     eprintln!("{us} entries of ours, {them} of pytest-cocotb's, {kills} kills");
     eprintln!("overlaps among pytest-cocotb's own processes: {among_them}");
-    assert!(us > 20 && them > 20, "too few entries to prove anything");
+    assert!(us > 10 && them > 10, "too few entries to prove anything");
     assert_eq!(overlaps(&ours, &ours), us, "two leaders at once");
     assert_eq!(
         overlaps(&ours, &theirs),
