@@ -127,8 +127,14 @@ impl Workspace {
     }
 
     /// Returns how the guards of this session behave.
+    ///
+    /// Nobody but cocorun finds its way into a directory that is named after cocorun's own key, so
+    /// none of pytest-cocotb's lock files are made there.
     pub(super) fn lock_options(&self) -> Options {
-        Options::new(&self.session_id)
+        Options {
+            interop: false,
+            ..Options::new(&self.session_id)
+        }
     }
 
     /// Finds, or makes, every tool that these builds need.
