@@ -37,9 +37,11 @@ use crate::lock::Waiting;
 use crate::model::build::Build;
 use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
+use crate::model::build::Simulator;
 use crate::sim::compile::Recipe;
 use crate::sim::compile::Toolset;
 use crate::sim::compile::complaints;
+use crate::sim::compile::fatal_warning;
 use crate::sim::compile::read_dependencies;
 use crate::sim::compile::recipe;
 
@@ -49,6 +51,7 @@ use rayon::prelude::*;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -57,6 +60,8 @@ use std::time::SystemTime;
 const STEP: &str = "hdl_compile";
 /// The compiler's log, in the attempt's directory.
 const LOG: &str = "build.log";
+/// A file whose time tells when the compilers had ended, by the clock of the disk.
+const ENDED_MARK: &str = "compiled";
 /// How often a compile is repeated because a source changed under it.
 const CHANGES_MAX: u32 = 3;
 
@@ -327,10 +332,24 @@ fn compile(
         fs::write(&file.path, &file.text).map_err(transient)?;
     }
     run_steps(build, context, &recipe, &log, leader)?;
+    let said = fs::read_if_there(&log).unwrap_or_default();
+    if let Some(line) = fatal_warning(build, &said) {
+        let problem = compile_problem(build, &log, line.trim());
+        return Err((FailureKind::Deterministic, problem.into()));
+    }
     let text = fs::read_if_there(&recipe.dependencies).unwrap_or_default();
-    let discovered = read_dependencies(build.simulator, &text);
+    let mut discovered = read_dependencies(build.simulator, &text);
+    if let Some(dir) = &recipe.make_dependencies {
+        discovered.extend(made_from(dir));
+    }
     let paths = input_paths(build, &discovered, &out);
-    let inputs = digest_inputs(build, &paths, started)?;
+    // By the same server's clock: a file that carries a time of the future was not touched now.
+    let ended_mark = out.join(ENDED_MARK);
+    fs::write(&ended_mark, "").map_err(transient)?;
+    let ended = fs::stamp(&ended_mark)
+        .map_err(transient)?
+        .and_then(|stamp| stamp.modified);
+    let inputs = digest_inputs(build, &paths, started..=ended)?;
     let absent = shadow::absences(build, &paths);
     let again = fingerprint::fingerprint(build, tools).map_err(transient)?;
     if again.key != print.key {
@@ -379,9 +398,15 @@ fn run_steps(
             args: step.args.clone(),
             env: step.env.clone(),
             // A stray jobserver or make flag of a caller's make must not steer ours.
-            env_remove: ["MAKEFLAGS", "MFLAGS", "MAKELEVEL"]
-                .map(str::to_owned)
-                .to_vec(),
+            env_remove: [
+                "MAKEFLAGS",
+                "MFLAGS",
+                "MAKELEVEL",
+                "MAKEFILES",
+                "GNUMAKEFLAGS",
+            ]
+            .map(str::to_owned)
+            .to_vec(),
             cwd: build.project_dir.clone(),
             log: log.to_owned(),
             channel_env: None,
@@ -486,18 +511,33 @@ fn input_paths(build: &Build, discovered: &[String], out: &Utf8Path) -> Vec<Utf8
     paths
 }
 
-/// Digests what the compiler has read, unless one of the files was touched since `started`.
+/// Reads the `*.d` files that the C++ compiler wrote: headers of the user's own C++ among them.
+fn made_from(dir: &Utf8Path) -> Vec<String> {
+    let names = fs::list(dir).unwrap_or_default();
+    names
+        .iter()
+        .filter(|name| Utf8Path::new(name).extension() == Some("d"))
+        .filter_map(|name| fs::read_if_there(&dir.join(name)))
+        .flat_map(|text| read_dependencies(Simulator::Verilator, &text))
+        .map(|name| dir.join(name).to_string())
+        .collect()
+}
+
+/// Digests what the compiler has read, unless one of the files was touched meanwhile.
 fn digest_inputs(
     build: &Build,
     paths: &[Utf8PathBuf],
-    started: Option<SystemTime>,
+    while_compiling: RangeInclusive<Option<SystemTime>>,
 ) -> std::result::Result<Vec<Input>, Failed> {
+    let (started, ended) = while_compiling.into_inner();
     paths
         .par_iter()
         .map(|path| {
             let stamp = fs::stamp(path).map_err(transient)?;
-            let touched = stamp.and_then(|stamp| stamp.modified.max(stamp.changed));
-            if started.is_some() && touched > started {
+            let touched = |time: Option<SystemTime>| time > started && time <= ended;
+            let is_touched =
+                stamp.is_some_and(|stamp| touched(stamp.modified) || touched(stamp.changed));
+            if started.is_some() && is_touched {
                 return Err(transient(changed_under_us(build)));
             }
             let digest = digest_file(path).map_err(transient)?;

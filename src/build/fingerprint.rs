@@ -9,7 +9,8 @@
 //! | toplevel, timescale, waves | change the elaboration |
 //! | defines and parameters, by name | change the elaboration |
 //! | `build_args`, include directories, in order | order matters to the compilers |
-//! | build environment, by name | the compilers read it |
+//! | files that `build_args` name, content | command files, C++ sources, libraries |
+//! | build environment, by name; inherited variables that compilers read | they change what is made |
 //! | sources: order, name below the project, content | the design itself |
 //!
 //! Files that the compiler found by itself are not known before it ran; the manifest holds them
@@ -24,6 +25,7 @@ use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 
@@ -39,6 +41,8 @@ pub struct Tools<'a> {
     pub python: &'a PythonEnv,
     /// The C++ compiler's identity; empty for Icarus.
     pub cxx_identity: &'a str,
+    /// Inherited variables that compilers read, where they are set.
+    pub compiler_env: &'a BTreeMap<String, String>,
 }
 
 /// A digest and what it was made of.
@@ -97,27 +101,40 @@ pub fn fingerprint(build: &Build, tools: Tools<'_>) -> Result<Fingerprint> {
     for (index, dir) in build.includes.iter().enumerate() {
         add(format!("includes[{index}]"), shown(dir, &build.project_dir));
     }
+    for (name, value) in tools.compiler_env {
+        add(format!("environment `{name}`"), value.clone());
+    }
     for (name, value) in &build.build_env {
         add(format!("environment `{name}`"), value.clone());
     }
-    let digests: Vec<String> = build
-        .sources
-        .par_iter()
-        .map(|path| digest_file(path))
-        .collect::<Result<_>>()?;
-    for (index, path) in build.sources.iter().enumerate() {
-        add(format!("sources[{index}]"), shown(path, &build.project_dir));
-    }
-    for (path, digest) in build.sources.iter().zip(digests) {
-        add(
-            format!("content of `{}`", shown(path, &build.project_dir)),
-            digest,
-        );
-    }
+    parts.extend(file_parts(build)?);
     Ok(Fingerprint {
         key: digest_parts(&parts),
         parts,
     })
+}
+
+/// Digests the files that are named: sources in their order, then those of `build_args`.
+fn file_parts(build: &Build) -> Result<Vec<(String, String)>> {
+    let names = build
+        .sources
+        .iter()
+        .enumerate()
+        .map(|(index, path)| (format!("sources[{index}]"), shown(path, &build.project_dir)));
+    let files: Vec<Utf8PathBuf> = build
+        .sources
+        .iter()
+        .cloned()
+        .chain(named_files(build))
+        .collect();
+    let contents: Vec<(String, String)> = files
+        .par_iter()
+        .map(|path| {
+            let name = format!("content of `{}`", shown(path, &build.project_dir));
+            Ok((name, digest_file(path)?))
+        })
+        .collect::<Result<_>>()?;
+    Ok(names.chain(contents).collect())
 }
 
 /// Writes a macro's text as both compilers get it.
@@ -134,6 +151,37 @@ fn literal(value: &HdlValue) -> String {
         HdlValue::Text(text) => format!("\"{text}\""),
         other => other.to_string(),
     }
+}
+
+/// Finds the files that `build_args` name: command files (`-f`) and what they name in turn, C++
+/// sources, libraries. The compilers' own lists of what they have read leave these out.
+fn named_files(build: &Build) -> Vec<Utf8PathBuf> {
+    let mut found: Vec<Utf8PathBuf> = Vec::new();
+    let mut words: Vec<String> = build.build_args.clone();
+    while let Some(word) = words.pop() {
+        let name = ["-f", "-F", "-c"]
+            .iter()
+            .find_map(|flag| word.strip_prefix(flag))
+            .unwrap_or(&word);
+        let path = build.project_dir.join(name);
+        let is_file = |path: &Utf8Path| matches!(fs::stamp(path), Ok(Some(stamp)) if !stamp.is_dir);
+        if name.is_empty() || found.contains(&path) || !is_file(&path) {
+            continue;
+        }
+        let text = match path.extension() {
+            Some("a" | "so" | "o") => None,
+            _ => fs::read_if_there(&path),
+        };
+        // Reading a source for names as well finds nothing that would not make it stale anyway.
+        words.extend(
+            text.iter()
+                .flat_map(|text| text.split_whitespace())
+                .map(str::to_owned),
+        );
+        found.push(path);
+    }
+    found.sort_unstable();
+    found
 }
 
 /// Names what differs between two lists of parts, one line each.

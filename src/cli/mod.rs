@@ -10,12 +10,7 @@ use clap::ValueEnum;
 
 /// Builds HDL once, runs cocotb testcases in parallel, and reports honestly.
 #[derive(Debug, Parser)]
-#[command(
-    name = "cocorun",
-    version,
-    max_term_width = 100,
-    disable_help_subcommand = true
-)]
+#[command(name = "cocorun", version, max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -65,7 +60,7 @@ pub enum Command {
     /// Explain an error code such as `test::no-result`
     Explain(ExplainArgs),
     /// Compile one C++ file of a Verilator build; started by `make`
-    #[command(hide = true)]
+    #[command(hide = true, name = "__objcache")]
     Objcache(ObjcacheArgs),
 }
 
@@ -197,9 +192,9 @@ fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text
         .parse()
         .map_err(|_| "not a number of seconds".to_owned())?;
-    if value.is_finite() && value > 0.0 {
+    if (0.001..=1e9).contains(&value) {
         Ok(value)
     } else {
-        Err("must be more than 0".to_owned())
+        Err("must be from 0.001 to 1e9".to_owned())
     }
 }

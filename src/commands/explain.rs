@@ -33,16 +33,7 @@ fn all_codes() -> String {
 
 fn explanation(name: &str) -> Result<String> {
     let Some(code) = Code::from_name(name) else {
-        let closest = Code::ALL
-            .iter()
-            .map(|code| code.name())
-            .min_by_key(|known| strsim::damerau_levenshtein(known, name));
-        let mut problem =
-            Diagnostic::error(Code::UsageBadArgument, format!("there is no code `{name}`"));
-        if let Some(closest) = closest {
-            problem = problem.help(format!("did you mean `{closest}`?"));
-        }
-        return Err(problem.into());
+        return Err(unknown(name).into());
     };
     Ok(format!(
         "{}\n\n{}\n\nA session that this ends has exit code {}.\n",
@@ -50,4 +41,21 @@ fn explanation(name: &str) -> Result<String> {
         code.explanation(),
         code.exit_code().code()
     ))
+}
+
+/// Tells that there is no such code, and which ones could be meant.
+fn unknown(name: &str) -> Diagnostic {
+    let names = || Code::ALL.iter().map(|code| code.name());
+    let wanted = name.to_lowercase();
+    let mut meant: Vec<&str> = names().filter(|known| known.contains(&wanted)).collect();
+    if meant.is_empty() {
+        let distance = |known: &&str| strsim::damerau_levenshtein(known, &wanted);
+        meant = names().filter(|known| distance(known) <= 3).collect();
+    }
+    let problem = Diagnostic::error(Code::UsageBadArgument, format!("there is no code `{name}`"));
+    if meant.is_empty() {
+        problem.help("`cocorun explain` lists all codes")
+    } else {
+        problem.help(format!("did you mean `{}`?", meant.join("`, `")))
+    }
 }

@@ -1,4 +1,4 @@
-//! `cocorun objcache`: what `make` puts before the C++ compiler in a Verilator build.
+//! `cocorun __objcache`: what `make` puts before the C++ compiler in a Verilator build.
 //!
 //! Verilator's runtime (`verilated.cpp` and its siblings) is the same for every design, yet takes
 //! ten of the twelve seconds of a small build. An object of it is compiled once per compiler,
@@ -33,7 +33,6 @@ use crate::model::exit_code::ExitCode;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
-use std::env::current_dir;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -56,21 +55,24 @@ pub(super) fn objcache(args: &ObjcacheArgs, environment: &Environment) -> Result
             return Ok(ExitCode::Success);
         }
     }
-    let mut command: Vec<String> = launcher(environment).into_iter().collect();
+    let mut command = launcher(environment);
     command.extend(args.command.iter().cloned());
     Err(process::replace_this_process(&command).into())
 }
 
 /// Picks what shall stand before the compiler: the user's own choice, else an installed cache.
-fn launcher(environment: &Environment) -> Option<String> {
+fn launcher(environment: &Environment) -> Vec<String> {
     if let Some(chosen) = environment.get(env::COCORUN_OBJECT_LAUNCHER) {
-        return Some(chosen.to_owned());
+        // Words of a shell, as in Verilator's makefiles.
+        return shell_words::split(chosen).unwrap_or_else(|_| vec![chosen.to_owned()]);
     }
     let path = environment.get(env::PATH).unwrap_or_default();
     ["ccache", "sccache"]
         .into_iter()
         .find_map(|name| which::which_in(name, Some(path), "/").ok())
         .and_then(|path| path.into_os_string().into_string().ok())
+        .into_iter()
+        .collect()
 }
 
 /// A request to compile a part of Verilator's runtime.
@@ -172,10 +174,7 @@ impl<'a> RuntimeObject<'a> {
         if let Some(at) = words.iter().position(|word| word == "-o") {
             words[at + 1] = object.to_string();
         }
-        let Some(cwd) = current_dir()
-            .ok()
-            .and_then(|dir| Utf8PathBuf::from_path_buf(dir).ok())
-        else {
+        let Ok(cwd) = fs::current_dir() else {
             return Err(transient("the current folder is not known"));
         };
         let spec = CommandSpec {
@@ -230,6 +229,7 @@ mod tests {
             words(&format!("c++ {flags} -c -o {output} {source}"))
         };
         let runtime = include.join("verilated_vpi.cpp");
+        fs::write(&runtime, "").expect("written");
         let key = |command: &[String]| {
             RuntimeObject::recognise(command, &environment).map(|object| object.key)
         };

@@ -22,6 +22,7 @@ use crate::report::Report;
 use crate::schedule::session;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 /// What a session shall do.
@@ -38,6 +39,8 @@ pub(super) struct Work<'a> {
 pub(super) struct Tally {
     pub(super) counts: Counts,
     pub(super) listed: Vec<TestcaseId>,
+    /// Testcases that were listed and have no result yet; below zero: results too many.
+    open: BTreeMap<TestcaseId, i32>,
     deselected: usize,
     failed_builds: Vec<Code>,
     has_trouble: bool,
@@ -46,7 +49,12 @@ pub(super) struct Tally {
 impl Tally {
     fn take(&mut self, event: &Event) {
         match event {
-            Event::TestcaseFinished(result) => self.counts.add(result.outcome),
+            Event::TestcaseFinished(result) => {
+                self.counts.add(result.outcome);
+                if !result.id.is_whole_module() {
+                    *self.open.entry(result.id.clone()).or_default() -= 1;
+                }
+            }
             Event::ModuleListed {
                 selected,
                 deselected,
@@ -54,6 +62,9 @@ impl Tally {
             } => {
                 self.listed
                     .extend(selected.iter().map(|testcase| testcase.id.clone()));
+                for testcase in selected {
+                    *self.open.entry(testcase.id.clone()).or_default() += 1;
+                }
                 self.deselected += deselected;
             }
             Event::BuildFinished {
@@ -67,6 +78,16 @@ impl Tally {
             }
             _ => {}
         }
+    }
+
+    /// Returns the testcases that do not have exactly one result: a mistake of ours, never a pass.
+    fn strays(&self, work: &Work<'_>) -> Vec<&TestcaseId> {
+        let is_stray = |count: &i32| *count != 0 && !work.only_lists;
+        self.open
+            .iter()
+            .filter(|(_, count)| is_stray(count))
+            .map(|(id, _)| id)
+            .collect()
     }
 
     /// Says what the shell shall see: a stop first, then what made results impossible, then results.
@@ -83,7 +104,7 @@ impl Tally {
             ExitCode::BuildFailed
         } else if !codes.is_empty() || self.has_trouble {
             ExitCode::Environment
-        } else if self.counts.bad() > 0 || stop.is_some() {
+        } else if self.counts.bad() > 0 || stop.is_some() || !self.strays(work).is_empty() {
             ExitCode::TestFailed
         } else if !work.modules.is_empty() && self.listed.is_empty() {
             ExitCode::NothingSelected
@@ -147,7 +168,8 @@ pub(super) fn run(
         &mut sink,
         &mut || reports.borrow_mut().tick(clock.now()),
     );
-    for notice in before_end(&tally.borrow()) {
+    let notices = before_end(&tally.borrow());
+    for notice in notices {
         sink(Event::Notice(Box::new(notice)));
     }
     let exit_code = tally.borrow().exit_code(workspace.interrupt.raised(), work);
@@ -162,7 +184,8 @@ pub(super) fn run(
         duration: clock.now().saturating_duration_since(began),
     };
     sink(Event::SessionFinished(finished));
-    workspace.tidy();
+    let only_looked = work.only_lists || work.modules.is_empty();
+    workspace.tidy(!only_looked || exit_code != ExitCode::Success);
     reports.into_inner().finish()?;
     Ok((exit_code, tally.into_inner()))
 }

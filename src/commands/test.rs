@@ -101,6 +101,12 @@ pub(super) fn select(
         .filter(|build| selection.needs_build(&build.name))
         .cloned()
         .collect();
+    if plan.modules.is_empty() {
+        let problem = Diagnostic::error(Code::NothingSelected, "`runner.toml` has no `[[test]]`");
+        return Err(problem
+            .help("add one with `test_module`, see docs/runner-toml.md")
+            .into());
+    }
     if modules.is_empty() {
         return Err(nothing_selected().into());
     }

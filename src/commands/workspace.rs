@@ -42,7 +42,6 @@ use camino::Utf8PathBuf;
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::env::current_dir;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
@@ -83,7 +82,8 @@ impl Workspace {
         environment: Environment,
         interrupt: &Interrupt,
     ) -> Result<Self> {
-        let here = current_folder()?;
+        let here = fs::current_dir()?;
+        let environment = with_absolute_python_path(environment, &here);
         let path = config::find(&here, global.config.as_deref())?;
         let config = config::load(&path)?;
         if work.jobs == Some(0) {
@@ -146,12 +146,14 @@ impl Workspace {
         let refusals: Vec<Diagnostic> = builds
             .iter()
             .flat_map(|build| {
-                compile::refusals(build).into_iter().map(|why| {
-                    Diagnostic::error(
-                        Code::ConfigBadValue,
-                        format!("build `{}` cannot be compiled: {why}", build.name),
-                    )
-                })
+                compile::refusals(build, &self.config.build_dir)
+                    .into_iter()
+                    .map(|why| {
+                        Diagnostic::error(
+                            Code::ConfigBadValue,
+                            format!("build `{}` cannot be compiled: {why}", build.name),
+                        )
+                    })
             })
             .collect();
         if !refusals.is_empty() {
@@ -259,10 +261,15 @@ impl Workspace {
                     format!("`{}` was not looked for", build.simulator),
                 )
             })?;
+        let compiler_env: BTreeMap<String, String> = compile::COMPILER_VARIABLES
+            .iter()
+            .filter_map(|name| Some(((*name).to_owned(), self.environment.get(name)?.to_owned())))
+            .collect();
         let tools = fingerprint::Tools {
             simulator,
             python: &toolbox.tools.python,
             cxx_identity: &toolbox.cxx_identity,
+            compiler_env: &compiler_env,
         };
         let chosen = self.environment.get(env::OBJCACHE).unwrap_or_default();
         let object_env = BTreeMap::from([
@@ -273,12 +280,15 @@ impl Workspace {
             ),
             (
                 env::COCORUN_OBJECT_TOOLS.to_owned(),
-                format!("{} {}", simulator.identity, toolbox.cxx_identity),
+                format!(
+                    "{} {} {compiler_env:?}",
+                    simulator.identity, toolbox.cxx_identity
+                ),
             ),
             (env::COCORUN_SESSION_ID.to_owned(), self.session_id.clone()),
         ]);
         let object_cache = objcache::program()
-            .map(|program| format!("{} objcache", shell_words::quote(program.as_str())));
+            .map(|program| format!("{} __objcache", shell_words::quote(program.as_str())));
         let context = ensure::Context {
             object_cache: object_cache.as_deref(),
             object_env: &object_env,
@@ -310,7 +320,7 @@ impl Workspace {
         let agent = self.agent_dir()?;
         let mut paths = vec![agent.to_string()];
         paths.extend(self.config.python.paths.iter().map(ToString::to_string));
-        paths.extend(self.environment.get("PYTHONPATH").map(str::to_owned));
+        paths.extend(self.environment.get(env::PYTHONPATH).map(str::to_owned));
         let mut env = BTreeMap::from([
             ("PYTHONPATH".to_owned(), paths.join(":")),
             (
@@ -349,9 +359,14 @@ impl Workspace {
         Ok(dir)
     }
 
-    /// Marks the session's directory as finished and removes those of old finished sessions.
-    pub(super) fn tidy(&self) {
+    /// Marks the session's directory as finished and removes those of old finished sessions; one
+    /// that holds nothing worth keeping goes at once.
+    pub(super) fn tidy(&self, is_worth_keeping: bool) {
         let dir = self.session_dir();
+        if !is_worth_keeping {
+            fs::remove_dir(&dir);
+            return;
+        }
         if fs::write(&dir.join(FINISHED), "").is_err() {
             return;
         }
@@ -379,21 +394,17 @@ pub(super) fn rerun_prefix(global: &Global) -> String {
     }
 }
 
-fn current_folder() -> Result<Utf8PathBuf> {
-    let raw = current_dir().map_err(|error| {
-        Diagnostic::error(
-            Code::DiskIo,
-            format!("cannot tell the current folder: {}", fs::os_words(&error)),
-        )
-    })?;
-    Utf8PathBuf::from_path_buf(raw).map_err(|raw| {
-        Diagnostic::error(
-            Code::ConfigNonUtf8Path,
-            format!("the current folder `{}` is not UTF-8", raw.display()),
-        )
-        .help("rename it, or work from another folder")
-        .into()
-    })
+/// Makes the entries of `PYTHONPATH` absolute: simulators run in folders of their own.
+fn with_absolute_python_path(environment: Environment, here: &Utf8Path) -> Environment {
+    let Some(given) = environment.get(env::PYTHONPATH) else {
+        return environment;
+    };
+    let entries: Vec<String> = given
+        .split(':')
+        .map(|entry| here.join(entry).to_string())
+        .collect();
+    let absolute = entries.join(":");
+    environment.with(env::PYTHONPATH, &absolute)
 }
 
 /// Names a session: start time for people, digits that nobody else has for the disk.

@@ -147,6 +147,18 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
 }
 
 /// Reads `run_files`, of which no two may have one name, since they meet in one directory.
+/// What a run writes in its own directory.
+const RUN_FILES_OF_OURS: [&str; 8] = [
+    "coverage.dat",
+    "events.ndjson",
+    "request.json",
+    "results.xml",
+    "sim.log",
+    "sim_build",
+    "waves.fst",
+    "waves.vcd",
+];
+
 fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> {
     let paths = files.find_all(section.report, &section.texts("run_files"), Wanted::Either);
     let mut first = BTreeMap::new();
@@ -154,6 +166,14 @@ fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> 
         let Some(name) = path.file_name() else {
             continue;
         };
+        if let (true, Some(value)) = (RUN_FILES_OF_OURS.contains(&name), section.get("run_files")) {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("`run_files` cannot hold `{name}`, which each run writes itself"),
+            );
+            let help = problem.help("give the file another name");
+            section.report.at(&value.range, "would be written to", help);
+        }
         if let (Some(other), Some(value)) = (first.insert(name, path), section.get("run_files")) {
             let problem = Diagnostic::error(
                 Code::ConfigDuplicateName,

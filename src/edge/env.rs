@@ -9,6 +9,8 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
 /// Where Verilator is installed.
 pub const VERILATOR_ROOT: &str = "VERILATOR_ROOT";
+/// Where Python looks for modules.
+pub const PYTHONPATH: &str = "PYTHONPATH";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
 /// The user's choice of what stands before the C++ compiler, as in Verilator's makefiles.
@@ -58,6 +60,13 @@ impl Environment {
             .get(&OsString::from(name))?
             .to_str()
             .filter(|value| !value.is_empty())
+    }
+
+    /// Returns the same with another value of one variable.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: &str) -> Self {
+        self.0.insert(name.into(), value.into());
+        self
     }
 
     /// Returns all variables, by name.

@@ -6,12 +6,15 @@
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::edge::fs;
 use crate::edge::process;
 
+use camino::Utf8Path;
 use nix::fcntl::OFlag;
 use nix::unistd;
 use signal_hook::consts::SIGHUP;
 use signal_hook::consts::SIGINT;
+use signal_hook::consts::SIGQUIT;
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 use std::os::fd::AsFd;
@@ -58,7 +61,7 @@ impl Interrupt {
         })))
     }
 
-    /// Makes a flag that SIGINT, SIGTERM and SIGHUP raise.
+    /// Makes a flag that SIGINT, SIGTERM, SIGHUP and SIGQUIT raise.
     ///
     /// A second signal kills every child with its group and ends the process with 128+n.
     ///
@@ -72,15 +75,18 @@ impl Interrupt {
             )
         };
         let flag = Self::new()?;
-        let mut signals =
-            Signals::new([SIGINT, SIGTERM, SIGHUP]).map_err(|error| failed(&error))?;
+        let all = [SIGINT, SIGTERM, SIGHUP, SIGQUIT];
+        let heeded = all.into_iter().filter(|signal| !is_ignored(*signal));
+        let mut signals = Signals::new(heeded).map_err(|error| failed(&error))?;
         let raised = flag.clone();
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
+                let mut is_first = true;
                 for signal in signals.forever() {
                     let number = u8::try_from(signal).unwrap_or(0);
-                    if !raised.raise(StopReason::Signal(number)) {
+                    raised.raise(StopReason::Signal(number));
+                    if !std::mem::replace(&mut is_first, false) {
                         process::kill_everything();
                         signal_hook::low_level::exit(128 + signal);
                     }
@@ -111,4 +117,12 @@ impl Interrupt {
     pub fn as_fd(&self) -> BorrowedFd<'_> {
         self.0.readable_when_raised.as_fd()
     }
+}
+
+/// Says whether the caller asked for this signal to be ignored, as `nohup` does (proc(5), `SigIgn`).
+fn is_ignored(signal: i32) -> bool {
+    let status = fs::read_if_there(Utf8Path::new("/proc/self/status")).unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let bits = mask.and_then(|text| u64::from_str_radix(text.trim(), 16).ok());
+    bits.is_some_and(|bits| bits >> (signal - 1) & 1 == 1)
 }

@@ -164,7 +164,16 @@ pub trait ForkServer: Send + Sync {
     ///
     /// # Errors
     /// The server refuses, or is gone; no child was made then.
-    fn fork(&self, run: u32, request: &str) -> Result<Box<dyn Process>>;
+    fn fork(&self, run: u32, request: &str) -> std::result::Result<Box<dyn Process>, ForkError>;
+}
+
+/// Why a server made no child.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ForkError {
+    /// It will not make this one; others may work.
+    Refused(String),
+    /// It does not answer any more; another server may.
+    Gone(String),
 }
 
 /// The operating system.

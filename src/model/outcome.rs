@@ -68,6 +68,8 @@ pub enum Cause {
     Startup,
     /// The process ended and this testcase has no result.
     NoResult,
+    /// The module holds no testcase.
+    NoTestcases,
     /// The wall-clock limit of the testcase passed.
     Timeout,
     /// The build it needs failed.

@@ -41,6 +41,7 @@ pub(super) fn cause_word(cause: Cause) -> &'static str {
         Cause::Import => "import",
         Cause::Startup => "startup",
         Cause::NoResult => "no-result",
+        Cause::NoTestcases => "no-testcases",
         Cause::Timeout => "timeout",
         Cause::Build => "build",
         Cause::Session => "session",
@@ -73,6 +74,7 @@ pub(super) fn code(result: &TestcaseResult, of_build: Option<Code>) -> Option<Co
         (Some(Cause::Build), _) => of_build.unwrap_or(Code::BuildCompile),
         (Some(Cause::Timeout), _) | (_, Outcome::TimedOut) => Code::TestTimeout,
         (Some(Cause::Session), _) | (_, Outcome::NotRun) => Code::SessionInterrupted,
+        (Some(Cause::NoTestcases), _) => Code::TestNoTestcases,
         (Some(Cause::NoResult), _) | (_, Outcome::Errored) => Code::TestNoResult,
         (_, Outcome::Failed | Outcome::Passed | Outcome::Skipped) => Code::TestFailedCode,
     })
@@ -121,6 +123,7 @@ fn default_words(cause: Cause) -> &'static str {
         Cause::ExitStatus => "the simulator left with a status that the results do not explain",
         Cause::Import => "the test module cannot be imported",
         Cause::Startup => "the simulator ended before the first testcase",
+        Cause::NoTestcases => "the module holds no testcase",
         Cause::NoResult => "the simulator ended without a result of this testcase",
         Cause::Timeout => "the wall-clock limit passed and the run was killed",
         Cause::Build => "the build it needs failed",

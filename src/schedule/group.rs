@@ -6,6 +6,7 @@
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::edge::process::ForkError;
 use crate::edge::process::ForkServer;
 use crate::edge::process::Process;
 use crate::model::build::BuiltDesign;
@@ -133,13 +134,12 @@ impl Group {
         let request = fork_request(simulation, folder);
         match server.server.fork(simulation.run, &request) {
             Ok(process) => Ok(process),
-            Err(problems) => {
-                let why = first_message(&problems.0);
+            Err(ForkError::Refused(why)) => Err(why),
+            Err(ForkError::Gone(why)) => {
                 let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-                // A server that is gone is started anew for the next run; one that refuses stays.
+                // The next run starts another one.
                 if let Server::Serving(running) = &*current
                     && Arc::ptr_eq(running, &server)
-                    && why.contains("gone")
                 {
                     *current = Server::Untried;
                 }

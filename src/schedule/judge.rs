@@ -1,8 +1,8 @@
 //! From what the agent said and how the process ended to one verdict per testcase. Pure.
 //!
-//! Invariant: a testcase passes only if cocotb judged it so within this process, and the process
-//! then left with status 0. That can be known only at the end, so the last result of a process is
-//! held back until the process is gone.
+//! Invariant: a testcase passes only if cocotb judged it so within this process. The last one of a
+//! process also needs the process to leave with status 0, or another one to explain why it did not,
+//! so the last result is held back until the process is gone.
 
 use crate::edge::interrupt::StopReason;
 use crate::edge::process::Exit;
@@ -263,7 +263,10 @@ impl<'a> Judge<'a> {
             };
         }
         if let Some((index, verdict)) = self.held.take() {
-            decided.push((index, self.held_verdict(verdict, end)));
+            let mut verdict = self.held_verdict(verdict, end);
+            // What the HDL prints while it ends (`final` blocks) belongs to the last testcase.
+            verdict.log_end = None;
+            decided.push((index, verdict));
             let verdict = match end {
                 End::TimedOut => RunVerdict::TimedOut,
                 End::Stopped(_) => RunVerdict::Cancelled,

@@ -80,7 +80,7 @@ pub(super) fn list(
     for (module, answer) in said.answers {
         match answer {
             Answer::Listed(found) if found.is_empty() => {
-                let empty = failed(Cause::NoResult, "the module holds no testcase");
+                let empty = failed(Cause::NoTestcases, "the module holds no testcase");
                 tell_failed(session, design, &module, empty, &folder);
             }
             Answer::Listed(found) => {

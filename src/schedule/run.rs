@@ -275,6 +275,7 @@ impl<'a> Run<'a> {
 /// Searches a testcase's part of the log, a piece at a time: a log may be larger than memory.
 fn first_hdl_error(simulator: Simulator, log: &LogSpan) -> Option<String> {
     const PIECE: u64 = 4 << 20;
+    const OVERLAP: u64 = 4 << 10;
     let end = log.end.min(log.start + LOG_SEARCHED_BYTES_MAX);
     let mut start = log.start;
     while start < end {
@@ -286,7 +287,8 @@ fn first_hdl_error(simulator: Simulator, log: &LogSpan) -> Option<String> {
         if let Some(line) = found {
             return Some(line.trim().to_owned());
         }
-        start += PIECE;
+        // A line that the pieces' border cuts is whole in the next piece.
+        start += PIECE - OVERLAP;
     }
     None
 }

@@ -104,10 +104,26 @@ pub(super) struct Session<'a> {
     pub(super) designs: Vec<OnceLock<BuiltDesign>>,
     /// How many fork servers are at work.
     pub(super) servers_alive: Arc<AtomicUsize>,
-    events: Sender<Event>,
+    messages: Sender<Message>,
     runs: AtomicU32,
     /// Kinds of trouble with disk and tools that were told.
     told: Mutex<BTreeSet<Code>>,
+}
+
+/// What workers send to the telling thread.
+enum Message {
+    Event(Event),
+    /// A worker has nothing left to do.
+    Left,
+}
+
+/// Tells that a worker has left, also when it panics.
+struct Leaving<'a>(&'a Sender<Message>);
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.send(Message::Left).ok();
+    }
 }
 
 /// Builds, lists and runs everything that is planned; returns when no child is left.
@@ -115,7 +131,7 @@ pub(super) struct Session<'a> {
 /// `sink` gets every event in order on the calling thread; `tick` is called there about ten times
 /// a second.
 pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut()) {
-    let (events, received) = channel();
+    let (messages, received) = channel();
     let queue = Queue::new(0..plan.builds.len());
     let until = plan.limit.map(|limit| plan.clock.now() + limit);
     let (clock, interrupt, jobs) = (plan.clock, plan.interrupt, plan.jobs.max(1));
@@ -123,21 +139,24 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
         designs: plan.builds.iter().map(|_| OnceLock::new()).collect(),
         plan,
         servers_alive: Arc::new(AtomicUsize::new(0)),
-        events,
+        messages,
         runs: AtomicU32::new(0),
         told: Mutex::default(),
     };
     thread::scope(|scope| {
-        let workers: Vec<_> = (0..jobs)
-            .map(|slot| {
-                let (session, queue) = (&session, &queue);
-                scope.spawn(move || worker::work(session, queue, slot))
-            })
-            .collect();
+        for slot in 0..jobs {
+            let (session, queue) = (&session, &queue);
+            scope.spawn(move || {
+                let _leaving = Leaving(&session.messages);
+                worker::work(session, queue, slot);
+            });
+        }
+        let mut at_work = jobs;
         let mut is_stopping = false;
         loop {
             match received.recv_timeout(TICK) {
-                Ok(event) => sink(event),
+                Ok(Message::Event(event)) => sink(event),
+                Ok(Message::Left) => at_work -= 1,
                 Err(RecvTimeoutError::Timeout) => tick(),
                 Err(RecvTimeoutError::Disconnected) => break,
             }
@@ -150,8 +169,7 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
                     reason: stop_words(reason),
                 });
             }
-            if workers.iter().all(thread::ScopedJoinHandle::is_finished) {
-                received.try_iter().for_each(&mut *sink);
+            if at_work == 0 {
                 break;
             }
         }
@@ -167,7 +185,7 @@ impl Session<'_> {
     /// Sends an event to the telling thread.
     pub(super) fn tell(&self, event: Event) {
         // The receiver outlives every worker.
-        self.events.send(event).ok();
+        self.messages.send(Message::Event(event)).ok();
     }
 
     /// Returns the next run's number.

@@ -154,7 +154,12 @@ fn command(
         waves,
     });
     let mut env = settings.env.clone();
+    let own_paths = env.get(variables::PYTHONPATH).cloned();
     env.extend(session.plan.base_env.clone());
+    if let (Some(own), Some(paths)) = (own_paths, env.get_mut(variables::PYTHONPATH)) {
+        paths.push(':');
+        paths.push_str(&own);
+    }
     env.extend(launch.env);
     env.insert(agent::REQUEST_ENV.to_owned(), folder.request.to_string());
     env.insert(

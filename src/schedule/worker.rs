@@ -24,6 +24,7 @@ use std::sync::Arc;
 /// Works until the queue is over.
 pub(super) fn work(session: &Session<'_>, queue: &Queue, slot: Slot) {
     while let Some(task) = queue.take() {
+        let _done = Done(queue);
         let stop = session.plan.interrupt.raised();
         match task {
             Task::Build(index) => build(session, queue, index, stop),
@@ -40,7 +41,15 @@ pub(super) fn work(session: &Session<'_>, queue: &Queue, slot: Slot) {
                 }
             },
         }
-        queue.finish();
+    }
+}
+
+/// Reports a task finished, also when its worker panics: the others would wait for ever.
+struct Done<'a>(&'a Queue);
+
+impl Drop for Done<'_> {
+    fn drop(&mut self) {
+        self.0.finish();
     }
 }
 

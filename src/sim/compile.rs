@@ -45,6 +45,8 @@ pub struct Recipe {
     pub artifact: Utf8PathBuf,
     /// Where the compiler lists the files it has read.
     pub dependencies: Utf8PathBuf,
+    /// Where `make` left what the C++ compiler has read, as `*.d` files relative to that folder.
+    pub make_dependencies: Option<Utf8PathBuf>,
     /// Files below the directory that runs need; everything else may be removed afterwards.
     pub outputs: Vec<Utf8PathBuf>,
 }
@@ -72,17 +74,67 @@ pub fn recipe(build: &Build, tools: Toolset<'_>, out: &Utf8Path) -> Recipe {
     }
 }
 
+/// Variables that `iverilog`, `make` with Verilator's makefiles, and C++ compilers read.
+pub const COMPILER_VARIABLES: [&str; 17] = [
+    "CFLAGS",
+    "CPATH",
+    "CPLUS_INCLUDE_PATH",
+    "CPPFLAGS",
+    "CXXFLAGS",
+    "C_INCLUDE_PATH",
+    "IVL_ROOT",
+    "LDFLAGS",
+    "LDLIBS",
+    "LIBRARY_PATH",
+    "LIBS",
+    "LOADLIBES",
+    "OPT_FAST",
+    "OPT_GLOBAL",
+    "OPT_SLOW",
+    "USER_CPPFLAGS",
+    "USER_LDLIBS",
+];
+
+/// Returns a compiler's warning that means another design than the one asked for.
+///
+/// Icarus 11 only warns of a parameter that the toplevel does not have, and then compiles one
+/// design under many names.
+pub fn fatal_warning<'a>(build: &Build, log: &'a str) -> Option<&'a str> {
+    let is_fatal = |line: &&str| {
+        build
+            .parameters
+            .keys()
+            .any(|name| line.contains(&format!("parameter {name} not found in")))
+    };
+    log.lines().find(is_fatal)
+}
+
 /// Returns what the simulator of this build cannot express, one line each.
-pub fn refusals(build: &Build) -> Vec<String> {
+pub fn refusals(build: &Build, build_dir: &Utf8Path) -> Vec<String> {
+    if build.simulator != Simulator::Verilator {
+        return Vec::new();
+    }
+    let mut lines = Vec::new();
+    let paths = [build_dir, &build.project_dir].into_iter();
+    for path in paths.chain(build.sources.iter().map(Utf8PathBuf::as_path)) {
+        if path.as_str().contains(char::is_whitespace) {
+            lines.push(format!(
+                "`{path}` holds a space, with which make and Verilator cannot work"
+            ));
+            break;
+        }
+    }
     let quotes = |value: &HdlValue| matches!(value, HdlValue::Text(text) if text.contains('"'));
-    build
-        .parameters
-        .iter()
-        .filter(|(_, value)| build.simulator == Simulator::Verilator && quotes(value))
-        .map(|(name, _)| {
-            format!("parameter `{name}` holds a double quote, which `verilator -G` cannot take")
-        })
-        .collect()
+    lines.extend(
+        build
+            .parameters
+            .iter()
+            .filter(|(_, value)| quotes(value))
+            .map(|(name, _)| {
+                format!("parameter `{name}` holds a double quote, which `verilator -G` cannot take")
+            }),
+    );
+    lines
 }
 
 /// Reads the compiler's own list of the files it has read, in the order it tells them.

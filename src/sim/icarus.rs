@@ -72,6 +72,7 @@ pub(super) fn recipe(build: &Build, tools: Toolset<'_>, out: &Utf8Path) -> Recip
             args,
             env: build.build_env.clone(),
         }],
+        make_dependencies: None,
         outputs: vec![artifact.clone()],
         artifact,
         dependencies,

@@ -52,6 +52,7 @@ pub(super) fn recipe(build: &Build, tools: Toolset<'_>, out: &Utf8Path) -> Recip
         files: Vec::new(),
         steps,
         dependencies: cpp.join("Vtop__ver.d"),
+        make_dependencies: Some(cpp.clone()),
         outputs: vec![artifact.clone()],
         artifact,
     }
@@ -142,13 +143,13 @@ fn make_args(tools: Toolset<'_>, cpp: &Utf8Path) -> Vec<String> {
     args
 }
 
-/// Reads `Vtop__ver.d`, a make rule: `outputs : inputs`, with `\` at line ends and before spaces.
+/// Reads `Vtop__ver.d` or what a C++ compiler wrote, a make rule: `outputs : inputs`, with `\` at line ends and before spaces.
 ///
 /// Verilator names its own program and standard library among the inputs; they are left in, since
 /// a new Verilator at the same path is another tool.
 pub(super) fn read_dependencies(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
-    let Some((_, inputs)) = joined.split_once(" : ") else {
+    let Some((_, inputs)) = joined.split_once(": ") else {
         return Vec::new();
     };
     let inputs = inputs.lines().next().unwrap_or_default();
@@ -181,5 +182,9 @@ mod tests {
         let text = "cpp/Vtop.cpp cpp/Vtop.h  : /usr/bin/verilator_bin a.sv inc/my\\ file.svh \\\n b.sv\n\na.sv:\n";
         let expected = ["/usr/bin/verilator_bin", "a.sv", "inc/my file.svh", "b.sv"];
         assert_eq!(read_dependencies(text), expected);
+        assert_eq!(
+            read_dependencies("dpi.o: ../dpi.cpp \\\n ../dpi.h\n"),
+            ["../dpi.cpp", "../dpi.h"]
+        );
     }
 }

@@ -66,26 +66,29 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
             .into())
         };
     }
-    let mut looked = Vec::new();
     if let Some(root) = environment.get(env::VIRTUAL_ENV) {
         let path = Utf8Path::new(root).join("bin/python");
         if fs::exists(&path) {
             return Ok(path);
         }
-        looked.push(format!("{path} (from $VIRTUAL_ENV)"));
+        return Err(Diagnostic::error(
+            Code::PythonNotFound,
+            format!("`$VIRTUAL_ENV` is `{root}`, but there is no `{path}`"),
+        )
+        .help("activate another environment, or unset VIRTUAL_ENV")
+        .into());
     }
     let search = environment.get(env::PATH).unwrap_or_default();
     let found = which::which_in("python3", Some(search), "/").ok();
     if let Some(path) = found.and_then(|path| Utf8PathBuf::from_path_buf(path).ok()) {
         return Ok(path);
     }
-    looked.push(format!("python3 on PATH ({search})"));
-    let mut problem = Diagnostic::error(Code::PythonNotFound, "no Python interpreter was found")
-        .help("install Python 3, or name one with `interpreter` in `[python]`");
-    for place in looked {
-        problem = problem.fact(format!("looked at: {place}"));
-    }
-    Err(problem.into())
+    Err(
+        Diagnostic::error(Code::PythonNotFound, "no Python interpreter was found")
+            .fact(format!("looked at: python3 on PATH ({search})"))
+            .help("install Python 3, or name one with `interpreter` in `[python]`")
+            .into(),
+    )
 }
 
 /// Asks an interpreter what is in it, or remembers what it said.
@@ -99,12 +102,12 @@ pub fn probe(
     cache: &NodeCache,
     environment: &Environment,
 ) -> Result<PythonEnv> {
-    let python_path = environment.get("PYTHONPATH").unwrap_or_default();
+    let python_path = environment.get(env::PYTHONPATH).unwrap_or_default();
     let name = entry_name("python", &[interpreter.as_str(), python_path, PROBE]);
     if let Some(answer) = cache.get::<Answer>(&name) {
         return judge(interpreter, answer);
     }
-    let answer = ask(interpreter, host, clock)?;
+    let answer = ask(interpreter, python_path, host, clock)?;
     let config = answer.prefix.join("pyvenv.cfg");
     let mut learned_from: Vec<&Utf8Path> = vec![interpreter];
     learned_from.extend(answer.site_dirs.iter().map(Utf8PathBuf::as_path));
@@ -115,13 +118,18 @@ pub fn probe(
     judge(interpreter, answer)
 }
 
-fn ask(interpreter: &Utf8Path, host: &dyn ProcessHost, clock: &dyn Clock) -> Result<Answer> {
+fn ask(
+    interpreter: &Utf8Path,
+    python_path: &str,
+    host: &dyn ProcessHost,
+    clock: &dyn Clock,
+) -> Result<Answer> {
     let captured = capture(
         host,
         clock,
         interpreter,
         &["-c", PROBE],
-        BTreeMap::new(),
+        BTreeMap::from([(env::PYTHONPATH.to_owned(), python_path.to_owned())]),
         Some(PROBE_FD_ENV),
         PROBE_LIMIT,
     )

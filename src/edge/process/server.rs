@@ -11,12 +11,14 @@ use crate::edge::fs::io_problem;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::process::CommandSpec;
 use crate::edge::process::Exit;
+use crate::edge::process::ForkError;
 use crate::edge::process::ForkServer;
 use crate::edge::process::Process;
 use crate::edge::process::ProcessEvent;
 use crate::edge::process::running::Fate;
 use crate::edge::process::running::Known;
 use crate::edge::process::running::Running;
+use crate::edge::process::tree;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -49,6 +51,8 @@ use std::time::Duration;
 const START_LIMIT: Duration = Duration::from_secs(120);
 /// The server answers a request at once, unless its processor is taken away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How long a server that is no longer wanted may take to end by itself.
+const END_LIMIT: Duration = Duration::from_secs(2);
 /// How often a wait looks whether the session stops.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -90,6 +94,8 @@ impl Child {
 
 struct State {
     phase: Phase,
+    /// The server's process id, from its start to its end.
+    pid: Option<i32>,
     children: BTreeMap<u32, Child>,
 }
 
@@ -137,6 +143,7 @@ impl Shared {
         if !matches!(state.phase, Phase::Gone(_)) {
             state.phase = Phase::Gone(why.to_owned());
         }
+        state.pid = None;
         for child in state.children.values_mut() {
             child.settle(Known::Lost);
         }
@@ -176,6 +183,7 @@ impl Server {
         .map_err(|errno| failed(&io::Error::from(errno)))?;
         let state = State {
             phase: Phase::Starting,
+            pid: None,
             children: BTreeMap::new(),
         };
         let shared = Arc::new(Shared {
@@ -249,12 +257,11 @@ impl Server {
     }
 
     /// Waits until a child is started or refused, and returns its process id.
-    fn await_answer(&self, run: u32) -> Result<i32> {
+    fn await_answer(&self, run: u32) -> std::result::Result<i32, ForkError> {
         let mut state = self.await_while(ANSWER_LIMIT, |state| {
             let child = state.children.get(&run);
             child.is_some_and(|child| child.pid.is_none() && child.refusal.is_none())
         });
-        let refused = |why: String| Diagnostic::error(Code::ToolBroken, why).into();
         match state.children.get_mut(&run) {
             Some(child) => match (child.pid, child.refusal.clone()) {
                 (Some(pid), _) => {
@@ -266,22 +273,21 @@ impl Server {
                 }
                 (None, refusal) => {
                     state.children.remove(&run);
-                    Err(refused(
-                        refusal.unwrap_or_else(|| "the fork server is silent".to_owned()),
+                    Err(refusal.map_or_else(
+                        || ForkError::Gone("the fork server is silent".to_owned()),
+                        ForkError::Refused,
                     ))
                 }
             },
-            None => Err(refused("the fork server is gone".to_owned())),
+            None => Err(ForkError::Gone("the fork server is gone".to_owned())),
         }
     }
 }
 
 impl ForkServer for Server {
-    fn fork(&self, run: u32, request: &str) -> Result<Box<dyn Process>> {
-        let failed = |error: io::Error| {
-            let text = format!("the fork server cannot be asked: {error}");
-            Diagnostic::error(Code::ToolBroken, text)
-        };
+    fn fork(&self, run: u32, request: &str) -> std::result::Result<Box<dyn Process>, ForkError> {
+        let failed =
+            |error: io::Error| ForkError::Gone(format!("the fork server cannot be asked: {error}"));
         let (reader, writer) =
             unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
         let (ended, teller) =
@@ -290,7 +296,7 @@ impl ForkServer for Server {
         {
             let mut state = self.shared.locked();
             if let Phase::Gone(why) = &state.phase {
-                return Err(Diagnostic::error(Code::ToolBroken, why.clone()).into());
+                return Err(ForkError::Gone(why.clone()));
             }
             let child = Child {
                 pid: None,
@@ -304,7 +310,7 @@ impl ForkServer for Server {
         }
         if let Err(errno) = self.send(request, &writer) {
             self.shared.locked().children.remove(&run);
-            return Err(failed(errno.into()).into());
+            return Err(failed(errno.into()));
         }
         drop(writer);
         let pid = self.await_answer(run)?;
@@ -317,6 +323,21 @@ impl ForkServer for Server {
 impl Drop for Server {
     fn drop(&mut self) {
         shutdown(self.socket.as_raw_fd(), Shutdown::Both).ok();
+        // An orderly end takes milliseconds; a server that hangs is killed.
+        let mut state = self.shared.locked();
+        for _ in 0..2 {
+            (state, _) = self
+                .shared
+                .changed
+                .wait_timeout_while(state, END_LIMIT, |state| {
+                    state.pid.is_some() || matches!(state.phase, Phase::Starting)
+                })
+                .unwrap_or_else(PoisonError::into_inner);
+            if let Some(pid) = state.pid {
+                tree::kill_tree(pid);
+            }
+        }
+        drop(state);
         if let Some(follower) = self.follower.take() {
             follower.join().ok();
         }
@@ -337,6 +358,7 @@ fn follow(
         Ok(process) => process,
         Err(problems) => return shared.gone(&problems.to_string()),
     };
+    shared.locked().pid = Some(process.id().cast_signed());
     let mut lines = Vec::new();
     let exit = loop {
         match process.next_event_to_the_end() {

@@ -13,6 +13,7 @@ use nix::sys::signal::kill;
 use nix::sys::signal::killpg;
 use nix::sys::wait::Id;
 use nix::sys::wait::WaitPidFlag;
+use nix::sys::wait::WaitStatus;
 use nix::sys::wait::waitid;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -165,20 +166,29 @@ pub(super) fn kill_orphans() {
     if !ADOPTS_ORPHANS.load(Ordering::Relaxed) {
         return;
     }
-    let started = started();
     // An orphan's own children become ours when it dies; three rounds are two more than a daemon
     // of daemons needs, and the next run's end looks again.
     for _ in 0..3 {
-        let orphans: Vec<i32> = children(nix::unistd::getpid().as_raw())
-            .into_iter()
-            .filter(|pid| !started.contains(pid))
-            .collect();
+        let orphans: Vec<i32> = {
+            let started = started();
+            let ours = children(nix::unistd::getpid().as_raw());
+            ours.into_iter()
+                .filter(|pid| !started.contains(pid))
+                .collect()
+        };
         if orphans.is_empty() {
             return;
         }
         for orphan in orphans {
             kill_tree(orphan);
-            waitpid(Pid::from_raw(orphan), Some(WaitPidFlag::empty())).ok();
+            // One that cannot die now (a file server is away) is reaped by a later round.
+            for _ in 0..50 {
+                let flags = Some(WaitPidFlag::WNOHANG);
+                if waitpid(Pid::from_raw(orphan), flags) != Ok(WaitStatus::StillAlive) {
+                    break;
+                }
+                std::thread::yield_now();
+            }
         }
     }
 }
