@@ -9,6 +9,8 @@
 )]
 
 mod junit;
+mod kills;
+mod live;
 mod processes;
 mod smoke;
 mod support;

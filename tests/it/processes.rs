@@ -13,8 +13,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 use std::time::Instant;
 
-/// Often enough to see every simulator: none starts Python in less.
-const LOOK_EVERY: Duration = Duration::from_millis(40);
+/// Often enough to see nearly every simulator, and seldom enough not to be felt.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// A live process that belongs to a project.
 #[derive(Clone, Debug)]
@@ -35,7 +35,8 @@ impl Found {
         let fields: Vec<&str> = stat.rsplit_once(") ")?.1.split(' ').collect();
         let is_dead = matches!(fields[0], "Z" | "X");
         let command = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        (!is_dead).then(|| Self {
+        // A thread of the kernel has no command line.
+        (!is_dead && !command.is_empty()).then(|| Self {
             pid,
             group: fields[2].parse().unwrap(),
             command: String::from_utf8_lossy(&command).replace('\0', " "),
