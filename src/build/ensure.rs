@@ -12,6 +12,7 @@ use crate::build::manifest::Input;
 use crate::build::manifest::Judgement;
 use crate::build::manifest::Manifest;
 use crate::build::manifest::Output;
+use crate::build::shadow;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -328,7 +329,9 @@ fn compile(
     run_steps(build, context, &recipe, &log, leader)?;
     let text = fs::read_if_there(&recipe.dependencies).unwrap_or_default();
     let discovered = read_dependencies(build.simulator, &text);
-    let inputs = digest_inputs(build, &discovered, &out, started)?;
+    let paths = input_paths(build, &discovered, &out);
+    let inputs = digest_inputs(build, &paths, started)?;
+    let absent = shadow::absences(build, &paths);
     let again = fingerprint::fingerprint(build, tools).map_err(transient)?;
     if again.key != print.key {
         return Err(transient(changed_under_us(build)));
@@ -338,6 +341,7 @@ fn compile(
         name: build.name.clone(),
         parts: print.parts.clone(),
         inputs,
+        absent,
         outputs,
         made_at: jiff::Timestamp::try_from(context.clock.wall())
             .map(|time| time.to_string())
@@ -469,13 +473,8 @@ fn compile_problem(build: &Build, log: &Utf8Path, how: &str) -> Diagnostic {
     problem.fact(format!("log: {log} ({} lines)", text.lines().count()))
 }
 
-/// Digests what the compiler has read; the files it generated itself are left out.
-fn digest_inputs(
-    build: &Build,
-    discovered: &[String],
-    out: &Utf8Path,
-    started: Option<SystemTime>,
-) -> std::result::Result<Vec<Input>, Failed> {
+/// Names what the compiler has read; the files it generated itself are left out.
+fn input_paths(build: &Build, discovered: &[String], out: &Utf8Path) -> Vec<Utf8PathBuf> {
     let mut paths: Vec<Utf8PathBuf> = discovered
         .iter()
         .map(|name| build.project_dir.join(name))
@@ -485,12 +484,20 @@ fn digest_inputs(
     paths.sort_unstable();
     paths.dedup();
     paths
+}
+
+/// Digests what the compiler has read, unless one of the files was touched since `started`.
+fn digest_inputs(
+    build: &Build,
+    paths: &[Utf8PathBuf],
+    started: Option<SystemTime>,
+) -> std::result::Result<Vec<Input>, Failed> {
+    paths
         .par_iter()
         .map(|path| {
-            let modified = fs::stamp(path)
-                .map_err(transient)?
-                .and_then(|stamp| stamp.modified);
-            if started.is_some() && modified > started {
+            let stamp = fs::stamp(path).map_err(transient)?;
+            let touched = stamp.and_then(|stamp| stamp.modified.max(stamp.changed));
+            if started.is_some() && touched > started {
                 return Err(transient(changed_under_us(build)));
             }
             let digest = digest_file(path).map_err(transient)?;

@@ -18,6 +18,7 @@
 use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::model::build::Build;
+use crate::model::build::HdlValue;
 use crate::model::build::Simulator;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
@@ -85,10 +86,10 @@ pub fn fingerprint(build: &Build, tools: Tools<'_>) -> Result<Fingerprint> {
     );
     add("waves".to_owned(), build.waves.to_string());
     for (name, value) in &build.defines {
-        add(format!("define `{name}`"), value.to_string());
+        add(format!("define `{name}`"), macro_text(value));
     }
     for (name, value) in &build.parameters {
-        add(format!("parameter `{name}`"), value.to_string());
+        add(format!("parameter `{name}`"), literal(value));
     }
     for (index, arg) in build.build_args.iter().enumerate() {
         add(format!("build_args[{index}]"), arg.clone());
@@ -117,6 +118,22 @@ pub fn fingerprint(build: &Build, tools: Tools<'_>) -> Result<Fingerprint> {
         key: digest_parts(&parts),
         parts,
     })
+}
+
+/// Writes a macro's text as both compilers get it.
+fn macro_text(value: &HdlValue) -> String {
+    match value {
+        HdlValue::Boolean(value) => u8::from(*value).to_string(),
+        other => other.to_string(),
+    }
+}
+
+/// Writes a parameter so that the number 4 and the string "4" differ, as they do in the design.
+fn literal(value: &HdlValue) -> String {
+    match value {
+        HdlValue::Text(text) => format!("\"{text}\""),
+        other => other.to_string(),
+    }
 }
 
 /// Names what differs between two lists of parts, one line each.
@@ -189,4 +206,25 @@ fn digest_parts(parts: &[(String, String)]) -> String {
 /// Returns a path below the project as relative, so that two checkouts share a key; others whole.
 fn shown(path: &Utf8Path, project: &Utf8Path) -> String {
     path.strip_prefix(project).unwrap_or(path).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_the_compilers_tell_apart_have_other_parts() {
+        let text = |text: &str| HdlValue::Text(text.to_owned());
+        assert_ne!(literal(&HdlValue::Integer(4)), literal(&text("4")));
+        assert_ne!(literal(&HdlValue::Boolean(true)), literal(&text("true")));
+        assert_ne!(
+            macro_text(&HdlValue::Boolean(true)),
+            macro_text(&text("true"))
+        );
+        // One and the same `-DNAME=1`.
+        assert_eq!(
+            macro_text(&HdlValue::Boolean(true)),
+            macro_text(&HdlValue::Integer(1))
+        );
+    }
 }

@@ -4,6 +4,7 @@
 //! published; it names every file the compiler said it has read, with its digest.
 
 use crate::build::fingerprint::digest_file;
+use crate::build::shadow;
 use crate::edge::fs;
 use crate::model::build::BuildName;
 
@@ -42,6 +43,9 @@ pub struct Manifest {
     pub parts: Vec<(String, String)>,
     /// Discovered and declared inputs.
     pub inputs: Vec<Input>,
+    /// Names that did not exist and would have been read instead of an input, as `inputs` are.
+    #[serde(default)]
+    pub absent: Vec<Utf8PathBuf>,
     /// Outputs; the first is the artifact.
     pub outputs: Vec<Output>,
     /// When it was published, RFC 3339.
@@ -78,7 +82,7 @@ impl Manifest {
                 _ => return Judgement::Damaged(format!("`{}` is missing", output.path)),
             }
         }
-        let changed: Vec<String> = self
+        let mut changed: Vec<String> = self
             .inputs
             .par_iter()
             .filter_map(|input| {
@@ -90,6 +94,10 @@ impl Manifest {
                 }
             })
             .collect();
+        let new = shadow::appeared(project_dir, &self.absent);
+        changed.extend(new.iter().map(|path| {
+            format!("`{path}` is new, on the search path before a file that was read")
+        }));
         if changed.is_empty() {
             Judgement::Fit
         } else {

@@ -6,3 +6,4 @@
 pub mod ensure;
 pub mod fingerprint;
 pub mod manifest;
+mod shadow;

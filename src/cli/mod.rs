@@ -131,6 +131,9 @@ pub struct TestArgs {
     /// Write waves of every run
     #[arg(long)]
     pub waves: bool,
+    /// Start every simulator anew instead of forking it
+    #[arg(long)]
+    pub no_fork: bool,
     /// Write a JUnit report
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,

@@ -9,6 +9,7 @@ use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::edge::interrupt::Interrupt;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::plan;
@@ -24,8 +25,9 @@ pub(super) fn build(
     global: &Global,
     environment: Environment,
     console: Console,
+    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment)?;
+    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
     let plan = plan::expand(&workspace.config);
     let names = SelectionArgs {
         builds: args.names.clone(),

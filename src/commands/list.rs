@@ -12,6 +12,7 @@ use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::edge::interrupt::Interrupt;
 use crate::event::Event;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::Testcase;
@@ -32,8 +33,9 @@ pub(super) fn list(
     global: &Global,
     environment: Environment,
     console: Console,
+    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment)?;
+    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
     let plan = plan::expand(&workspace.config);
     let (selection, builds, modules) = select(&args.select, &plan)?;
     let toolbox = workspace.tools(&builds, console)?;
@@ -94,7 +96,7 @@ fn line(testcase: &Testcase, format: Format) -> String {
     }
 }
 
-/// Remembers what was listed and passes every event on.
+/// Remembers what was listed and passes every other event on.
 struct Listing<R> {
     inner: R,
     found: Vec<Testcase>,
@@ -102,10 +104,13 @@ struct Listing<R> {
 
 impl<R: Report> Report for Listing<R> {
     fn on_event(&mut self, event: &Event) {
+        // Nothing that is only listed is planned: a report would miss its verdict.
         if let Event::ModuleListed { selected, .. } = event {
+            // A report would wait for the verdicts of these.
             self.found.extend(selected.iter().cloned());
+        } else {
+            self.inner.on_event(event);
         }
-        self.inner.on_event(event);
     }
 
     fn tick(&mut self, now: Instant) {

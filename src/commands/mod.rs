@@ -14,6 +14,9 @@ use crate::cli::Command;
 use crate::commands::reporting::Console;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::interrupt::StopReason;
+use crate::edge::process::SystemHost;
 use crate::model::exit_code::ExitCode;
 
 use clap::Parser;
@@ -34,15 +37,33 @@ pub fn main() -> ExitCode {
         }
     };
     let console = Console::new(&cli.global, &environment);
-    let outcome: Result<ExitCode> = match &cli.command {
-        Command::Test(args) => test::test(args, &cli.global, environment, console),
-        Command::Build(args) => build::build(args, &cli.global, environment, console),
-        Command::List(args) => list::list(args, &cli.global, environment, console),
+    let outcome = match &cli.command {
         Command::Explain(args) => explain::explain(args),
         Command::Objcache(args) => objcache::objcache(args, &environment),
+        _ => session(&cli, environment, console),
     };
     outcome.unwrap_or_else(|problems| {
         console.problems(&problems);
         problems.exit_code()
     })
+}
+
+/// Runs a subcommand that has children, with signals and orphans taken over.
+fn session(cli: &Cli, environment: Environment, console: Console) -> Result<ExitCode> {
+    let interrupt = Interrupt::on_signals()?;
+    SystemHost::adopt_orphans();
+    let outcome = match &cli.command {
+        Command::Test(args) => test::test(args, &cli.global, environment, console, &interrupt),
+        Command::Build(args) => build::build(args, &cli.global, environment, console, &interrupt),
+        Command::List(args) => list::list(args, &cli.global, environment, console, &interrupt),
+        Command::Explain(_) | Command::Objcache(_) => unreachable!("they have no session"),
+    };
+    match (outcome, interrupt.raised()) {
+        // A stop before the session began is no fault of what it interrupted.
+        (Err(problems), Some(StopReason::Signal(number))) => {
+            console.problems(&problems);
+            Ok(ExitCode::Signal(number))
+        }
+        (outcome, _) => outcome,
+    }
 }

@@ -6,6 +6,7 @@ use crate::commands::workspace::check_writable;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::diagnostic::Severity;
 use crate::edge::interrupt::StopReason;
 use crate::event::BuildOutcome;
 use crate::event::Event;
@@ -39,6 +40,7 @@ pub(super) struct Tally {
     pub(super) listed: Vec<TestcaseId>,
     deselected: usize,
     failed_builds: Vec<Code>,
+    has_trouble: bool,
 }
 
 impl Tally {
@@ -60,6 +62,9 @@ impl Tally {
             } => {
                 self.failed_builds.push(problem.code);
             }
+            Event::Notice(problem) if problem.severity == Severity::Error => {
+                self.has_trouble |= problem.code.exit_code() == ExitCode::Environment;
+            }
             _ => {}
         }
     }
@@ -76,7 +81,7 @@ impl Tally {
             .collect();
         if codes.contains(&ExitCode::BuildFailed) {
             ExitCode::BuildFailed
-        } else if !codes.is_empty() {
+        } else if !codes.is_empty() || self.has_trouble {
             ExitCode::Environment
         } else if self.counts.bad() > 0 || stop.is_some() {
             ExitCode::TestFailed

@@ -13,6 +13,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::edge::interrupt::Interrupt;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
@@ -33,8 +34,9 @@ pub(super) fn test(
     global: &Global,
     environment: Environment,
     console: Console,
+    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment)?;
+    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
     let mut plan = plan::expand(&workspace.config);
     apply_overrides(args, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan)?;
@@ -64,6 +66,7 @@ fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
         let settings = &mut module.settings;
         settings.seed = args.seed.map(Seed).or(settings.seed);
         settings.waves |= args.waves;
+        settings.fork &= !args.no_fork;
         if let Some(limit) = args.timeout {
             settings.timeout = Duration::from_secs_f64(limit);
         }

@@ -73,11 +73,16 @@ pub(super) struct Toolbox {
 }
 
 impl Workspace {
-    /// Finds and reads `runner.toml`, and takes over signals and orphans.
+    /// Finds and reads `runner.toml`.
     ///
     /// # Errors
     /// Every problem of the configuration at once; a job count of zero.
-    pub(super) fn open(global: &Global, work: &WorkArgs, environment: Environment) -> Result<Self> {
+    pub(super) fn open(
+        global: &Global,
+        work: &WorkArgs,
+        environment: Environment,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
         let here = current_folder()?;
         let path = config::find(&here, global.config.as_deref())?;
         let config = config::load(&path)?;
@@ -92,8 +97,6 @@ impl Workspace {
             .jobs
             .or(config.jobs)
             .unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
-        let interrupt = Interrupt::on_signals()?;
-        SystemHost::adopt_orphans();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let started_at = Timestamp::try_from(clock.wall()).unwrap_or(Timestamp::UNIX_EPOCH);
         let session_id = session_id(started_at);
@@ -103,7 +106,7 @@ impl Workspace {
             force: work.force,
             config,
             environment,
-            interrupt,
+            interrupt: interrupt.clone(),
             clock,
             session_id,
             started_at,
@@ -124,8 +127,14 @@ impl Workspace {
     }
 
     /// Returns how the guards of this session behave.
+    ///
+    /// Nobody but cocorun finds its way into a directory that is named after cocorun's own key, so
+    /// none of pytest-cocotb's lock files are made there.
     pub(super) fn lock_options(&self) -> Options {
-        Options::new(&self.session_id)
+        Options {
+            interop: false,
+            ..Options::new(&self.session_id)
+        }
     }
 
     /// Finds, or makes, every tool that these builds need.

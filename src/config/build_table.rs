@@ -58,7 +58,7 @@ pub(super) fn read(
         args.extend(own_args(&section, simulator));
         (simulator, args)
     });
-    let table = BuildTable {
+    let mut table = BuildTable {
         name: name.value.clone(),
         line: report.document.line(section.range.start),
         simulators: match section.get("simulator") {
@@ -79,7 +79,21 @@ pub(super) fn read(
         env: read_env(&section),
         waves: section.switch("waves", false),
     };
-    check_variants(&section, &table);
+    if table
+        .variant_count()
+        .is_none_or(|count| count > VARIANTS_MAX)
+    {
+        if let Some(matrix) = section.get("matrix") {
+            let title = &section.title;
+            matrix.bad(
+                format!("the matrix of `{title}` makes more than {VARIANTS_MAX} builds"),
+                "",
+            );
+        }
+        // Nobody may expand it.
+        table.matrix.clear();
+    }
+    check_names(&section, &table);
     Some(table)
 }
 
@@ -112,11 +126,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
             .at(&value.range, value.type_words(), problem.help(help));
         return None;
     }
-    let mut section = value.section(Table::Build, &format!("[build.{}]", name.value))?;
-    if section.range.start < name.range.start && section.range.end <= name.range.start {
-        section.range = name.range.clone();
-    }
-    Some(section)
+    value.section(Table::Build, &format!("[build.{}]", name.value))
 }
 
 /// Reads `sources`: names, patterns, and lists, in order.
@@ -190,7 +200,7 @@ fn read_toplevel(section: &Section<'_>) -> Option<String> {
     Some(toplevel.value)
 }
 
-/// Reads one simulator or several; a build without any is reported.
+/// Reads one simulator or several; never empty, so that builds have names when it is wrong.
 pub(super) fn read_simulators(value: &Value<'_>) -> Vec<Simulator> {
     let mut simulators = Vec::new();
     for text in value.text_or_texts() {
@@ -212,6 +222,9 @@ pub(super) fn read_simulators(value: &Value<'_>) -> Vec<Simulator> {
             continue;
         }
         simulators.push(simulator);
+    }
+    if simulators.is_empty() {
+        simulators.push(Simulator::Icarus);
     }
     simulators
 }
@@ -339,24 +352,11 @@ fn read_matrix(
     matrix
 }
 
-/// Reports a matrix that is too large, or whose values end up with one name.
-fn check_variants(section: &Section<'_>, table: &BuildTable) {
+/// Reports values of the matrix that make builds of one name.
+fn check_names(section: &Section<'_>, table: &BuildTable) {
     let Some(matrix) = section.get("matrix") else {
         return;
     };
-    if table
-        .variant_count()
-        .is_none_or(|count| count > VARIANTS_MAX)
-    {
-        matrix.bad(
-            format!(
-                "the matrix of `{}` makes more than {VARIANTS_MAX} builds",
-                section.title
-            ),
-            "",
-        );
-        return;
-    }
     if !matrix.content.is_table() {
         return;
     }

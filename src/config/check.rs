@@ -2,11 +2,11 @@
 
 use crate::config::BuildTable;
 use crate::config::TestTable;
+use crate::config::coverage::Entry;
 use crate::config::document::Report;
 use crate::config::name_glob::NameGlob;
 use crate::config::suggest::closest;
 use crate::config::test_table::LocatedTest;
-use crate::config::variants::designates;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::BuildName;
@@ -85,10 +85,8 @@ pub(super) fn check(report: &Report, builds: &[BuildTable], tests: &[LocatedTest
     let mut planned: usize = 0;
     for test in tests {
         check_builds(report, &names, test);
-        let builds: Vec<&BuildName> = names
-            .iter()
-            .filter(|name| test.table.covers(name))
-            .collect();
+        let coverage = test.table.coverage();
+        let builds: Vec<&BuildName> = names.iter().filter(|name| coverage.covers(name)).collect();
         planned = planned.saturating_add(builds.len().saturating_mul(test.table.modules.len()));
         if planned > PLANNED_MAX {
             let problem = Diagnostic::error(
@@ -105,19 +103,11 @@ pub(super) fn check(report: &Report, builds: &[BuildTable], tests: &[LocatedTest
 
 fn check_builds(report: &Report, names: &[BuildName], test: &LocatedTest) {
     for build in &test.builds {
-        if !names.iter().any(|name| covers(&build.value, name)) {
+        let entry = Entry::new(&build.value);
+        if !entry.is_ok_and(|entry| names.iter().any(|name| entry.covers(name))) {
             report.at(&build.range, "", unknown_build(&build.value, names));
         }
     }
-}
-
-/// Says whether an entry of `build` means the build called `full`.
-pub(super) fn covers(entry: &str, full: &BuildName) -> bool {
-    if !NameGlob::is_pattern(entry) {
-        return designates(entry, full);
-    }
-    let base = full.as_str().split(['/', '@']).next().unwrap_or_default();
-    NameGlob::new(entry).is_ok_and(|glob| glob.is_match(full.as_str()) || glob.is_match(base))
 }
 
 /// Reports every pair of tables that plan one module on one build with different settings.
@@ -152,7 +142,7 @@ fn check_twice(report: &Report, tests: &[LocatedTest], covered: &[Vec<&BuildName
                 differences(&test.table, &other.table)
             ));
         if count > 1 {
-            problem = problem.fact(format!("and so are {} more", count - 1));
+            problem = problem.fact(format!("the same of {} more", count - 1));
         }
         let help = "give both tables the same settings, or narrow `build` or `test_module`";
         report.at(&test.range, "planned again here", problem.help(help));
@@ -170,6 +160,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         waves,
         run_files,
         isolation,
+        fork,
         fail_on_hdl_error,
     } = &one.settings;
     let other = &other.settings;
@@ -182,6 +173,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("waves", *waves != other.waves),
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),
+        ("fork", *fork != other.fork),
         (
             "fail_on_hdl_error",
             *fail_on_hdl_error != other.fail_on_hdl_error,

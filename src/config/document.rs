@@ -51,6 +51,24 @@ impl Document {
         self.line_starts.partition_point(|start| *start <= offset)
     }
 
+    /// Returns how many lines there are.
+    pub(super) fn lines(&self) -> usize {
+        self.line_starts.len()
+    }
+
+    /// Says whether a line looks like a `[header]`.
+    pub(super) fn is_header(&self, line: usize) -> bool {
+        self.text[self.line_range(line)]
+            .trim_start()
+            .starts_with('[')
+    }
+
+    /// Returns where a line stands, without its end.
+    pub(super) fn line_range(&self, line: usize) -> Range<usize> {
+        let start = self.line_starts[line - 1];
+        start..start + self.line_text(start).len()
+    }
+
     /// Returns `FILE:LINE` of a byte offset.
     pub(super) fn place(&self, offset: usize) -> String {
         format!("{}:{}", self.shown, self.line(offset))
@@ -194,7 +212,7 @@ impl<'a> Section<'a> {
         }
         match closest(key, kind.keys().iter().copied()) {
             Some(known) => problem.help(format!("did you mean `{known}`?")),
-            None => problem.help(format!("known keys are {}", keys::in_words(kind.keys()))),
+            None => problem.help(format!("known keys: {}", keys::in_words(kind.keys()))),
         }
     }
 
@@ -202,15 +220,7 @@ impl<'a> Section<'a> {
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
         let (key, value) = self.table.get_key_value(key)?;
         let value = Value::new(self.report, key.get_ref(), value);
-        let whole = key.span().start..value.range.end.max(key.span().end);
-        // A table that was opened by a header spans only that header, so what stands in it is
-        // judged key by key.
-        let judged = if value.content.is_table() {
-            key.span()
-        } else {
-            whole
-        };
-        (!self.report.damage.touches(&judged)).then_some(value)
+        value.is_sound(&key.span()).then_some(value)
     }
 
     /// Returns the value of a key without which the table means nothing.
@@ -262,6 +272,18 @@ impl<'a> Value<'a> {
             content: value.get_ref(),
             range: value.span(),
         }
+    }
+
+    /// Says whether no syntax error has touched the value, whose key stands at `key`.
+    fn is_sound(&self, key: &Range<usize>) -> bool {
+        // A table that was opened by a header spans only that header, so what stands in it is
+        // judged key by key.
+        let end = if self.content.is_table() {
+            key.end
+        } else {
+            self.range.end.max(key.end)
+        };
+        !self.report.damage.touches(&(key.start..end))
     }
 
     /// Records that the value has another type than the key takes.
@@ -409,7 +431,7 @@ impl<'a> Value<'a> {
                 (key, Self::new(self.report, &name, value))
             })
             .collect();
-        entries.retain(|(key, _)| !self.report.damage.touches(&key.range));
+        entries.retain(|(key, value)| value.is_sound(&key.range));
         entries.sort_by_key(|(key, _)| key.range.start);
         entries
     }

@@ -7,6 +7,7 @@
 
 mod build_table;
 mod check;
+mod coverage;
 mod document;
 mod file_list;
 mod files;
@@ -22,6 +23,7 @@ mod variables;
 mod variants;
 
 pub use check::unknown_build;
+pub use coverage::Coverage;
 pub use variants::Variant;
 pub use variants::designates;
 
@@ -33,7 +35,6 @@ use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::fs;
-use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::Simulator;
 use crate::model::build::Timescale;
@@ -132,12 +133,9 @@ pub struct TestTable {
 }
 
 impl TestTable {
-    /// Says whether the table's modules run on this build.
-    pub fn covers(&self, build: &BuildName) -> bool {
-        let Some(entries) = &self.builds else {
-            return true;
-        };
-        entries.iter().any(|entry| check::covers(entry, build))
+    /// Returns which builds the table's modules run on.
+    pub fn coverage(&self) -> Coverage {
+        Coverage::new(self.builds.as_deref())
     }
 }
 
@@ -196,25 +194,20 @@ pub fn load_from(
     let text = read_text(&path, shown)?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let document = Document::new(shown, text);
-    let (table, damage, mut problems) = syntax::parse(&document);
+    let repaired = syntax::repair(&document);
+    let (table, damage, slips) = syntax::parse(&document, &repaired);
     let project_dir = file_list::folder_of(&path);
     let report = Report::new(document.clone(), damage);
+    for slip in slips {
+        let start = slip.snippet.as_ref().map_or(0, |place| place.range.start);
+        report.elsewhere(start, slip);
+    }
     let config = top::read(&report, &table, &path, project_dir, environment);
-    problems.extend(report.into_problems());
+    let problems = report.into_problems();
     if problems.is_empty() {
         return Ok(config);
     }
-    problems.sort_by_key(|problem| place_of(problem, &document));
     Err(Problems(problems))
-}
-
-/// Returns where a problem stands in the document; those of other files keep their place.
-fn place_of(problem: &Diagnostic, document: &Document) -> usize {
-    let snippet = problem
-        .snippet
-        .as_ref()
-        .filter(|snippet| snippet.path == document.shown);
-    snippet.map_or(usize::MAX, |snippet| snippet.range.start)
 }
 
 fn read_text(path: &Utf8Path, shown: &Utf8Path) -> Result<String> {
@@ -244,3 +237,6 @@ fn read_text(path: &Utf8Path, shown: &Utf8Path) -> Result<String> {
         unreadable(&format!("line {line} is not UTF-8")).into()
     })
 }
+
+#[cfg(test)]
+mod tests;

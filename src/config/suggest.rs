@@ -10,8 +10,13 @@ pub(crate) fn closest<'a>(
     let length = name.chars().count();
     let mut best: Option<(usize, &str)> = None;
     for candidate in candidates {
+        let count = candidate.chars().count();
+        // The distance is at least the difference in length, which costs nothing to see.
+        if length.abs_diff(count) > length.max(count).div_ceil(3) {
+            continue;
+        }
         let distance = strsim::damerau_levenshtein(name, candidate);
-        let allowed = length.max(candidate.chars().count()).div_ceil(3);
+        let allowed = length.max(count).div_ceil(3);
         if distance <= allowed
             && distance < length
             && best.is_none_or(|(least, _)| distance < least)

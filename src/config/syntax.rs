@@ -9,6 +9,7 @@ use crate::config::document::Document;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 use toml::Spanned;
 use toml::de::DeTable;
@@ -16,21 +17,80 @@ use toml::de::DeValue;
 use toml::de::Error;
 
 /// A complaint of the parser's, with a range that lies within the text.
+#[derive(Clone)]
 struct Complaint {
     message: String,
     range: Range<usize>,
 }
 
+/// How often a text is repaired and read again; a file with more slips has had its share.
+const REPAIRS_MAX: usize = 50;
+
+/// A text in which what ends the parser's reading is blanked out, at unchanged offsets.
+pub(super) struct Repaired {
+    text: String,
+    complaints: Vec<Complaint>,
+    lines_blanked: BTreeSet<usize>,
+}
+
+/// Blanks out the lines that have a key and no value, after which the parser gives up.
+pub(super) fn repair(document: &Document) -> Repaired {
+    let mut bytes = document.text.as_bytes().to_vec();
+    let mut complaints = Vec::new();
+    let mut lines_blanked = BTreeSet::new();
+    for _ in 0..REPAIRS_MAX {
+        // Whole lines are replaced by as many spaces, so that what was UTF-8 stays it.
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let (_, errors) = DeTable::parse_recoverable(&text);
+        let stop = errors
+            .iter()
+            .find(|error| error.message().starts_with("key with no value"));
+        let Some(stop) = stop.map(|error| complaint(&document.text, error)) else {
+            return Repaired {
+                text,
+                complaints,
+                lines_blanked,
+            };
+        };
+        let line = document.line(stop.range.start);
+        let range = document.line_range(line);
+        if bytes[range.clone()].iter().all(|byte| *byte == b' ') {
+            break;
+        }
+        bytes[range].fill(b' ');
+        // The lines after a list that was not understood tell nothing new.
+        if !lines_blanked.contains(&(line - 1)) {
+            complaints.push(stop);
+        }
+        lines_blanked.insert(line);
+    }
+    Repaired {
+        text: String::from_utf8_lossy(&bytes).into_owned(),
+        complaints,
+        lines_blanked,
+    }
+}
+
 /// Parses a document; returns what could be read, what that spoiled, and a diagnostic per slip.
-pub(super) fn parse(document: &Document) -> (Spanned<DeTable<'_>>, Damage, Vec<Diagnostic>) {
-    let (table, errors) = DeTable::parse_recoverable(&document.text);
+pub(super) fn parse<'a>(
+    document: &Document,
+    repaired: &'a Repaired,
+) -> (Spanned<DeTable<'a>>, Damage, Vec<Diagnostic>) {
+    let (table, errors) = DeTable::parse_recoverable(&repaired.text);
     let mut complaints: Vec<Complaint> = errors
         .iter()
         .map(|error| complaint(&document.text, error))
+        .chain(repaired.complaints.iter().cloned())
         .collect();
+    // The bracket that closes a list whose beginning is blanked out.
+    complaints.retain(|complaint| {
+        let above = document.line(complaint.range.start) - 1;
+        !complaint.message.starts_with("missing table open")
+            || !repaired.lines_blanked.contains(&above)
+    });
     complaints.sort_by_key(|complaint| complaint.range.start);
-    let mut arrays = Vec::new();
-    collect_arrays(table.get_ref(), &mut arrays);
+    let mut values = Vec::new();
+    collect_values(table.get_ref(), &mut values);
     let damage = Damage {
         errors: complaints
             .iter()
@@ -41,7 +101,7 @@ pub(super) fn parse(document: &Document) -> (Spanned<DeTable<'_>>, Damage, Vec<D
             .find(|complaint| breaks_a_header(document, complaint))
             .map(|complaint| complaint.range.start),
     };
-    let problems = tell(document, &complaints, &arrays);
+    let problems = tell(document, &complaints, &values);
     (table, damage, problems)
 }
 
@@ -62,30 +122,28 @@ fn floor_boundary(text: &str, offset: usize) -> usize {
     offset
 }
 
-/// Collects the ranges of the outermost arrays and inline tables, in which slips cascade.
-fn collect_arrays(table: &DeTable<'_>, ranges: &mut Vec<Range<usize>>) {
+/// Collects the ranges of the outermost arrays and inline tables with their keys, in which slips
+/// cascade.
+fn collect_values(table: &DeTable<'_>, ranges: &mut Vec<Range<usize>>) {
     for (key, value) in table {
-        let range = key.span().start..value.span().end;
+        // What a header opens spans that header, which begins before its key.
+        let by_header = value.span().start < key.span().end;
         match value.get_ref() {
-            DeValue::Table(inner) if value.span().end <= key.span().end + 2 => {
-                collect_arrays(inner, ranges);
-            }
-            DeValue::Array(items) if value.span().start < key.span().start => {
+            DeValue::Table(inner) if by_header => collect_values(inner, ranges),
+            DeValue::Array(items) if by_header => {
                 let tables = items.iter().filter_map(|item| item.get_ref().as_table());
-                tables.for_each(|table| collect_arrays(table, ranges));
+                tables.for_each(|table| collect_values(table, ranges));
             }
-            DeValue::Array(_) | DeValue::Table(_) => ranges.push(range),
+            DeValue::Array(_) | DeValue::Table(_) => {
+                ranges.push(key.span().start..value.span().end);
+            }
             _ => {}
         }
     }
 }
 
 fn breaks_a_header(document: &Document, complaint: &Complaint) -> bool {
-    document
-        .line_text(complaint.range.start)
-        .trim_start()
-        .starts_with('[')
-        && complaint.message != "duplicate key"
+    document.is_header(document.line(complaint.range.start)) && complaint.message != "duplicate key"
 }
 
 /// Says whether everything after this complaint, within its value, may be a consequence.
@@ -95,17 +153,29 @@ fn cascades(complaint: &Complaint) -> bool {
         .any(|word| complaint.message.starts_with(word))
 }
 
-fn tell(document: &Document, complaints: &[Complaint], arrays: &[Range<usize>]) -> Vec<Diagnostic> {
+fn tell(document: &Document, complaints: &[Complaint], values: &[Range<usize>]) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
     let mut line_told = 0;
     let mut silent_until = 0;
+    let mut repeated_until = 0;
     for complaint in complaints {
         let line = document.line(complaint.range.start);
         if line == line_told || complaint.range.start < silent_until {
             continue;
         }
         line_told = line;
-        let home = arrays.iter().find(|range| {
+        if complaint.message == "duplicate key" {
+            if line < repeated_until {
+                continue;
+            }
+            // The keys of a table that stands there twice are no slips of their own.
+            if document.is_header(line) {
+                let mut after = line + 1..=document.lines();
+                let header = after.find(|next| document.is_header(*next));
+                repeated_until = header.unwrap_or(usize::MAX);
+            }
+        }
+        let home = values.iter().find(|range| {
             range.start <= complaint.range.start && complaint.range.start <= range.end
         });
         let Some(home) = home.filter(|_| cascades(complaint)) else {
@@ -170,6 +240,15 @@ fn diagnose(document: &Document, complaint: &Complaint) -> Diagnostic {
         let problem = Diagnostic::error(Code::ConfigSyntax, "a key has no value");
         return problem.at(document.snippet(range, "expected `= VALUE`"));
     }
+    if [
+        "invalid basic string, expected `\"`",
+        "invalid literal string, expected `'`",
+    ]
+    .contains(&complaint.message.as_str())
+    {
+        return Diagnostic::error(Code::ConfigSyntax, "a string is never closed")
+            .at(document.snippet(range, "closing quote expected"));
+    }
     Diagnostic::error(
         Code::ConfigSyntax,
         format!("cannot read this as TOML: {}", complaint.message),
@@ -180,8 +259,14 @@ fn diagnose(document: &Document, complaint: &Complaint) -> Diagnostic {
 fn diagnose_unquoted(document: &Document, range: &Range<usize>, word: &str) -> Diagnostic {
     let problem = Diagnostic::error(Code::ConfigSyntax, format!("`{word}` is not a value"));
     let (label, help) = match word.to_lowercase().as_str() {
-        "true" | "yes" | "on" => ("a switch is `true` or `false`", "write `true`".to_owned()),
-        "false" | "no" | "off" => ("a switch is `true` or `false`", "write `false`".to_owned()),
+        "true" | "yes" | "on" => (
+            "strings need quotes, switches are `true` or `false`",
+            "write `true`".to_owned(),
+        ),
+        "false" | "no" | "off" => (
+            "strings need quotes, switches are `true` or `false`",
+            "write `false`".to_owned(),
+        ),
         _ => ("strings need quotes", format!("write `\"{word}\"`")),
     };
     problem.at(document.snippet(range, label)).help(help)
@@ -216,6 +301,7 @@ fn diagnose_duplicate(document: &Document, range: &Range<usize>, key: &str) -> D
         });
     match earlier.filter(|_| header.starts_with('[')) {
         Some(at) => problem.fact(format!("first at {}", document.place(at))),
+        None if header == "[test]" => problem.help("write `[[test]]`, with two brackets"),
         None => problem,
     }
 }

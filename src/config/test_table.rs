@@ -3,6 +3,7 @@
 use crate::config::TestTable;
 use crate::config::build_table::plain;
 use crate::config::build_table::read_env;
+use crate::config::coverage::Entry;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
@@ -10,7 +11,6 @@ use crate::config::files::Files;
 use crate::config::files::Wanted;
 use crate::config::keys::Table;
 use crate::config::modules;
-use crate::config::name_glob::NameGlob;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::test::Isolation;
@@ -28,7 +28,8 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
-    pub(super) isolation: Isolation,
+    pub(super) isolation: Option<Isolation>,
+    pub(super) fork: bool,
 }
 
 /// A `[[test]]` with the places that later checks point at.
@@ -66,7 +67,8 @@ pub(super) fn read(
         isolation: section
             .get("isolation")
             .and_then(|value| read_isolation(&value))
-            .unwrap_or(defaults.isolation),
+            .or(defaults.isolation),
+        fork: section.switch("fork", defaults.fork),
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
     };
     let table = TestTable {
@@ -88,10 +90,7 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
         .map(|value| value.text_or_texts())
         .unwrap_or_default();
     builds.retain(|build| {
-        if !NameGlob::is_pattern(&build.value) {
-            return true;
-        }
-        if let Err(why) = NameGlob::new(&build.value) {
+        if let Err(why) = Entry::new(&build.value) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("`{}` is no pattern: {why}", build.value),

@@ -25,7 +25,6 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::edge::env::Environment;
 use crate::model::build::Simulator;
-use crate::model::test::Isolation;
 
 use camino::Utf8Component;
 use camino::Utf8Path;
@@ -61,8 +60,8 @@ pub(super) fn read<'a>(
         timeout: top.seconds("timeout_s").unwrap_or(TIMEOUT),
         isolation: top
             .get("isolation")
-            .and_then(|value| read_isolation(&value))
-            .unwrap_or(Isolation::Module),
+            .and_then(|value| read_isolation(&value)),
+        fork: top.switch("fork", true),
     };
     let python = read_python(&top, &files);
     let builds = read_builds(&top, &files, &simulators);

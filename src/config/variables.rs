@@ -61,7 +61,7 @@ impl Unexpanded {
     /// Tells it as the message of a problem.
     pub(super) fn message(&self) -> String {
         match self {
-            Self::Unset(name) => format!("the environment variable `{name}` is not set or empty"),
+            Self::Unset(name) => format!("the environment variable `{name}` is unset or empty"),
             Self::Unclosed(text) => format!("`{text}` opens a bracket that is never closed"),
         }
     }

@@ -16,6 +16,8 @@ use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
 use std::time::SystemTime;
 
 /// What is known of a file without reading it.
@@ -25,6 +27,8 @@ pub struct FileStamp {
     pub size: u64,
     /// Last modification, as the file's server stamped it.
     pub modified: Option<SystemTime>,
+    /// Last change of content, name or attributes: also when a file of an old date is put in place.
+    pub changed: Option<SystemTime>,
     /// Whether it is a directory.
     pub is_dir: bool,
 }
@@ -147,6 +151,10 @@ pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
         Ok(meta) => Ok(Some(FileStamp {
             size: meta.len(),
             modified: meta.modified().ok(),
+            changed: u64::try_from(meta.ctime())
+                .ok()
+                .zip(u32::try_from(meta.ctime_nsec()).ok())
+                .map(|(s, ns)| SystemTime::UNIX_EPOCH + Duration::new(s, ns)),
             is_dir: meta.is_dir(),
         })),
         Err(error)

@@ -14,6 +14,8 @@ use std::hash::BuildHasher;
 use std::hash::RandomState;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+use std::time::SystemTime;
 
 /// A process, so that no other process ever has the same identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,6 +64,10 @@ pub trait Host: Send + Sync {
     fn me(&self) -> ProcessIdentity;
     /// Tells what became of another process.
     fn fate(&self, of: &ProcessIdentity) -> Fate;
+    /// Says whether no process of this number that lived at `since` is here any more.
+    ///
+    /// Made for locks of other programs, which name a process by its number alone.
+    fn has_no_pid(&self, pid: u32, since: SystemTime) -> bool;
     /// Returns 128 random bits, never the same twice in the world.
     fn random(&self) -> u128;
 }
@@ -113,6 +119,32 @@ impl Host for SystemHost {
         clippy::disallowed_methods,
         reason = "this is the edge that others must go through"
     )]
+    fn has_no_pid(&self, pid: u32, since: SystemTime) -> bool {
+        let Ok(number) = i32::try_from(pid) else {
+            return false;
+        };
+        if kill(Pid::from_raw(number), None) == Err(Errno::ESRCH) {
+            return true;
+        }
+        let (Some((ticks, state)), Some(up_s)) = (start_of(pid), uptime_s()) else {
+            return false;
+        };
+        // Ticks of `/proc` are hundredths of a second on every Linux. Two seconds of grace bear
+        // rounding and a wall clock that was set a little.
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a boot lasts less than 2^52 ticks"
+        )]
+        let age_s = (up_s - ticks as f64 / 100.0).max(0.0);
+        let started = SystemTime::now().checked_sub(Duration::from_secs_f64(age_s));
+        let is_younger = started.is_some_and(|at| at > since + Duration::from_secs(2));
+        matches!(state, 'Z' | 'X') || is_younger
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the edge that others must go through"
+    )]
     fn random(&self) -> u128 {
         let mut bytes = [0; 16];
         let read = fs::File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
@@ -141,6 +173,15 @@ fn read(path: &str) -> String {
 )]
 fn inode(path: &str) -> u64 {
     fs::metadata(path).map_or(0, |found| found.ino())
+}
+
+/// Returns the seconds since boot.
+fn uptime_s() -> Option<f64> {
+    read("/proc/uptime")
+        .split_ascii_whitespace()
+        .next()?
+        .parse()
+        .ok()
 }
 
 /// Returns start time and state of a process.
@@ -215,6 +256,17 @@ mod tests {
         assert_eq!(parse_stat(text), Some((424_242, 'S')));
         assert_eq!(parse_stat("7 (cut"), None);
         assert_eq!(parse_stat(""), None);
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "compares with the real clock")]
+    fn a_bare_pid_counts_as_gone_if_its_process_is_younger_than_the_lock() {
+        let me = std::process::id();
+        let now = SystemTime::now();
+        assert!(!SystemHost.has_no_pid(me, now));
+        assert!(SystemHost.has_no_pid(me, now - Duration::from_secs(1_000_000_000)));
+        assert!(SystemHost.has_no_pid(0x7fff_fff0, now));
+        assert!(!SystemHost.has_no_pid(u32::MAX, now));
     }
 
     #[test]

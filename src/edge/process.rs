@@ -12,6 +12,7 @@
 mod capture;
 mod complete;
 mod running;
+mod server;
 mod tree;
 
 use crate::diagnostic::Code;
@@ -29,6 +30,7 @@ use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::process::Stdio;
@@ -40,6 +42,7 @@ pub use capture::capture;
 pub use complete::Completion;
 pub use complete::complete;
 pub use tree::kill_everything;
+pub use tree::processors;
 
 /// Becomes another program; returns only if that fails.
 #[expect(
@@ -110,6 +113,8 @@ pub enum ProcessEvent {
     Line(String),
     /// The child itself is gone; every line it wrote was delivered before. Descendants may live.
     Exited(Exit),
+    /// The child is gone with the server that had forked it; nobody knows how it ended.
+    Lost,
     /// The given moment came first.
     Deadline,
     /// The session must stop. Returned at every call from then on until the child is gone.
@@ -138,6 +143,28 @@ pub trait ProcessHost: Send + Sync {
     /// # Errors
     /// The program cannot be started, or the log cannot be opened; nothing runs then.
     fn spawn(&self, spec: &CommandSpec) -> Result<Box<dyn Process>>;
+
+    /// Starts a process that forks children on request, and waits until it takes requests.
+    ///
+    /// The variable `socket_env` names its end of a socket; `docs/agent.md` tells what is said on
+    /// it. It is started on one processor: a thread pool that it would make does not survive a
+    /// fork.
+    ///
+    /// # Errors
+    /// It cannot be started, or says that it cannot serve: with its reason as the message.
+    fn serve(&self, spec: &CommandSpec, socket_env: &str) -> Result<Box<dyn ForkServer>> {
+        let _ = (spec, socket_env);
+        Err(Diagnostic::error(Code::ToolBroken, "this host forks nothing").into())
+    }
+}
+
+/// A process that forks a child for each request. Dropping it ends it with all its children.
+pub trait ForkServer: Send + Sync {
+    /// Asks for a child; `request` names `run` as its own `run`.
+    ///
+    /// # Errors
+    /// The server refuses, or is gone; no child was made then.
+    fn fork(&self, run: u32, request: &str) -> Result<Box<dyn Process>>;
 }
 
 /// The operating system.
@@ -162,12 +189,31 @@ impl SystemHost {
 
 impl ProcessHost for SystemHost {
     fn spawn(&self, spec: &CommandSpec) -> Result<Box<dyn Process>> {
-        let (command, channel) = prepare(spec)?;
-        let (child, writer) = start(command, channel, spec)?;
-        let running = running::Running::watch(child, writer, self.interrupt.clone())
-            .map_err(|error| io_problem(&error, "watch", &spec.program))?;
-        Ok(Box::new(running))
+        Ok(Box::new(spawn(spec, None, &self.interrupt)?))
     }
+
+    fn serve(&self, spec: &CommandSpec, socket_env: &str) -> Result<Box<dyn ForkServer>> {
+        let server = server::Server::start(spec.clone(), socket_env, self.interrupt.clone())?;
+        Ok(Box::new(server))
+    }
+}
+
+/// Starts a child, with a socket of its own where it is a server.
+fn spawn(
+    spec: &CommandSpec,
+    socket: Option<(&str, &OwnedFd)>,
+    interrupt: &Interrupt,
+) -> Result<running::Running> {
+    let (mut command, channel) = prepare(spec)?;
+    let mut inherited: Vec<RawFd> = channel.iter().map(|ends| ends.writer.as_raw_fd()).collect();
+    if let Some((name, socket)) = socket {
+        command.env(name, socket.as_raw_fd().to_string());
+        inherited.push(socket.as_raw_fd());
+    }
+    let child = start(command, inherited, socket.is_some(), spec)?;
+    let reader = channel.map(|ends| ends.reader);
+    running::Running::watch(child, reader, interrupt.clone())
+        .map_err(|error| io_problem(&error, "watch", &spec.program).into())
 }
 
 /// A pipe's two ends: ours to read, the child's to write.
@@ -216,19 +262,19 @@ fn prepare(spec: &CommandSpec) -> Result<(Command, Option<Channel>)> {
 
 fn start(
     mut command: Command,
-    channel: Option<Channel>,
+    inherited: Vec<RawFd>,
+    on_one_processor: bool,
     spec: &CommandSpec,
-) -> Result<(std::process::Child, Option<OwnedFd>)> {
-    let inherited = channel.as_ref().map(|channel| channel.writer.as_raw_fd());
+) -> Result<std::process::Child> {
     let parent = nix::unistd::getpid();
-    let in_child = move || tree::prepare_child(parent, inherited);
+    let in_child = move || tree::prepare_child(parent, &inherited, on_one_processor);
     #[expect(unsafe_code, reason = "a child is prepared between fork and exec")]
-    // SAFETY: the closure makes only async-signal-safe system calls (prctl, getppid, fcntl) and
+    // SAFETY: the closure makes only async-signal-safe system calls (prctl, getppid, fcntl, sched_*affinity) and
     // allocates nothing.
     unsafe {
         command.pre_exec(in_child);
     }
-    let child = tree::spawn_registered(&mut command).map_err(|error| {
+    tree::spawn_registered(&mut command).map_err(|error| {
         if error.kind() == io::ErrorKind::NotFound {
             Diagnostic::error(
                 Code::ToolNotFound,
@@ -237,6 +283,6 @@ fn start(
         } else {
             io_problem(&error, "start", &spec.program)
         }
-    })?;
-    Ok((child, channel.map(|channel| channel.reader)))
+        .into()
+    })
 }

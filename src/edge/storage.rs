@@ -17,6 +17,7 @@ use std::ffi::CString;
 use std::fs;
 use std::io;
 use std::io::Write;
+use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -57,6 +58,11 @@ pub struct Stamp {
 }
 
 impl Stamp {
+    /// Says whether it is a directory made by [`Storage::create_sticky_dir`].
+    pub fn is_sticky(&self) -> bool {
+        self.mode & 0o1000 != 0
+    }
+
     /// Returns the modification time; a time before 1970 counts as 1970.
     pub fn modified_at(&self) -> SystemTime {
         let seconds = u64::try_from(self.modified.0).unwrap_or(0);
@@ -147,6 +153,13 @@ pub trait Storage: Send + Sync {
     /// # Errors
     /// `EEXIST` where the name exists, also when it is our own and only the reply was lost.
     fn create_dir(&self, path: &Utf8Path) -> io::Result<()>;
+
+    /// Makes a directory with the sticky bit, by which it can be told from one that another
+    /// program made.
+    ///
+    /// # Errors
+    /// As for [`Storage::create_dir`]; some servers drop the bit.
+    fn create_sticky_dir(&self, path: &Utf8Path) -> io::Result<()>;
 
     /// Removes a name that is no directory.
     ///
@@ -246,6 +259,10 @@ impl Storage for SystemStorage {
 
     fn create_dir(&self, path: &Utf8Path) -> io::Result<()> {
         fs::create_dir(path)
+    }
+
+    fn create_sticky_dir(&self, path: &Utf8Path) -> io::Result<()> {
+        fs::DirBuilder::new().mode(0o1777).create(path)
     }
 
     fn remove_file(&self, path: &Utf8Path) -> io::Result<()> {

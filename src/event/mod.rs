@@ -127,6 +127,8 @@ pub enum Event {
         testcases: Vec<TestcaseId>,
         /// Its own directory.
         dir: Utf8PathBuf,
+        /// Why it was not forked from a server; `None` where it was.
+        spawned_because: Option<String>,
     },
     /// A testcase starts within a run.
     TestcaseStarted {

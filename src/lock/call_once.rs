@@ -6,99 +6,58 @@
 //! it accepts is valid; a timeout never leads.
 
 use crate::edge::clock::Clock;
-use crate::edge::host::Fate;
 use crate::edge::host::ProcessIdentity;
-use crate::edge::storage::Stamp;
 use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
-use crate::lock::Ensured;
 use crate::lock::Entry;
-use crate::lock::EpochStatus;
-use crate::lock::Failure;
 use crate::lock::FailureRecord;
 use crate::lock::Options;
-use crate::lock::PublishOutcome;
 use crate::lock::Published;
-use crate::lock::Status;
-use crate::lock::Waiting;
 use crate::lock::disk::Disk;
 use crate::lock::disk::Put;
 use crate::lock::error::LockError;
+use crate::lock::gate::Gate;
+use crate::lock::gate::GateEntry;
+use crate::lock::gate::GateWatch;
 use crate::lock::holder::Holder;
 use crate::lock::leader::Leader;
 use crate::lock::ledger::Ledger;
-use crate::lock::observe::Look;
-use crate::lock::observe::Observer;
 use crate::lock::record::Claim;
 use crate::lock::record::Commit;
 use crate::lock::record::FailureKind;
+use crate::lock::watching::Sign;
+use crate::lock::watching::Verdict;
+use crate::lock::watching::Watcher;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
-use std::time::Instant;
 use std::time::SystemTime;
 
-/// First pause between two looks.
-const BACK_OFF_MIN: Duration = Duration::from_millis(250);
-/// How long a vanished process of this machine must stay vanished.
-const GONE_MIN: Duration = Duration::from_secs(1);
-/// Longest random delay before a dead holder's place is contended for.
-const SPREAD_MAX: Duration = Duration::from_secs(5);
-/// How often [`CallOnce::ensure_done`] asks whether to go on waiting.
-const WAIT_SLICE: Duration = Duration::from_millis(200);
-
 /// Judges a published result.
-type Accept<'a> = &'a mut dyn FnMut(&Published) -> Acceptance;
-
-/// The attributes by which a sign of life shows.
-type Sign = ((i64, u32), (i64, u32));
-
-/// What is known of the holder that this caller waits for.
-struct Watch {
-    epoch: u32,
-    claim: Claim,
-    observer: Observer<Sign>,
-    last_sign: Option<Sign>,
-    doing: Option<String>,
-    gone_since: Option<Instant>,
-    jump_at: Option<Instant>,
-}
-
-/// What a look at the holder of the newest epoch came to.
-enum Verdict {
-    /// It may live.
-    Wait {
-        holder: Box<Holder>,
-        retry_in: Duration,
-    },
-    /// It is dead, as far as can be told.
-    Dead,
-    /// It says itself that it has ended.
-    Ended,
-    /// Its claim cannot be found.
-    NoClaim,
-}
+pub(in crate::lock) type Accept<'a> = &'a mut dyn FnMut(&Published) -> Acceptance;
 
 /// Makes a step happen exactly once per directory and name.
 pub struct CallOnce {
-    ledger: Ledger,
-    options: Options,
+    pub(in crate::lock) ledger: Ledger,
+    pub(in crate::lock) options: Options,
     me: ProcessIdentity,
     /// Highest epoch that is known to be claimed.
     top: u32,
     /// Registers never change, so what was read once is kept.
     closed: BTreeMap<u32, Commit>,
     retired: BTreeSet<u32>,
+    marked: BTreeSet<u32>,
     /// Results that this caller found good but not its own.
     foreign: BTreeSet<u32>,
     /// Epochs that this caller saw running.
     watched: BTreeSet<u32>,
-    watch: Option<Watch>,
-    back_off: Duration,
+    watcher: Watcher,
+    /// The ledger's directory at the last look.
+    registers_sign: Option<Sign>,
+    /// An epoch that we lead, before the gate of pytest-cocotb.
+    pending: Option<(Leader, Gate, GateWatch)>,
 }
 
 impl CallOnce {
@@ -119,16 +78,18 @@ impl CallOnce {
         };
         let me = options.host.me();
         Self {
-            ledger: Ledger::new(disk, dir, name),
+            ledger: Ledger::new(disk, dir, name, options.interop),
             options,
             me,
             top: 0,
             closed: BTreeMap::new(),
             retired: BTreeSet::new(),
+            marked: BTreeSet::new(),
             foreign: BTreeSet::new(),
             watched: BTreeSet::new(),
-            watch: None,
-            back_off: BACK_OFF_MIN,
+            watcher: Watcher::default(),
+            registers_sign: None,
+            pending: None,
         }
     }
 
@@ -137,13 +98,25 @@ impl CallOnce {
     /// `accept` judges results, newest first; a result that was [`Acceptance::Foreign`] is judged
     /// again only after winning.
     ///
+    /// Beside pytest-cocotb, `Wait` can mean that we have the claim and wait for its lock; then the
+    /// others wait for us until this is dropped.
+    ///
     /// # Errors
     /// The file system refused or stalled. A claim that was won is released.
     pub fn enter(&mut self, accept: Accept) -> Result<Entry, LockError> {
         let mut has_looked_twice = false;
+        if let Some(pending) = self.pending.take()
+            && let Some(entry) = self.pass_gate(pending)?
+        {
+            return Ok(entry);
+        }
+        if let Some(wait) = self.watch_on()? {
+            return Ok(wait);
+        }
         loop {
             let top = self.poll()?;
             if let Some(entry) = self.look_up(top, accept)? {
+                self.clear_gate();
                 return Ok(entry);
             }
             if top == 0 || self.closed.contains_key(&top) {
@@ -160,102 +133,31 @@ impl CallOnce {
         }
     }
 
-    /// Enters, waits and builds until there is a result.
+    /// Looks at the holder alone while the ledger's directory stays as it is, which makes two
+    /// requests to the server; nothing if there is more to see.
     ///
-    /// `on_wait` is called several times a second while another process is at work; `Break` ends
-    /// the wait. After `timeout` of waiting it gives up; it never builds beside a holder.
-    ///
-    /// # Errors
-    /// [`LockError::Timeout`], or the file system refused or stalled.
-    pub fn ensure_done(
-        &mut self,
-        accept: Accept,
-        build: &mut dyn FnMut(&Leader) -> Result<serde_json::Value, Failure>,
-        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
-        timeout: Option<Duration>,
-    ) -> Result<Ensured, LockError> {
-        let mut waited = Duration::ZERO;
-        loop {
-            match self.enter(accept)? {
-                Entry::Done(published) => return Ok(Ensured::Found(published)),
-                Entry::Failed(failure) => return Ok(Ensured::Failed(failure)),
-                Entry::Lead(leader) => match build(&leader) {
-                    Ok(record) => {
-                        if let PublishOutcome::Published(it) = leader.publish(record)? {
-                            return Ok(Ensured::Built(it));
-                        }
-                    }
-                    Err(failure) => {
-                        let record = leader.fail(failure.kind, &failure.text)?;
-                        return Ok(Ensured::Failed(record));
-                    }
-                },
-                Entry::Wait { holder, retry_in } => {
-                    let flow = self.wait(&holder, retry_in, &mut waited, on_wait, timeout)?;
-                    if flow.is_break() {
-                        return Ok(Ensured::Interrupted);
-                    }
-                }
-            }
+    /// A change that falls into the same tick of the server's clock as our last look stays hidden;
+    /// the holder's end then shows in the time of its claim, see `Stamp::is_ended`.
+    fn watch_on(&mut self) -> Result<Option<Entry>, LockError> {
+        let Some(epoch) = self.watcher.epoch().filter(|epoch| *epoch == self.top) else {
+            self.registers_sign = None;
+            return Ok(None);
+        };
+        let stamp = self.ledger.disk.stamp(&self.ledger.registers).ok();
+        let sign = stamp.map(|stamp| (stamp.modified, stamp.changed));
+        let is_same = sign.is_some() && sign == self.registers_sign;
+        self.registers_sign = sign;
+        if !is_same {
+            return Ok(None);
         }
-    }
-
-    /// Ends the validity of all results and failures there are; one that is being made is not
-    /// affected. Says how many there were.
-    ///
-    /// # Errors
-    /// The file system refused or stalled; some may be retired then.
-    pub fn clean(&mut self) -> Result<usize, LockError> {
-        let top = self.poll()?;
-        let token = self.token();
-        let mut retired = 0;
-        for epoch in 1..=top {
-            let counts = matches!(
-                self.commit(epoch)?,
-                Some(Commit::Done { .. } | Commit::Failed { .. })
-            );
-            if counts && !self.is_retired(epoch)? {
-                self.ledger.retire(epoch, "clean", &token, "")?;
-                self.retired.insert(epoch);
-                retired += 1;
-            }
-        }
-        Ok(retired)
-    }
-
-    /// Reads the whole ledger, for people.
-    ///
-    /// # Errors
-    /// The file system refused or stalled.
-    pub fn status(&self) -> Result<Status, LockError> {
-        let mut epochs = Vec::new();
-        for epoch in 1..=self.ledger.listed_top()?.unwrap_or(0) {
-            let Some(claim) = self.ledger.claim(epoch)? else {
-                continue;
-            };
-            let commit = self.ledger.commit(epoch, &self.token())?;
-            let sign = self
-                .ledger
-                .stamp_of_claim(epoch)
-                .ok()
-                .map(|stamp| stamp.modified_at());
-            let doing = match commit {
-                None => self.ledger.doing(epoch, &claim.token),
-                Some(_) => None,
-            };
-            epochs.push(EpochStatus {
-                epoch,
-                state: commit.as_ref().map_or("running", Commit::word),
-                is_retired: self.ledger.is_retired(epoch)?,
-                dir: self.ledger.attempt_dir(epoch, &claim.token),
-                holder: self.holder(epoch, &claim, sign, doing),
-            });
-        }
-        Ok(Status { epochs })
+        Ok(match self.observe(epoch)? {
+            Verdict::Wait { holder, retry_in } => Some(Entry::Wait { holder, retry_in }),
+            _ => None,
+        })
     }
 
     /// Finds the newest epoch; makes the directories where there are none.
-    fn poll(&mut self) -> Result<u32, LockError> {
+    pub(in crate::lock) fn poll(&mut self) -> Result<u32, LockError> {
         if let Some(listed) = self.ledger.listed_top()? {
             self.top = self.top.max(listed);
         } else {
@@ -271,12 +173,13 @@ impl CallOnce {
         self.top = 0;
         self.closed.clear();
         self.retired.clear();
+        self.marked.clear();
         self.foreign.clear();
         self.watched.clear();
-        self.watch = None;
+        self.watcher.reset();
     }
 
-    fn commit(&mut self, epoch: u32) -> Result<Option<Commit>, LockError> {
+    pub(in crate::lock) fn commit(&mut self, epoch: u32) -> Result<Option<Commit>, LockError> {
         if let Some(known) = self.closed.get(&epoch) {
             return Ok(Some(known.clone()));
         }
@@ -287,11 +190,47 @@ impl CallOnce {
         Ok(commit)
     }
 
-    fn is_retired(&mut self, epoch: u32) -> Result<bool, LockError> {
+    pub(in crate::lock) fn is_retired(&mut self, epoch: u32) -> Result<bool, LockError> {
         if !self.retired.contains(&epoch) && self.ledger.is_retired(epoch)? {
             self.retired.insert(epoch);
         }
         Ok(self.retired.contains(&epoch))
+    }
+
+    fn is_marked(&mut self, epoch: u32) -> Result<bool, LockError> {
+        if !self.marked.contains(&epoch) && self.ledger.is_marked(epoch)? {
+            self.marked.insert(epoch);
+        }
+        Ok(self.marked.contains(&epoch))
+    }
+
+    /// Ends the validity of an epoch, then removes the files that told others of it.
+    pub(in crate::lock) fn retire(
+        &mut self,
+        epoch: u32,
+        why: &str,
+        note: &str,
+    ) -> Result<(), LockError> {
+        self.ledger.retire(epoch, why, &self.token(), note)?;
+        self.retired.insert(epoch);
+        let is_last = !self.closed.iter().any(|(epoch, commit)| {
+            matches!(commit, Commit::Done { .. }) && !self.retired.contains(epoch)
+        });
+        // While another result is valid, its marker must stay: a missing one ends it.
+        if self.options.interop && is_last {
+            self.ledger.unmark(&|epoch| self.retired.contains(&epoch));
+        }
+        Ok(())
+    }
+
+    /// Notices that pytest-cocotb's `clean()` removed the marker of a result, which ends it.
+    fn was_cleaned(&mut self, epoch: u32) -> Result<bool, LockError> {
+        let is_cleaned =
+            self.options.interop && self.is_marked(epoch)? && self.ledger.lacks_done_marker();
+        if is_cleaned {
+            self.retire(epoch, "clean", "the marker was removed")?;
+        }
+        Ok(is_cleaned)
     }
 
     /// Goes through the closed epochs, newest first: an accepted result, else a failure that
@@ -336,20 +275,24 @@ impl CallOnce {
         digest: &str,
         accept: Accept,
     ) -> Result<Option<Published>, LockError> {
-        if self.is_retired(epoch)? {
+        if self.is_retired(epoch)? || self.was_cleaned(epoch)? {
             return Ok(None);
         }
         let verdict = match self.ledger.published(epoch, token, digest)? {
             Ok(published) => match accept(&published) {
-                Acceptance::Use => return Ok(Some(published)),
+                Acceptance::Use => {
+                    if self.options.interop && !self.is_marked(epoch)? {
+                        self.ledger.mark(epoch, token)?;
+                    }
+                    return Ok(Some(published));
+                }
                 other => other,
             },
             Err(damage) => Acceptance::Broken(damage.0),
         };
         match verdict {
             Acceptance::Broken(why) => {
-                self.ledger.retire(epoch, "broken", &self.token(), &why)?;
-                self.retired.insert(epoch);
+                self.retire(epoch, "broken", &why)?;
             }
             Acceptance::Use | Acceptance::Foreign => {
                 self.foreign.insert(epoch);
@@ -380,15 +323,14 @@ impl CallOnce {
             .disk
             .put(&self.ledger.claim_path(epoch), &text)?;
         self.top = self.top.max(epoch);
-        self.watch = None;
-        self.back_off = BACK_OFF_MIN;
+        self.watcher.reset();
         if let Put::Lost(other) = put {
             self.watched.insert(epoch);
             let winner = Claim::from_text(&other);
-            let holder = Box::new(self.holder(epoch, &winner, None, None));
+            let holder = Box::new(self.ledger.holder(epoch, &winner, None, None));
             return Ok(Entry::Wait {
                 holder,
-                retry_in: self.pause(self.options.lease),
+                retry_in: self.watcher.pause(&self.options, self.options.lease),
             });
         }
         let heartbeat = (!self.options.heartbeat.is_zero()).then_some(self.options.heartbeat);
@@ -400,183 +342,108 @@ impl CallOnce {
 
     /// Closes all earlier epochs and looks again; only then the step may begin.
     fn lead(&mut self, leader: Leader, accept: Accept) -> Result<Entry, LockError> {
+        // What was read earlier may be of a directory that somebody removed and made anew since.
+        self.closed.clear();
+        self.retired.clear();
+        self.marked.clear();
+        self.foreign.clear();
         for earlier in 1..leader.epoch() {
-            if !self.closed.contains_key(&earlier) {
-                let commit = self.ledger.fence(earlier, leader.token())?;
-                self.closed.insert(earlier, commit);
-            }
+            let commit = self.ledger.fence(earlier, leader.token())?;
+            self.closed.insert(earlier, commit);
         }
         // Without this second look a result that was published between our look and our claim
         // would be made twice.
-        self.foreign.clear();
         if let Some(entry) = self.look_up(leader.epoch() - 1, accept)? {
             drop(leader);
             return Ok(entry);
         }
         leader.create_dir()?;
-        Ok(Entry::Lead(leader))
+        if !self.options.interop {
+            return Ok(Entry::Lead(leader));
+        }
+        let gate = self.gate(leader.token(), leader.epoch());
+        let wait = Entry::Wait {
+            holder: Box::new(Holder::of(&self.me, self.ledger.gate_path())),
+            retry_in: self.watcher.pause(&self.options, self.options.lease),
+        };
+        Ok(self
+            .pass_gate((leader, gate, GateWatch::default()))?
+            .unwrap_or(wait))
+    }
+
+    /// Tries to enter the gate of pytest-cocotb; nothing if somebody took over meanwhile.
+    fn pass_gate(
+        &mut self,
+        (leader, gate, mut watch): (Leader, Gate, GateWatch),
+    ) -> Result<Option<Entry>, LockError> {
+        if self.options.heartbeat.is_zero() {
+            leader.beat();
+        }
+        if leader.is_lost() {
+            gate.abandon();
+            return Ok(None);
+        }
+        let entry = gate.enter(&mut watch);
+        if entry.is_err() {
+            gate.abandon();
+        }
+        match entry? {
+            GateEntry::Held => {
+                leader.hold(gate);
+                Ok(Some(Entry::Lead(leader)))
+            }
+            GateEntry::Wait { holder, retry_in } => {
+                self.pending = Some((leader, gate, watch));
+                Ok(Some(Entry::Wait { holder, retry_in }))
+            }
+        }
+    }
+
+    /// Gives up an epoch that waits before the gate.
+    pub(in crate::lock) fn give_up(&mut self) {
+        if let Some((leader, gate, _)) = self.pending.take() {
+            gate.abandon();
+            drop(leader);
+        }
+    }
+
+    fn gate(&self, token: &str, epoch: u32) -> Gate {
+        let host = Arc::clone(&self.options.host);
+        Gate::new(
+            self.ledger.disk.clone(),
+            host,
+            self.ledger.gate_path(),
+            token,
+            epoch,
+        )
+    }
+
+    /// Clears the gate of a leader that died between its commit and its last step.
+    fn clear_gate(&mut self) {
+        if !self.options.interop {
+            return;
+        }
+        let gate = self.gate("", 0);
+        let top = self.top;
+        gate.clear_left_over(&mut |token| {
+            (1..=top).any(|epoch| {
+                let claim = self.ledger.claim(epoch).ok().flatten();
+                claim.is_some_and(|claim| claim.token == token) && self.closed.contains_key(&epoch)
+            })
+        });
     }
 
     /// Looks at the holder of an open epoch.
     fn observe(&mut self, epoch: u32) -> Result<Verdict, LockError> {
-        if self.watch.as_ref().is_none_or(|watch| watch.epoch != epoch) {
-            let Some(claim) = self.ledger.claim(epoch)? else {
-                return Ok(Verdict::NoClaim);
-            };
-            let lease = claim.lease.unwrap_or_default().max(self.options.lease);
-            self.back_off = BACK_OFF_MIN;
-            self.watch = Some(Watch {
-                epoch,
-                claim,
-                observer: Observer::new(lease),
-                last_sign: None,
-                doing: None,
-                gone_since: None,
-                jump_at: None,
-            });
-        }
-        let Some(mut watch) = self.watch.take() else {
-            return Ok(Verdict::NoClaim);
-        };
-        let verdict = self.look_at(&mut watch);
+        let verdict = self.watcher.observe(&self.ledger, &self.options, epoch)?;
         if matches!(verdict, Verdict::Wait { .. }) {
             self.watched.insert(epoch);
         }
-        self.watch = Some(watch);
         Ok(verdict)
     }
 
-    fn look_at(&mut self, watch: &mut Watch) -> Verdict {
-        let clock = Arc::clone(&self.ledger.disk.clock);
-        let asked = clock.now();
-        let stamp = self.ledger.stamp_of_claim(watch.epoch);
-        let answered = clock.now();
-        if stamp.as_ref().is_ok_and(Stamp::is_ended) {
-            return Verdict::Ended;
-        }
-        if stamp
-            .as_ref()
-            .is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-        {
-            return Verdict::NoClaim;
-        }
-        let sign = stamp
-            .as_ref()
-            .ok()
-            .map(|stamp| (stamp.modified, stamp.changed));
-        let is_dead = watch.observer.look(Look {
-            asked,
-            answered,
-            stamp: sign,
-        });
-        if sign.is_some() && sign != watch.last_sign {
-            watch.last_sign = sign;
-            watch.jump_at = None;
-            watch.doing = self.ledger.doing(watch.epoch, &watch.claim.token);
-        }
-        let lease = watch
-            .claim
-            .lease
-            .unwrap_or_default()
-            .max(self.options.lease);
-        let mut retry_in = self.pause(lease);
-        if self.options.host.fate(&watch.claim.process) == Fate::Gone {
-            let since = *watch.gone_since.get_or_insert(asked);
-            if asked.saturating_duration_since(since) >= GONE_MIN {
-                return Verdict::Dead;
-            }
-            retry_in = GONE_MIN + Duration::from_millis(10);
-        } else {
-            watch.gone_since = None;
-        }
-        if is_dead {
-            // All watchers come to this at about the same time.
-            let spread = SPREAD_MAX.min(lease / 6).mul_f64(self.chance());
-            let jump_at = *watch.jump_at.get_or_insert(asked + spread);
-            if asked >= jump_at {
-                return Verdict::Dead;
-            }
-            retry_in = jump_at.saturating_duration_since(asked);
-        }
-        let modified = stamp.ok().map(|stamp| stamp.modified_at());
-        let doing = watch.doing.clone();
-        let holder = Box::new(self.holder(watch.epoch, &watch.claim, modified, doing));
-        Verdict::Wait { holder, retry_in }
-    }
-
-    /// Returns how long to pause before the next look, longer each time.
-    fn pause(&mut self, lease: Duration) -> Duration {
-        // Fewer than six looks per lease would come to no verdict.
-        let cap = self.options.poll_max.min(lease / 6);
-        let pause = self.back_off.min(cap);
-        self.back_off = (self.back_off * 3 / 2).min(cap);
-        pause.mul_f64(0.75 + 0.5 * self.chance())
-    }
-
-    /// Pauses in slices; says whether the caller wants to go on.
-    fn wait(
-        &self,
-        holder: &Holder,
-        retry_in: Duration,
-        waited: &mut Duration,
-        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
-        timeout: Option<Duration>,
-    ) -> Result<ControlFlow<()>, LockError> {
-        let clock = &self.ledger.disk.clock;
-        let mut left = retry_in;
-        while !left.is_zero() {
-            if on_wait(&Waiting {
-                holder,
-                waited: *waited,
-            })
-            .is_break()
-            {
-                return Ok(ControlFlow::Break(()));
-            }
-            if timeout.is_some_and(|timeout| *waited >= timeout) {
-                return Err(LockError::Timeout {
-                    name: self.ledger.name.clone(),
-                    waited: *waited,
-                    holder: Box::new(holder.clone()),
-                });
-            }
-            let rest = timeout.map_or(left, |timeout| timeout.saturating_sub(*waited));
-            let slice = left.min(WAIT_SLICE).min(rest);
-            let before = clock.now();
-            clock.sleep(slice);
-            *waited += clock.now().saturating_duration_since(before);
-            left = left.saturating_sub(slice);
-        }
-        Ok(ControlFlow::Continue(()))
-    }
-
-    fn holder(
-        &self,
-        epoch: u32,
-        claim: &Claim,
-        sign: Option<SystemTime>,
-        doing: Option<String>,
-    ) -> Holder {
-        let now = self.ledger.disk.clock.wall();
-        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claim.since_s));
-        Holder {
-            since: since.filter(|_| claim.since_s > 0),
-            last_sign_of_life: sign
-                .and_then(|sign| now.duration_since(sign).ok())
-                .unwrap_or_default(),
-            doing,
-            ..Holder::of(&claim.process, self.ledger.claim_path(epoch))
-        }
-    }
-
-    fn token(&self) -> String {
+    pub(in crate::lock) fn token(&self) -> String {
         format!("{:032x}", self.options.host.random())
-    }
-
-    /// Returns a random number from 0 to 1.
-    fn chance(&self) -> f64 {
-        let low = u32::try_from(self.options.host.random() & 0xffff_ffff).unwrap_or(0);
-        f64::from(low) / f64::from(u32::MAX)
     }
 
     /// Claims an epoch as if the last look had just been made; something happens in between.
@@ -590,5 +457,11 @@ impl CallOnce {
     #[cfg(test)]
     pub(crate) fn options_for_tests(&mut self) -> &mut Options {
         &mut self.options
+    }
+}
+
+impl Drop for CallOnce {
+    fn drop(&mut self) {
+        self.give_up();
     }
 }

@@ -89,10 +89,10 @@ impl Disk {
     /// `text` must be unique to this caller; it holds a random token.
     pub(crate) fn put(&self, path: &Utf8Path, text: &str) -> Result<Put, LockError> {
         let mut patience = self.patience();
-        loop {
+        for attempt in 0_u64.. {
             let mut result = self.storage.create_symlink(path, text);
             if result.as_ref().is_err_and(lacks_symlinks) {
-                result = self.put_by_link(path, text);
+                result = self.put_by_link(path, text, attempt);
             }
             let Err(error) = result else {
                 return Ok(Put::Won);
@@ -119,14 +119,18 @@ impl Disk {
                 storage_error("write the lock record", path, error)
             });
         }
+        unreachable!("an attempt ends, or patience does")
     }
 
     /// Fills a register where the file system has no symbolic links: a whole file gets its name.
-    fn put_by_link(&self, path: &Utf8Path, text: &str) -> io::Result<()> {
+    ///
+    /// The file is always a new one. One that is there may be the register already, under its
+    /// first name, and must not be written to.
+    fn put_by_link(&self, path: &Utf8Path, text: &str, attempt: u64) -> io::Result<()> {
         let token = blake3::hash(text.as_bytes()).to_hex();
-        let whole = path.with_extension(format!("tmp.{token}"));
+        let whole = path.with_extension(format!("tmp.{token}.{attempt}"));
         self.storage
-            .write_file(&whole, format!("{text}\n").as_bytes())?;
+            .create_file(&whole, format!("{text}\n").as_bytes())?;
         let linked = self.storage.create_link(&whole, path);
         self.storage.remove_file(&whole).ok();
         linked
@@ -172,6 +176,27 @@ impl Disk {
     /// Makes a directory and its parents.
     pub(crate) fn create_dirs(&self, dir: &Utf8Path) -> Result<(), LockError> {
         self.retried("create directory", dir, |storage| make_dirs(storage, dir))
+    }
+
+    /// Makes a marked directory; says whether it certainly did, which a lost reply can hide.
+    pub(crate) fn create_sticky_dir(&self, dir: &Utf8Path) -> Result<bool, LockError> {
+        self.retried("create directory", dir, |storage| {
+            match storage.create_sticky_dir(dir) {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => Err(error),
+            }
+        })
+    }
+
+    /// Makes a file unless the name exists.
+    pub(crate) fn create_once(&self, path: &Utf8Path, content: &[u8]) -> Result<(), LockError> {
+        self.retried("create", path, |storage| {
+            match storage.create_file(path, content) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+                _ => Ok(()),
+            }
+        })
     }
 
     /// Writes a file that only we write, and its name, to the disk.

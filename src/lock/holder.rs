@@ -46,9 +46,9 @@ impl Holder {
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {} on {}", self.pid, or_unknown(&self.host))?;
+        write!(f, "pid {} on {}", self.pid, or_unknown(&plain(&self.host)))?;
         if !self.user.is_empty() {
-            write!(f, " ({})", self.user)?;
+            write!(f, " ({})", plain(&self.user))?;
         }
         let since = self.since.and_then(|time| Timestamp::try_from(time).ok());
         if let Some(since) = since {
@@ -61,10 +61,17 @@ impl fmt::Display for Holder {
             span(self.last_sign_of_life)
         )?;
         if let Some(doing) = &self.doing {
-            write!(f, ": {doing}")?;
+            write!(f, ": {}", plain(doing))?;
         }
         Ok(())
     }
+}
+
+/// Leaves out what could control a terminal: anybody may write into a shared directory.
+fn plain(text: &str) -> String {
+    text.chars()
+        .filter(|character| !character.is_control())
+        .collect()
 }
 
 fn or_unknown(text: &str) -> &str {
@@ -105,6 +112,20 @@ mod tests {
             "pid 41822 on node07 (anna); last sign of life 9 min 58 s ago: \
              verilator, 63 of 80 files"
         );
+    }
+
+    #[test]
+    fn what_others_wrote_cannot_control_the_terminal() {
+        let holder = Holder {
+            host: "node\u{1b}[2J".to_owned(),
+            pid: 1,
+            user: "\u{7}anna".to_owned(),
+            since: None,
+            last_sign_of_life: Duration::ZERO,
+            doing: Some("\r\nok".to_owned()),
+            path: "/nfs/lock".into(),
+        };
+        assert!(!holder.to_string().contains(char::is_control), "{holder:?}");
     }
 
     #[test]

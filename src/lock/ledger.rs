@@ -9,6 +9,7 @@ use crate::lock::Published;
 use crate::lock::disk::Disk;
 use crate::lock::disk::Put;
 use crate::lock::error::LockError;
+use crate::lock::holder::Holder;
 use crate::lock::record::Claim;
 use crate::lock::record::Commit;
 use crate::lock::record::escaped;
@@ -16,6 +17,8 @@ use crate::lock::record::escaped;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::io;
+use std::time::Duration;
+use std::time::SystemTime;
 
 /// Longest remark in a register, bytes.
 const NOTE_BYTES_MAX: usize = 400;
@@ -39,16 +42,19 @@ pub(crate) struct Ledger {
     pub name: String,
     /// Where the registers are.
     pub registers: Utf8PathBuf,
+    /// Whether pytest-cocotb works in the same directory.
+    pub interop: bool,
 }
 
 impl Ledger {
-    pub(crate) fn new(disk: Disk, dir: Utf8PathBuf, name: &str) -> Self {
+    pub(crate) fn new(disk: Disk, dir: Utf8PathBuf, name: &str, interop: bool) -> Self {
         let registers = dir.join(".locks").join(format!("{name}.ledger"));
         Self {
             disk,
             dir,
             name: name.to_owned(),
             registers,
+            interop,
         }
     }
 
@@ -58,6 +64,19 @@ impl Ledger {
 
     pub(crate) fn commit_path(&self, epoch: u32) -> Utf8PathBuf {
         self.registers.join(format!("{epoch:08}.commit"))
+    }
+
+    pub(crate) fn grant_path(&self, ticket: u32) -> Utf8PathBuf {
+        self.registers.join(format!("{ticket:08}.grant"))
+    }
+
+    pub(crate) fn grant(&self, ticket: u32) -> Result<Option<String>, LockError> {
+        self.disk.get(&self.grant_path(ticket))
+    }
+
+    /// Says whether an epoch has ended, in whatever way.
+    pub(crate) fn is_closed(&self, epoch: u32) -> Result<bool, LockError> {
+        Ok(self.disk.get(&self.commit_path(epoch))?.is_some())
     }
 
     fn retired_path(&self, epoch: u32) -> Utf8PathBuf {
@@ -163,6 +182,26 @@ impl Ledger {
         } else {
             Commit::Unknown
         })
+    }
+
+    /// Describes the holder of an epoch, for people.
+    pub(crate) fn holder(
+        &self,
+        epoch: u32,
+        claim: &Claim,
+        sign: Option<SystemTime>,
+        doing: Option<String>,
+    ) -> Holder {
+        let now = self.disk.clock.wall();
+        let since = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(claim.since_s));
+        Holder {
+            since: since.filter(|_| claim.since_s > 0),
+            last_sign_of_life: sign
+                .and_then(|sign| now.duration_since(sign).ok())
+                .unwrap_or_default(),
+            doing,
+            ..Holder::of(&claim.process, self.claim_path(epoch))
+        }
     }
 
     pub(crate) fn is_retired(&self, epoch: u32) -> Result<bool, LockError> {

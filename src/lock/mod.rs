@@ -8,19 +8,27 @@
 
 mod call_once;
 mod disk;
+mod ensure;
 mod error;
+mod gate;
 mod holder;
 mod leader;
 mod ledger;
+mod markers;
+mod nfs_lock;
 mod observe;
 mod record;
 #[cfg(test)]
 mod tests;
+mod watching;
 
 pub use call_once::CallOnce;
 pub use error::LockError;
 pub use holder::Holder;
 pub use leader::Leader;
+pub use nfs_lock::Held;
+pub use nfs_lock::LockEntry;
+pub use nfs_lock::NfsLock;
 pub use record::FailureKind;
 
 use crate::edge::host::Host;
@@ -42,7 +50,8 @@ pub struct Options {
     pub poll_max: Duration,
     /// For how long a failing operation is repeated before it is an error; 30 s.
     pub stall: Duration,
-    /// Whether to share the directory with pytest-cocotb. Nothing reads it yet.
+    /// Whether to share the directory with pytest-cocotb: hold its lock while leading, make its
+    /// `.done` and `.failed`, and notice its `clean()`.
     pub interop: bool,
     /// Names the session; deterministic failures are remembered for it.
     pub run_id: String,

@@ -141,6 +141,8 @@ pub enum RunVerdict {
     Incomplete,
     /// The session ended it.
     Cancelled,
+    /// It went with its fork server, through no fault of its own; its testcases run again.
+    Lost,
 }
 
 /// How many testcases ended how.

@@ -111,8 +111,11 @@ pub struct RunSettings {
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
     /// name), absolute.
     pub run_files: Vec<Utf8PathBuf>,
-    /// How many testcases share a process.
-    pub isolation: Isolation,
+    /// How many testcases share a process; `None`: one has its own where a fork server makes that
+    /// cheap, else those of a module share one.
+    pub isolation: Option<Isolation>,
+    /// Whether a fork server may be used where it can be.
+    pub fork: bool,
     /// Whether an HDL `$error` turns a testcase that cocotb calls passed into a failed one.
     pub fail_on_hdl_error: bool,
 }

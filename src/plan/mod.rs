@@ -43,8 +43,9 @@ pub fn expand(config: &RunnerConfig) -> Plan {
     let mut modules = Vec::new();
     let mut planned = BTreeSet::new();
     for (index, table) in config.tests.iter().enumerate() {
+        let coverage = table.coverage();
         for (number, build) in builds.iter_mut().enumerate() {
-            if !table.covers(&build.name) {
+            if !coverage.covers(&build.name) {
                 continue;
             }
             build.waves |= table.settings.waves;
@@ -83,3 +84,6 @@ fn build(config: &RunnerConfig, table: &BuildTable, variant: Variant) -> Build {
         project_dir: config.project_dir.clone(),
     }
 }
+
+#[cfg(test)]
+mod tests;

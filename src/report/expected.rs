@@ -348,6 +348,7 @@ pub(super) fn session(log: &Utf8Path) -> Vec<Event> {
         build: ids[0].build.clone(),
         testcases: ids.clone(),
         dir: "/p/runs/1".into(),
+        spawned_because: None,
     });
     for row in TABLE {
         let testcase = row.id();

@@ -28,6 +28,7 @@ use crate::event::Event;
 use crate::event::SessionStarted;
 use crate::model::build::BuildName;
 use crate::model::build::Simulator;
+use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 
@@ -61,11 +62,15 @@ pub struct JunitOptions {
 
 /// How much of a failed testcase's log goes into the file, in bytes.
 const SYSTEM_OUT_BYTES_MAX: u64 = 64 * 1024;
-/// How much of all logs together goes into the file. CI servers refuse much larger files, and
-/// nobody reads ten thousand logs.
-const SYSTEM_OUT_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
+/// How much of all logs and tracebacks together goes into the file. CI servers refuse much larger
+/// files, and nobody reads ten thousand logs.
+const QUOTED_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
 /// How much of one traceback goes into the file, in bytes.
 const DESCRIPTION_BYTES_MAX: usize = 64 * 1024;
+/// How much of it when the limit for all is used up.
+const DESCRIPTION_BYTES_MIN: usize = 2 * 1024;
+/// How long the `message` attribute may be, in cells; the text of the element has more of it.
+const MESSAGE_COLUMNS_MAX: usize = 1000;
 /// The suite for what concerns no build and no module.
 const SESSION_SUITE: &str = "cocorun";
 
@@ -77,8 +82,8 @@ pub struct JunitReport {
     session: Option<SessionStarted>,
     simulators: BTreeMap<BuildName, Simulator>,
     suites: BTreeMap<String, Suite>,
-    /// How much of logs may still be quoted.
-    system_out_bytes: u64,
+    /// How much of logs and tracebacks may still be quoted.
+    quotable_bytes: u64,
     known: Known,
 }
 
@@ -123,7 +128,7 @@ impl JunitReport {
             session: None,
             simulators: BTreeMap::new(),
             suites: BTreeMap::new(),
-            system_out_bytes: SYSTEM_OUT_BYTES_TOTAL_MAX,
+            quotable_bytes: QUOTED_BYTES_TOTAL_MAX,
             known: Known::default(),
         }
     }
@@ -240,7 +245,7 @@ impl JunitReport {
         testcase
     }
 
-    fn status(&self, result: &TestcaseResult) -> TestCaseStatus {
+    fn status(&mut self, result: &TestcaseResult) -> TestCaseStatus {
         let message = verdict::message_line(result);
         let mut status = match result.outcome {
             Outcome::Passed => return TestCaseStatus::success(),
@@ -250,7 +255,8 @@ impl JunitReport {
                 TestCaseStatus::non_success(NonSuccessKind::Error)
             }
         };
-        status.set_message(message.as_deref().unwrap_or(result.outcome.word()));
+        let message = message.as_deref().unwrap_or(result.outcome.word());
+        status.set_message(&*text::cut_end(message, MESSAGE_COLUMNS_MAX));
         if let Some(code) = self.tally.code(result) {
             // The exception's type is what people group failures by; ours where there is none.
             let kind = result.error_type.as_deref().map(text::first_line);
@@ -265,7 +271,7 @@ impl JunitReport {
     }
 
     /// Returns message, traceback and the command that repeats it.
-    fn description(&self, result: &TestcaseResult) -> String {
+    fn description(&mut self, result: &TestcaseResult) -> String {
         let mut description = verdict::headline(result);
         let parts = [verdict::long_message(result), result.details.as_deref()];
         for part in parts
@@ -274,11 +280,15 @@ impl JunitReport {
             .map(str::trim_end)
             .filter(|part| !part.is_empty())
         {
+            let limit = if self.quotable_bytes == 0 {
+                DESCRIPTION_BYTES_MIN
+            } else {
+                DESCRIPTION_BYTES_MAX
+            };
+            let part = text::last_bytes(part, limit);
+            self.quotable_bytes = self.quotable_bytes.saturating_sub(part.len() as u64);
             description.push_str("\n\n");
-            description.push_str(&text::visible(text::last_bytes(
-                part,
-                DESCRIPTION_BYTES_MAX,
-            )));
+            description.push_str(&text::visible(part));
         }
         description.push_str("\n\nrerun: ");
         description.push_str(&verdict::rerun_command(&self.options.rerun_prefix, result));
@@ -287,15 +297,15 @@ impl JunitReport {
 
     /// Returns the last part of a log, fit for XML, while the budget for all logs lasts.
     fn quote_log(&mut self, path: &Utf8Path, start: u64, end: u64) -> Option<String> {
-        if self.system_out_bytes == 0 {
+        if self.quotable_bytes == 0 {
             return Some(format!("(left out to keep this file small; see {path})"));
         }
-        let limit = SYSTEM_OUT_BYTES_MAX.min(self.system_out_bytes);
+        let limit = SYSTEM_OUT_BYTES_MAX.min(self.quotable_bytes);
         let (part, is_cut) = log::last_part(path, start, end, limit);
         if part.is_empty() {
             return None;
         }
-        self.system_out_bytes = self.system_out_bytes.saturating_sub(part.len() as u64);
+        self.quotable_bytes = self.quotable_bytes.saturating_sub(part.len() as u64);
         let clean = text::visible(&part);
         Some(if is_cut {
             format!(
@@ -312,7 +322,12 @@ impl JunitReport {
         let mut problems = Vec::new();
         if let Some(reason) = &self.tally.stopping {
             let message = format!("the session was stopped: {}", text::first_line(reason));
-            problems.push(Diagnostic::error(Code::SessionInterrupted, message));
+            let exit = self.tally.finished.as_ref().map(|end| end.exit_code);
+            let code = match exit {
+                Some(ExitCode::Signal(_)) | None => Code::SessionInterrupted,
+                Some(_) => Code::SessionTimeout,
+            };
+            problems.push(Diagnostic::error(code, message));
         }
         for line in self.tally.contradictions() {
             problems.push(Diagnostic::error(Code::TestNoResult, line));

@@ -27,11 +27,13 @@ pub(super) struct BuildCounts {
     pub(super) up_to_date: usize,
     pub(super) elsewhere: usize,
     pub(super) failed: usize,
+    /// The session ended before they were built.
+    pub(super) stopped: usize,
 }
 
 impl BuildCounts {
     pub(super) fn total(self) -> usize {
-        self.built + self.up_to_date + self.elsewhere + self.failed
+        self.built + self.up_to_date + self.elsewhere + self.failed + self.stopped
     }
 }
 
@@ -69,7 +71,11 @@ impl Tally {
                 BuildOutcome::UpToDate => self.builds.up_to_date += 1,
                 BuildOutcome::BuiltElsewhere => self.builds.elsewhere += 1,
                 BuildOutcome::Failed(problem) => {
-                    self.builds.failed += 1;
+                    if verdict::is_stop(problem.code) {
+                        self.builds.stopped += 1;
+                    } else {
+                        self.builds.failed += 1;
+                    }
                     self.failed_builds.insert(build.clone(), problem.code);
                 }
             },
@@ -181,11 +187,10 @@ impl Tally {
                 self.counts.bad(),
             ));
         }
-        let bad = self.counts.bad() + self.builds.failed;
+        let bad = self.counts.bad() + self.builds.failed + self.builds.stopped;
         if end.exit_code == ExitCode::Success && bad > 0 {
-            lines.push(format!(
-                "the session ended with 0 in spite of {bad} bad results"
-            ));
+            let bad = text::count(bad, "bad result");
+            lines.push(format!("the session ended with 0 in spite of {bad}"));
         }
         lines
     }

@@ -214,12 +214,12 @@ pub(super) fn diagnostic(
     ))
 }
 
-/// Returns the message where the headline cannot hold it: when it has several lines.
+/// Returns the message where the headline cannot hold it: when it has several lines or a long one.
 pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
     result
         .message
         .as_deref()
-        .filter(|message| message.trim().contains('\n'))
+        .filter(|message| message.trim().contains('\n') || message.len() > LINE_COLUMNS_MAX / 2)
 }
 
 /// Returns the last lines of a foreign text, visible, indented, each of a sane width.
@@ -257,6 +257,11 @@ fn circumstances(result: &TestcaseResult) -> String {
         format_args!(", took {:.2} s", result.duration.as_secs_f64()),
     );
     line
+}
+
+/// Says whether a code tells of the session's end and not of a fault.
+pub(super) fn is_stop(code: Code) -> bool {
+    matches!(code, Code::SessionInterrupted | Code::SessionTimeout)
 }
 
 /// Returns a diagnostic in which foreign text can do no harm on a terminal.

@@ -25,6 +25,8 @@ pub(super) enum End {
     TimedOut,
     /// Killed since the session stops.
     Stopped(StopReason),
+    /// Gone with the server that had forked it.
+    Lost,
 }
 
 /// A verdict on one testcase.
@@ -246,6 +248,20 @@ impl<'a> Judge<'a> {
     /// Decides everything that is still open.
     pub(super) fn close(mut self, end: End) -> Closing {
         let mut decided = Vec::new();
+        if end == End::Lost {
+            // Whatever was going on is not its own doing, and nobody was told of it.
+            if let Some((index, _)) = self.held.take() {
+                self.is_decided[index] = false;
+            }
+            let leftover = (0..self.wanted.len())
+                .filter(|index| !self.is_decided[*index])
+                .collect();
+            return Closing {
+                decided,
+                leftover,
+                verdict: RunVerdict::Lost,
+            };
+        }
         if let Some((index, verdict)) = self.held.take() {
             decided.push((index, self.held_verdict(verdict, end)));
             let verdict = match end {
@@ -253,7 +269,7 @@ impl<'a> Judge<'a> {
                 End::Stopped(_) => RunVerdict::Cancelled,
                 End::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
                 End::Exited(exit) if exit.is_success() || self.is_any_bad => RunVerdict::Completed,
-                End::Exited(_) => RunVerdict::Incomplete,
+                End::Exited(_) | End::Lost => RunVerdict::Incomplete,
             };
             return Closing {
                 decided,
@@ -285,7 +301,7 @@ impl<'a> Judge<'a> {
             End::TimedOut => RunVerdict::TimedOut,
             End::Stopped(_) => RunVerdict::Cancelled,
             End::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
-            End::Exited(_) => RunVerdict::Incomplete,
+            End::Exited(_) | End::Lost => RunVerdict::Incomplete,
         };
         Closing {
             decided,
@@ -314,7 +330,7 @@ impl<'a> Judge<'a> {
                 "it passed, but the simulator did not end afterwards and was killed".to_owned(),
             ),
             // Its own result stands: nothing is known against it.
-            End::Stopped(_) => return verdict,
+            End::Stopped(_) | End::Lost => return verdict,
         };
         Verdict {
             outcome,
@@ -347,6 +363,7 @@ impl<'a> Judge<'a> {
                 Cause::NoResult,
                 format!("the simulator left with {exit} while it ran"),
             ),
+            End::Lost => unreachable!("a lost process decides nothing"),
         }
     }
 
@@ -378,7 +395,7 @@ impl<'a> Judge<'a> {
                 Cause::NoResult,
                 format!("the simulator left with {exit} before it began a testcase"),
             ),
-            End::Stopped(_) => unreachable!("handled above"),
+            End::Stopped(_) | End::Lost => unreachable!("handled above"),
         }
     }
 }

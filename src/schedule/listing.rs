@@ -20,6 +20,7 @@ use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
 use crate::schedule::folder::RunFolder;
+use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::End;
 use crate::schedule::judge::stop_words;
 use crate::schedule::queue::ListTask;
@@ -35,9 +36,6 @@ use crate::sim::agent::Mode;
 
 use std::sync::Arc;
 use std::time::Duration;
-
-/// The name under which a module's own trouble is reported.
-pub(super) const WHOLE_MODULE: &str = "(module)";
 
 /// What came of listing one module.
 #[derive(Clone)]
@@ -144,6 +142,18 @@ fn close(
         }
         return Vec::new();
     }
+    if end == End::Lost {
+        let retry = ListTask {
+            modules: open,
+            lost_its_server: true,
+            ..task.clone()
+        };
+        return if retry.modules.is_empty() {
+            Vec::new()
+        } else {
+            vec![retry]
+        };
+    }
     let culprit = importing.filter(|module| open.contains(module));
     if let Some(culprit) = culprit {
         open.retain(|module| *module != culprit);
@@ -181,7 +191,7 @@ fn never_listed(startup: Option<&Answer>, end: End) -> (Outcome, Answer) {
             let words = format!("the simulator left with {exit} before testcases could be listed");
             (Outcome::Errored, failed(Cause::Startup, &words))
         }
-        (None, End::Stopped(_)) => unreachable!("a stop is handled before"),
+        (None, End::Stopped(_) | End::Lost) => unreachable!("both are handled before"),
     }
 }
 
@@ -198,7 +208,7 @@ fn import_trouble(end: End) -> (Outcome, Answer) {
                 &format!("the simulator left with {exit} while importing it"),
             ),
         ),
-        End::Stopped(_) => unreachable!("a stop is handled before"),
+        End::Stopped(_) | End::Lost => unreachable!("both are handled before"),
     }
 }
 
@@ -223,22 +233,30 @@ fn ask(
         &design.name,
         "list",
         run,
-        &task.settings.run_files,
+        &task.group.settings.run_files,
     )?;
     let simulation = Simulation {
         design,
-        settings: &task.settings,
+        settings: &task.group.settings,
         mode: Mode::List,
         modules: task.modules.clone(),
         testcases: None,
-        seed: task.settings.seed.unwrap_or(session.plan.seed),
+        seed: task.group.settings.seed.unwrap_or(session.plan.seed),
         run,
         slot,
         waves: None,
     };
-    let process = simulation.start(session, &folder)?;
+    let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
+    let started = task
+        .group
+        .start(session, &simulation, &folder, spawn_because)?;
     let mut said = Said::default();
-    let end = follow(session, process, task.settings.timeout, &mut said);
+    let end = follow(
+        session,
+        started.process,
+        task.group.settings.timeout,
+        &mut said,
+    );
     if matches!(end, End::Exited(_)) {
         for event in events_from_file(&folder) {
             said.take(event);
@@ -263,6 +281,7 @@ fn follow(
                 }
             }
             ProcessEvent::Exited(exit) => break End::Exited(exit),
+            ProcessEvent::Lost => break End::Lost,
             ProcessEvent::Deadline => break End::TimedOut,
             ProcessEvent::Stop(reason) => break End::Stopped(reason),
         }
@@ -360,11 +379,16 @@ fn tell_listed(
 /// Groups testcases into runs.
 fn runs_of(task: &ListTask, testcases: Vec<Testcase>) -> Vec<RunTask> {
     let run = |testcases: Vec<Testcase>| RunTask {
-        build: task.build,
-        settings: Arc::clone(&task.settings),
+        group: Arc::clone(&task.group),
         testcases,
+        lost_its_server: false,
     };
-    match task.settings.isolation {
+    let affordable = if task.group.has_server() {
+        Isolation::Testcase
+    } else {
+        Isolation::Module
+    };
+    match task.group.settings.isolation.unwrap_or(affordable) {
         Isolation::Testcase => testcases.into_iter().map(|only| run(vec![only])).collect(),
         Isolation::Module => testcases
             .chunk_by(|left, right| left.id.module == right.id.module)
@@ -381,7 +405,7 @@ pub(super) fn whole_module(build: &BuildName, module: &TestModule) -> Testcase {
         id: TestcaseId {
             build: build.clone(),
             module: module.clone(),
-            testcase: WHOLE_MODULE.to_owned(),
+            testcase: TestcaseId::WHOLE_MODULE.to_owned(),
         },
         occurrence: 0,
         file: None,

@@ -4,6 +4,7 @@
 //! started is gone before its `RunFinished`; events come out in one order, from one thread.
 
 mod folder;
+mod group;
 mod judge;
 mod listing;
 mod queue;

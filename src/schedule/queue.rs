@@ -3,9 +3,9 @@
 //! Invariant: a task is taken by one worker and reported finished by it; the queue is over when
 //! nothing is waiting and nobody is at work, since only a worker adds tasks.
 
-use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
+use crate::schedule::group::Group;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,17 +17,19 @@ use std::sync::PoisonError;
 /// Modules of one `[[test]]` table on one build, to be listed by one simulator process.
 #[derive(Clone, Debug)]
 pub(super) struct ListTask {
-    pub(super) build: usize,
-    pub(super) settings: Arc<RunSettings>,
+    pub(super) group: Arc<Group>,
     pub(super) modules: Vec<TestModule>,
+    /// Whether its last server took it down, so that it gets a process of its own.
+    pub(super) lost_its_server: bool,
 }
 
 /// Testcases of one table on one build, to be run by one simulator process.
 #[derive(Clone, Debug)]
 pub(super) struct RunTask {
-    pub(super) build: usize,
-    pub(super) settings: Arc<RunSettings>,
+    pub(super) group: Arc<Group>,
     pub(super) testcases: Vec<Testcase>,
+    /// Whether its last server took it down, so that it gets a process of its own.
+    pub(super) lost_its_server: bool,
 }
 
 /// One thing to do.

@@ -19,6 +19,7 @@ use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::schedule::folder::RunFolder;
+use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::Closing;
 use crate::schedule::judge::End;
 use crate::schedule::judge::Judge;
@@ -58,14 +59,18 @@ struct Run<'a> {
     testcase_started: Instant,
 }
 
-/// Runs a task's testcases in one process, tells every verdict, and returns those that never
-/// began and belong into another process.
+/// Runs a task's testcases in one process, tells every verdict, and returns the task of those that
+/// never began and belong into another process.
 pub(super) fn run(
     session: &Session<'_>,
     design: &BuiltDesign,
     task: &RunTask,
     slot: Slot,
-) -> Vec<Testcase> {
+) -> RunTask {
+    let mut rest = RunTask {
+        testcases: Vec::new(),
+        ..task.clone()
+    };
     let id = session.next_run();
     let began = session.plan.clock.now();
     match Run::prepare(session, design, task, id, slot) {
@@ -77,19 +82,17 @@ pub(super) fn run(
                 verdict: closing.verdict,
                 duration: session.plan.clock.now().saturating_duration_since(began),
             });
-            closing
-                .leftover
-                .into_iter()
-                .map(|index| task.testcases[index].clone())
-                .collect()
+            rest.lost_its_server = closing.verdict == RunVerdict::Lost;
+            let left = closing.leftover.into_iter();
+            rest.testcases = left.map(|index| task.testcases[index].clone()).collect();
         }
         Err(problems) => {
             for testcase in &task.testcases {
                 session.tell_unrun(testcase, &problems);
             }
-            Vec::new()
         }
     }
+    rest
 }
 
 impl<'a> Run<'a> {
@@ -105,11 +108,11 @@ impl<'a> Run<'a> {
             &design.name,
             &label(&task.testcases),
             id,
-            &task.settings.run_files,
+            &task.group.settings.run_files,
         )?;
-        let waves = (task.settings.waves && design.waves)
-            .then(|| folder.dir.join(session.wave_file_name(task.build)));
-        let seed = task.settings.seed.unwrap_or(session.plan.seed);
+        let waves = (task.group.settings.waves && design.waves)
+            .then(|| folder.dir.join(session.wave_file_name(task.group.build)));
+        let seed = task.group.settings.seed.unwrap_or(session.plan.seed);
         let run = Self {
             session,
             design,
@@ -121,6 +124,21 @@ impl<'a> Run<'a> {
             waves,
             testcase_started: session.plan.clock.now(),
         };
+        let simulation = Simulation {
+            design,
+            settings: &task.group.settings,
+            mode: Mode::Run,
+            modules: modules_of(&task.testcases),
+            testcases: Some(task.testcases.iter().map(wanted).collect()),
+            seed,
+            run: id,
+            slot,
+            waves: run.waves.clone(),
+        };
+        let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
+        let started = task
+            .group
+            .start(session, &simulation, &run.folder, spawn_because)?;
         session.tell(Event::RunStarted {
             run: id,
             slot,
@@ -131,35 +149,14 @@ impl<'a> Run<'a> {
                 .map(|testcase| testcase.id.clone())
                 .collect(),
             dir: run.folder.dir.clone(),
+            spawned_because: started.spawned_because,
         });
-        let simulation = Simulation {
-            design,
-            settings: &task.settings,
-            mode: Mode::Run,
-            modules: modules_of(&task.testcases),
-            testcases: Some(task.testcases.iter().map(wanted).collect()),
-            seed,
-            run: id,
-            slot,
-            waves: run.waves.clone(),
-        };
-        match simulation.start(session, &run.folder) {
-            Ok(process) => Ok((run, process)),
-            Err(problems) => {
-                session.tell(Event::RunFinished {
-                    run: id,
-                    slot,
-                    verdict: RunVerdict::Incomplete,
-                    duration: Duration::ZERO,
-                });
-                Err(problems)
-            }
-        }
+        Ok((run, started.process))
     }
 
     /// Follows the process to its end; every verdict is told here.
     fn follow(&mut self, mut process: Box<dyn Process>) -> Closing {
-        let limit = self.task.settings.timeout;
+        let limit = self.task.group.settings.timeout;
         let mut judge = Judge::new(&self.task.testcases);
         let mut until = self.session.plan.clock.now() + limit;
         let end = loop {
@@ -179,6 +176,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 ProcessEvent::Exited(exit) => break End::Exited(exit),
+                ProcessEvent::Lost => break End::Lost,
                 ProcessEvent::Deadline => break End::TimedOut,
                 ProcessEvent::Stop(reason) => break End::Stopped(reason),
             }
@@ -256,7 +254,7 @@ impl<'a> Run<'a> {
 
     /// Turns a pass into a failure where the HDL printed `$error` meanwhile.
     fn with_hdl_errors(&self, verdict: Verdict, log: &LogSpan) -> Verdict {
-        let applies = self.task.settings.fail_on_hdl_error
+        let applies = self.task.group.settings.fail_on_hdl_error
             && verdict.outcome == Outcome::Passed
             && !verdict.expected_failure;
         if !applies {

@@ -1,6 +1,8 @@
 //! A session: the workers on their threads, and the one thread that tells events on.
 
 use crate::build::ensure::Ready;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
@@ -13,6 +15,7 @@ use crate::lock::Waiting;
 use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
 use crate::model::build::Simulator;
+use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
@@ -29,8 +32,13 @@ use crate::schedule::worker;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::Mutex;
 use std::sync::OnceLock;
+use std::sync::PoisonError;
 use std::sync::atomic::AtomicU32;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::Sender;
@@ -94,8 +102,12 @@ pub(super) struct Session<'a> {
     pub(super) plan: Plan<'a>,
     /// What each build became, by its place in the plan.
     pub(super) designs: Vec<OnceLock<BuiltDesign>>,
+    /// How many fork servers are at work.
+    pub(super) servers_alive: Arc<AtomicUsize>,
     events: Sender<Event>,
     runs: AtomicU32,
+    /// Kinds of trouble with disk and tools that were told.
+    told: Mutex<BTreeSet<Code>>,
 }
 
 /// Builds, lists and runs everything that is planned; returns when no child is left.
@@ -110,8 +122,10 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
     let session = Session {
         designs: plan.builds.iter().map(|_| OnceLock::new()).collect(),
         plan,
+        servers_alive: Arc::new(AtomicUsize::new(0)),
         events,
         runs: AtomicU32::new(0),
+        told: Mutex::default(),
     };
     thread::scope(|scope| {
         let workers: Vec<_> = (0..jobs)
@@ -142,6 +156,11 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
             }
         }
     });
+}
+
+/// Says whether a problem is one of disk or tools, and not of a stop.
+fn is_trouble(problem: &Diagnostic) -> bool {
+    problem.code != Code::SessionInterrupted && problem.code.exit_code() == ExitCode::Environment
 }
 
 impl Session<'_> {
@@ -175,8 +194,17 @@ impl Session<'_> {
     }
 
     /// Tells the result of a testcase for which nothing could be started.
+    ///
+    /// Trouble with the disk or a tool is told by itself as well, once of each kind: it is no
+    /// verdict on a design.
     pub(super) fn tell_unrun(&self, testcase: &Testcase, problems: &Problems) {
         let first = problems.0.first();
+        if let Some(problem) = first.filter(|problem| is_trouble(problem)) {
+            let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+            if told.insert(problem.code) {
+                self.tell(Event::Notice(Box::new(problem.clone())));
+            }
+        }
         let (outcome, cause) = first.map_or((Outcome::Errored, Cause::Startup), unrun_verdict);
         let mut result = self.empty_result(testcase, outcome, cause);
         result.message = first.map(|problem| problem.message.clone());

@@ -3,10 +3,10 @@
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
-use crate::edge::env;
+use crate::edge::env as variables;
 use crate::edge::fs;
 use crate::edge::process::CommandSpec;
-use crate::edge::process::Process;
+use crate::edge::process::processors;
 use crate::event::RunId;
 use crate::event::Slot;
 use crate::model::build::BuiltDesign;
@@ -17,13 +17,17 @@ use crate::schedule::folder::RunFolder;
 use crate::schedule::session::Session;
 use crate::sim::agent;
 use crate::sim::agent::AgentEvent;
+use crate::sim::agent::ForkEnv;
+use crate::sim::agent::ForkRequest;
 use crate::sim::agent::Mode;
 use crate::sim::agent::Request;
 use crate::sim::agent::Wanted;
 use crate::sim::launch::LaunchInput;
 use crate::sim::launch::launch;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
 
 /// What one process is for.
 pub(super) struct Simulation<'a> {
@@ -39,15 +43,11 @@ pub(super) struct Simulation<'a> {
 }
 
 impl Simulation<'_> {
-    /// Writes the request and starts the simulator.
+    /// Writes the request where the agent looks for it.
     ///
     /// # Errors
-    /// The disk or the start failed; nothing runs then.
-    pub(super) fn start(
-        &self,
-        session: &Session<'_>,
-        folder: &RunFolder,
-    ) -> Result<Box<dyn Process>> {
+    /// The disk failed.
+    pub(super) fn write_request(&self, folder: &RunFolder) -> Result<()> {
         let request = Request {
             protocol: agent::PROTOCOL,
             mode: self.mode,
@@ -56,53 +56,120 @@ impl Simulation<'_> {
             testcases: self.testcases.clone(),
             seed: self.seed,
             results_file: folder.results.clone(),
+            cpus: Vec::new(),
         };
-        let text = serde_json::to_string(&request).map_err(|error| {
-            Diagnostic::error(Code::DiskIo, format!("cannot write a request: {error}"))
-        })?;
-        fs::write(&folder.request, text)?;
-        session.plan.host.spawn(&self.command(session, folder)?)
+        fs::write(&folder.request, to_json(&request))
     }
 
-    fn command(&self, session: &Session<'_>, folder: &RunFolder) -> Result<CommandSpec> {
-        let tool = session
-            .plan
-            .tools
-            .simulators
-            .get(&self.design.simulator)
-            .ok_or_else(|| {
-                Diagnostic::error(
-                    Code::ToolNotFound,
-                    format!("no simulator was found for `{}`", self.design.simulator),
-                )
-            })?;
-        let launch = launch(LaunchInput {
-            design: self.design,
-            tool,
-            python: &session.plan.tools.python,
-            test_args: &self.settings.test_args,
-            plusargs: &self.settings.plusargs,
-            run_dir: &folder.dir,
-            waves: self.waves.as_deref(),
-        });
-        let mut env = self.settings.env.clone();
-        env.extend(session.plan.base_env.clone());
-        env.extend(launch.env);
-        let mut set = |name: &str, value: String| env.insert(name.to_owned(), value);
-        set(agent::REQUEST_ENV, folder.request.to_string());
-        set(env::COCORUN_SESSION_ID, session.plan.session_id.clone());
-        set(env::COCORUN_RUN_ID, self.run.to_string());
-        set(env::COCORUN_SLOT, self.slot.to_string());
-        Ok(CommandSpec {
-            program: launch.program,
-            args: launch.args,
-            env,
-            env_remove: launch.env_remove,
-            cwd: folder.dir.clone(),
-            log: folder.log.clone(),
-            channel_env: Some(agent::EVENT_FD_ENV.to_owned()),
-        })
+    /// Returns how to spawn a simulator for this run alone.
+    ///
+    /// # Errors
+    /// The simulator was not found.
+    pub(super) fn command(&self, session: &Session<'_>, folder: &RunFolder) -> Result<CommandSpec> {
+        let waves = self.waves.as_deref();
+        let mut spec = command(session, self.design, self.settings, folder, waves)?;
+        spec.env.extend(self.own_env());
+        Ok(spec)
     }
+
+    /// Returns the variables that differ from run to run.
+    fn own_env(&self) -> BTreeMap<String, String> {
+        BTreeMap::from([
+            (variables::COCORUN_RUN_ID.to_owned(), self.run.to_string()),
+            (variables::COCORUN_SLOT.to_owned(), self.slot.to_string()),
+        ])
+    }
+}
+
+/// Returns the message that asks a server for a child.
+pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> String {
+    to_json(&ForkRequest {
+        run: simulation.run,
+        cwd: &folder.dir,
+        log: &folder.log,
+        env: ForkEnv {
+            set: simulation.own_env(),
+            unset: Vec::new(),
+        },
+        request_file: &folder.request,
+    })
+}
+
+/// Makes the folder of a server and returns how to start it.
+///
+/// # Errors
+/// The disk failed, or the simulator was not found.
+pub(super) fn server_command(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    settings: &RunSettings,
+) -> Result<CommandSpec> {
+    let folder = RunFolder::make(
+        &session.plan.session_dir,
+        &design.name,
+        "server",
+        session.next_run(),
+        &settings.run_files,
+    )?;
+    let request = Request {
+        protocol: agent::PROTOCOL,
+        mode: Mode::Serve,
+        event_file: folder.event_file.clone(),
+        modules: Vec::new(),
+        testcases: None,
+        seed: session.plan.seed,
+        results_file: folder.results.clone(),
+        cpus: processors(),
+    };
+    fs::write(&folder.request, to_json(&request))?;
+    command(session, design, settings, &folder, None)
+}
+
+fn to_json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).expect("strings, numbers and lists have a form in JSON")
+}
+
+fn command(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    settings: &RunSettings,
+    folder: &RunFolder,
+    waves: Option<&Utf8Path>,
+) -> Result<CommandSpec> {
+    let tool = session
+        .plan
+        .tools
+        .simulators
+        .get(&design.simulator)
+        .ok_or_else(|| {
+            let words = format!("no simulator was found for `{}`", design.simulator);
+            Diagnostic::error(Code::ToolNotFound, words)
+        })?;
+    let launch = launch(LaunchInput {
+        design,
+        tool,
+        python: &session.plan.tools.python,
+        test_args: &settings.test_args,
+        plusargs: &settings.plusargs,
+        waves,
+    });
+    let mut env = settings.env.clone();
+    env.extend(session.plan.base_env.clone());
+    env.extend(launch.env);
+    env.insert(agent::REQUEST_ENV.to_owned(), folder.request.to_string());
+    env.insert(
+        variables::COCORUN_SESSION_ID.to_owned(),
+        session.plan.session_id.clone(),
+    );
+    Ok(CommandSpec {
+        program: launch.program,
+        args: launch.args,
+        env,
+        env_remove: launch.env_remove,
+        cwd: folder.dir.clone(),
+        log: folder.log.clone(),
+        channel_env: Some(agent::EVENT_FD_ENV.to_owned()),
+    })
 }
 
 /// Reads the events that could not go through the pipe.

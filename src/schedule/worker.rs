@@ -9,6 +9,7 @@ use crate::edge::interrupt::StopReason;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::Slot;
+use crate::schedule::group::Group;
 use crate::schedule::judge::stop_words;
 use crate::schedule::listing;
 use crate::schedule::queue::ListTask;
@@ -94,7 +95,9 @@ fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopRe
             let consequence = if interrupted {
                 first
             } else {
-                Diagnostic::error(first.code, format!("its build `{}` failed", build.name))
+                // Whatever was wrong, a full disk too, is told once, by the build.
+                let words = format!("its build `{}` failed", build.name);
+                Diagnostic::error(Code::BuildCompile, words)
             };
             for list in lists_of(session, index) {
                 abandon_list(session, &list, &Problems::from(consequence.clone()));
@@ -132,9 +135,9 @@ fn lists_of(session: &Session<'_>, index: usize) -> Vec<ListTask> {
             None => lists.push((
                 planned.table,
                 ListTask {
-                    build: index,
-                    settings: Arc::new(planned.settings.clone()),
+                    group: Arc::new(Group::new(index, planned.settings.clone())),
                     modules: vec![planned.module.clone()],
+                    lost_its_server: false,
                 },
             )),
         }
@@ -144,14 +147,14 @@ fn lists_of(session: &Session<'_>, index: usize) -> Vec<ListTask> {
 
 /// Gives every module of a listing that will not happen its one result.
 fn abandon_list(session: &Session<'_>, list: &ListTask, problems: &Problems) {
-    let name = &session.plan.builds[list.build].name;
+    let name = &session.plan.builds[list.group.build].name;
     for module in &list.modules {
         session.tell_unrun(&listing::whole_module(name, module), problems);
     }
 }
 
 fn list_modules(session: &Session<'_>, queue: &Queue, list: &ListTask, slot: Slot) {
-    let Some(design) = session.designs[list.build].get() else {
+    let Some(design) = session.designs[list.group.build].get() else {
         return;
     };
     let (runs, lists) = listing::list(session, design, list, slot);
@@ -160,14 +163,11 @@ fn list_modules(session: &Session<'_>, queue: &Queue, list: &ListTask, slot: Slo
 }
 
 fn run_testcases(session: &Session<'_>, queue: &Queue, task: &RunTask, slot: Slot) {
-    let Some(design) = session.designs[task.build].get() else {
+    let Some(design) = session.designs[task.group.build].get() else {
         return;
     };
-    let leftover = run::run(session, design, task, slot);
-    if !leftover.is_empty() {
-        queue.add_run_first(RunTask {
-            testcases: leftover,
-            ..task.clone()
-        });
+    let rest = run::run(session, design, task, slot);
+    if !rest.testcases.is_empty() {
+        queue.add_run_first(rest);
     }
 }

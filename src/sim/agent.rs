@@ -6,14 +6,18 @@
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// The variable that names the request file.
 pub const REQUEST_ENV: &str = "COCORUN_AGENT_REQUEST";
 /// The variable that names the descriptor of the event pipe.
 pub const EVENT_FD_ENV: &str = "COCORUN_AGENT_EVENT_FD";
+/// The variable that names the descriptor of a server's socket.
+pub const REQUEST_FD_ENV: &str = "COCORUN_AGENT_REQUEST_FD";
 /// The protocol's number; an agent that speaks another one refuses to start.
 pub const PROTOCOL: u32 = 1;
 
@@ -25,6 +29,8 @@ pub enum Mode {
     Run,
     /// List the testcases of every module and end the simulation.
     List,
+    /// Wait for requests and fork a child for each.
+    Serve,
 }
 
 /// One testcase to run.
@@ -55,6 +61,33 @@ pub struct Request {
     pub seed: Seed,
     /// Where cocotb writes its own report.
     pub results_file: Utf8PathBuf,
+    /// For a server: the processors its children may run on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<usize>,
+}
+
+/// What a server is asked for: a request, and the surroundings of the child that serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForkRequest<'a> {
+    /// The run's number, handed back in all events about it.
+    pub run: u32,
+    /// The child's working directory.
+    pub cwd: &'a Utf8Path,
+    /// Where its output goes.
+    pub log: &'a Utf8Path,
+    /// Its own variables.
+    pub env: ForkEnv,
+    /// A file that holds the [`Request`], which may be longer than a message.
+    pub request_file: &'a Utf8Path,
+}
+
+/// How a child's environment differs from its server's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ForkEnv {
+    /// Variables to set.
+    pub set: BTreeMap<String, String>,
+    /// Variables to take away.
+    pub unset: Vec<String>,
 }
 
 /// One testcase as the agent lists it.
@@ -220,8 +253,21 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ),
     ("boot.py", include_str!("agent/cocorun_agent/boot.py")),
     ("channel.py", include_str!("agent/cocorun_agent/channel.py")),
+    ("child.py", include_str!("agent/cocorun_agent/child.py")),
+    (
+        "interpreter.py",
+        include_str!("agent/cocorun_agent/interpreter.py"),
+    ),
     ("listing.py", include_str!("agent/cocorun_agent/listing.py")),
     ("output.py", include_str!("agent/cocorun_agent/output.py")),
+    (
+        "processes.py",
+        include_str!("agent/cocorun_agent/processes.py"),
+    ),
+    (
+        "rehearsal.py",
+        include_str!("agent/cocorun_agent/rehearsal.py"),
+    ),
     (
         "reporter.py",
         include_str!("agent/cocorun_agent/reporter.py"),
@@ -231,6 +277,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
         "selection.py",
         include_str!("agent/cocorun_agent/selection.py"),
     ),
+    ("serve.py", include_str!("agent/cocorun_agent/serve.py")),
     ("text.py", include_str!("agent/cocorun_agent/text.py")),
     ("v1.py", include_str!("agent/cocorun_agent/v1.py")),
     ("v2.py", include_str!("agent/cocorun_agent/v2.py")),
@@ -242,4 +289,30 @@ pub const PACKAGE_NAME: &str = "cocorun_agent";
 /// Reads a line; `None` for an event this version does not know, which is no error.
 pub fn read_event(line: &str) -> Option<AgentEvent> {
     serde_json::from_str(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test looks at the sources themselves"
+    )]
+    fn every_file_of_the_package_is_part_of_the_program() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/sim/agent/cocorun_agent");
+        let mut names: Vec<String> = std::fs::read_dir(dir)
+            .expect("the package is there")
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| {
+                std::path::Path::new(name)
+                    .extension()
+                    .is_some_and(|end| end == "py")
+            })
+            .collect();
+        names.sort_unstable();
+        let packed: Vec<&str> = PACKAGE.iter().map(|(name, _)| *name).collect();
+        assert_eq!(packed, names);
+    }
 }

@@ -35,8 +35,6 @@ pub struct LaunchInput<'a> {
     pub test_args: &'a [String],
     /// With the leading `+`.
     pub plusargs: &'a [String],
-    /// The run's own directory, absolute.
-    pub run_dir: &'a Utf8Path,
     /// The wave file to write, if any.
     pub waves: Option<&'a Utf8Path>,
 }
@@ -135,8 +133,6 @@ fn verilator_command(input: LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
             waves.to_string(),
         ]);
     }
-    let coverage = input.run_dir.join("coverage.dat");
-    args.push(format!("+verilator+coverage+file+{coverage}"));
     args.extend(input.test_args.iter().cloned());
     args.extend(input.plusargs.iter().cloned());
     (input.design.artifact.clone(), args)
@@ -149,7 +145,6 @@ fn environment(input: LaunchInput<'_>) -> BTreeMap<String, String> {
         env.insert(name.to_owned(), value.to_owned());
     };
     set("TOPLEVEL_LANG", "verilog");
-    set("COVERAGE_FILE", input.run_dir.join(".coverage").as_str());
     if python.cocotb.at_least(2, 0) {
         set("COCOTB_TOPLEVEL", &input.design.hdl_toplevel);
         set("PYGPI_PYTHON_BIN", python.interpreter.as_str());

@@ -16,7 +16,7 @@ Everything in this file works with cocotb 1.9, 2.0 and 2.1.
 
 import cocotb
 from cocotb.clock import Clock
-from cocotb.triggers import FallingEdge, ReadOnly
+from cocotb.triggers import FallingEdge, ReadOnly, RisingEdge
 from cocotb.utils import get_sim_time
 
 PERIOD_NS = 10
@@ -46,7 +46,10 @@ async def settled(dut):
 async def reset(dut, clocks=2):
     """Hold ``dut.rst`` high over so many rising edges."""
     dut.rst.value = 1
-    await step(dut, clocks)
+    # Not counted in falling edges: the clock's first step from X to 0 is one.
+    for _ in range(clocks):
+        await RisingEdge(dut.clk)
+    await step(dut)
     dut.rst.value = 0
 
 

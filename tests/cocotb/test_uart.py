@@ -170,7 +170,7 @@ async def receives_from_a_clock_that_is_off(dut, of_tolerance):
     slow = middle / (line.data_bits + 1)
     fast = (1 - middle - 1 / line.clks_per_bit) / (line.data_bits + 2)
     scale = 1 + of_tolerance * (slow if of_tolerance > 0 else fast)
-    words = line.random_words(12) + [0]
+    words = [*line.random_words(12), 0]
     for word in words:
         await Timer(random.randrange(20_000), "ps")
         await line.send(word, scale)

@@ -8,10 +8,17 @@
     reason = "a test may stop at the first surprise, and touches files and processes itself"
 )]
 
+mod architecture;
+mod bad_input;
+mod cocotbext_axi;
+mod examples;
 mod junit;
 mod kills;
 mod live;
 mod processes;
+mod rebuilds;
+mod reports;
+mod scale;
 mod smoke;
 mod support;
 mod traps;

@@ -1,6 +1,5 @@
-"""The numbers that commands.sv understands, and testcases around a trap."""
+"""The numbers that commands.sv understands, and what most testcases here begin with."""
 
-import cocotb
 from cocotb.triggers import Timer
 
 FINISH = 1

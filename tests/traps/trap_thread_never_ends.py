@@ -1,6 +1,6 @@
 """A thread that never ends keeps Python from shutting down.
 
-Right: test_trap passed or timed out; the session ends.
+Right: test_trap passed, errored or timed out; the session ends.
 Today: A results file in which all passed, and a process that never ends. vvp
     ignores SIGTERM here.
 """

@@ -63,7 +63,8 @@ pub fn capture(
     let ended = loop {
         match process.next_event(Some(until)) {
             ProcessEvent::Line(line) => lines.push(line),
-            ProcessEvent::Exited(_) => break Ok(()),
+            // A spawned process has no server to lose.
+            ProcessEvent::Exited(_) | ProcessEvent::Lost => break Ok(()),
             ProcessEvent::Deadline => {
                 break Err(Diagnostic::error(
                     Code::ToolBroken,

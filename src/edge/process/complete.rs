@@ -48,7 +48,8 @@ pub fn complete(
             ProcessEvent::Stop(reason) => break Completion::Stopped(reason),
             ProcessEvent::Deadline if clock.now() >= until => break Completion::TimedOut,
             ProcessEvent::Deadline if !goes_on() => break Completion::Abandoned,
-            ProcessEvent::Line(_) | ProcessEvent::Deadline => {}
+            // A spawned process has no server to lose.
+            ProcessEvent::Line(_) | ProcessEvent::Lost | ProcessEvent::Deadline => {}
         }
     };
     process.end_tree(Duration::ZERO, &mut Vec::new());

@@ -28,15 +28,59 @@ use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
 /// A line longer than this is cut: a test that writes to our pipe must not eat our memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
+/// For how long a server may take to tell that a killed child is gone. A child in an uninterruptible
+/// wait (a file server that is away) does not die sooner.
+const TOLD_END_MAX: Duration = Duration::from_secs(30);
+
+/// Who reaps a child, and how it is known that it ended.
+enum Origin {
+    /// This process started it.
+    Own(Child),
+    /// A server forked it, and tells how it ended.
+    Forked { pid: i32, fate: Arc<Fate> },
+}
+
+/// What a server told of a child's end; set before the child's `ended` descriptor is readable.
+#[derive(Debug, Default)]
+pub(super) struct Fate(Mutex<Known>);
+
+/// What is known of a forked child's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Known {
+    /// It has not ended.
+    #[default]
+    Nothing,
+    /// Its server said so.
+    Ended(Exit),
+    /// Its server is gone, and nobody knows.
+    Lost,
+}
+
+impl Fate {
+    /// Sets it; what was known before stays.
+    pub(super) fn settle(&self, known: Known) {
+        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *current == Known::Nothing {
+            *current = known;
+        }
+    }
+
+    fn get(&self) -> Known {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 pub(super) struct Running {
-    child: Child,
+    origin: Origin,
     channel: Option<OwnedFd>,
     ended: OwnedFd,
     interrupt: Interrupt,
@@ -56,7 +100,7 @@ impl Running {
     ) -> io::Result<Self> {
         match Self::watched(&child, channel.as_ref()) {
             Ok(ended) => Ok(Self {
-                child,
+                origin: Origin::Own(child),
                 channel,
                 ended,
                 interrupt,
@@ -92,8 +136,38 @@ impl Running {
         Ok(ended)
     }
 
+    /// Takes over a child that a server has forked; `ended` is readable once `fate` is settled.
+    pub(super) fn forked(
+        pid: i32,
+        fate: Arc<Fate>,
+        channel: OwnedFd,
+        ended: OwnedFd,
+        interrupt: Interrupt,
+    ) -> io::Result<Self> {
+        fcntl(&channel, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        Ok(Self {
+            origin: Origin::Forked { pid, fate },
+            channel: Some(channel),
+            ended,
+            interrupt,
+            partial: Vec::new(),
+            lines: VecDeque::new(),
+            exit: None,
+            has_ended: false,
+            is_reaped: false,
+        })
+    }
+
+    /// Waits for an event whatever is asked of the session: for servers, which end last.
+    pub(super) fn next_event_to_the_end(&mut self) -> ProcessEvent {
+        self.wait(None, false)
+    }
+
     fn pid(&self) -> i32 {
-        self.child.id().cast_signed()
+        match &self.origin {
+            Origin::Own(child) => child.id().cast_signed(),
+            Origin::Forked { pid, .. } => *pid,
+        }
     }
 
     /// Reads what the channel holds now.
@@ -152,7 +226,10 @@ impl Running {
                 return ProcessEvent::Line(line);
             }
             if self.has_ended {
-                return ProcessEvent::Exited(self.reaped_or_peeked());
+                return match &self.origin {
+                    Origin::Forked { fate, .. } if fate.get() == Known::Lost => ProcessEvent::Lost,
+                    _ => ProcessEvent::Exited(self.reaped_or_peeked()),
+                };
             }
             if with_interrupt && let Some(reason) = self.interrupt.raised() {
                 return ProcessEvent::Stop(reason);
@@ -174,6 +251,9 @@ impl Running {
         if let Some(exit) = self.exit {
             return exit;
         }
+        if matches!(self.origin, Origin::Forked { .. }) {
+            return self.reap();
+        }
         let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
         let exit = match waitid(Id::Pid(Pid::from_raw(self.pid())), flags) {
             Ok(nix::sys::wait::WaitStatus::Exited(_, code)) => Exit::Code(code),
@@ -187,21 +267,40 @@ impl Running {
 
     fn reap(&mut self) -> Exit {
         self.is_reaped = true;
-        let exit = match tree::reap(&mut self.child) {
-            Ok(status) => status
-                .code()
-                .map(Exit::Code)
-                .or_else(|| status.signal().map(Exit::Signal))
-                .unwrap_or(Exit::Code(-1)),
-            Err(_) => Exit::Code(-1),
+        let exit = match &mut self.origin {
+            Origin::Own(child) => match tree::reap(child) {
+                Ok(status) => status
+                    .code()
+                    .map(Exit::Code)
+                    .or_else(|| status.signal().map(Exit::Signal))
+                    .unwrap_or(Exit::Code(-1)),
+                Err(_) => Exit::Code(-1),
+            },
+            // Its server reaps it, and kills what it left.
+            Origin::Forked { fate, .. } => match fate.get() {
+                Known::Ended(exit) => exit,
+                Known::Nothing | Known::Lost => Exit::Signal(libc::SIGKILL),
+            },
         };
         *self.exit.get_or_insert(exit)
+    }
+
+    /// Waits until a killed child's server has told of its end, which it does at once if it lives.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "poll(2) counts on the real clock"
+    )]
+    fn await_told_end(&mut self, lines: &mut Vec<String>) {
+        let until = Some(Instant::now() + TOLD_END_MAX);
+        while let ProcessEvent::Line(line) = self.wait(until, false) {
+            lines.push(line);
+        }
     }
 }
 
 impl Process for Running {
     fn id(&self) -> u32 {
-        self.child.id()
+        self.pid().cast_unsigned()
     }
 
     fn next_event(&mut self, until: Option<Instant>) -> ProcessEvent {
@@ -220,11 +319,19 @@ impl Process for Running {
                 lines.push(line);
             }
         }
-        if !self.is_reaped {
+        let is_forked = matches!(self.origin, Origin::Forked { .. });
+        // A forked child's number is free once its server has reaped it.
+        let is_free = self.is_reaped || is_forked && self.has_ended;
+        if !is_free {
             tree::kill_tree(self.pid());
         }
+        if is_forked {
+            self.await_told_end(lines);
+        }
         let exit = self.reap();
-        tree::kill_orphans();
+        if !is_forked {
+            tree::kill_orphans();
+        }
         self.has_ended = true;
         self.drain();
         lines.extend(self.lines.drain(..));

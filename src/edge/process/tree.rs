@@ -4,6 +4,9 @@
 //! over every start, so that a child is never seen without being known.
 
 use nix::errno::Errno;
+use nix::sched::CpuSet;
+use nix::sched::sched_getaffinity;
+use nix::sched::sched_setaffinity;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -42,25 +45,53 @@ pub(super) fn become_subreaper() {
 ///
 /// # Errors
 /// `parent` died meanwhile, or a system call failed.
-pub(super) fn prepare_child(parent: Pid, inherited: Option<RawFd>) -> io::Result<()> {
+pub(super) fn prepare_child(
+    parent: Pid,
+    inherited: &[RawFd],
+    on_one_processor: bool,
+) -> io::Result<()> {
     prctl::set_child_subreaper(true)?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
     if nix::unistd::getppid() != parent {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe));
     }
-    if let Some(fd) = inherited {
+    if on_one_processor {
+        stay_on_one_processor()?;
+    }
+    for fd in inherited {
         #[expect(
             unsafe_code,
             reason = "the channel's descriptor is meant to outlive exec"
         )]
         // SAFETY: the descriptor is open in this process (the parent holds it over the fork), and
         // only its close-on-exec flag is cleared.
-        let outcome = unsafe { libc::fcntl(fd, libc::F_SETFD, 0) };
+        let outcome = unsafe { libc::fcntl(*fd, libc::F_SETFD, 0) };
         if outcome == -1 {
             return Err(io::Error::last_os_error());
         }
     }
     Ok(())
+}
+
+/// Restricts the calling process to the first processor it may use.
+fn stay_on_one_processor() -> io::Result<()> {
+    let this = Pid::from_raw(0);
+    let allowed = sched_getaffinity(this)?;
+    let first = (0..CpuSet::count()).find(|cpu| allowed.is_set(*cpu).unwrap_or(false));
+    let mut one = CpuSet::new();
+    one.set(first.unwrap_or(0))?;
+    sched_setaffinity(this, &one)?;
+    Ok(())
+}
+
+/// Lists the processors this process may use.
+pub fn processors() -> Vec<usize> {
+    let Ok(allowed) = sched_getaffinity(Pid::from_raw(0)) else {
+        return Vec::new();
+    };
+    (0..CpuSet::count())
+        .filter(|cpu| allowed.is_set(*cpu).unwrap_or(false))
+        .collect()
 }
 
 /// Starts a child and enters it in the registry as one step.

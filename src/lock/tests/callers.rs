@@ -1,6 +1,8 @@
 //! What callers of [`CallOnce`] may rely on, shown on a real directory with a clock that is moved
 //! by hand and machines that are made up.
 
+use crate::edge::clock::Clock;
+use crate::edge::clock::SystemClock;
 use crate::edge::storage::Storage;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Acceptance;
@@ -504,4 +506,96 @@ fn a_beating_leader_notices_that_its_directory_was_removed() {
 )]
 fn std_remove(dir: &Utf8PathBuf) {
     std::fs::remove_dir_all(dir).expect("it is there");
+}
+
+#[test]
+fn no_sign_of_life_is_given_after_the_end() {
+    for round in 0..40 {
+        let mut world = World::new();
+        let mut once = world.caller("a");
+        once.options_for_tests().heartbeat = Duration::from_micros(100);
+        let leader = lead(&mut once);
+        let claim = world.dir.join(".locks/step.ledger/00000001.claim");
+        SystemClock.sleep(Duration::from_micros(300));
+        match round % 3 {
+            0 => drop(publish(leader, "done")),
+            1 => drop(leader.fail(FailureKind::Transient, "bad")),
+            _ => drop(leader),
+        }
+        for _ in 0..3 {
+            let stamp = SystemStorage.stamp(&claim).expect("it is there");
+            assert!(
+                stamp.is_ended(),
+                "a beat came after the end in round {round}"
+            );
+            SystemClock.sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+#[test]
+fn the_heartbeat_thread_tells_a_leader_that_it_is_lost() {
+    let mut world = World::new();
+    let mut once = world.caller("a");
+    once.options_for_tests().heartbeat = Duration::from_millis(1);
+    let leader = lead(&mut once);
+    let (tell, told) = std::sync::mpsc::channel();
+    leader.on_lost(move || tell.send(()).expect("the test waits"));
+    let mut robber = world.caller("b");
+    let Entry::Lead(_robber) = robber.claim_for_tests(2, &mut || {}) else {
+        panic!("a robber comes through");
+    };
+    told.recv_timeout(Duration::from_secs(20))
+        .expect("the leader learns of it");
+    assert!(leader.is_lost());
+}
+
+#[test]
+fn a_caller_that_remembers_a_removed_directory_closes_what_stands_in_the_new_one() {
+    let mut world = World::new();
+    let mut waiting = world.caller("a");
+    drop(lead(&mut world.caller("b")));
+    let second = lead(&mut world.caller("c"));
+    wait(&mut waiting);
+    std_remove(&world.dir);
+    let unaware = lead(&mut world.caller("d"));
+    assert_eq!(unaware.epoch(), 1);
+    let leader = lead(&mut waiting);
+    unaware.beat();
+    assert!(
+        unaware.is_lost(),
+        "two leaders, and the earlier one may publish"
+    );
+    publish(leader, "once");
+    drop(second);
+}
+
+#[test]
+fn work_that_was_stopped_because_somebody_took_over_is_no_failure() {
+    let mut world = World::new();
+    let mut robber = world.caller("b");
+    let mut attempts = 0;
+    let ended = world.caller("a").ensure_done(
+        &mut |_| Acceptance::Use,
+        &mut |leader| {
+            attempts += 1;
+            let Entry::Lead(other) = robber.claim_for_tests(2, &mut || {}) else {
+                panic!("a robber comes through");
+            };
+            publish(other, "by the robber");
+            leader.beat();
+            let text = "killed".to_owned();
+            Err(Failure {
+                kind: FailureKind::Transient,
+                text,
+            })
+        },
+        &mut |_| ControlFlow::Continue(()),
+        None,
+    );
+    assert!(
+        matches!(&ended, Ok(Ensured::Found(it)) if it.epoch == 2),
+        "{ended:?}"
+    );
+    assert_eq!(attempts, 1);
 }

@@ -1,10 +1,11 @@
-//! Thousands of random schedules: several processes take turns at every single call, in bad
+//! Random schedules: several processes take turns at every single call, in bad
 //! weather, and the server checks the invariants at every change.
 //!
 //! `shuttle` chooses who runs next and throws the dice, so that a failure can be repeated with the
 //! seed it prints. Time jumps with every pause of anybody, so that anybody may be taken for dead
 //! at any moment: safety must not depend on time.
 
+use crate::edge::env::Environment;
 use crate::lock::Acceptance;
 use crate::lock::CallOnce;
 use crate::lock::Entry;
@@ -229,8 +230,13 @@ const STORM: Weather = Weather {
     lacks_symlinks: false,
 };
 
+/// Runs some schedules, or as many times more as `COCORUN_SOAK` says.
 fn check(schedules: usize, play: Play) {
-    shuttle::check_random(move || perform(play), schedules);
+    let environment = Environment::of_this_process();
+    let times: usize = environment
+        .get("COCORUN_SOAK")
+        .map_or(1, |n| n.parse().expect("a number"));
+    shuttle::check_random(move || perform(play), schedules * times);
 }
 
 #[test]
@@ -242,7 +248,7 @@ fn three_callers_agree_in_calm_weather() {
         failures: 0,
         has_clean: false,
     };
-    check(1000, play);
+    check(300, play);
 }
 
 #[test]
@@ -254,7 +260,7 @@ fn callers_agree_although_replies_are_lost_names_hidden_and_processes_die() {
         failures: 10,
         has_clean: false,
     };
-    check(2000, play);
+    check(600, play);
 }
 
 #[test]
@@ -266,7 +272,7 @@ fn callers_with_two_contents_get_one_result_each() {
         failures: 5,
         has_clean: false,
     };
-    check(1000, play);
+    check(300, play);
 }
 
 #[test]
@@ -278,7 +284,7 @@ fn a_clean_in_between_never_leaves_two_valid_results() {
         failures: 5,
         has_clean: true,
     };
-    check(1000, play);
+    check(300, play);
 }
 
 #[test]
@@ -288,7 +294,7 @@ fn hard_links_do_where_there_are_no_symbolic_links() {
         ..STORM
     };
     check(
-        500,
+        200,
         Play {
             processes: 3,
             weather,

@@ -27,6 +27,8 @@ const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
 struct World {
     server: Arc<Server>,
     clock: Arc<FakeClock>,
+    /// How the names of the nodes begin whose processes are known to be gone.
+    dead: &'static str,
 }
 
 impl World {
@@ -35,13 +37,22 @@ impl World {
         Self {
             server: Server::new(Arc::clone(&clock)),
             clock,
+            dead: "",
+        }
+    }
+
+    /// Makes a world in which everybody knows at once that the others are gone.
+    fn of_one_node() -> Self {
+        Self {
+            dead: "node",
+            ..Self::new()
         }
     }
 
     fn once(&self, number: u64, client: Arc<Client>) -> CallOnce {
         let options = Options {
             heartbeat: Duration::ZERO,
-            host: FakeHost::on(&format!("node{number}"), number),
+            host: FakeHost::knowing_dead(&format!("node{number}"), number, self.dead),
             ..Options::new("run")
         };
         CallOnce::new(
@@ -131,7 +142,7 @@ fn two_deaths_at_any_two_calls_leave_a_directory_in_which_the_next_ends_well() {
     for first in 0..calls {
         for moment in MOMENTS {
             for second in 0.. {
-                let world = World::new();
+                let world = World::of_one_node();
                 let fault = Fault {
                     call: first,
                     moment,
@@ -174,7 +185,7 @@ fn a_lost_reply_to_any_call_changes_nothing() {
             };
             let (ended, ..) = world.run(1, Some(fault));
             assert!(
-                world.clock.elapsed() < Duration::from_secs(2),
+                world.clock.elapsed() < Duration::from_secs(5),
                 "{fault:?} was waited for"
             );
             // Reading `ENOENT` or `EEXIST` may end one attempt; no other mishap does.
@@ -304,4 +315,52 @@ fn an_end_is_seen_although_its_name_is_hidden_for_ever() {
         matches!(&entry, Ok(Entry::Done(it)) if it.epoch == 1),
         "{entry:?}"
     );
+}
+
+#[test]
+fn a_waiting_caller_asks_the_server_twice_per_look() {
+    let world = World::new();
+    let mut holding = world.once(1, Client::with_fault(&world.server, None));
+    let client = Client::with_fault(&world.server, None);
+    let mut waiting = world.once(2, Arc::clone(&client));
+    let Ok(Entry::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    let mut calls = Vec::new();
+    let mut looks = 0;
+    while world.clock.elapsed() < Duration::from_secs(300) {
+        let before = client.calls();
+        let entry = waiting.enter(&mut |_| Acceptance::Use);
+        let Ok(Entry::Wait { retry_in, .. }) = entry else {
+            panic!("{entry:?}")
+        };
+        calls.push(client.calls() - before);
+        looks += 1;
+        world.clock.advance(retry_in);
+        if looks % 4 == 0 {
+            leader.beat();
+        }
+    }
+    let quiet = calls.iter().filter(|calls| **calls == 2).count();
+    assert!(quiet * 4 >= calls.len() * 2, "{calls:?}");
+    let total: u64 = calls.iter().sum();
+    assert!(total <= 300 * 6 / 10, "{total} calls in 300 s");
+}
+
+#[test]
+fn a_step_that_is_done_costs_few_requests() {
+    for (interop, limit) in [(false, 6), (true, 10)] {
+        let world = World::new();
+        world.ends_well(1);
+        let client = Client::with_fault(&world.server, None);
+        let mut once = world.once(2, Arc::clone(&client));
+        once.options_for_tests().interop = interop;
+        let entry = once.enter(&mut |_| Acceptance::Use);
+        assert!(matches!(entry, Ok(Entry::Done(_))), "{entry:?}");
+        assert!(
+            client.calls() <= limit,
+            "{} calls, interop {interop}",
+            client.calls()
+        );
+    }
 }

@@ -67,7 +67,7 @@ impl FakeHost {
         Self::knowing_dead(host, number, "")
     }
 
-    /// Makes one that knows that the processes of another node are gone.
+    /// Makes one that knows that the processes of nodes whose names begin so are gone.
     pub(crate) fn knowing_dead(host: &str, number: u64, dead: &str) -> Arc<dyn Host> {
         let me = ProcessIdentity {
             host: host.to_owned(),
@@ -103,11 +103,16 @@ impl Host for FakeHost {
     }
 
     fn fate(&self, of: &ProcessIdentity) -> Fate {
-        if of.host == self.dead {
+        let is_dead = !self.dead.is_empty() && of.host.starts_with(&self.dead);
+        if is_dead && of.host != self.me.host {
             Fate::Gone
         } else {
             Fate::Unknown
         }
+    }
+
+    fn has_no_pid(&self, pid: u32, _since: SystemTime) -> bool {
+        pid >= 1_000_000
     }
 
     fn random(&self) -> u128 {

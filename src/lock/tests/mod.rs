@@ -4,5 +4,7 @@ mod callers;
 mod chaos;
 mod crash;
 mod fake;
+mod interop;
 mod server;
 mod storm;
+mod tickets;

@@ -30,6 +30,7 @@ pub(crate) const DEAD: i32 = libc::EBADF;
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Content {
     Dir,
+    StickyDir,
     File(Vec<u8>),
     Link(String),
 }
@@ -75,7 +76,7 @@ impl Disk {
         }
         let parent = path.parent().expect("nobody makes the root");
         match self.nodes.get(parent).map(|node| &node.content) {
-            Some(Content::Dir) => {}
+            Some(Content::Dir | Content::StickyDir) => {}
             Some(_) => return fail(libc::ENOTDIR),
             None => return fail(libc::ENOENT),
         }
@@ -91,11 +92,23 @@ impl Disk {
         Ok(())
     }
 
+    /// Shows in a directory's times that it changed, which a coarse clock may fail to do.
+    fn stamp_parent(&mut self, path: &Utf8Path) {
+        let Some(time) = self.nodes.get(path).map(|node| node.changed) else {
+            return;
+        };
+        let parent = path.parent().and_then(|parent| self.nodes.get_mut(parent));
+        if let Some(parent) = parent {
+            parent.modified = time;
+            parent.changed = time;
+        }
+    }
+
     fn text(&self, path: &Utf8Path) -> Option<String> {
         match &self.nodes.get(path)?.content {
             Content::Link(text) => Some(text.clone()),
             Content::File(bytes) => Some(String::from_utf8_lossy(bytes).trim_end().to_owned()),
-            Content::Dir => None,
+            Content::Dir | Content::StickyDir => None,
         }
     }
 
@@ -383,8 +396,12 @@ impl Client {
     /// Makes a name; what the server says about it ends a wrong belief.
     fn make(&self, path: &Utf8Path, content: Content) -> io::Result<()> {
         let lost = [libc::EEXIST, libc::EIO, libc::ETIMEDOUT, libc::ENOENT];
+        let is_same_tick = self.chance(self.weather.negative_entries);
         let result = self.call(&lost, |disk, now_s| {
             disk.add(path, content, now_s)?;
+            if !is_same_tick {
+                disk.stamp_parent(path);
+            }
             disk.check(path);
             Ok(())
         });
@@ -456,21 +473,25 @@ impl Storage for Client {
         self.read(path, |node| match &node.content {
             Content::File(bytes) => Ok(bytes.clone()),
             Content::Link(_) => fail(libc::ELOOP),
-            Content::Dir => fail(libc::EISDIR),
+            Content::Dir | Content::StickyDir => fail(libc::EISDIR),
         })
     }
 
     fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp> {
         self.read(path, |node| {
             let kind = match node.content {
-                Content::Dir => Kind::Dir,
+                Content::Dir | Content::StickyDir => Kind::Dir,
                 Content::File(_) => Kind::File,
                 Content::Link(_) => Kind::Symlink,
             };
             Ok(Stamp {
                 kind,
                 inode: node.born,
-                mode: 0o755,
+                mode: if node.content == Content::StickyDir {
+                    0o1755
+                } else {
+                    0o755
+                },
                 modified: node.modified,
                 changed: node.changed,
             })
@@ -515,6 +536,10 @@ impl Storage for Client {
 
     fn create_dir(&self, path: &Utf8Path) -> io::Result<()> {
         self.make(path, Content::Dir)
+    }
+
+    fn create_sticky_dir(&self, path: &Utf8Path) -> io::Result<()> {
+        self.make(path, Content::StickyDir)
     }
 
     fn remove_file(&self, path: &Utf8Path) -> io::Result<()> {

@@ -71,6 +71,7 @@ pub(super) enum Line<'a> {
         build: &'a str,
         testcases: Vec<Identity<'a>>,
         dir: &'a str,
+        spawned_because: Option<&'a str>,
     },
     TestcaseStarted {
         elapsed_s: f64,
@@ -255,6 +256,7 @@ pub(super) fn of<'a>(event: &'a Event, elapsed_s: f64, tally: &Tally) -> Line<'a
             build,
             testcases,
             dir,
+            spawned_because,
         } => Line::RunStarted {
             elapsed_s,
             run: *run,
@@ -262,6 +264,7 @@ pub(super) fn of<'a>(event: &'a Event, elapsed_s: f64, tally: &Tally) -> Line<'a
             build: build.as_str(),
             testcases: testcases.iter().map(id).collect(),
             dir: dir.as_str(),
+            spawned_because: spawned_because.as_deref(),
         },
         Event::TestcaseStarted {
             run,
@@ -412,6 +415,7 @@ fn verdict_word(verdict: RunVerdict) -> &'static str {
         RunVerdict::Crashed => "crashed",
         RunVerdict::Incomplete => "incomplete",
         RunVerdict::Cancelled => "cancelled",
+        RunVerdict::Lost => "lost",
     }
 }
 

@@ -2,7 +2,6 @@
 
 use super::*;
 
-use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
 use crate::report::expected;
@@ -323,12 +322,48 @@ fn only_the_end_of_a_large_log_is_in_the_file_and_all_logs_have_a_limit() {
     assert!(quoted.starts_with("(the last 65"), "{}", &quoted[..40]);
     assert!(quoted.ends_with("line 19999\n"));
     assert!(quoted.len() < 70_000);
-    report.system_out_bytes = 0;
+    report.quotable_bytes = 0;
     let quoted = report.quote_log(&log, 0, u64::MAX).expect("a remark");
     assert_eq!(
         quoted,
         format!("(left out to keep this file small; see {log})")
     );
+}
+
+#[test]
+fn an_endless_message_is_cut_in_the_attribute_and_stands_in_the_text() {
+    let mut result = one_passed();
+    result.outcome = Outcome::Failed;
+    result.message = Some("x".repeat(5000));
+    let report = read(&play(&session_of(vec![result], ExitCode::TestFailed)));
+    let TestCaseStatus::NonSuccess {
+        message,
+        description,
+        ..
+    } = &report.test_suites[0].test_cases[0].status
+    else {
+        panic!("{report:?}");
+    };
+    let message = message.as_ref().map(XmlString::as_str).unwrap_or_default();
+    assert_eq!(text::columns(message), MESSAGE_COLUMNS_MAX);
+    let description = description
+        .as_ref()
+        .map(XmlString::as_str)
+        .unwrap_or_default();
+    assert!(description.contains(&"x".repeat(5000)));
+}
+
+#[test]
+fn ten_thousand_huge_tracebacks_stay_within_the_limit_for_all() {
+    let mut report = JunitReport::new(options("/nonexistent/j.xml".into()), StillClock::new());
+    let mut result = one_passed();
+    result.outcome = Outcome::Failed;
+    result.details = Some("x".repeat(100_000));
+    let sizes: Vec<usize> = (0..1000)
+        .map(|_| report.description(&result).len())
+        .collect();
+    assert!(sizes[0] > DESCRIPTION_BYTES_MAX && sizes[999] < 2 * DESCRIPTION_BYTES_MIN);
+    assert!(sizes.iter().sum::<usize>() < 40 * 1024 * 1024);
 }
 
 #[test]

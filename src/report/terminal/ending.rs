@@ -157,7 +157,7 @@ impl TerminalReport {
         }
         line.push_str(&self.result_words());
         line.push('\n');
-        if let Some(seed) = self.seed.filter(|_| tally.has_tests) {
+        if let Some(seed) = self.seed.filter(|_| self.is_seed_used) {
             text::add(&mut line, format_args!("{:>12} {seed}\n", "Seed"));
         }
         line
@@ -179,6 +179,12 @@ impl TerminalReport {
         let mut words = summary_words(&tally.counts);
         if builds.failed > 0 {
             words.push(format!("{} failed", text::count(builds.failed, "build")));
+        }
+        if builds.stopped > 0 {
+            words.push(format!(
+                "{} not built",
+                text::count(builds.stopped, "build")
+            ));
         }
         if !words.is_empty() {
             text::add(&mut line, format_args!(": {}", words.join(", ")));
@@ -208,6 +214,7 @@ impl TerminalReport {
             (builds.up_to_date, "up to date"),
             (builds.elsewhere, "built by another process"),
             (builds.failed, "failed"),
+            (builds.stopped, "not built"),
         ];
         let words: Vec<String> = numbers
             .into_iter()

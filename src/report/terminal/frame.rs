@@ -67,22 +67,39 @@ impl Frame {
         lines
     }
 
-    fn session_line(&self, palette: Palette, columns: usize) -> String {
-        let (mood, word) = match (self.stopping, self.counts.bad()) {
-            (true, _) => (Mood::Pale, "Stopping"),
-            (false, 0) => (Mood::Work, "Running"),
-            (false, _) => (Mood::Bad, "Running"),
-        };
+    /// Says what the session is at: a word and its mood, then how far it is.
+    ///
+    /// Before the first verdict the number of testcases still grows, so it is no measure of anything.
+    pub(super) fn stage(&self) -> (Mood, &'static str, String) {
         let done = self.counts.total();
-        let mut tail = format!("{done}/{}", self.planned);
+        let found = text::count(self.planned, "testcase");
+        if self.stopping {
+            return (Mood::Pale, "Stopping", self.progress_words());
+        }
+        match (done, self.rows.is_empty()) {
+            (0, true) => (Mood::Work, "Listing", format!("{found} found")),
+            (0, false) if self.planned == 0 => (Mood::Work, "Building", String::new()),
+            _ if self.counts.bad() > 0 => (Mood::Bad, "Running", self.progress_words()),
+            _ => (Mood::Work, "Running", self.progress_words()),
+        }
+    }
+
+    fn progress_words(&self) -> String {
         let mut words = summary_words(&self.counts);
         if self.running > 0 {
             words.push(format!("{} running", self.running));
         }
-        if !words.is_empty() {
-            tail.push_str(": ");
-            tail.push_str(&words.join(", "));
-        }
+        let line = format!(
+            "{}/{}: {}",
+            self.counts.total(),
+            self.planned,
+            words.join(", ")
+        );
+        line.trim_end_matches([':', ' ']).to_owned()
+    }
+
+    fn session_line(&self, palette: Palette, columns: usize) -> String {
+        let (mood, word, tail) = self.stage();
         let head = format!(" {} ", seconds(self.elapsed));
         let free = columns.saturating_sub(12 + head.len());
         if free < 12 {
@@ -90,7 +107,8 @@ impl Frame {
             return text::cut_end(&line, columns).into_owned();
         }
         let word = palette.mood(mood, &format!("{word:>12}"));
-        if free < BAR_COLUMNS + 3 + text::columns(&tail) {
+        let has_bar = self.counts.total() > 0 || self.running > 0;
+        if !has_bar || free < BAR_COLUMNS + 3 + text::columns(&tail) {
             return format!("{word}{head}{}", text::cut_end(&tail, free));
         }
         format!("{word}{head}{} {tail}", self.bar(palette, mood))
@@ -197,11 +215,18 @@ mod tests {
     }
 
     #[test]
-    fn a_session_of_which_nothing_is_known_yet_divides_nothing_by_zero() {
-        let mut empty = frame(0);
-        empty.counts = Counts::default();
-        empty.planned = 0;
-        let expect = ["     Running [  63.00s] [                    ] 0/0"];
-        assert_eq!(lines(&empty, 80, 24), expect);
+    fn before_the_first_verdict_the_line_tells_what_the_session_is_at() {
+        let mut young = frame(1);
+        young.counts = Counts::default();
+        (young.planned, young.running) = (0, 0);
+        assert_eq!(lines(&young, 80, 24)[1], "    Building [  63.00s] ");
+        young.rows.clear();
+        young.planned = 226;
+        assert_eq!(
+            lines(&young, 80, 24),
+            ["     Listing [  63.00s] 226 testcases found"]
+        );
+        young.stopping = true;
+        assert_eq!(lines(&young, 80, 24), ["    Stopping [  63.00s] 0/226"]);
     }
 }

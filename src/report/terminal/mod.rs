@@ -126,6 +126,8 @@ pub struct TerminalReport {
     drawn: Option<Instant>,
     printed: Instant,
     seed: Option<Seed>,
+    /// Whether a run took the session's seed; `runner.toml` may give them all one of their own.
+    is_seed_used: bool,
     tally: Tally,
     builds: BTreeMap<BuildName, BuildRow>,
     runs: BTreeMap<RunId, RunRow>,
@@ -151,6 +153,7 @@ impl TerminalReport {
             drawn: None,
             printed: now,
             seed: None,
+            is_seed_used: false,
             tally: Tally::default(),
             builds: BTreeMap::new(),
             runs: BTreeMap::new(),
@@ -221,6 +224,9 @@ impl TerminalReport {
                 let label = format!("{label} by another process");
                 self.palette.line(Mood::Good, "BUILD", took, &label)
             }
+            BuildOutcome::Failed(problem) if verdict::is_stop(problem.code) => {
+                self.palette.line(Mood::Pale, "NOT BUILT", took, &label)
+            }
             BuildOutcome::Failed(problem) => {
                 let label = format!("{label}: {}", text::first_line(&problem.message));
                 self.failed_builds.push(FailedBuild {
@@ -250,16 +256,10 @@ impl TerminalReport {
         }
     }
 
-    fn on_run_started(
-        &mut self,
-        now: Instant,
-        run: RunId,
-        slot: Slot,
-        row: RunRow,
-        dir: &Utf8Path,
-    ) {
+    fn on_run_started(&mut self, now: Instant, run: RunId, row: RunRow, how: &str, dir: &Utf8Path) {
         if self.says(Verbosity::Verbose) {
-            let label = format!("{} (run {run}, slot {slot}) in {dir}", row.label);
+            let (label, slot) = (&row.label, row.slot);
+            let label = format!("{label} (run {run}, slot {slot}, {how}) in {dir}");
             let line = self
                 .palette
                 .line(Mood::Work, "START", None, &text::visible(&label));
@@ -277,6 +277,7 @@ impl TerminalReport {
                 RunVerdict::Crashed => "ended by a signal",
                 RunVerdict::Incomplete => "ended without all of its results",
                 RunVerdict::Cancelled => "ended with the session",
+                RunVerdict::Lost => "lost with its fork server, runs again",
             };
             let label = row.map(|row| row.label).unwrap_or_default();
             let mood = if verdict == RunVerdict::Completed {
@@ -291,6 +292,7 @@ impl TerminalReport {
     }
 
     fn on_testcase_finished(&mut self, now: Instant, result: &TestcaseResult) {
+        self.is_seed_used |= Some(result.seed) == self.seed;
         for row in self.runs.values_mut() {
             if row
                 .testcase
@@ -423,13 +425,12 @@ impl TerminalReport {
     /// Prints a sign of life: how far the session is, and what has run longest.
     fn heartbeat(&mut self, now: Instant) {
         let mut frame = self.frame(now);
-        if frame.rows.is_empty() {
-            return;
-        }
         frame.rows.sort_by_key(|row| std::cmp::Reverse(row.elapsed));
-        let hidden = frame.rows.len().saturating_sub(HEARTBEAT_ROWS);
-        let mut label = format!("{}/{} testcases", frame.counts.total(), frame.planned);
-        if hidden > 0 {
+        let (_, stage, words) = frame.stage();
+        let mut label = format!("{} {words}", stage.to_lowercase())
+            .trim_end()
+            .to_owned();
+        if frame.rows.len() > HEARTBEAT_ROWS {
             text::add(
                 &mut label,
                 format_args!("; {} under way, longest:", frame.rows.len()),
@@ -514,15 +515,20 @@ impl Report for TerminalReport {
                 build,
                 testcases,
                 dir,
+                spawned_because,
             } => {
                 let label = run_label(build, testcases);
+                let how = match spawned_because {
+                    None => "forked".to_owned(),
+                    Some(why) => format!("spawned: {why}"),
+                };
                 let row = RunRow {
                     slot: *slot,
                     since: now,
                     label,
                     testcase: None,
                 };
-                self.on_run_started(now, *run, *slot, row, dir);
+                self.on_run_started(now, *run, row, &how, dir);
             }
             Event::TestcaseStarted { run, testcase, .. } => {
                 if let Some(row) = self.runs.get_mut(run) {

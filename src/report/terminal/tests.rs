@@ -234,6 +234,30 @@ fn a_planned_testcase_without_a_verdict_is_an_error_whatever_the_exit_code_says(
 }
 
 #[test]
+fn an_exit_code_that_hides_a_failure_is_contradicted() {
+    let results = vec![bad("t", Cause::Test, "expected 3, got 4")];
+    let text = play(Verbosity::Quiet, &session_of(results, ExitCode::Success));
+    assert!(
+        text.contains("the session ended with 0 in spite of 1 bad result\n"),
+        "{text}"
+    );
+    assert!(
+        text.contains("FAIL [   0.41s] fifo::tests.test_fifo::t\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_name_that_looks_like_a_flag_can_be_pasted() {
+    let results = vec![bad("-x y", Cause::Test, "expected 3, got 4")];
+    let text = play(Verbosity::Quiet, &session_of(results, ExitCode::TestFailed));
+    assert!(
+        text.contains(" --module tests.test_fifo --testcase='-x y' --seed 7`"),
+        "{text}"
+    );
+}
+
+#[test]
 fn two_testcases_of_one_name_need_two_verdicts() {
     let result = expected::passed(expected::id("fifo", "tests.test_fifo", "twin"));
     let twins = expected::listed(&[result.id.clone(), result.id.clone()]);
@@ -320,6 +344,7 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
         build: id.build.clone(),
         testcases: vec![id.clone()],
         dir: "/p/runs/1".into(),
+        spawned_because: None,
     };
     played.take(&[
         expected::session_started(1),
@@ -334,13 +359,36 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
     played.pass(9);
     assert_eq!(played.sink.text(), "");
     played.pass(1);
-    let first = "       STILL [  10.00s] 0/1 testcases\n     \
+    let first = "       STILL [  10.00s] running 0/1: 1 running\n     \
                  RUNNING [  10.00s] fifo::tests.test_fifo::hang\n";
     assert_eq!(played.sink.text(), first);
     played.pass(9);
     assert_eq!(played.sink.text(), first);
     played.pass(1);
     assert_eq!(played.sink.text().matches("STILL").count(), 2);
+}
+
+#[test]
+fn a_build_that_the_end_of_the_session_stopped_is_no_culprit() {
+    let stop = Diagnostic::error(Code::SessionInterrupted, "build `fifo` was interrupted");
+    let stop = BuildOutcome::Failed(Box::new(stop));
+    let mut events = session_of(vec![], ExitCode::Signal(2));
+    events.splice(
+        1..1,
+        expected::build_events("fifo", Simulator::Icarus, stop),
+    );
+    events.insert(
+        1,
+        Event::Stopping {
+            reason: "SIGINT".to_owned(),
+        },
+    );
+    let expect = "    STOPPING SIGINT
+   NOT BUILT [   1.20s] fifo (icarus)
+
+     Summary [  3.210s] stopped (SIGINT): 1 build: 1 not built
+";
+    assert_eq!(play(Verbosity::Normal, &events), expect);
 }
 
 #[test]

@@ -10,17 +10,17 @@ Invariant: without a request in the environment this is exactly cocotb.
 
 from __future__ import annotations
 
+from cocorun_agent import interpreter  # isort: skip  (before anything that works at exit)
+
 import os
 import sys
 from typing import Any
 
-from cocorun_agent import PROTOCOL, listing, output, request, v1, v2
+from cocorun_agent import PROTOCOL, output, request
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
 _USERS_VARIABLES = ("PYGPI_USERS", "PYGPI_ENTRY_POINT")
-
-__all__ = ["start"]
 
 # cocotb 1.x: the simulator looks up these functions beside the entry function.
 _COCOTB_1_CALLBACKS = ("_sim_event", "_log_from_c", "_filter_from_c")
@@ -39,27 +39,67 @@ def start(*args: Any) -> None:
     """Runs cocotb with the agent in it; the simulator calls this once, at time 0."""
     wanted = request.Request.from_environment()
     if wanted is None:
+        interpreter.resume_collection()
         _run_cocotb(None, args)
         return
-    channel = Channel(wanted.event_fd, wanted.event_file)
-    reporter = Reporter(channel)
+    reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
     with reporter.guard("output"):
         output.prepare()
     try:
+        if wanted.mode == "serve":
+            wanted, reporter = _serve(reporter, wanted)
         _prepare(reporter, wanted)
         _run_cocotb(wanted.entry_points, args)
     except BaseException as error:
         with reporter.guard("startup"):
             reporter.startup_error(error)
         raise
+    finally:
+        interpreter.resume_collection()
+
+
+def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request, Reporter]:
+    """Serves; returns in a child only, with its request and its own reporter."""
+    from cocorun_agent import child, serve
+
+    _greet(reporter)
+    serve.warm()
+    reason = serve.obstacle(server)
+    if reason is not None:
+        reporter.send("cannot_serve", message=reason)
+        output.flush()
+        os._exit(0)
+    wanted = serve.Server(reporter, server).run()
+    reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
+    try:
+        child.settle(wanted, server.cpus)
+    except BaseException as error:
+        reporter.startup_error(error)
+        os._exit(1)
+    return wanted, reporter
 
 
 def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     """Greets the caller and places the hooks that suit this cocotb."""
+    major = _greet(reporter)
+    request.apply_to_environment(wanted, major)
+    if major < 2:
+        from cocorun_agent.v1 import Adapter
+    else:
+        from cocorun_agent.v2 import Adapter  # type: ignore[assignment]
+    adapter = Adapter(reporter, wanted)
+    if wanted.mode == "list":
+        adapter.install()
+    else:
+        with reporter.guard("install"):
+            adapter.install()
+
+
+def _greet(reporter: Reporter) -> int:
+    """Tells who is here; returns cocotb's major version."""
     import cocotb
     from cocotb import simulator
 
-    major = int(cocotb.__version__.split(".")[0])
     reporter.send(
         "hello",
         protocol=PROTOCOL,
@@ -70,13 +110,7 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
         pid=os.getpid(),
         log_offset=output.log_offset(),
     )
-    request.apply_to_environment(wanted, major)
-    adapter = v1.Adapter(reporter, wanted) if major < 2 else v2.Adapter(reporter, wanted)
-    if wanted.mode == "list":
-        adapter.install()
-    else:
-        with reporter.guard("install"):
-            adapter.install()
+    return int(cocotb.__version__.split(".")[0])
 
 
 def _told(simulator: Any, function: str) -> str | None:
@@ -110,7 +144,3 @@ def _load_cocotb_1() -> Any:
 
         _cocotb_1_entry = entry.load_entry()
     return _cocotb_1_entry
-
-
-# The package must be whole before cocotb installs pytest's import hook.
-assert listing is not None

@@ -35,6 +35,11 @@ def prepare() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
+def libc() -> Any:
+    """Returns the C library as `ctypes` sees it, or nothing where that is not to be had."""
+    return _libc
+
+
 def flush() -> None:
     """Writes out what Python and the C library still hold."""
     for stream in (sys.stdout, sys.stderr):

@@ -70,6 +70,10 @@ class Reporter:
                     traceback=text.traceback_of(error),
                 )
 
+    def close(self) -> None:
+        """Closes the channel in a process that shall not speak through it."""
+        self._channel.close()
+
     def send(self, event: str, **fields: Any) -> None:
         """Sends an event that needs no book-keeping."""
         self._channel.send(event, **fields)

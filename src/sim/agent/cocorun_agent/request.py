@@ -18,6 +18,9 @@ VARIABLE = "COCORUN_AGENT_REQUEST"
 EVENT_FD_VARIABLE = "COCORUN_AGENT_EVENT_FD"
 """Environment variable with the number of the event pipe, unless the request has it."""
 
+REQUEST_FD_VARIABLE = "COCORUN_AGENT_REQUEST_FD"
+"""Environment variable with the number of a server's socket, unless the request has it."""
+
 
 class Wanted(NamedTuple):
     """One testcase that the caller asks for."""
@@ -56,6 +59,15 @@ class Request:
         self.results_file: str | None = fields.get("results_file")
         self.entry_points: str | None = fields.get("entry_points")
         self.request_fd: int | None = fields.get("request_fd")
+        if self.request_fd is None and os.environ.get(REQUEST_FD_VARIABLE):
+            self.request_fd = int(os.environ.pop(REQUEST_FD_VARIABLE))
+        self.run: Any = fields.get("run")
+        self.cwd: str | None = fields.get("cwd")
+        self.log: str | None = fields.get("log")
+        env = fields.get("env") or {}
+        self.env_set: dict[str, str] = dict(env.get("set") or {})
+        self.env_unset: list[str] = list(env.get("unset") or ())
+        self.cpus: list[int] | None = fields.get("cpus")
 
     @classmethod
     def from_environment(cls) -> Request | None:

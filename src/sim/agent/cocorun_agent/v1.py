@@ -11,7 +11,7 @@ import functools
 import hashlib
 from typing import Any, Iterator
 
-from cocorun_agent import listing, output, selection
+from cocorun_agent import interpreter, listing, output, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -73,6 +73,8 @@ class Adapter:
         from_discovery = manager.from_discovery.__func__
 
         def discovered(cls: Any) -> Any:
+            with reporter.guard("discovery"):
+                interpreter.user_code_begins()
             if self._request.mode == "list":
                 return self._list(cls, regression)
             return self._selected(discover(cls))

@@ -17,7 +17,7 @@ import os
 import re
 from typing import Any, Callable
 
-from cocorun_agent import listing, output, selection
+from cocorun_agent import interpreter, listing, output, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -93,6 +93,8 @@ class Adapter:
         _hook(manager, "register_test", registered)
 
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
+            with reporter.guard("discover_tests"):
+                interpreter.user_code_begins()
             try:
                 return original(this, *modules)
             except RuntimeError as error:
@@ -306,6 +308,8 @@ class Adapter:
         """Replaces discovery: cocotb calls it after everything a test module may rely on."""
 
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
+            interpreter.user_code_begins()
+
             def discover(module: str) -> list[listing.Found]:
                 this._test_queue = []
                 try:

@@ -1,0 +1,1 @@
+"""The test modules and what they share."""

@@ -1,0 +1,83 @@
+//! Which builds an entry of `build` in `[[test]]` means.
+
+use crate::config::name_glob::NameGlob;
+use crate::config::variants::designates;
+use crate::model::build::BuildName;
+
+/// The builds that a `[[test]]` runs on, ready to be asked about many.
+#[derive(Clone, Debug)]
+pub struct Coverage(Option<Vec<Entry>>);
+
+/// One name or pattern.
+#[derive(Clone, Debug)]
+pub(super) enum Entry {
+    Name(String),
+    Pattern(NameGlob),
+}
+
+impl Entry {
+    /// Reads an entry.
+    ///
+    /// # Errors
+    /// It is a broken pattern; the text says how.
+    pub(super) fn new(text: &str) -> Result<Self, String> {
+        if NameGlob::is_pattern(text) {
+            return NameGlob::new(text).map(Self::Pattern);
+        }
+        Ok(Self::Name(text.to_owned()))
+    }
+
+    /// Says whether the entry means the build: by its full name, or by the name of its table.
+    pub(super) fn covers(&self, full: &BuildName) -> bool {
+        match self {
+            Self::Name(name) => designates(name, full),
+            Self::Pattern(glob) => {
+                let base = full.as_str().split(['/', '@']).next().unwrap_or_default();
+                glob.is_match(full.as_str()) || glob.is_match(base)
+            }
+        }
+    }
+}
+
+impl Coverage {
+    /// Compiles entries that are known to be sound; a broken one would mean no build.
+    pub(super) fn new(entries: Option<&[String]>) -> Self {
+        let compile = |text: &String| Entry::new(text).ok();
+        Self(entries.map(|entries| entries.iter().filter_map(compile).collect()))
+    }
+
+    /// Says whether the table's modules run on this build.
+    pub fn covers(&self, build: &BuildName) -> bool {
+        let Some(entries) = &self.0 else {
+            return true;
+        };
+        entries.iter().any(|entry| entry.covers(build))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_entry_means_builds_by_name_flavour_and_pattern() {
+        let full = BuildName("fifo/DEPTH=4/WIDTH=8@icarus".to_owned());
+        for (text, expected) in [
+            ("fifo", true),
+            ("fifo/DEPTH=4", true),
+            ("fifo/DEPTH=4/WIDTH=8@icarus", true),
+            ("fifo/DEPTH", false),
+            ("fif", false),
+            ("fif?", true),
+            ("f*", true),
+            ("*@icarus", true),
+            ("*WIDTH=8*", true),
+            ("*@verilator", false),
+        ] {
+            let coverage = Coverage::new(Some(&[text.to_owned()]));
+            assert_eq!(coverage.covers(&full), expected, "`{text}`");
+        }
+        assert!(Coverage::new(None).covers(&full));
+        assert!(!Coverage::new(Some(&[])).covers(&full));
+    }
+}

@@ -1,0 +1,543 @@
+//! What is said of every mistake.
+
+use super::*;
+
+#[test]
+fn all_problems_are_told_at_once_in_their_places() {
+    let text = r#"simulator = verilater
+jbos = 4
+build_dir = "$NOPE/sim"
+
+[build.fifo]
+sources = ["hdl/fifoo.sv", "hdl/*.vhd", 4]
+hdl_toplevel = "fifo"
+timescale = "1ps/1ns"
+
+[[test]]
+test_module = "test_nothing_*"
+timeout_s = 0
+"#;
+    let expected = r#"error[config::syntax]: `verilater` is not a value
+ --> runner.toml:1:13
+  |
+1 | simulator = verilater
+  |             ^^^^^^^^^ strings need quotes
+help: write `"verilater"`
+error[config::unknown-key]: unknown key `jbos` at the top level
+ --> runner.toml:2:1
+  |
+2 | jbos = 4
+  | ^^^^
+help: did you mean `jobs`?
+error[config::bad-value]: the environment variable `NOPE` is unset or empty
+ --> runner.toml:3:13
+  |
+3 | build_dir = "$NOPE/sim"
+  |             ^^^^^^^^^^^
+error[config::missing-file]: `hdl/fifoo.sv` does not exist
+ --> runner.toml:6:12
+  |
+6 | sources = ["hdl/fifoo.sv", "hdl/*.vhd", 4]
+  |            ^^^^^^^^^^^^^^
+help: did you mean `hdl/fifo.sv`?
+error[config::empty-glob]: `hdl/*.vhd` matches no file
+ --> runner.toml:6:28
+  |
+6 | sources = ["hdl/fifoo.sv", "hdl/*.vhd", 4]
+  |                            ^^^^^^^^^^^
+  looked in `[ROOT]/hdl`
+error[config::wrong-type]: `sources` takes a list of strings, not an integer
+ --> runner.toml:6:41
+  |
+6 | sources = ["hdl/fifoo.sv", "hdl/*.vhd", 4]
+  |                                         ^ an integer
+error[config::bad-value]: the precision `1ns` is coarser than the unit `1ps`
+ --> runner.toml:8:13
+  |
+8 | timescale = "1ps/1ns"
+  |             ^^^^^^^^^
+help: write it as `"1ns/1ps"`
+error[config::empty-glob]: `test_nothing_*` matches no Python module
+  --> runner.toml:11:15
+   |
+11 | test_module = "test_nothing_*"
+   |               ^^^^^^^^^^^^^^^^
+  looked in `[ROOT]` (`[python] paths`)
+error[config::bad-value]: `timeout_s` takes seconds, from 0.001 to 1000000000
+  --> runner.toml:12:13
+   |
+12 | timeout_s = 0
+   |             ^
+"#;
+    assert_eq!(Project::fifo().told(text), expected);
+}
+
+#[test]
+fn tables_that_plan_a_module_differently_are_told_with_both_lines() {
+    let text = format!(
+        "{BUILD}[[test]]\ntest_module = ['a', 'b']\n\
+         [[test]]\ntest_module = ['b', 'a']\nseed = 1\n"
+    );
+    let expected = "\
+error[config::duplicate-name]: module `b` is planned twice on build `fifo`, by tables that differ
+ --> runner.toml:6:1
+  |
+6 | [[test]]
+  | ^^^^^^^^ planned again here
+  first at runner.toml:4
+  different: `seed`
+  the same of 1 more
+help: give both tables the same settings, or narrow `build` or `test_module`
+";
+    assert_eq!(Project::fifo().told(&text), expected);
+}
+
+#[test]
+fn a_build_that_is_defined_twice_is_one_problem() {
+    let expected = "\
+error[config::duplicate-name]: build `fifo` is defined twice
+ --> runner.toml:4:8
+  |
+4 | [build.fifo]
+  |        ^^^^ again here
+  first at runner.toml:1
+";
+    assert_eq!(Project::fifo().told(&BUILD.repeat(2)), expected);
+}
+
+#[test]
+fn keys_of_a_repeated_table_are_no_problems_but_those_after_it_are() {
+    let text = format!("{}[python]\npaths = []\npaths = []\n", BUILD.repeat(2));
+    let told = Project::fifo().brief(&text);
+    let expected = [
+        "4 duplicate-name: build `fifo` is defined twice",
+        "9 syntax: `paths` is defined twice",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_list_that_is_never_closed_is_one_problem() {
+    let text = "[build.b]\nsources = [\"hdl/fifo.sv\"\nhdl_toplevel = \"x\"\n[[test]]\nbuild=1\n";
+    let expected = "\
+error[config::syntax]: the value of `sources` is never closed
+ --> runner.toml:2:11
+  |
+2 | sources = [\"hdl/fifo.sv\"
+  |           ^ opened here
+";
+    assert_eq!(Project::fifo().told(text), expected);
+}
+
+/// Checks cases of a text and what is said of it; `BUILD` stands for a sound build.
+fn check(project: &Project, cases: &[(&str, &[&str])]) {
+    for (text, expected) in cases {
+        let text = text.replace("BUILD", BUILD);
+        let told = project.brief(&text);
+        assert_eq!(told, *expected, "in\n{text}\n{}", project.told(&text));
+    }
+}
+
+#[test]
+fn slips_of_syntax_are_told_without_their_consequences() {
+    check(
+        &Project::fifo(),
+        &[
+            (
+                "simulator = yes\njobs: 4\na b = 1\n[build.b]\nwaves = True\n",
+                &[
+                    "1 syntax: `yes` is not a value (help: write `true`)",
+                    "2 syntax: a key has no value",
+                    "5 syntax: `True` is not a value (help: write `true`)",
+                ],
+            ),
+            (
+                "simulator\nsources: [\n 'a',\n 'b',\n]\njbos = 1\n",
+                &[
+                    "1 syntax: a key has no value",
+                    "6 unknown-key: unknown key `jbos` at the top level (help: did you mean `jobs`?)",
+                ],
+            ),
+            (
+                "simulator = 'icarus\njbos = 1\n",
+                &[
+                    "1 syntax: a string is never closed",
+                    "2 unknown-key: unknown key `jbos` at the top level (help: did you mean `jobs`?)",
+                ],
+            ),
+            (
+                "jobs = 1\njobs = 2\n",
+                &["2 syntax: `jobs` is defined twice"],
+            ),
+            (
+                "[build.b\nsources = 4\n",
+                &["1 syntax: cannot read this as TOML: unclosed table, expected `]`"],
+            ),
+            (
+                "[build.b]\nsources = [hdl/a.sv,\n b.sv]\n",
+                &[
+                    "2 syntax: `hdl/a.sv` is not a value (help: write `\"hdl/a.sv\"`)",
+                    "3 syntax: `b.sv` is not a value (help: write `\"b.sv\"`)",
+                ],
+            ),
+            (
+                "[build.b.matrix]\nA = [1, x]\n[build.b]\nenv = { B = y }\nsources = 4\n",
+                &[
+                    "2 syntax: `x` is not a value (help: write `\"x\"`)",
+                    "4 syntax: `y` is not a value (help: write `\"y\"`)",
+                    "5 wrong-type: `sources` takes a list of strings, not an integer",
+                ],
+            ),
+            (
+                "[[test]]\n[test]\n",
+                &["2 syntax: `test` is defined twice (help: write `[[test]]`, with two brackets)"],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn tables_of_the_wrong_shape_are_told_with_the_right_one() {
+    check(
+        &Project::fifo(),
+        &[
+            (
+                "",
+                &[
+                    "1 missing-key: `runner.toml` defines no build (help: add a `[build.NAME]` with \
+             `sources` and `hdl_toplevel`)",
+                ],
+            ),
+            (
+                "[[build]]\n[test]\n",
+                &[
+                    "1 wrong-type: `build` takes tables, one for each build, not a list (help: give each \
+             build a name: `[build.NAME]`)",
+                    "2 wrong-type: `test` takes a list of tables, not a table (help: write `[[test]]`, \
+             with two brackets)",
+                ],
+            ),
+            (
+                "[build]\nsources = ['a']\n",
+                &[
+                    "2 wrong-type: `build.sources` takes a table, not a list (help: a build has a name: \
+             `[build.NAME]`)",
+                ],
+            ),
+            (
+                "[build]\n",
+                &[
+                    "1 missing-key: `[build]` defines no build (help: give each build a name: \
+             `[build.NAME]`)",
+                ],
+            ),
+            (
+                "build.b = 4\ntest = ['x']\npython = 'python3'\n",
+                &[
+                    "1 wrong-type: `build.b` takes a table, not an integer (help: write `[build.b]`)",
+                    "2 wrong-type: `test` takes a table, not a string",
+                    "3 wrong-type: `python` takes a table, not a string",
+                ],
+            ),
+            (
+                "[build.'a b']\n",
+                &[
+                    "1 missing-key: `[build.a b]` lacks `sources`",
+                    "1 missing-key: `[build.a b]` lacks `hdl_toplevel`",
+                    "1 bad-value: `a b` is no name for a build (help: a name is made of letters, digits, \
+             `_`, `-` and `.`)",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn unknown_keys_are_told_with_what_was_meant() {
+    check(
+        &Project::fifo(),
+        &[
+            (
+                "BUILD[build.fifo.icarus]\nbuild_arg = []\n[build.b]\ncolour = 1\n",
+                &[
+                    "5 unknown-key: unknown key `build_arg` in `[build.fifo.icarus]` (help: did you mean \
+             `build_args`?)",
+                    "6 missing-key: `[build.b]` lacks `sources`",
+                    "6 missing-key: `[build.b]` lacks `hdl_toplevel`",
+                    "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
+             `defines`, `env`, `hdl_toplevel`, `icarus`, `includes`, `matrix`, `parameters`, \
+             `simulator`, `sources`, `timescale`, `verilator` and `waves`)",
+                ],
+            ),
+            (
+                "sources = ['a']\ntimeout = 4\nBUILD",
+                &[
+                    "1 unknown-key: unknown key `sources` at the top level (help: `sources` belongs into \
+             `[build.NAME]`)",
+                    "2 unknown-key: unknown key `timeout` at the top level (help: did you mean \
+             `timeout_s`?)",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bad_values_of_the_top_level_and_python_are_told() {
+    check(
+        &Project::fifo(),
+        &[
+            (
+                "jobs = 0\ntimeout_s = 'x'\nlock_timeout_s = inf\nbuild_timeout_s = 1e10\n\
+          isolation = 'none'\nsession_timeout_s = nan\nBUILD",
+                &[
+                    "1 bad-value: `jobs` takes an integer from 1 to 4096",
+                    "2 wrong-type: `timeout_s` takes a number of seconds, not a string",
+                    "3 bad-value: `lock_timeout_s` takes seconds, from 0.001 to 1000000000",
+                    "4 bad-value: `build_timeout_s` takes seconds, from 0.001 to 1000000000",
+                    "5 bad-value: `none` is no isolation",
+                    "6 bad-value: `session_timeout_s` takes seconds, from 0.001 to 1000000000",
+                ],
+            ),
+            (
+                "simulator = ['icarus', 'iverilog', 'vcs', 'icarus']\nBUILD",
+                &[
+                    "1 unknown-simulator: unknown simulator `iverilog` (help: did you mean `icarus`?)",
+                    "1 unknown-simulator: unknown simulator `vcs`",
+                    "1 bad-value: `simulator` names `icarus` twice",
+                ],
+            ),
+            (
+                "simulator = []\nbuild_dir = 'hdl/..'\nBUILD",
+                &[
+                    "1 bad-value: `simulator` is an empty list",
+                    "2 bad-value: `build_dir` is the project's own folder or one above it, \
+             `[ROOT]/hdl/..`",
+                ],
+            ),
+            (
+                "build_dir = '${A'\nBUILD",
+                &["1 bad-value: `${A` opens a bracket that is never closed"],
+            ),
+            (
+                "build_dir = ' '\nBUILD",
+                &["1 bad-value: `build_dir` is empty"],
+            ),
+            (
+                "[python]\ninterpreter = ''\npaths = ['test', 'hdl/fifo.sv']\n\
+          requirements = ['-r x', '']\nBUILD",
+                &[
+                    "2 bad-value: a path is empty",
+                    "3 missing-file: `test` does not exist (help: did you mean `tests`?)",
+                    "3 bad-value: `hdl/fifo.sv` is a file, not a directory",
+                    "4 bad-value: `-r x` is no requirement (help: write one package each, such as \
+             `\"cocotb==2.1.0\"`)",
+                    "4 bad-value: `` is no requirement (help: write one package each, such as \
+             `\"cocotb==2.1.0\"`)",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bad_values_of_a_build_are_told() {
+    check(
+        &Project::fifo(),
+        &[
+            (
+                "[build.b]\nsources = []\nhdl_toplevel = ''\nbuild_args = '-Wall'\n\
+          includes = ['inc']\n",
+                &[
+                    "2 bad-value: `sources` of `[build.b]` is empty",
+                    "3 bad-value: `hdl_toplevel` is empty",
+                    "4 wrong-type: `build_args` takes a list of strings, not a string (help: write \
+             `[\"-Wall\"]`)",
+                    "5 missing-file: `inc` does not exist",
+                ],
+            ),
+            (
+                "BUILDdefines = { '1A' = 1, B = 1.5, C = [1] }\n\
+          parameters = { D = 9223372036854775808 }\nwaves = 1\n\
+          build_args = ['a', 1, \"\\u0000\"]\n",
+                &[
+                    "4 bad-value: `1A` is no HDL name",
+                    "4 wrong-type: `defines.B` takes an integer, a boolean or a string, not a float",
+                    "4 wrong-type: `defines.C` takes an integer, a boolean or a string, not a list",
+                    "5 bad-value: `parameters.D` takes an integer from -9223372036854775808 to \
+             9223372036854775807",
+                    "6 wrong-type: `waves` takes `true` or `false`, not an integer",
+                    "7 wrong-type: `build_args` takes a list of strings, not an integer",
+                    "7 bad-value: `build_args` holds a NUL character",
+                ],
+            ),
+            (
+                "BUILDparameters = { A = 1 }\n[build.fifo.matrix]\nA = [1]\nB = 2\nC = []\n\
+          D = [1, '1']\nE = ['a b', 'a/b']\n",
+                &[
+                    "6 bad-value: `A` stands in `matrix` and in `parameters` (help: keep one of the two)",
+                    "7 wrong-type: `matrix.B` takes a list of values, not an integer",
+                    "8 bad-value: `matrix.C` is an empty list",
+                    "9 duplicate-name: two values of `matrix.D` make builds of one name, `fifo/D=1`",
+                    "10 duplicate-name: two values of `matrix.E` make builds of one name, `fifo/E=a-b`",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn bad_timescales_variables_and_paths_are_told() {
+    check(
+        &Project::fifo(),
+        &[
+            (
+                "BUILDtimescale = '1ns'\n[build.b]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = 'b c'\n\
+          timescale = '1ns/5ps'\n[build.c]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = '-c'\n\
+          timescale = '1ns/10ns'\n",
+                &[
+                    "4 bad-value: `1ns` is no timescale: it has no `/` (help: write it as `\"1ns/1ps\"`)",
+                    "7 bad-value: `b c` is no name of a module",
+                    "8 bad-value: `5ps` is no unit of a timescale: 1, 10 or 100 and s, ms, us, ns, ps or \
+             fs (help: write it as `\"1ns/1ps\"`)",
+                    "11 bad-value: `-c` is no name of a module",
+                    "12 bad-value: the precision `10ns` is coarser than the unit `1ns` (help: write it as \
+             `\"1ns/1ps\"`)",
+                ],
+            ),
+            (
+                "BUILDenv = { 'A=B' = 'x', C = true, D = 1.0 }\n",
+                &[
+                    "4 bad-value: `A=B` is no name of a variable",
+                    "4 wrong-type: `env.C` takes a string or an integer, not a boolean",
+                    "4 wrong-type: `env.D` takes a string or an integer, not a float",
+                ],
+            ),
+            (
+                "[build.b]\nsources = ['hdl/[', '$NOPE/a.sv', '', 'hdl', 'x/y.sv', 'ram.sv']\n\
+          hdl_toplevel = 'b'\n",
+                &[
+                    "2 bad-value: `hdl/[` is no pattern: unclosed character class; missing ']'",
+                    "2 bad-value: the environment variable `NOPE` is unset or empty",
+                    "2 bad-value: a path is empty",
+                    "2 bad-value: `hdl` is a directory, not a file",
+                    "2 missing-file: `x/y.sv` does not exist",
+                    "2 missing-file: `ram.sv` does not exist",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn a_matrix_beyond_all_bounds_is_refused_and_not_expanded() {
+    let values = vec!["1"; 100].join(",");
+    let lists: Vec<String> = (0..40)
+        .map(|key| format!("K{key} = [{values}]\n"))
+        .collect();
+    let text = format!("{BUILD}[build.fifo.matrix]\n{}", lists.concat());
+    let told = Project::fifo().brief(&text);
+    let expected = "4 bad-value: the matrix of `[build.fifo]` makes more than 10000 builds";
+    assert_eq!(told, [expected]);
+}
+
+#[test]
+fn bad_values_of_a_test_are_told() {
+    let project = Project::fifo();
+    project.put("copy/fifo.sv", "");
+    check(
+        &project,
+        &[
+            (
+                "BUILD[[test]]\nbuild = ['fifi', 'ram*', 'fifo/DEPTH=4', 'x[']\ntest_module = 'a'\n",
+                &[
+                    "5 unknown-build: no build is called `fifi` (help: did you mean `fifo`?)",
+                    "5 unknown-build: no build matches `ram*`",
+                    "5 unknown-build: no build is called `fifo/DEPTH=4`",
+                    "5 bad-value: `x[` is no pattern: a `[` is never closed",
+                ],
+            ),
+            (
+                "BUILD[[test]]\nbuild = []\n",
+                &[
+                    "4 missing-key: `[[test]]` lacks `test_module`",
+                    "5 bad-value: `build` is an empty list",
+                ],
+            ),
+            (
+                "BUILD[[test]]\ntest_module = ['tests/test_fifo.py', 'tests/test_*', 'a..b', 'a b', '', \
+          'a.*.', 4]\n",
+                &[
+                    "5 bad-value: `tests/test_fifo.py` is no module name, as `import` takes it (help: \
+             write `tests.test_fifo`)",
+                    "5 bad-value: `tests/test_*` is a path, not a module pattern (help: write \
+             `tests.test_*`)",
+                    "5 bad-value: `a..b` is no module name, as `import` takes it",
+                    "5 bad-value: `a b` is no module name, as `import` takes it",
+                    "5 bad-value: `test_module` is empty",
+                    "5 bad-value: `a.*.` has an empty part between its dots",
+                    "5 wrong-type: `test_module` takes a string, not an integer",
+                ],
+            ),
+            (
+                "BUILD[[test]]\ntest_module = 'a'\nseed = -1\nplusargs = ['+', '', '++a']\n\
+          test_args = 4\nrun_files = ['hdl/fifo.sv', 'copy/fifo.sv']\n\
+          fail_on_hdl_error = 'no'\n",
+                &[
+                    "6 bad-value: `seed` takes an integer from 0 to 4294967295",
+                    "7 bad-value: `+` is no plusarg (help: write `\"name\"` or `\"name=value\"`)",
+                    "7 bad-value: `` is no plusarg (help: write `\"name\"` or `\"name=value\"`)",
+                    "7 bad-value: `++a` is no plusarg (help: write `\"name\"` or `\"name=value\"`)",
+                    "8 wrong-type: `test_args` takes a list of strings, not an integer",
+                    "9 duplicate-name: two `run_files` have one name, `fifo.sv`",
+                    "10 wrong-type: `fail_on_hdl_error` takes `true` or `false`, not a string",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_in_file_lists_are_told_with_the_line_of_the_list() {
+    let project = Project::fifo();
+    let bad = "hdl/fifo.sv\n-timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
+               -f missing.f\n-D 9?\n-f\n";
+    project.put("bad.f", bad);
+    project.put("open.f", "hdl/fifo.sv /* for ever\n");
+    project.put("loop.f", "-F loop.f\n");
+    project.put("own.f", "inner.sv\n-f hdl/own.f\n");
+    project.put("hdl/own.f", "fifo.sv\n");
+    project.put("latin.f", b"hdl/\xe9.sv\n");
+    check(
+        &project,
+        &[
+            (
+                "[build.b]\nsources = ['bad.f', 'open.f']\nhdl_toplevel = 'b'\n",
+                &[
+                    "bad.f:2 file-list: unknown option `-timescale=1ns/1ps` in a file list (help: remove \
+             it here, and give it in `build_args` where the simulator knows it)",
+                    "bad.f:3 missing-file: `hdl/fifoo.sv` does not exist (help: did you mean \
+             `hdl/fifo.sv`?)",
+                    "bad.f:4 file-list: the quotes of `A=\"x\"` mean different things to each simulator \
+             (help: give it in `defines` of the build)",
+                    "bad.f:5 file-list: the environment variable `NOPE` is unset or empty",
+                    "bad.f:6 file-list: `missing.f` does not exist",
+                    "bad.f:7 file-list: `9?` defines no macro (help: give it in `defines` of the build)",
+                    "bad.f:8 file-list: `-f` stands without its argument",
+                    "open.f:1 file-list: a quote or comment is never closed",
+                ],
+            ),
+            (
+                "[build.b]\nsources = ['loop.f', 'latin.f', 'none.f', 'own.f']\nhdl_toplevel = 'b'\n",
+                &[
+                    "loop.f:1 file-list: file list `[ROOT]/loop.f` includes itself",
+                    "2 file-list: file list `[ROOT]/latin.f` is not UTF-8 text",
+                    "2 missing-file: `none.f` does not exist",
+                    "own.f:1 missing-file: `inner.sv` does not exist",
+                    "hdl/own.f:1 missing-file: `fifo.sv` does not exist (help: name the list with `-F`, \
+             or its paths from the folder of `runner.toml`)",
+                ],
+            ),
+        ],
+    );
+}

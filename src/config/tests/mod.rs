@@ -1,0 +1,158 @@
+//! What `runner.toml` is read as, and what is said of every mistake in it.
+
+mod any_text;
+mod mistakes;
+mod patterns;
+mod values;
+
+use super::*;
+
+use crate::diagnostic::render::to_text;
+
+/// A project on disk.
+struct Project {
+    _dir: tempfile::TempDir,
+    root: Utf8PathBuf,
+}
+
+impl Project {
+    /// Makes a project of empty files.
+    fn new(names: &[&str]) -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).expect("UTF-8");
+        let project = Self { _dir: dir, root };
+        for name in names {
+            project.put(name, "");
+        }
+        project
+    }
+
+    /// Makes a project of two sources and two test modules.
+    fn fifo() -> Self {
+        Self::new(&[
+            "hdl/fifo.sv",
+            "hdl/fifo_pkg.sv",
+            "tests/test_fifo.py",
+            "tests/test_ram.py",
+        ])
+    }
+
+    fn put(&self, name: &str, text: impl AsRef<[u8]>) {
+        let path = self.root.join(name);
+        fs::create_dirs(path.parent().expect("a folder")).expect("created");
+        fs::write(&path, text).expect("written");
+    }
+
+    fn load(&self, text: &str) -> Result<RunnerConfig> {
+        self.put(FILE_NAME, text);
+        let environment = Environment::from_pairs([("SCRATCH", "/scratch"), ("IP", "ip")]);
+        load_from(Utf8Path::new(FILE_NAME), &self.root, &environment)
+    }
+
+    /// Loads a file that is fine.
+    fn fine(&self, text: &str) -> RunnerConfig {
+        let told = self.told(text);
+        self.load(text).unwrap_or_else(|_| panic!("{text}\n{told}"))
+    }
+
+    /// Returns what a user reads.
+    fn told(&self, text: &str) -> String {
+        let problems = self.load(text).err().map(|problems| problems.0);
+        let texts = problems.into_iter().flatten();
+        texts
+            .map(|problem| to_text(&problem, false))
+            .collect::<String>()
+            .replace(self.root.as_str(), "[ROOT]")
+    }
+
+    /// Returns each problem as `LINE CODE: MESSAGE (help: HELP)`.
+    fn brief(&self, text: &str) -> Vec<String> {
+        let problems = self.load(text).err().map(|problems| problems.0);
+        let brief = |problem: Diagnostic| {
+            let snippet = problem.snippet.expect("every problem has its place");
+            let line = snippet.text[..snippet.range.start].matches('\n').count() + 1;
+            let line = match snippet.path.as_str() {
+                FILE_NAME => line.to_string(),
+                other => format!("{other}:{line}"),
+            };
+            let code = problem.code.name().trim_start_matches("config::");
+            let help = problem.help.map(|help| format!(" (help: {help})"));
+            let help = help.unwrap_or_default();
+            format!("{line} {code}: {}{help}", problem.message)
+                .replace(self.root.as_str(), "[ROOT]")
+        };
+        problems.into_iter().flatten().map(brief).collect()
+    }
+
+    /// Returns paths as names below the project.
+    fn names(&self, paths: &[Utf8PathBuf]) -> Vec<String> {
+        let name = |path: &Utf8PathBuf| path.strip_prefix(&self.root).unwrap_or(path).to_string();
+        paths.iter().map(name).collect()
+    }
+}
+
+/// A build that is fine, to stand before what a test is about.
+const BUILD: &str = "[build.fifo]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = 'fifo'\n";
+
+/// A file that uses every key.
+const EVERY_KEY: &str = r#"
+build_dir = "$SCRATCH/sim"
+simulator = ["icarus", "verilator"]
+jobs = 4
+timeout_s = 1.5
+session_timeout_s = 3600
+build_timeout_s = 60
+lock_timeout_s = 0.5
+isolation = "build"
+
+[python]
+interpreter = ".venv/bin/python"
+paths = ["tests"]
+requirements = ["cocotb==2.1.0"]
+
+[build.fifo]
+sources = ["hdl/fifo_pkg.sv", "hdl/*.sv"]
+includes = ["hdl"]
+hdl_toplevel = "fifo"
+defines = { SIM = "", WIDTH = 8, FAST = true, NAME = "a b" }
+parameters = { LOG = false, FILE = "x.hex", EMPTY = "" }
+matrix = { WIDTH = [8, 16], DEPTH = [4] }
+timescale = "10 ns / 100 ps"
+build_args = ["-Wall"]
+env = { CC = "gcc", N = 1 }
+waves = true
+
+[build.fifo.verilator]
+build_args = ["-Wno-WIDTH"]
+
+[build.single]
+sources = ["hdl/fifo.sv"]
+hdl_toplevel = "fifo"
+simulator = "verilator"
+
+[[test]]
+build = ["fifo", "sing*"]
+test_module = ["test_*", "installed.tests"]
+timeout_s = 60
+seed = 4294967295
+test_args = ["-v"]
+plusargs = ["dump", "+level=3"]
+env = { MODE = "fast" }
+waves = true
+run_files = ["hdl/*.sv"]
+isolation = "testcase"
+fail_on_hdl_error = false
+
+[[test]]
+test_module = "test_ram"
+build = "single"
+timeout_s = 60
+seed = 4294967295
+test_args = ["-v"]
+plusargs = ["+dump", "level=3"]
+env = { MODE = "fast" }
+waves = true
+run_files = ["hdl/*.sv"]
+isolation = "testcase"
+fail_on_hdl_error = false
+"#;

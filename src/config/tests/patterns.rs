@@ -1,0 +1,168 @@
+//! Which files, lists and modules the entries of `runner.toml` come to.
+
+use super::*;
+
+#[test]
+fn patterns_find_what_a_shell_would_and_nothing_of_our_own() {
+    let project = Project::new(&[
+        "hdl/b.sv",
+        "hdl/a.sv",
+        "hdl/.hidden.sv",
+        "hdl/sub/c.sv",
+        "hdl/sub/deep/d.sv",
+        "hdl/e.v",
+        "hdl/.git/f.sv",
+        "sim_build/copy.sv",
+    ]);
+    let round = project.root.join("hdl/sub/round");
+    fs::link(&project.root.join("hdl"), &round).expect("linked");
+    let below_hdl: &[&str] = &["hdl/a.sv", "hdl/b.sv", "hdl/sub/c.sv", "hdl/sub/deep/d.sv"];
+    for (pattern, expected) in [
+        ("hdl/*.sv", &["hdl/a.sv", "hdl/b.sv"] as &[&str]),
+        ("hdl/**/*.sv", below_hdl),
+        ("**/*.sv", below_hdl),
+        ("*/*/*.sv", &["hdl/sub/c.sv"]),
+        ("hdl/sub/*/a.sv", &["hdl/sub/round/a.sv"]),
+        ("./hdl/{a,e}.{sv,v}", &["hdl/a.sv", "hdl/e.v"]),
+        ("hdl/[!a].*", &["hdl/b.sv", "hdl/e.v"]),
+        ("hdl/.h*.sv", &["hdl/.hidden.sv"]),
+        ("{hdl,hdl/sub}/[ac].sv", &["hdl/a.sv", "hdl/sub/c.sv"]),
+    ] {
+        let text = format!("[build.b]\nsources = ['{pattern}']\nhdl_toplevel = 'b'\n");
+        let config = project.fine(&text);
+        let found = project.names(&config.builds[0].sources);
+        assert_eq!(found, expected, "`{pattern}`");
+    }
+}
+
+#[test]
+fn a_match_that_is_not_utf8_is_told_and_others_do_not_disturb() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let project = Project::fifo();
+    let odd = std::ffi::OsStr::from_bytes(b"hdl/\xff.v");
+    let odd = project.root.as_std_path().join(odd);
+    std::os::unix::fs::symlink("fifo.sv", odd).expect("linked");
+    let text = |pattern| format!("[build.b]\nsources = ['{pattern}']\nhdl_toplevel = 'b'\n");
+    project.fine(&text("hdl/*.sv"));
+    let expected = "2 non-utf8-path: `hdl/*.v` leads to `[ROOT]/hdl/\u{fffd}.v`, whose name is \
+                    not UTF-8 (help: rename it, or narrow the pattern)";
+    assert_eq!(project.brief(&text("hdl/*.v")), [expected]);
+}
+
+#[test]
+fn file_lists_are_followed_where_they_stand() {
+    let project = Project::new(&[
+        "top.sv",
+        "hdl/a.sv",
+        "hdl/my b.sv",
+        "ip/c.v",
+        "ip/deep/d.v",
+        "ip/inc/y.svh",
+        "ip/ipc.v",
+        "inc/x.svh",
+        "lib/cell.v",
+    ]);
+    let list = "// from the project's folder\n+incdir+inc+ip/inc/\n\"hdl/my b.sv\" hdl/a.sv\n\
+                -F ip/ip.f\n+define+WIDTH=8+FAST -DDEPTH=4\n-v lib/cell.v -y lib +libext+.v+.sv\n\
+                hdl/a.sv\n";
+    project.put("list.f", list);
+    let own = "c.v # its own folder\n-f deep/d.f\n-I inc\n${IP}c.v\n";
+    project.put("ip/ip.f", own);
+    project.put("ip/deep/d.f", "$IP/deep/d.v\n");
+    let config = project.fine(
+        "[build.b]\nsources = ['list.f', 'top.sv']\nhdl_toplevel = 'top'\nincludes = ['ip/inc']\n\
+         defines = { WIDTH = 16 }\nbuild_args = ['-z']\n",
+    );
+    let build = &config.builds[0];
+    let sources = [
+        "hdl/my b.sv",
+        "hdl/a.sv",
+        "ip/c.v",
+        "ip/deep/d.v",
+        "ip/ipc.v",
+        "top.sv",
+    ];
+    assert_eq!(project.names(&build.sources), sources);
+    assert_eq!(project.names(&build.includes), ["ip/inc", "inc"]);
+    let defines = build.defines.iter();
+    let defines: Vec<String> = defines
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(defines, ["DEPTH=4", "FAST=", "WIDTH=16"]);
+    let root = &project.root;
+    let args = |simulator| build.build_args[&simulator].join(" ");
+    let icarus = format!("-l {root}/lib/cell.v -y {root}/lib -Y.v -Y.sv -z");
+    assert_eq!(args(Simulator::Icarus), icarus);
+    let verilator = format!("-v {root}/lib/cell.v -y {root}/lib +libext+.v +libext+.sv -z");
+    assert_eq!(args(Simulator::Verilator), verilator);
+}
+
+#[test]
+fn a_list_named_with_its_option_reads_paths_from_its_own_folder() {
+    let project = Project::new(&["ip/c.v"]);
+    project.put("ip/ip.txt", "c.v\n");
+    let text = "[build.b]\nsources = ['-F ip/ip.txt']\nhdl_toplevel = 'c'\n";
+    let config = project.fine(text);
+    assert_eq!(project.names(&config.builds[0].sources), ["ip/c.v"]);
+}
+
+#[test]
+fn lists_that_go_round_by_dots_end() {
+    let project = Project::new(&["ip/c.v"]);
+    project.put("ip/a.f", "c.v -F ../ip/a.f -F ../ip/../ip/a.f\n");
+    let told = project.brief("[build.b]\nsources = ['-F ip/a.f']\nhdl_toplevel = 'c'\n");
+    assert!(told[0].contains("file lists"), "{}", told[0]);
+}
+
+#[test]
+fn module_patterns_find_files_and_packages_once() {
+    let project = Project::new(&[
+        "tests/__init__.py",
+        "tests/test_b.py",
+        "tests/test_a.py",
+        "tests/test_pkg/__init__.py",
+        "tests/test_pkg/test_inner.py",
+        "tests/test_notes.txt",
+        "more/test_a.py",
+        "more/test_c.py",
+    ]);
+    let text = |paths: &str, modules: &str| {
+        format!(
+            "[python]\npaths = {paths}\n[build.b]\nsources = ['tests/test_a.py']\n\
+             hdl_toplevel = 'b'\n[[test]]\ntest_module = {modules}\n"
+        )
+    };
+    let both = "['tests', 'more']";
+    for (paths, modules, expected) in [
+        (
+            both,
+            "'test_*'",
+            &["test_a", "test_b", "test_c", "test_pkg"] as &[&str],
+        ),
+        (
+            both,
+            "['test_c', 'test_?', 'test_c']",
+            &["test_c", "test_a", "test_b"],
+        ),
+        (
+            "['.']",
+            "'tests.*'",
+            &["tests.test_a", "tests.test_b", "tests.test_pkg"],
+        ),
+        (
+            "['.']",
+            "'test*.test_pkg.test_*'",
+            &["tests.test_pkg.test_inner"],
+        ),
+        ("['.']", "'installed.somewhere'", &["installed.somewhere"]),
+    ] {
+        let config = project.fine(&text(paths, modules));
+        let found = config.tests[0].modules.iter().map(|name| name.0.as_str());
+        assert_eq!(found.collect::<Vec<_>>(), expected, "{modules} in {paths}");
+    }
+    project.put("tests/test_a.orig.py", "");
+    let expected = "7 bad-value: `test_*` matches `test_a.orig.py`, which no `import` can name \
+                    (help: rename the file, or narrow the pattern)";
+    assert_eq!(project.brief(&text("['tests']", "'test_*'")), [expected]);
+}

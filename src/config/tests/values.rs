@@ -1,0 +1,219 @@
+//! What a sound file is read as, and how the file is found.
+
+use super::*;
+
+use crate::model::test::Isolation;
+
+#[test]
+fn every_key_of_the_top_level_and_of_python_arrives() {
+    let project = Project::fifo();
+    let config = project.fine(EVERY_KEY);
+    assert_eq!(config.path, project.root.join("runner.toml"));
+    assert_eq!(config.project_dir, project.root);
+    assert_eq!(config.build_dir, "/scratch/sim");
+    assert_eq!(config.jobs, Some(4));
+    assert_eq!(config.session_timeout, Some(Duration::from_secs(3600)));
+    assert_eq!(config.build_timeout, Duration::from_secs(60));
+    assert_eq!(config.lock_timeout, Duration::from_millis(500));
+    let python = project.root.join(".venv/bin/python");
+    assert_eq!(config.python.interpreter, Some(python));
+    assert_eq!(project.names(&config.python.paths), ["tests"]);
+    assert_eq!(config.python.requirements, ["cocotb==2.1.0"]);
+}
+
+#[test]
+fn every_key_of_a_build_arrives() {
+    let project = Project::fifo();
+    let config = project.fine(EVERY_KEY);
+    let fifo = &config.builds[0];
+    assert_eq!((fifo.name.as_str(), fifo.line), ("fifo", 16));
+    assert_eq!(fifo.simulators, Simulator::ALL);
+    let sources = ["hdl/fifo_pkg.sv", "hdl/fifo.sv"];
+    assert_eq!(project.names(&fifo.sources), sources);
+    assert_eq!(project.names(&fifo.includes), ["hdl"]);
+    assert_eq!(fifo.hdl_toplevel, "fifo");
+    let text = |text: &str| HdlValue::Text(text.to_owned());
+    let defines = [
+        ("FAST", HdlValue::Boolean(true)),
+        ("NAME", text("a b")),
+        ("SIM", HdlValue::Flag),
+        ("WIDTH", HdlValue::Integer(8)),
+    ];
+    assert_eq!(fifo.defines, owned(&defines));
+    let parameters = [
+        ("EMPTY", text("")),
+        ("FILE", text("x.hex")),
+        ("LOG", HdlValue::Boolean(false)),
+    ];
+    assert_eq!(fifo.parameters, owned(&parameters));
+    let widths = [HdlValue::Integer(8), HdlValue::Integer(16)];
+    assert_eq!(fifo.matrix["WIDTH"], widths);
+    assert_eq!(fifo.timescale.to_string(), "10ns/100ps");
+    assert_eq!(fifo.build_args[&Simulator::Icarus], ["-Wall"]);
+    let of_verilator = ["-Wall", "-Wno-WIDTH"];
+    assert_eq!(fifo.build_args[&Simulator::Verilator], of_verilator);
+    assert_eq!(fifo.env["N"], "1");
+    assert!(fifo.waves);
+}
+
+fn owned(pairs: &[(&str, HdlValue)]) -> BTreeMap<String, HdlValue> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
+}
+
+#[test]
+fn builds_are_named_by_matrix_and_simulator() {
+    let config = Project::fifo().fine(EVERY_KEY);
+    let variants = config.builds.iter().flat_map(BuildTable::variants);
+    let names: Vec<String> = variants.map(|variant| variant.name.0).collect();
+    assert_eq!(
+        names,
+        [
+            "fifo/DEPTH=4/WIDTH=8@icarus",
+            "fifo/DEPTH=4/WIDTH=8@verilator",
+            "fifo/DEPTH=4/WIDTH=16@icarus",
+            "fifo/DEPTH=4/WIDTH=16@verilator",
+            "single",
+        ]
+    );
+}
+
+#[test]
+fn every_key_of_a_test_arrives() {
+    let config = Project::fifo().fine(EVERY_KEY);
+    let test = &config.tests[0];
+    let modules: Vec<&str> = test.modules.iter().map(|name| name.0.as_str()).collect();
+    assert_eq!(modules, ["test_fifo", "test_ram", "installed.tests"]);
+    assert_eq!(test.settings.plusargs, ["+dump", "+level=3"]);
+    assert_eq!(test.settings.test_args, ["-v"]);
+    assert_eq!(test.settings.timeout, Duration::from_secs(60));
+    let seed = test.settings.seed.map(|seed| seed.0);
+    assert_eq!(seed, Some(u32::MAX));
+    assert_eq!(test.settings.env["MODE"], "fast");
+    assert_eq!(test.settings.run_files.len(), 2);
+    assert_eq!(test.settings.isolation, Some(Isolation::Testcase));
+    assert!(test.settings.waves && !test.settings.fail_on_hdl_error);
+    // The second table plans `test_ram` on `single` again, which equal settings allow.
+    assert_eq!(test.settings, config.tests[1].settings);
+}
+
+#[test]
+fn what_is_left_out_has_the_defaults_of_the_reference() {
+    let project = Project::fifo();
+    let config = project.fine(&format!("{BUILD}[[test]]\ntest_module = 'a.b'\n"));
+    assert_eq!(config.build_dir, project.root.join("sim_build"));
+    assert_eq!((config.jobs, config.session_timeout), (None, None));
+    assert_eq!(config.build_timeout, Duration::from_secs(3600));
+    assert_eq!(config.lock_timeout, Duration::from_secs(3600));
+    assert_eq!(config.python.interpreter, None);
+    assert_eq!(
+        config.python.paths.as_slice(),
+        std::slice::from_ref(&project.root)
+    );
+    let build = &config.builds[0];
+    assert_eq!(build.simulators, [Simulator::Icarus]);
+    assert_eq!(build.timescale.to_string(), "1ns/1ps");
+    assert!(!build.waves);
+    let test = &config.tests[0];
+    assert_eq!(test.builds, None);
+    let settings = &test.settings;
+    assert_eq!(settings.timeout, Duration::from_secs(600));
+    assert_eq!(settings.isolation, None);
+    assert!(settings.fork);
+    assert!(settings.fail_on_hdl_error && !settings.waves && settings.seed.is_none());
+}
+
+#[test]
+fn limits_and_isolation_of_the_top_level_hold_for_tests_that_have_none() {
+    let text =
+        format!("timeout_s = 1.5\nisolation = 'build'\n{BUILD}[[test]]\ntest_module = 'm'\n");
+    let config = Project::fifo().fine(&text);
+    let settings = &config.tests[0].settings;
+    assert_eq!(settings.timeout, Duration::from_millis(1500));
+    assert_eq!(settings.isolation, Some(Isolation::Build));
+}
+
+#[test]
+fn a_bare_interpreter_is_left_to_path() {
+    let text = format!("[python]\ninterpreter = 'python3.11'\n{BUILD}");
+    let config = Project::fifo().fine(&text);
+    let interpreter = config.python.interpreter;
+    assert_eq!(interpreter.as_deref(), Some(Utf8Path::new("python3.11")));
+}
+
+#[test]
+fn the_file_is_found_in_the_folder_or_above_it_or_by_its_name() {
+    let project = Project::new(&["runner.toml", "deep/er/x", "other/mine.toml"]);
+    let root = &project.root;
+    let expected = Ok(root.join("runner.toml"));
+    assert_eq!(find(root, None), expected);
+    assert_eq!(find(&root.join("deep/er"), None), expected);
+    let named = find(
+        &root.join("deep"),
+        Some(Utf8Path::new("../other/mine.toml")),
+    );
+    assert_eq!(named, Ok(root.join("deep/../other/mine.toml")));
+    let missing = find(root, Some(Utf8Path::new("none.toml"))).expect_err("absent");
+    let told = "`none.toml` does not exist [config::not-found]";
+    assert_eq!(missing.to_string(), told);
+    let missing = find(Utf8Path::new("/proc/self/task"), None).expect_err("absent");
+    assert_eq!(missing.0[0].code, Code::ConfigNotFound);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_told_so() {
+    let project = Project::fifo();
+    project.put("bad.toml", b"a = 1\nb = '\xe9'\n");
+    for (name, expected) in [
+        (
+            "none.toml",
+            "`none.toml` does not exist [config::not-found]",
+        ),
+        (
+            "hdl",
+            "cannot read `hdl`: it is a directory [config::unreadable]",
+        ),
+        (
+            "bad.toml",
+            "cannot read `bad.toml`: line 2 is not UTF-8 [config::unreadable]",
+        ),
+    ] {
+        let told = load_from(Utf8Path::new(name), &project.root, &Environment::default());
+        assert_eq!(told.expect_err("unreadable").to_string(), expected);
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
+    let project = Project::fifo();
+    let text = format!("\u{feff}{}", EVERY_KEY.replace('\n', "\r\n"));
+    assert_eq!(project.fine(&text), project.fine(EVERY_KEY));
+    let told = project.told(&format!("\u{feff}jbos = 1\r\n{BUILD}"));
+    assert!(told.contains("runner.toml:1:1\n"), "{told}");
+}
+
+#[test]
+fn the_examples_of_the_reference_are_sound() {
+    let page = include_str!("../../../docs/runner-toml.md");
+    let project = Project::fifo();
+    project.put("rtl/uart.f", "hdl/fifo.sv");
+    project.put("hdl/uart_wrap.sv", "");
+    let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
+    assert_eq!(blocks.len(), 2);
+    for block in blocks {
+        project.fine(block.split("```").next().unwrap_or_default());
+    }
+}
+
+#[test]
+fn ten_thousand_tables_are_read_and_all_their_mistakes_told() {
+    let project = Project::fifo();
+    let table = |index| format!("[[test]]\ntest_module = 'm{index}'\nseed = {index}\n");
+    let tables: Vec<String> = (0..10_000).map(table).collect();
+    let text = format!("{BUILD}{}", tables.concat());
+    assert_eq!(project.fine(&text).tests.len(), 10_000);
+    let refused = project.load(&text.replace("seed", "sede"));
+    assert_eq!(refused.expect_err("unknown keys").0.len(), 10_000);
+}

@@ -1,0 +1,354 @@
+//! A process that forks children on request: asking it, and following what it tells.
+//!
+//! Invariants: one thread starts the server, follows it and reaps it, since the kernel kills a
+//! child with the thread that started it. Every child's fate is settled exactly once: by the
+//! server's word, or as lost when the server is gone.
+
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+use crate::edge::fs::io_problem;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::process::CommandSpec;
+use crate::edge::process::Exit;
+use crate::edge::process::ForkServer;
+use crate::edge::process::Process;
+use crate::edge::process::ProcessEvent;
+use crate::edge::process::running::Fate;
+use crate::edge::process::running::Known;
+use crate::edge::process::running::Running;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::socket::AddressFamily;
+use nix::sys::socket::ControlMessage;
+use nix::sys::socket::MsgFlags;
+use nix::sys::socket::Shutdown;
+use nix::sys::socket::SockFlag;
+use nix::sys::socket::SockType;
+use nix::sys::socket::sendmsg;
+use nix::sys::socket::shutdown;
+use nix::sys::socket::socketpair;
+use nix::unistd;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io;
+use std::io::IoSlice;
+use std::os::fd::AsRawFd;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+use std::thread;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A cold start from a busy file server takes tens of seconds; more is a hang.
+const START_LIMIT: Duration = Duration::from_secs(120);
+/// The server answers a request at once, unless its processor is taken away.
+const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How often a wait looks whether the session stops.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// What a server says on its channel; `docs/agent.md`.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum Line {
+    Serving {},
+    CannotServe { message: String },
+    ChildStarted { run: u32, pid: i32 },
+    ChildExited { run: u32, status: i32 },
+    Refused { run: Option<u32>, message: String },
+}
+
+enum Phase {
+    Starting,
+    Serving,
+    Gone(String),
+}
+
+/// A child from its request to its end.
+struct Child {
+    pid: Option<i32>,
+    refusal: Option<String>,
+    fate: Arc<Fate>,
+    has_ended: bool,
+    /// Whether somebody holds it as a process.
+    is_held: bool,
+    /// Dropping it makes the other end readable.
+    teller: Option<OwnedFd>,
+}
+
+impl Child {
+    fn settle(&mut self, known: Known) {
+        self.fate.settle(known);
+        drop(self.teller.take());
+    }
+}
+
+struct State {
+    phase: Phase,
+    children: BTreeMap<u32, Child>,
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn locked(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, line: Line) {
+        let mut state = self.locked();
+        match line {
+            Line::Serving {} => state.phase = Phase::Serving,
+            Line::CannotServe { message } => state.phase = Phase::Gone(message),
+            Line::ChildStarted { run, pid } => {
+                if let Some(child) = state.children.get_mut(&run) {
+                    child.pid = Some(pid);
+                }
+            }
+            Line::ChildExited { run, status } => {
+                if let Some(child) = state.children.get_mut(&run) {
+                    child.settle(Known::Ended(exit_of(status)));
+                    child.has_ended = true;
+                    // It may end before the one who asked for it has seen it start.
+                    if child.is_held {
+                        state.children.remove(&run);
+                    }
+                }
+            }
+            Line::Refused { run, message } => {
+                if let Some(child) = run.and_then(|run| state.children.get_mut(&run)) {
+                    child.refusal = Some(message);
+                }
+            }
+        }
+        self.changed.notify_all();
+    }
+
+    fn gone(&self, why: &str) {
+        let mut state = self.locked();
+        if !matches!(state.phase, Phase::Gone(_)) {
+            state.phase = Phase::Gone(why.to_owned());
+        }
+        for child in state.children.values_mut() {
+            child.settle(Known::Lost);
+        }
+        state.children.clear();
+        self.changed.notify_all();
+    }
+}
+
+/// Reads a status as wait(2) gives it.
+fn exit_of(status: i32) -> Exit {
+    let signal = status & 0x7f;
+    if signal == 0 {
+        Exit::Code((status >> 8) & 0xff)
+    } else {
+        Exit::Signal(signal)
+    }
+}
+
+pub(super) struct Server {
+    shared: Arc<Shared>,
+    socket: OwnedFd,
+    interrupt: Interrupt,
+    follower: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts a server and waits until it serves.
+    pub(super) fn start(spec: CommandSpec, socket_env: &str, interrupt: Interrupt) -> Result<Self> {
+        let program = spec.program.clone();
+        let failed = |error: &io::Error| io_problem(error, "start", &program);
+        let (ours, theirs) = socketpair(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            None,
+            SockFlag::SOCK_CLOEXEC,
+        )
+        .map_err(|errno| failed(&io::Error::from(errno)))?;
+        let state = State {
+            phase: Phase::Starting,
+            children: BTreeMap::new(),
+        };
+        let shared = Arc::new(Shared {
+            state: Mutex::new(state),
+            changed: Condvar::new(),
+        });
+        let follower = {
+            let (shared, name, stop) = (
+                Arc::clone(&shared),
+                socket_env.to_owned(),
+                interrupt.clone(),
+            );
+            thread::Builder::new()
+                .name("fork-server".to_owned())
+                .spawn(move || follow(&spec, &name, theirs, &stop, &shared))
+                .map_err(|error| failed(&error))?
+        };
+        let server = Self {
+            shared,
+            socket: ours,
+            interrupt,
+            follower: Some(follower),
+        };
+        server.await_serving()?;
+        Ok(server)
+    }
+
+    /// Waits until `waits` is false, the limit has passed, or the session stops.
+    fn await_while(
+        &self,
+        limit: Duration,
+        waits: impl Fn(&State) -> bool,
+    ) -> MutexGuard<'_, State> {
+        let mut state = self.shared.locked();
+        let mut left = limit;
+        while waits(&state) && !left.is_zero() && self.interrupt.raised().is_none() {
+            let step = left.min(LOOK_EVERY);
+            left -= step;
+            (state, _) = self
+                .shared
+                .changed
+                .wait_timeout_while(state, step, |state| waits(state))
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        state
+    }
+
+    fn await_serving(&self) -> Result<()> {
+        let state = self.await_while(START_LIMIT, |state| matches!(state.phase, Phase::Starting));
+        match &state.phase {
+            Phase::Serving => Ok(()),
+            Phase::Gone(why) => Err(Diagnostic::error(Code::ToolBroken, why.clone()).into()),
+            Phase::Starting => {
+                let words = "the fork server did not come to serve";
+                Err(Diagnostic::error(Code::ToolBroken, words).into())
+            }
+        }
+    }
+
+    fn send(&self, request: &str, pipe: &OwnedFd) -> nix::Result<()> {
+        let fds = [pipe.as_raw_fd()];
+        let attached = [ControlMessage::ScmRights(&fds)];
+        let message = [IoSlice::new(request.as_bytes())];
+        loop {
+            let flags = MsgFlags::MSG_NOSIGNAL;
+            match sendmsg::<()>(self.socket.as_raw_fd(), &message, &attached, flags, None) {
+                Err(Errno::EINTR) => {}
+                outcome => return outcome.map(|_| ()),
+            }
+        }
+    }
+
+    /// Waits until a child is started or refused, and returns its process id.
+    fn await_answer(&self, run: u32) -> Result<i32> {
+        let mut state = self.await_while(ANSWER_LIMIT, |state| {
+            let child = state.children.get(&run);
+            child.is_some_and(|child| child.pid.is_none() && child.refusal.is_none())
+        });
+        let refused = |why: String| Diagnostic::error(Code::ToolBroken, why).into();
+        match state.children.get_mut(&run) {
+            Some(child) => match (child.pid, child.refusal.clone()) {
+                (Some(pid), _) => {
+                    child.is_held = true;
+                    if child.has_ended {
+                        state.children.remove(&run);
+                    }
+                    Ok(pid)
+                }
+                (None, refusal) => {
+                    state.children.remove(&run);
+                    Err(refused(
+                        refusal.unwrap_or_else(|| "the fork server is silent".to_owned()),
+                    ))
+                }
+            },
+            None => Err(refused("the fork server is gone".to_owned())),
+        }
+    }
+}
+
+impl ForkServer for Server {
+    fn fork(&self, run: u32, request: &str) -> Result<Box<dyn Process>> {
+        let failed = |error: io::Error| {
+            let text = format!("the fork server cannot be asked: {error}");
+            Diagnostic::error(Code::ToolBroken, text)
+        };
+        let (reader, writer) =
+            unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let (ended, teller) =
+            unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        let fate = Arc::new(Fate::default());
+        {
+            let mut state = self.shared.locked();
+            if let Phase::Gone(why) = &state.phase {
+                return Err(Diagnostic::error(Code::ToolBroken, why.clone()).into());
+            }
+            let child = Child {
+                pid: None,
+                refusal: None,
+                fate: Arc::clone(&fate),
+                has_ended: false,
+                is_held: false,
+                teller: Some(teller),
+            };
+            state.children.insert(run, child);
+        }
+        if let Err(errno) = self.send(request, &writer) {
+            self.shared.locked().children.remove(&run);
+            return Err(failed(errno.into()).into());
+        }
+        drop(writer);
+        let pid = self.await_answer(run)?;
+        let interrupt = self.interrupt.clone();
+        let child = Running::forked(pid, fate, reader, ended, interrupt).map_err(failed)?;
+        Ok(Box::new(child))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        shutdown(self.socket.as_raw_fd(), Shutdown::Both).ok();
+        if let Some(follower) = self.follower.take() {
+            follower.join().ok();
+        }
+    }
+}
+
+/// Starts the server and takes in what it says until it is gone.
+fn follow(
+    spec: &CommandSpec,
+    socket_env: &str,
+    socket: OwnedFd,
+    interrupt: &Interrupt,
+    shared: &Shared,
+) {
+    let started = super::spawn(spec, Some((socket_env, &socket)), interrupt);
+    drop(socket);
+    let mut process = match started {
+        Ok(process) => process,
+        Err(problems) => return shared.gone(&problems.to_string()),
+    };
+    let mut lines = Vec::new();
+    let exit = loop {
+        match process.next_event_to_the_end() {
+            ProcessEvent::Line(line) => {
+                if let Ok(line) = serde_json::from_str(&line) {
+                    shared.take(line);
+                }
+            }
+            ProcessEvent::Exited(exit) => break exit,
+            ProcessEvent::Lost | ProcessEvent::Deadline | ProcessEvent::Stop(_) => {}
+        }
+    };
+    process.end_tree(Duration::ZERO, &mut lines);
+    shared.gone(&format!("the fork server ended with {exit}"));
+}

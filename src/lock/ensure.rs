@@ -1,0 +1,168 @@
+//! What most callers want of [`CallOnce`]: to be done, to be clean, to see.
+
+use crate::lock::CallOnce;
+use crate::lock::Ensured;
+use crate::lock::Entry;
+use crate::lock::EpochStatus;
+use crate::lock::Failure;
+use crate::lock::FailureRecord;
+use crate::lock::PublishOutcome;
+use crate::lock::Status;
+use crate::lock::Waiting;
+use crate::lock::call_once::Accept;
+use crate::lock::error::LockError;
+use crate::lock::holder::Holder;
+use crate::lock::leader::Leader;
+use crate::lock::record::Commit;
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// How often [`CallOnce::ensure_done`] asks whether to go on waiting.
+const WAIT_SLICE: Duration = Duration::from_millis(200);
+
+/// Records a failure; the caller learns of it also where it could not be recorded.
+fn failed(leader: Leader, failure: Failure) -> FailureRecord {
+    let epoch = leader.epoch();
+    let dir = leader.dir().to_owned();
+    leader.fail(failure.kind, &failure.text).ok();
+    FailureRecord {
+        epoch,
+        kind: failure.kind,
+        text: failure.text,
+        dir,
+    }
+}
+
+impl CallOnce {
+    /// Enters, waits and builds until there is a result.
+    ///
+    /// `on_wait` is called several times a second while another process is at work; `Break` ends
+    /// the wait. After `timeout` of waiting it gives up; it never builds beside a holder.
+    ///
+    /// # Errors
+    /// [`LockError::Timeout`], or the file system refused or stalled.
+    pub fn ensure_done(
+        &mut self,
+        accept: Accept,
+        build: &mut dyn FnMut(&Leader) -> Result<serde_json::Value, Failure>,
+        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
+        timeout: Option<Duration>,
+    ) -> Result<Ensured, LockError> {
+        let mut waited = Duration::ZERO;
+        loop {
+            match self.enter(accept)? {
+                Entry::Done(published) => return Ok(Ensured::Found(published)),
+                Entry::Failed(failure) => return Ok(Ensured::Failed(failure)),
+                Entry::Lead(leader) => match build(&leader) {
+                    Ok(record) => {
+                        if let PublishOutcome::Published(it) = leader.publish(record)? {
+                            return Ok(Ensured::Built(it));
+                        }
+                    }
+                    // Work that was stopped because somebody took over proves nothing.
+                    Err(_) if leader.is_lost() => {}
+                    Err(failure) => return Ok(Ensured::Failed(failed(leader, failure))),
+                },
+                Entry::Wait { holder, retry_in } => {
+                    let flow = self.wait(&holder, retry_in, &mut waited, on_wait, timeout);
+                    if !matches!(flow, Ok(ControlFlow::Continue(()))) {
+                        self.give_up();
+                    }
+                    if flow?.is_break() {
+                        return Ok(Ensured::Interrupted);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends the validity of all results and failures there are; one that is being made is not
+    /// affected. Says how many there were.
+    ///
+    /// # Errors
+    /// The file system refused or stalled; some may be retired then.
+    pub fn clean(&mut self) -> Result<usize, LockError> {
+        let top = self.poll()?;
+        let mut retired = 0;
+        for epoch in 1..=top {
+            let counts = matches!(
+                self.commit(epoch)?,
+                Some(Commit::Done { .. } | Commit::Failed { .. })
+            );
+            if counts && !self.is_retired(epoch)? {
+                self.retire(epoch, "clean", "")?;
+                retired += 1;
+            }
+        }
+        Ok(retired)
+    }
+
+    /// Reads the whole ledger, for people.
+    ///
+    /// # Errors
+    /// The file system refused or stalled.
+    pub fn status(&self) -> Result<Status, LockError> {
+        let mut epochs = Vec::new();
+        for epoch in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+            let Some(claim) = self.ledger.claim(epoch)? else {
+                continue;
+            };
+            let commit = self.ledger.commit(epoch, &self.token())?;
+            let sign = self
+                .ledger
+                .stamp_of_claim(epoch)
+                .ok()
+                .map(|stamp| stamp.modified_at());
+            let doing = match commit {
+                None => self.ledger.doing(epoch, &claim.token),
+                Some(_) => None,
+            };
+            epochs.push(EpochStatus {
+                epoch,
+                state: commit.as_ref().map_or("running", Commit::word),
+                is_retired: self.ledger.is_retired(epoch)?,
+                dir: self.ledger.attempt_dir(epoch, &claim.token),
+                holder: self.ledger.holder(epoch, &claim, sign, doing),
+            });
+        }
+        Ok(Status { epochs })
+    }
+
+    /// Pauses in slices; says whether the caller wants to go on.
+    fn wait(
+        &self,
+        holder: &Holder,
+        retry_in: Duration,
+        waited: &mut Duration,
+        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
+        timeout: Option<Duration>,
+    ) -> Result<ControlFlow<()>, LockError> {
+        let clock = &self.ledger.disk.clock;
+        let mut left = retry_in;
+        while !left.is_zero() {
+            if on_wait(&Waiting {
+                holder,
+                waited: *waited,
+            })
+            .is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+            if timeout.is_some_and(|timeout| *waited >= timeout) {
+                return Err(LockError::Timeout {
+                    name: self.ledger.name.clone(),
+                    waited: *waited,
+                    holder: Box::new(holder.clone()),
+                });
+            }
+            let rest = timeout.map_or(left, |timeout| timeout.saturating_sub(*waited));
+            let slice = left.min(WAIT_SLICE).min(rest);
+            let before = clock.now();
+            clock.sleep(slice);
+            *waited += clock.now().saturating_duration_since(before);
+            left = left.saturating_sub(slice);
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+}

@@ -1,0 +1,246 @@
+//! The lock in order of arrival: never two inside, nobody overtaken, the dead passed by.
+
+use crate::lock::Held;
+use crate::lock::LockEntry;
+use crate::lock::LockError;
+use crate::lock::NfsLock;
+use crate::lock::Options;
+use crate::lock::tests::fake::FakeClock;
+use crate::lock::tests::fake::FakeHost;
+use crate::lock::tests::server::Client;
+use crate::lock::tests::server::DEAD;
+use crate::lock::tests::server::Fault;
+use crate::lock::tests::server::Moment;
+use crate::lock::tests::server::Server;
+use crate::lock::tests::server::Weather;
+
+use shuttle::rand::Rng;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+struct World {
+    server: Arc<Server>,
+    clock: Arc<FakeClock>,
+}
+
+impl World {
+    fn new() -> Self {
+        let clock = FakeClock::new();
+        Self {
+            server: Server::new(Arc::clone(&clock)),
+            clock,
+        }
+    }
+
+    fn lock_over(&self, number: u64, client: Arc<Client>) -> NfsLock {
+        let options = Options {
+            heartbeat: Duration::ZERO,
+            stall: Duration::ZERO,
+            host: FakeHost::on(&format!("node{number}"), number),
+            ..Options::new("run")
+        };
+        NfsLock::new(
+            client,
+            self.clock.clone(),
+            "/nfs/dir".into(),
+            "mutex",
+            options,
+        )
+    }
+
+    fn lock(&self, number: u64) -> NfsLock {
+        self.lock_over(number, Client::with_fault(&self.server, None))
+    }
+}
+
+fn held(lock: &mut NfsLock) -> Held {
+    match lock.try_acquire().expect("a healthy server") {
+        LockEntry::Held(held) => held,
+        LockEntry::Wait { holder, .. } => panic!("waits for {holder}"),
+    }
+}
+
+fn waits(lock: &mut NfsLock) -> Duration {
+    match lock.try_acquire().expect("a healthy server") {
+        LockEntry::Wait { retry_in, .. } => retry_in,
+        LockEntry::Held(_) => panic!("two are inside"),
+    }
+}
+
+#[test]
+fn the_lock_goes_round_in_the_order_of_arrival() {
+    let world = World::new();
+    let mut locks: Vec<NfsLock> = (1..=4).map(|number| world.lock(number)).collect();
+    let mut inside = held(&mut locks[0]);
+    for lock in &mut locks[1..] {
+        waits(lock);
+    }
+    for next in 1..4 {
+        let before = inside.fence();
+        inside.release().expect("a healthy server");
+        for later in (next + 1..4).rev() {
+            waits(&mut locks[later]);
+        }
+        inside = held(&mut locks[next]);
+        assert!(inside.fence() > before);
+    }
+}
+
+#[test]
+fn one_that_gives_up_waiting_is_passed_at_once() {
+    let world = World::new();
+    let (mut first, mut second, mut third) = (world.lock(1), world.lock(2), world.lock(3));
+    let inside = held(&mut first);
+    waits(&mut second);
+    waits(&mut third);
+    drop(second);
+    drop(inside);
+    held(&mut third);
+}
+
+#[test]
+fn one_that_dies_waiting_is_passed_and_never_granted_should_it_wake() {
+    let world = World::new();
+    let (mut first, mut second, mut third) = (world.lock(1), world.lock(2), world.lock(3));
+    let inside = held(&mut first);
+    waits(&mut second);
+    let third_waits = |third: &mut NfsLock, limit: u64| {
+        for _ in 0..limit {
+            inside.beat();
+            world.clock.advance(waits(third));
+        }
+    };
+    third_waits(&mut third, 40);
+    drop(inside);
+    let inside = held(&mut third);
+    assert_eq!(inside.fence(), 3);
+    // The sleeper wakes up while the third is inside: its place in the queue is gone.
+    waits(&mut second);
+    drop(inside);
+    assert_eq!(held(&mut second).fence(), 4);
+}
+
+#[test]
+fn a_dead_holder_is_replaced_after_its_lease_and_knows_it_when_it_wakes() {
+    let world = World::new();
+    let (mut first, mut second) = (world.lock(1), world.lock(2));
+    let silent = held(&mut first);
+    let start = world.clock.elapsed();
+    let robber = loop {
+        match second.try_acquire().expect("a healthy server") {
+            LockEntry::Held(held) => break held,
+            LockEntry::Wait { retry_in, .. } => world.clock.advance(retry_in),
+        }
+    };
+    let after = world.clock.elapsed().saturating_sub(start);
+    assert!(
+        after >= Duration::from_secs(30) && after < Duration::from_secs(41),
+        "{after:?}"
+    );
+    silent.beat();
+    assert!(silent.is_lost());
+    assert!(robber.fence() > silent.fence());
+    drop(silent);
+    assert!(!robber.is_lost());
+}
+
+#[test]
+fn a_wait_ends_by_its_limit_or_by_its_caller_and_leaves_the_queue() {
+    let world = World::new();
+    let (mut first, mut second, mut third) = (world.lock(1), world.lock(2), world.lock(3));
+    let inside = held(&mut first);
+    let limit = Some(Duration::from_secs(7));
+    let ended = second.acquire(&mut |_| ControlFlow::Continue(()), limit);
+    assert!(matches!(ended, Err(LockError::Timeout { .. })), "{ended:?}");
+    assert_eq!(world.clock.elapsed(), Duration::from_secs(7));
+    let ended = second.acquire(&mut |_| ControlFlow::Break(()), None);
+    assert!(matches!(ended, Ok(None)), "{ended:?}");
+    waits(&mut third);
+    drop(inside);
+    held(&mut third);
+}
+
+#[test]
+fn a_death_at_any_call_leaves_a_lock_that_the_next_can_take() {
+    let calls = {
+        let world = World::new();
+        let client = Client::with_fault(&world.server, None);
+        drop(held(&mut world.lock_over(1, Arc::clone(&client))));
+        client.calls()
+    };
+    assert!(calls > 5, "only {calls} calls");
+    for call in 0..calls {
+        for moment in [Moment::Before, Moment::After] {
+            let world = World::new();
+            let fault = Fault {
+                call,
+                moment,
+                errno: DEAD,
+            };
+            let client = Client::with_fault(&world.server, Some(fault));
+            drop(world.lock_over(1, client).try_acquire());
+            let ended = world.lock(2).acquire(
+                &mut |_| ControlFlow::Continue(()),
+                Some(Duration::from_secs(45)),
+            );
+            assert!(matches!(ended, Ok(Some(_))), "{fault:?}: {ended:?}");
+        }
+    }
+}
+
+/// Lets processes take the lock in bad weather while time stands still, so that nobody is taken
+/// for dead: then never two may be inside.
+fn perform() {
+    let world = World::new();
+    let weather = Weather {
+        lost_replies: 6,
+        failures: 4,
+        negative_entries: 50,
+        stale_lists: 40,
+        ..Weather::default()
+    };
+    let is_inside = Arc::new(AtomicBool::new(false));
+    let last = Arc::new(AtomicU32::new(0));
+    let below = |limit| shuttle::rand::thread_rng().gen_range(0..limit);
+    let threads: Vec<_> = (1..=3)
+        .map(|number| {
+            let turn = Box::new(shuttle::thread::yield_now);
+            let client = Client::in_weather(&world.server, weather, Box::new(below), turn);
+            let mut lock = world.lock_over(number, client);
+            let (is_inside, last) = (Arc::clone(&is_inside), Arc::clone(&last));
+            shuttle::thread::spawn(move || {
+                for _ in 0..60 {
+                    if let Ok(LockEntry::Held(held)) = lock.try_acquire() {
+                        assert!(!is_inside.swap(true, Ordering::SeqCst), "two are inside");
+                        let before = last.swap(held.fence(), Ordering::SeqCst);
+                        assert!(held.fence() > before, "{} after {before}", held.fence());
+                        shuttle::thread::yield_now();
+                        held.beat();
+                        is_inside.store(false, Ordering::SeqCst);
+                        return;
+                    }
+                    shuttle::thread::yield_now();
+                }
+            })
+        })
+        .collect();
+    for thread in threads {
+        thread.join().expect("no process panics");
+    }
+    ENTRIES.fetch_add(last.load(Ordering::SeqCst), Ordering::SeqCst);
+}
+
+/// Counts entries over all schedules; a ticket whose release failed blocks the rest of one, since
+/// no lease ever passes.
+static ENTRIES: AtomicU32 = AtomicU32::new(0);
+
+#[test]
+fn never_two_are_inside_although_replies_are_lost_and_names_hidden() {
+    shuttle::check_random(perform, 150);
+    let entries = ENTRIES.load(Ordering::SeqCst);
+    assert!(entries > 100, "only {entries} entries");
+}

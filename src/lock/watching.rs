@@ -1,0 +1,172 @@
+//! One caller's watch over one holder, from look to look.
+
+use crate::edge::host::Fate;
+use crate::edge::storage::Stamp;
+use crate::lock::Options;
+use crate::lock::error::LockError;
+use crate::lock::holder::Holder;
+use crate::lock::ledger::Ledger;
+use crate::lock::observe::Look;
+use crate::lock::observe::Observer;
+use crate::lock::record::Claim;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::Instant;
+
+/// First pause between two looks.
+const BACK_OFF_MIN: Duration = Duration::from_millis(250);
+/// How long a vanished process of this machine must stay vanished.
+const GONE_MIN: Duration = Duration::from_secs(1);
+/// Longest random delay before a dead holder's place is contended for.
+const SPREAD_MAX: Duration = Duration::from_secs(5);
+
+/// The attributes by which a sign of life shows.
+pub(crate) type Sign = ((i64, u32), (i64, u32));
+
+/// What is known of the holder that this caller waits for.
+struct Watch {
+    epoch: u32,
+    claim: Claim,
+    lease: Duration,
+    observer: Observer<Sign>,
+    last_sign: Option<Sign>,
+    doing: Option<String>,
+    gone_since: Option<Instant>,
+    jump_at: Option<Instant>,
+}
+
+/// What a look at the holder of the newest epoch came to.
+pub(crate) enum Verdict {
+    /// It may live.
+    Wait {
+        holder: Box<Holder>,
+        retry_in: Duration,
+    },
+    /// It is dead, as far as can be told.
+    Dead,
+    /// It says itself that it has ended.
+    Ended,
+    /// Its claim cannot be found.
+    NoClaim,
+}
+
+/// Watches one holder at a time, with longer and longer pauses.
+#[derive(Default)]
+pub(crate) struct Watcher {
+    watch: Option<Watch>,
+    back_off: Duration,
+}
+
+impl Watcher {
+    /// Returns the epoch that is being watched.
+    pub(crate) fn epoch(&self) -> Option<u32> {
+        self.watch.as_ref().map(|watch| watch.epoch)
+    }
+
+    /// Forgets whom it watched.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Looks at the holder of an open epoch.
+    pub(crate) fn observe(
+        &mut self,
+        ledger: &Ledger,
+        options: &Options,
+        epoch: u32,
+    ) -> Result<Verdict, LockError> {
+        let mut watch = match self.watch.take() {
+            Some(watch) if watch.epoch == epoch => watch,
+            _ => {
+                let Some(claim) = ledger.claim(epoch)? else {
+                    return Ok(Verdict::NoClaim);
+                };
+                self.back_off = Duration::ZERO;
+                let lease = claim.lease.unwrap_or_default().max(options.lease);
+                Watch {
+                    epoch,
+                    claim,
+                    lease,
+                    observer: Observer::new(lease),
+                    last_sign: None,
+                    doing: None,
+                    gone_since: None,
+                    jump_at: None,
+                }
+            }
+        };
+        let verdict = self.look_at(&mut watch, ledger, options);
+        self.watch = Some(watch);
+        Ok(verdict)
+    }
+
+    fn look_at(&mut self, watch: &mut Watch, ledger: &Ledger, options: &Options) -> Verdict {
+        let clock = Arc::clone(&ledger.disk.clock);
+        let asked = clock.now();
+        let stamp = ledger.stamp_of_claim(watch.epoch);
+        let answered = clock.now();
+        if stamp.as_ref().is_ok_and(Stamp::is_ended) {
+            return Verdict::Ended;
+        }
+        if stamp
+            .as_ref()
+            .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+        {
+            return Verdict::NoClaim;
+        }
+        let sign = stamp
+            .as_ref()
+            .ok()
+            .map(|stamp| (stamp.modified, stamp.changed));
+        let is_dead = watch.observer.look(Look {
+            asked,
+            answered,
+            stamp: sign,
+        });
+        if sign.is_some() && sign != watch.last_sign {
+            watch.last_sign = sign;
+            watch.jump_at = None;
+            watch.doing = ledger.doing(watch.epoch, &watch.claim.token);
+        }
+        let mut retry_in = self.pause(options, watch.lease);
+        if options.host.fate(&watch.claim.process) == Fate::Gone {
+            let since = *watch.gone_since.get_or_insert(asked);
+            if asked.saturating_duration_since(since) >= GONE_MIN {
+                return Verdict::Dead;
+            }
+            retry_in = GONE_MIN + Duration::from_millis(10);
+        } else {
+            watch.gone_since = None;
+        }
+        if is_dead {
+            // All watchers come to this at about the same time.
+            let spread = SPREAD_MAX.min(watch.lease / 6).mul_f64(chance(options));
+            let jump_at = *watch.jump_at.get_or_insert(asked + spread);
+            if asked >= jump_at {
+                return Verdict::Dead;
+            }
+            retry_in = jump_at.saturating_duration_since(asked);
+        }
+        let modified = stamp.ok().map(|stamp| stamp.modified_at());
+        let doing = watch.doing.clone();
+        let holder = Box::new(ledger.holder(watch.epoch, &watch.claim, modified, doing));
+        Verdict::Wait { holder, retry_in }
+    }
+
+    /// Returns how long to pause before the next look, longer each time.
+    pub(crate) fn pause(&mut self, options: &Options, lease: Duration) -> Duration {
+        // Fewer than six looks per lease would come to no verdict.
+        let cap = options.poll_max.min(lease / 6);
+        let pause = self.back_off.max(BACK_OFF_MIN).min(cap);
+        self.back_off = (pause * 3 / 2).min(cap);
+        pause.mul_f64(0.75 + 0.5 * chance(options))
+    }
+}
+
+/// Returns a random number from 0 to 1.
+fn chance(options: &Options) -> f64 {
+    let low = u32::try_from(options.host.random() & 0xffff_ffff).unwrap_or(0);
+    f64::from(low) / f64::from(u32::MAX)
+}

@@ -1,0 +1,444 @@
+//! What a configuration is expanded to, and what of it arguments select.
+
+use super::*;
+
+use crate::config::PythonConfig;
+use crate::config::TestTable;
+use crate::diagnostic::Code;
+use crate::model::build::BuildName;
+use crate::model::build::HdlValue;
+use crate::model::build::Simulator;
+use crate::model::build::Timescale;
+use crate::model::test::Isolation;
+use crate::model::test::RunSettings;
+use crate::model::test::TestModule;
+use crate::model::test::TestcaseId;
+
+use camino::Utf8PathBuf;
+use proptest::prelude::*;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn settings(waves: bool) -> RunSettings {
+    RunSettings {
+        timeout: Duration::from_secs(600),
+        seed: None,
+        test_args: Vec::new(),
+        plusargs: Vec::new(),
+        env: BTreeMap::new(),
+        waves,
+        run_files: Vec::new(),
+        isolation: Some(Isolation::Module),
+        fork: true,
+        fail_on_hdl_error: true,
+    }
+}
+
+fn table(name: &str, simulators: &[Simulator], matrix: &[(&str, &[i64])]) -> BuildTable {
+    let values = |values: &[i64]| values.iter().copied().map(HdlValue::Integer).collect();
+    let args = |simulator: Simulator| (simulator, vec![format!("-{simulator}")]);
+    BuildTable {
+        name: name.to_owned(),
+        line: 1,
+        simulators: simulators.to_vec(),
+        sources: vec![Utf8PathBuf::from("/project/a.sv")],
+        includes: Vec::new(),
+        hdl_toplevel: "top".to_owned(),
+        defines: BTreeMap::new(),
+        parameters: BTreeMap::from([("BASE".to_owned(), HdlValue::Integer(1))]),
+        matrix: matrix
+            .iter()
+            .map(|(key, list)| ((*key).to_owned(), values(list)))
+            .collect(),
+        timescale: Timescale {
+            unit: "1ns".to_owned(),
+            precision: "1ps".to_owned(),
+        },
+        build_args: Simulator::ALL.map(args).into_iter().collect(),
+        env: BTreeMap::new(),
+        waves: false,
+    }
+}
+
+fn test(builds: Option<&[&str]>, modules: &[&str]) -> TestTable {
+    let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    TestTable {
+        line: 1,
+        builds: builds.map(owned),
+        modules: modules
+            .iter()
+            .map(|name| TestModule((*name).to_owned()))
+            .collect(),
+        settings: settings(false),
+    }
+}
+
+fn config(builds: Vec<BuildTable>, tests: Vec<TestTable>) -> RunnerConfig {
+    RunnerConfig {
+        path: Utf8PathBuf::from("/project/runner.toml"),
+        project_dir: Utf8PathBuf::from("/project"),
+        build_dir: Utf8PathBuf::from("/project/sim_build"),
+        jobs: None,
+        session_timeout: None,
+        build_timeout: Duration::from_secs(3600),
+        lock_timeout: Duration::from_secs(3600),
+        python: PythonConfig {
+            interpreter: None,
+            paths: vec![Utf8PathBuf::from("/project")],
+            requirements: Vec::new(),
+        },
+        builds,
+        tests,
+    }
+}
+
+/// A matrix on both simulators, a plain build beside it, and tests on one or all.
+fn sample() -> Plan {
+    expand(&config(
+        vec![
+            table("fifo", &Simulator::ALL, &[("DEPTH", &[4, 16])]),
+            table("uart", &[Simulator::Icarus], &[]),
+        ],
+        vec![
+            test(Some(&["fifo"]), &["test_fifo", "test_both"]),
+            test(Some(&["uart"]), &["test_uart", "test_both"]),
+        ],
+    ))
+}
+
+fn build_names(plan: &Plan) -> Vec<&str> {
+    plan.builds
+        .iter()
+        .map(|build| build.name.as_str())
+        .collect()
+}
+
+fn id(build: &str, module: &str, testcase: &str) -> TestcaseId {
+    TestcaseId {
+        build: BuildName(build.to_owned()),
+        module: TestModule(module.to_owned()),
+        testcase: testcase.to_owned(),
+    }
+}
+
+#[test]
+fn a_build_carries_what_its_table_and_its_flavour_say() {
+    let plan = sample();
+    assert_eq!(
+        build_names(&plan),
+        [
+            "fifo/DEPTH=4@icarus",
+            "fifo/DEPTH=4@verilator",
+            "fifo/DEPTH=16@icarus",
+            "fifo/DEPTH=16@verilator",
+            "uart",
+        ]
+    );
+    let build = &plan.builds[3];
+    assert_eq!(build.simulator, Simulator::Verilator);
+    let parameters: Vec<String> = build
+        .parameters
+        .iter()
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect();
+    assert_eq!(parameters, ["BASE=1", "DEPTH=16"]);
+    assert_eq!(build.build_args, ["-verilator"]);
+    assert_eq!(build.project_dir, "/project");
+    assert_eq!(plan.builds[4].build_args, ["-icarus"]);
+}
+
+#[test]
+fn modules_stand_by_table_then_build_then_name() {
+    let plan = sample();
+    let pairs: Vec<String> = plan
+        .modules
+        .iter()
+        .map(|planned| format!("{} {} {}", planned.table, planned.build, planned.module))
+        .collect();
+    assert_eq!(pairs[0], "0 fifo/DEPTH=4@icarus test_fifo");
+    assert_eq!(pairs[1], "0 fifo/DEPTH=4@icarus test_both");
+    assert_eq!(pairs[2], "0 fifo/DEPTH=4@verilator test_fifo");
+    assert_eq!(pairs[8..], ["1 uart test_uart", "1 uart test_both"]);
+}
+
+#[test]
+fn a_module_that_two_tables_plan_alike_is_planned_once_for_the_first() {
+    let plan = expand(&config(
+        vec![table("b", &[Simulator::Icarus], &[])],
+        vec![test(None, &["m", "n"]), test(None, &["n", "o"])],
+    ));
+    let planned: Vec<(usize, &str)> = plan
+        .modules
+        .iter()
+        .map(|planned| (planned.table, planned.module.0.as_str()))
+        .collect();
+    assert_eq!(planned, [(0, "m"), (0, "n"), (1, "o")]);
+}
+
+#[test]
+fn a_test_that_wants_waves_has_its_builds_make_them_and_no_others() {
+    let mut waving = test(Some(&["a"]), &["m"]);
+    waving.settings = settings(true);
+    let builds = ["a", "b"].map(|name| table(name, &[Simulator::Icarus], &[]));
+    let plan = expand(&config(
+        builds.to_vec(),
+        vec![waving, test(Some(&["b"]), &["m"])],
+    ));
+    let waves: Vec<bool> = plan.builds.iter().map(|build| build.waves).collect();
+    assert_eq!(waves, [true, false]);
+}
+
+fn select(args: SelectionArgs) -> Selection {
+    Selection::new(args, &sample()).expect("sound arguments")
+}
+
+fn filters(texts: &[&str]) -> SelectionArgs {
+    SelectionArgs {
+        filters: texts.iter().map(|text| (*text).to_owned()).collect(),
+        ..SelectionArgs::default()
+    }
+}
+
+#[test]
+fn a_filter_is_a_substring_or_a_pattern_over_the_whole_identity() {
+    let subject = id("fifo/DEPTH=4@icarus", "test_fifo", "burst/width=8");
+    for (texts, expected) in [
+        (&[] as &[&str], true),
+        (&["burst"], true),
+        (&["test_fifo::burst"], true),
+        (&["DEPTH=4@icarus::test_f"], true),
+        (&["Burst"], false),
+        (&["fifo::burst"], true),
+        (&["uart"], false),
+        (&["uart", "burst"], true),
+        (&["burst*"], false),
+        (&["*burst*"], true),
+        (&["fifo*::test_fifo::*"], true),
+        (&["fifo*width=?"], true),
+        (&["fifo*width=[0-7]"], false),
+        (&["*@verilator::*"], false),
+    ] {
+        let selects = select(filters(texts)).selects(&subject);
+        assert_eq!(selects, expected, "{texts:?}");
+    }
+}
+
+#[test]
+fn modules_and_builds_that_no_filter_can_reach_are_ruled_out_before_listing() {
+    for (texts, modules, builds) in [
+        (&[] as &[&str], 10, 5),
+        // A testcase of any module may be called so.
+        (&["burst"], 10, 5),
+        (&["uart::"], 2, 1),
+        (&["test_fifo::burst"], 4, 4),
+        (&["DEPTH=4@icarus::"], 2, 1),
+        (&["*::test_both::*"], 5, 5),
+        (&["uart::test_uart::a", "*::test_uart::b"], 1, 1),
+        (&["fifo/DEPTH=4*::test_fifo::burst"], 2, 2),
+        (&["nothing::at::all"], 0, 0),
+    ] {
+        let plan = sample();
+        let selection = select(filters(texts));
+        assert_eq!(selection.modules(&plan).count(), modules, "{texts:?}");
+        let needed = plan.builds.iter();
+        let needed = needed.filter(|build| selection.needs_build(&build.name));
+        assert_eq!(needed.count(), builds, "{texts:?}");
+    }
+}
+
+#[test]
+fn named_builds_modules_and_testcases_all_have_to_agree() {
+    let names = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let selection = select(SelectionArgs {
+        filters: names(&["a", "b"]),
+        builds: names(&["fifo/DEPTH=4"]),
+        modules: names(&["test_both"]),
+        testcases: names(&["bar", "foo"]),
+        simulator: Some(Simulator::Verilator),
+    });
+    let build = "fifo/DEPTH=4@verilator";
+    assert!(selection.selects(&id(build, "test_both", "bar")));
+    assert!(!selection.selects(&id("fifo/DEPTH=4@icarus", "test_both", "bar")));
+    assert!(!selection.selects(&id("fifo/DEPTH=16@verilator", "test_both", "bar")));
+    assert!(!selection.selects(&id(build, "test_fifo", "bar")));
+    assert!(!selection.selects(&id(build, "test_both", "bars")));
+    let plan = sample();
+    let selected = plan.builds.iter();
+    let selected = selected.filter(|build| selection.selects_build(build));
+    assert_eq!(selected.count(), 1);
+}
+
+#[test]
+fn a_build_without_tests_is_selected_but_not_needed() {
+    let plan = expand(&config(
+        vec![table("b", &[Simulator::Icarus], &[])],
+        Vec::new(),
+    ));
+    let selection = Selection::new(SelectionArgs::default(), &plan).expect("sound");
+    assert!(selection.selects_build(&plan.builds[0]));
+    assert!(!selection.needs_build(&plan.builds[0].name));
+}
+
+#[test]
+fn arguments_that_mean_nothing_are_all_told() {
+    let names = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+    let args = SelectionArgs {
+        filters: names(&["a[b", "", "fine"]),
+        builds: names(&["fifi", "fifo/DEPTH=5@icarus", "uart"]),
+        modules: names(&["test_bot", "else"]),
+        ..SelectionArgs::default()
+    };
+    let problems = Selection::new(args, &sample()).expect_err("mistakes").0;
+    let told: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("{problem} {}", problem.help.as_deref().unwrap_or("-")))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            "`a[b` is no filter: a `[` is never closed [usage::bad-argument] -",
+            "`` is no filter: it is empty [usage::bad-argument] -",
+            "no build is called `fifi` [config::unknown-build] did you mean `fifo`?",
+            "no build is called `fifo/DEPTH=5@icarus` [config::unknown-build] did you mean \
+             `fifo/DEPTH=4@icarus`?",
+            "no `[[test]]` runs a module called `test_bot` [usage::bad-argument] did you mean \
+             `test_both`?",
+            "no `[[test]]` runs a module called `else` [usage::bad-argument] -",
+        ]
+    );
+    assert!(problems.iter().all(|problem| {
+        [Code::UsageBadArgument, Code::ConfigUnknownBuild].contains(&problem.code)
+    }));
+}
+
+#[test]
+fn what_matches_no_listed_testcase_can_be_told() {
+    let mut args = filters(&["burst", "*::nothing", "uart::"]);
+    args.testcases = vec!["burst".to_owned(), "typo".to_owned()];
+    let listed = [
+        id("uart", "test_uart", "burst"),
+        id("uart", "test_both", "idle"),
+    ];
+    assert_eq!(select(args).unmatched(&listed), ["*::nothing", "typo"]);
+    assert_eq!(select(filters(&[])).unmatched(&listed), [""; 0]);
+}
+
+#[test]
+fn ten_thousand_modules_are_expanded_and_selected_in_linear_time() {
+    let names: Vec<String> = (0..10_000).map(|index| format!("tests.m{index}")).collect();
+    let modules: Vec<&str> = names.iter().map(String::as_str).collect();
+    let depths: Vec<i64> = (0..10).collect();
+    let config = config(
+        vec![table("b", &Simulator::ALL[..1], &[("D", &depths)])],
+        vec![test(None, &modules)],
+    );
+    let plan = expand(&config);
+    assert_eq!(plan.modules.len(), 100_000);
+    let selection = Selection::new(filters(&["b/D=3::tests.m77::*"]), &plan).expect("sound");
+    assert_eq!(selection.modules(&plan).count(), 1);
+}
+
+prop_compose! {
+    /// Small matrices of distinct values.
+    fn matrices()(
+        lists in prop::collection::btree_map("[A-C]", prop::collection::btree_set(-3_i64..9, 1..4), 0..3),
+    ) -> Vec<(String, Vec<i64>)> {
+        lists.into_iter().map(|(key, values)| (key, values.into_iter().collect())).collect()
+    }
+}
+
+fn built(name: &str, simulators: usize, matrix: &[(String, Vec<i64>)]) -> BuildTable {
+    let matrix: Vec<(&str, &[i64])> = matrix
+        .iter()
+        .map(|(key, values)| (key.as_str(), values.as_slice()))
+        .collect();
+    table(name, &Simulator::ALL[..simulators], &matrix)
+}
+
+proptest! {
+    #[test]
+    fn a_matrix_multiplies_and_every_name_is_its_own(
+        first in matrices(), second in matrices(), simulators in 1..=2_usize,
+    ) {
+        let config = config(
+            vec![built("a", simulators, &first), built("b", simulators, &second)],
+            vec![test(None, &["m"]), test(Some(&["b"]), &["n"])],
+        );
+        let plan = expand(&config);
+        let count = |matrix: &[(String, Vec<i64>)]| {
+            matrix.iter().map(|(_, values)| values.len()).product::<usize>() * simulators
+        };
+        prop_assert_eq!(plan.builds.len(), count(&first) + count(&second));
+        let names: BTreeSet<&str> = build_names(&plan).into_iter().collect();
+        prop_assert_eq!(names.len(), plan.builds.len());
+        prop_assert_eq!(plan.modules.len(), plan.builds.len() + count(&second));
+        // The same file gives the same plan, in the same order.
+        prop_assert_eq!(expand(&config), plan);
+    }
+
+    #[test]
+    fn adding_a_build_leaves_the_others_where_they_are(first in matrices(), second in matrices()) {
+        let tables = vec![built("a", 1, &first), built("b", 1, &second)];
+        let small = expand(&config(tables[..1].to_vec(), Vec::new()));
+        let large = expand(&config(tables, Vec::new()));
+        prop_assert_eq!(&large.builds[..small.builds.len()], &small.builds[..]);
+    }
+
+    #[test]
+    fn the_identity_of_a_testcase_selects_exactly_it_as_a_filter_with_its_names(
+        matrix in matrices(), picked in any::<prop::sample::Index>(),
+        testcases in prop::collection::btree_set("[a-c\\[\\]/=]{1,4}", 1..5),
+    ) {
+        let plan = expand(&config(vec![built("a", 2, &matrix)], vec![test(None, &["m", "n.m"])]));
+        let all: Vec<TestcaseId> = plan
+            .modules
+            .iter()
+            .flat_map(|planned| {
+                let named = |testcase: &String| TestcaseId {
+                    build: planned.build.clone(),
+                    module: planned.module.clone(),
+                    testcase: testcase.clone(),
+                };
+                testcases.iter().map(named).collect::<Vec<_>>()
+            })
+            .collect();
+        let wanted = picked.get(&all);
+        let args = SelectionArgs {
+            builds: vec![wanted.build.0.clone()],
+            modules: vec![wanted.module.0.clone()],
+            testcases: vec![wanted.testcase.clone()],
+            ..SelectionArgs::default()
+        };
+        let selection = Selection::new(args, &plan).expect("all exist");
+        let selected: Vec<&TestcaseId> = all.iter().filter(|id| selection.selects(id)).collect();
+        prop_assert_eq!(selected, [wanted]);
+        // As a filter it is a part of longer ones as well, but always selects itself.
+        if let Ok(selection) = Selection::new(filters(&[&wanted.to_string()]), &plan) {
+            prop_assert!(selection.selects(wanted));
+            prop_assert!(selection.needs_build(&wanted.build));
+        }
+    }
+
+    #[test]
+    fn the_first_step_never_rules_out_what_the_second_would_select(
+        texts in prop::collection::vec("[amn:/*?1.@=]{1,6}", 1..3), testcase in "[amn1/=]{1,4}",
+    ) {
+        let matrix = [("A".to_owned(), vec![1, 2])];
+        let plan = expand(&config(vec![built("a", 2, &matrix)], vec![test(None, &["m", "n.m"])]));
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let selection = Selection::new(filters(&texts), &plan).expect("no class in them");
+        for planned in &plan.modules {
+            let id = format!("{}::{}::{testcase}", planned.build, planned.module);
+            let matched = texts.iter().any(|text| {
+                let glob = crate::config::name_glob::NameGlob::new(text).expect("no class");
+                if text.contains(['*', '?']) { glob.is_match(&id) } else { id.contains(text) }
+            });
+            let subject = TestcaseId {
+                build: planned.build.clone(),
+                module: planned.module.clone(),
+                testcase: testcase.clone(),
+            };
+            prop_assert_eq!(selection.selects(&subject), matched, "{}", id);
+        }
+    }
+}

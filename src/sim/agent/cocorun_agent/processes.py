@@ -1,0 +1,83 @@
+"""The kernel's side of the fork server: parent death, orphans, descriptors of processes.
+
+Linux only, through `ctypes`, since Python has no calls of its own for these. Invariant: each
+function says whether it worked; nothing in here raises for what a kernel does not offer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from typing import Any
+
+from cocorun_agent import output
+
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+_SYS_PIDFD_OPEN = 434
+"""The same on every architecture; Python 3.8 has no name for it."""
+
+
+def die_with_parent() -> bool:
+    """Has the kernel kill this process when the one that forked it ends."""
+    return _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
+
+
+def adopt_orphans() -> bool:
+    """Makes this process the parent of every descendant whose own parent ends."""
+    return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def descriptor_of(pid: int) -> int | None:
+    """Returns a descriptor that becomes readable when process `pid` ends, if there is such."""
+    with contextlib.suppress(Exception):
+        if hasattr(os, "pidfd_open"):
+            return os.pidfd_open(pid)
+        fd = output.libc().syscall(_SYS_PIDFD_OPEN, pid, 0)
+        return fd if fd >= 0 else None
+    return None
+
+
+def children_of(pid: int) -> set[int]:
+    """Returns the children of a process, dead ones that nobody waited for included."""
+    children: set[int] = set()
+    with contextlib.suppress(OSError):
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+                children.update(int(child) for child in file.read().split())
+    return children
+
+
+def kill_tree(pid: int) -> None:
+    """Kills a process that is in nobody's way, and what it started."""
+    for child in children_of(pid):
+        kill_tree(child)
+    with contextlib.suppress(OSError):
+        os.kill(pid, signal.SIGKILL)
+
+
+def threads() -> int:
+    """Returns how many threads this process has."""
+    return len(os.listdir("/proc/self/task"))
+
+
+def open_for_writing(known: set[int]) -> list[str]:
+    """Returns the names of regular files this process writes to, `known` descriptors left out."""
+    import fcntl
+    import stat
+
+    names = []
+    for name in os.listdir("/proc/self/fd"):
+        fd = int(name)
+        with contextlib.suppress(OSError):
+            flags = fcntl.fcntl(fd, fcntl.F_GETFL) & os.O_ACCMODE
+            is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+            if fd not in known and is_file and flags != os.O_RDONLY:
+                names.append(os.readlink(f"/proc/self/fd/{fd}"))
+    return sorted(names)
+
+
+def _prctl(option: int, value: int) -> bool:
+    libc: Any = output.libc()
+    return libc is not None and libc.prctl(option, value, 0, 0, 0) == 0

@@ -1,0 +1,252 @@
+"""The fork server: one elaborated simulator, one forked child per run.
+
+The server waits at time 0 of the simulation, before cocotb is initialised, with everything imported
+that a run imports and that is not the user's. Each message on the request socket makes one child,
+which returns from here and goes on into cocotb as a process of its own.
+
+Invariants: the server never runs user code and never advances the simulation; every child is
+reported when it starts and, exactly once, when it ends; nothing a child started outlives it for
+longer than the runs beside it, and nothing at all outlives the server's orderly end.
+"""
+
+from __future__ import annotations
+
+import array
+import contextlib
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+from typing import Any, NoReturn
+
+from cocorun_agent import child, output, processes, rehearsal
+from cocorun_agent.reporter import Reporter
+from cocorun_agent.request import Request
+
+MESSAGE_BYTES_MAX = 256 * 1024
+"""More than a socket buffer takes by default; what is longer goes into a `request_file`."""
+
+_PROVEN_SIMULATORS = ("Icarus Verilog", "Verilator")
+_PROVEN_COCOTB = ("1.9.", "2.0.", "2.1.")
+
+_WARM = (
+    "cocotb_tools._coverage",
+    "cocotb.logging",
+    "cocotb._init",
+    "cocotb.handle",
+    "cocotb.regression",
+    "cocotb.clock",
+    "cocotb.queue",
+    "cocotb.triggers",
+    "cocotb.types",
+    "cocotb.utils",
+    "difflib",
+    "unittest.main",
+    "xml.etree.ElementTree",
+    "cocorun_agent.v1",
+    "cocorun_agent.v2",
+)
+"""In the order of cocotb 2.x's own entry points; a version skips what it does not have."""
+
+_LOOK_AGAIN_MS = 20
+"""Between two looks for ended children, where the kernel has no descriptors for processes."""
+
+
+def warm() -> None:
+    """Imports what cocotb and pytest import in a run, and nothing that is the user's."""
+    for name in _WARM:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
+        rehearsal.rehearse()
+
+
+def obstacle(wanted: Request) -> str | None:
+    """Returns why this process cannot be forked safely, or nothing if it can."""
+    import cocotb
+    from cocotb import simulator
+
+    product = str(simulator.get_simulator_product()).strip()
+    if product not in _PROVEN_SIMULATORS:
+        return f"forking is not proven with the simulator {product}"
+    if not cocotb.__version__.startswith(_PROVEN_COCOTB):
+        return f"forking is not proven with cocotb {cocotb.__version__}"
+    if output.libc() is None:
+        return "this Python has no working ctypes"
+    if os.environ.get("COCOTB_LIBRARY_COVERAGE"):
+        return "COCOTB_LIBRARY_COVERAGE measures from the very start"
+    threads = processes.threads()
+    if threads > 1:
+        return f"the process has {threads} threads, and only one survives a fork"
+    known = {0, 1, 2, wanted.event_fd or 0, wanted.request_fd or 0}
+    files = processes.open_for_writing(known)
+    if files:
+        return f"the simulator already writes to {', '.join(files)}"
+    return None
+
+
+class Server:
+    """Waits for requests and forks."""
+
+    def __init__(self, reporter: Reporter, wanted: Request) -> None:
+        self._reporter = reporter
+        self._pid = os.getpid()
+        self._socket = socket.socket(fileno=wanted.request_fd)
+        self._socket.set_inheritable(False)
+        self._run_by_pid: dict[int, Any] = {}
+        self._pidfd_by_pid: dict[int, int] = {}
+        self._beside_by_orphan: dict[int, set[int]] = {}
+        self._poll = select.poll()
+        self._poll.register(self._socket, select.POLLIN)
+
+    def run(self) -> Request:
+        """Serves until the socket closes; returns only in a child, with its request."""
+        processes.adopt_orphans()
+        gc.collect()
+        gc.freeze()
+        self._reporter.send("serving", pid=self._pid)
+        while True:
+            all_watched = len(self._pidfd_by_pid) == len(self._run_by_pid)
+            ready = [fd for fd, _ in self._poll.poll(None if all_watched else _LOOK_AGAIN_MS)]
+            self._reap()
+            if self._socket.fileno() in ready:
+                wanted = self._answer()
+                if wanted is not None:
+                    return wanted
+
+    def _answer(self) -> Request | None:
+        """Takes one message; returns only in a child with something, its request."""
+        data, fds, flags = self._receive()
+        if not data:
+            self._end()
+        run = None
+        try:
+            if flags & socket.MSG_TRUNC:
+                raise ValueError(f"a message is longer than {MESSAGE_BYTES_MAX} bytes")
+            fields = json.loads(data)
+            run = fields.get("run")
+            if "request_file" in fields:
+                with open(fields["request_file"], encoding="utf-8") as file:
+                    fields = {**json.load(file), **fields}
+            wanted = Request(fields)
+            if wanted.mode == "serve":
+                raise ValueError("a child cannot serve")
+            late = child.too_late(wanted)
+            if late:
+                raise ValueError(f"{', '.join(late)} took effect before the fork")
+            output.flush()
+            pid = os.fork()
+        except Exception as error:
+            self._reporter.send("refused", run=run, message=f"{type(error).__name__}: {error}")
+        else:
+            if pid == 0:
+                self._leave()
+                wanted.event_fd = fds[0] if fds else None
+                return wanted
+            self._started(pid, run)
+        for fd in fds:
+            os.close(fd)
+        return None
+
+    def _receive(self) -> tuple[bytes, list[int], int]:
+        room = socket.CMSG_SPACE(array.array("i", [0]).itemsize)
+        data, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, room)
+        fds = array.array("i")
+        for level, kind, payload in ancillary:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+        return data, list(fds), flags
+
+    def _started(self, pid: int, run: Any) -> None:
+        # The child does it too, so that the group is there whoever comes first.
+        with contextlib.suppress(OSError):
+            os.setpgid(pid, pid)
+        self._run_by_pid[pid] = run
+        fd = processes.descriptor_of(pid)
+        if fd is not None:
+            self._pidfd_by_pid[pid] = fd
+            self._poll.register(fd, select.POLLIN)
+        self._reporter.send("child_started", run=run, pid=pid)
+
+    def _reap(self) -> None:
+        """Reports every child that has ended, after ending what it left in its group."""
+        for pid in list(self._run_by_pid):
+            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                continue
+            # While the leader is unreaped, no other group can have its number.
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+            _, status, usage = os.wait4(pid, 0)
+            run = self._run_by_pid.pop(pid)
+            fd = self._pidfd_by_pid.pop(pid, None)
+            if fd is not None:
+                self._poll.unregister(fd)
+                os.close(fd)
+            self._end_orphans(pid)
+            self._reporter.send(
+                "child_exited",
+                run=run,
+                pid=pid,
+                status=status,
+                user_s=usage.ru_utime,
+                system_s=usage.ru_stime,
+                rss_kib_max=usage.ru_maxrss,
+            )
+
+    def _end_orphans(self, ended: int) -> None:
+        """Kills processes whose run is over, though they left its group.
+
+        Which run an orphan belongs to is not to be told once its parent is gone, but it is one of
+        those that lived when it was first seen. It may be a helper of a run that still goes on, so
+        it is let live until all of those have ended.
+        """
+        alive = set(self._run_by_pid)
+        for pid in processes.children_of(self._pid) - alive:
+            self._beside_by_orphan.setdefault(pid, alive | {ended})
+        for pid, beside in list(self._beside_by_orphan.items()):
+            if not beside & alive:
+                processes.kill_tree(pid)
+        for pid in list(self._beside_by_orphan):
+            with contextlib.suppress(OSError):
+                if not self._beside_by_orphan[pid] & alive:
+                    os.waitpid(pid, 0)
+                elif os.waitpid(pid, os.WNOHANG)[0] == 0:
+                    continue
+            del self._beside_by_orphan[pid]
+
+    def _end(self) -> NoReturn:
+        """Ends all children and the server; the caller has gone or wants no more."""
+        for pid in self._run_by_pid:
+            with contextlib.suppress(OSError):
+                os.killpg(pid, signal.SIGKILL)
+        for pid in self._run_by_pid:
+            with contextlib.suppress(OSError):
+                os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(Exception):
+            self._reap()
+        # What is adopted only now, because its parent has just been killed.
+        while True:
+            orphans = processes.children_of(self._pid)
+            if not orphans:
+                break
+            for pid in orphans:
+                processes.kill_tree(pid)
+                with contextlib.suppress(OSError):
+                    os.waitpid(pid, 0)
+        output.flush()
+        os._exit(0)
+
+    def _leave(self) -> None:
+        """Leaves the server's family: own group, none of its descriptors; for the child."""
+        os.setpgid(0, 0)
+        processes.die_with_parent()
+        if os.getppid() != self._pid:
+            # The server died before the line above could take effect.
+            os._exit(1)
+        self._socket.close()
+        self._reporter.close()
+        for fd in self._pidfd_by_pid.values():
+            os.close(fd)

