@@ -129,7 +129,7 @@ impl Live {
             thread::sleep(Duration::from_millis(2));
         };
         let stderr = self.stderr.take().unwrap().join().unwrap();
-        for line in self.lines.iter() {
+        for line in &self.lines {
             self.events.push(serde_json::from_str(&line).unwrap());
         }
         Ended {

@@ -67,11 +67,10 @@ impl Trap {
     /// Returns every result that must be reported on a target, with the outcomes that are right.
     pub(crate) fn on(&self, target: Target) -> Vec<(String, Right)> {
         match self.testcases {
-            Testcases::Named(named) => with_names(named, target),
             Testcases::NamedFrom2(_) if target.is_cocotb_1() => {
                 vec![(MODULE.to_owned(), ERRORED_RIGHT)]
             }
-            Testcases::NamedFrom2(named) => with_names(named, target),
+            Testcases::Named(named) | Testcases::NamedFrom2(named) => with_names(named, target),
             Testcases::Failing(count) => (0..count)
                 .map(|number| (format!("test_{number:03}"), FAILED_RIGHT))
                 .collect(),
