@@ -65,7 +65,8 @@ const TOTAL: usize = BUILDS * MODULES * TESTCASES;
 const FAILS_EACH: usize = 50;
 const FAILED: usize = TOTAL / FAILS_EACH;
 
-const CPU_MAX: Duration = Duration::from_secs(2);
+/// The limit of what users get; code that was not optimised has three times as much.
+const CPU_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
 const PEAK_KB_MAX: u64 = 200 * 1024;
 
 /// Answers list and run requests as the agent does, without any process.
@@ -200,7 +201,7 @@ fn ready(build: &Build, dir: &Utf8Path) -> Ready {
     }
 }
 
-fn write_project(dir: &Utf8Path) -> Utf8PathBuf {
+fn write_project(dir: &Utf8Path, isolation: &str) -> Utf8PathBuf {
     let numbers = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>();
     let modules: Vec<String> = numbers(MODULES)
         .iter()
@@ -211,7 +212,7 @@ fn write_project(dir: &Utf8Path) -> Utf8PathBuf {
     let text = format!(
         "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\
          matrix = {{ DEPTH = [{}] }}\n\
-         [[test]]\ntest_module = [{}]\nisolation = \"testcase\"\nfork = false\n",
+         [[test]]\ntest_module = [{}]\nisolation = \"{isolation}\"\nfork = false\n",
         numbers(BUILDS).join(", "),
         modules.join(", ")
     );
@@ -285,10 +286,10 @@ fn peak_kb() -> u64 {
 }
 
 /// Plans, runs and reports; returns how many processes were started.
-fn run_session(dir: &Utf8Path, reports: &mut Reports) -> usize {
+fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize {
     let clock = SystemClock;
     let began = clock.now();
-    let config = config::load(&write_project(dir)).unwrap();
+    let config = config::load(&write_project(dir, isolation)).unwrap();
     let plan = plan::expand(&config);
     let host = FakeHost::default();
     let interrupt = Interrupt::new().unwrap();
@@ -341,18 +342,36 @@ fn run_session(dir: &Utf8Path, reports: &mut Reports) -> usize {
 }
 
 #[test]
-fn ten_thousand_testcases_cost_less_than_two_seconds_and_200_megabytes() {
-    let dir = tempfile::tempdir().unwrap();
+fn ten_thousand_testcases_in_a_hundred_processes_cost_less_than_two_seconds() {
+    check("module", BUILDS * MODULES);
+}
+
+#[test]
+fn ten_thousand_testcases_in_as_many_processes_cost_less_than_two_seconds() {
+    check("testcase", TOTAL);
+}
+
+/// Runs the session and holds it against the limits; `runs` processes come after the listings.
+fn check(isolation: &str, runs: usize) {
+    // Off the disk, whose journal is not what is measured.
+    let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     let dir = Utf8Path::from_path(dir.path()).unwrap();
     let (terminal, json) = (Buffer::default(), Buffer::default());
     let junit = dir.join("report.xml");
     let clock = SystemClock;
     let (began, before) = (clock.now(), cpu_time());
     let mut reports = reports(&terminal, &json, &junit);
-    let spawned = run_session(dir, &mut reports);
-    let (wall, cpu, peak) = (clock.now() - began, cpu_time() - before, peak_kb());
-    // Ten listings, then a process for each testcase.
-    assert_eq!(spawned, BUILDS + TOTAL);
+    let spawned = run_session(dir, isolation, &mut reports);
+    let (wall, cpu, peak) = (
+        clock.now() - began,
+        cpu_time().saturating_sub(before),
+        peak_kb(),
+    );
+    assert_eq!(
+        spawned,
+        BUILDS + runs,
+        "a listing for each build, then the runs"
+    );
     let said = terminal.text();
     let passed = TOTAL - FAILED;
     assert!(said.contains(&format!("{passed} passed")), "{said}");
