@@ -3,6 +3,7 @@
 //! Invariant: a design is handed out only if its fingerprint and every file the compiler has read
 //! are what they were when it was compiled.
 
+mod compile;
 pub mod ensure;
 pub mod fingerprint;
 pub mod manifest;

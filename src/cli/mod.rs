@@ -67,7 +67,7 @@ pub enum Command {
 /// Which testcases.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SelectArgs {
-    /// Text, or a pattern with `*`, `?`, `[…]`, to find in `BUILD::MODULE::TESTCASE`
+    /// Text that occurs in `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) over all of it
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
     /// Only this build, or all variants of that name

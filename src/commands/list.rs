@@ -82,6 +82,7 @@ fn line(testcase: &Testcase, format: Format) -> String {
         Format::Human => format!("{}\n", testcase.id),
         Format::Json => {
             let object = json!({
+                "id": testcase.id.to_string(),
                 "build": testcase.id.build,
                 "module": testcase.id.module,
                 "testcase": testcase.id.testcase,

@@ -193,7 +193,11 @@ impl<'a> Run<'a> {
         }
         let closing = judge.close(end);
         for (index, verdict) in &closing.decided {
-            self.tell_verdict(*index, verdict.clone());
+            let mut verdict = verdict.clone();
+            if let (Some(Cause::Timeout), Some(message)) = (verdict.cause, &mut verdict.message) {
+                *message = format!("{message} (limit {} s)", limit.as_secs_f64());
+            }
+            self.tell_verdict(*index, verdict);
         }
         closing
     }

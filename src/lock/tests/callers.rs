@@ -1,5 +1,4 @@
-//! What callers of [`CallOnce`] may rely on, shown on a real directory with a clock that is moved
-//! by hand and machines that are made up.
+//! What callers of [`CallOnce`] may rely on: a real directory, a fake clock, made-up machines.
 
 use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
