@@ -50,7 +50,8 @@ fn unknown(name: &str) -> Diagnostic {
     let mut meant: Vec<&str> = names().filter(|known| known.contains(&wanted)).collect();
     if meant.is_empty() {
         let distance = |known: &&str| strsim::damerau_levenshtein(known, &wanted);
-        meant = names().filter(|known| distance(known) <= 3).collect();
+        let close = names().filter(|known| distance(known) <= 3);
+        meant = close.min_by_key(distance).into_iter().collect();
     }
     let problem = Diagnostic::error(Code::UsageBadArgument, format!("there is no code `{name}`"));
     if meant.is_empty() {

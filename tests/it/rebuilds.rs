@@ -471,3 +471,74 @@ fn started_programs(trace: &Path) -> usize {
     let is_start = |line: &&str| line.contains("execve(") && line.ends_with("= 0");
     text.lines().filter(is_start).count()
 }
+
+#[test]
+fn a_command_file_named_in_build_args_is_part_of_the_build() {
+    let counted = Counted::with_runner(&RUNNER.replace(
+        "defines = { MODE = 1 }",
+        "defines = { MODE = 1 }\nbuild_args = [\"-f\", \"more.f\"]",
+    ));
+    counted.project.file("more.f", "+define+MORE=1\n");
+    let reason = "content of `more.f` changed";
+    counted.check("more.f", "MORE=1", "MORE=2", reason);
+}
+
+#[test]
+fn a_variable_that_compilers_read_is_part_of_the_build() {
+    let counted = Counted::new();
+    counted.build(1);
+    let before = counted.compiles();
+    let output = counted
+        .command(&["build", "--explain"])
+        .env("CPATH", "/nowhere")
+        .output()
+        .unwrap();
+    let ran = Ran::from(output).expect_code(0);
+    assert_eq!(counted.compiles() - before, 1, "{}", ran.stderr);
+    assert!(ran.stderr.contains("environment `CPATH`"), "{}", ran.stderr);
+    counted.build(0);
+}
+
+#[test]
+fn a_parameter_that_the_toplevel_lacks_is_refused_on_icarus_too() {
+    let counted = Counted::with_runner(&RUNNER.replace("WIDTH = 4", "WIDHT = 4"));
+    let ran = counted.run(&["build"]).expect_code(3);
+    assert!(ran.stderr.contains("WIDHT"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_source_with_a_time_of_the_future_is_built() {
+    let counted = Counted::new();
+    let touched = Command::new("touch")
+        .args(["-d", "+1 day"])
+        .arg(counted.project.path("hdl/top.sv"))
+        .status()
+        .unwrap();
+    assert!(touched.success());
+    counted.build(1);
+    counted.build(0);
+}
+
+#[test]
+fn a_header_of_the_users_own_c_is_part_of_a_verilator_build() {
+    let counted = Counted::with_runner(
+        &format!("simulator = \"verilator\"\n{RUNNER}")
+            .replace("\"hdl/extra.sv\"]", "\"hdl/extra.sv\", \"dpi.cpp\"]"),
+    );
+    counted
+        .project
+        .file(
+            "dpi.cpp",
+            "#include \"dpi.h\"\nextern \"C\" int two() { return TWO; }\n",
+        )
+        .file("dpi.h", "#define TWO 2\n");
+    let first = counted.run(&["build"]).expect_code(0);
+    assert!(first.stderr.contains("BUILD ["), "{}", first.stderr);
+    counted.project.file("dpi.h", "#define TWO 3\n");
+    let second = counted.run(&["build", "--explain"]).expect_code(0);
+    assert!(
+        second.stderr.contains("content of `dpi.h` changed"),
+        "{}",
+        second.stderr
+    );
+}

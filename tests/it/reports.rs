@@ -419,3 +419,53 @@ fn sessions_side_by_side_collide_nowhere() {
     }
     assert_eq!((ids.len(), dirs.len(), built), (8, 8, 1));
 }
+
+#[test]
+fn an_error_in_a_final_block_fails_the_last_testcase() {
+    let project = Project::with_cocotb(
+        COCOTB,
+        "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\
+         [[test]]\ntest_module = \"test_top\"\n",
+    );
+    project
+        .file(
+            "top.sv",
+            "module top; logic a; final $error(\"scoreboard is not empty\"); endmodule\n",
+        )
+        .file(
+            "test_top.py",
+            "import cocotb\nfrom cocotb.triggers import Timer\n\n\n\
+             @cocotb.test()\nasync def is_green(dut):\n    await Timer(1, 'ns')\n",
+        );
+    let ran = project.run(&["test"]).expect_code(1);
+    assert!(
+        ran.stderr.contains("scoreboard is not empty"),
+        "{}",
+        ran.stderr
+    );
+}
+
+#[test]
+fn a_filter_that_selects_nothing_beside_others_is_told_and_the_session_ends_well() {
+    let project = Project::with_cocotb(
+        COCOTB,
+        "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\
+         [[test]]\ntest_module = \"test_top\"\n",
+    );
+    project
+        .file("top.sv", "module top; logic a; endmodule\n")
+        .file(
+            "test_top.py",
+            "import cocotb\nfrom cocotb.triggers import Timer\n\n\n\
+             @cocotb.test()\nasync def is_green(dut):\n    await Timer(1, 'ns')\n",
+        );
+    let ran = project
+        .run(&["test", "is_green", "nothing_of_that_name"])
+        .expect_code(0);
+    assert!(
+        ran.stderr
+            .contains("`nothing_of_that_name` selects no testcase"),
+        "{}",
+        ran.stderr
+    );
+}
