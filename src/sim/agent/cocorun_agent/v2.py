@@ -300,8 +300,28 @@ class Adapter:
 
         _hook(manager, "_tear_down", ending)
 
+        def ended(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(this, *args, **kwargs)
+            with self._reporter.guard("_on_sim_end"):
+                self._tell_stranded(this)
+            return result
+
+        _hook(manager, "_on_sim_end", ended)
+
+    def _tell_stranded(self, manager: Any) -> None:
+        """Tells what cocotb 2.1 leaves untold if the simulation ends between two testcases.
+
+        It waits for the announced one to end, which never began, and writes no results.
+        """
+        if manager._tearing_down or self._reporter.is_running(self._key(manager)):
+            return
+        for test in [manager._test, *manager._test_queue]:
+            self._reporter.not_run(self._key_of(test), "simulation-ended", None)
+
     def _key(self, manager: Any) -> Key:
-        test = manager._test
+        return self._key_of(manager._test)
+
+    def _key_of(self, test: Any) -> Key:
         key = self._key_by_id.get(id(test))
         return key or Key(test.module, test.name, 0, test.module)
 
