@@ -12,8 +12,10 @@ from __future__ import annotations
 
 from cocorun_agent import interpreter  # isort: skip  (before anything that works at exit)
 
+import contextlib
 import os
 import sys
+import traceback
 from typing import Any
 
 from cocorun_agent import PROTOCOL, output, request
@@ -29,33 +31,54 @@ _cocotb_1_entry: Any = None
 
 
 def __getattr__(name: str) -> Any:
-    """Hands cocotb 1.x's own callbacks to the simulator."""
-    if name in _COCOTB_1_CALLBACKS:
+    """Hands cocotb 1.x's own callbacks to the simulator.
+
+    Without a cocotb that can be imported, the simulator would go on alone, for ever if the design
+    has a clock of its own.
+    """
+    if name not in _COCOTB_1_CALLBACKS:
+        raise AttributeError(name)
+    try:
         return getattr(_load_cocotb_1()[0], name)
-    raise AttributeError(name)
+    except BaseException:
+        traceback.print_exc()
+        output.flush()
+        os._exit(1)
 
 
 def start(*args: Any) -> None:
     """Runs cocotb with the agent in it; the simulator calls this once, at time 0."""
-    wanted = request.Request.from_environment()
-    if wanted is None:
-        interpreter.resume_collection()
-        _run_cocotb(None, args)
-        return
-    reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
-    with reporter.guard("output"):
-        output.prepare()
+    reporter = None
     try:
-        if wanted.mode == "serve":
-            wanted, reporter = _serve(reporter, wanted)
-        _prepare(reporter, wanted)
-        _run_cocotb(wanted.entry_points, args)
+        wanted = request.Request.from_environment()
+        if wanted is not None:
+            reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
+            with reporter.guard("output"):
+                output.prepare()
+                output.explain_crashes(wanted.dump_signal)
+            if wanted.mode == "serve":
+                wanted, reporter = _serve(reporter, wanted)
+            _prepare(reporter, wanted)
+        else:
+            interpreter.resume_collection()
+        _run_cocotb(wanted.entry_points if wanted else None, args)
     except BaseException as error:
-        with reporter.guard("startup"):
-            reporter.startup_error(error)
+        if reporter is not None:
+            with reporter.guard("startup"):
+                reporter.startup_error(error)
+        _stop_simulator()
         raise
     finally:
         interpreter.resume_collection()
+
+
+def _stop_simulator() -> None:
+    """Ends the simulation; cocotb 1.9 lets it run on without any testcase, 2.x ends it itself."""
+    if _cocotb_1_entry is not None:
+        with contextlib.suppress(Exception):
+            from cocotb import simulator
+
+            simulator.stop_simulator()
 
 
 def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request, Reporter]:
@@ -64,6 +87,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
 
     _greet(reporter)
     serve.warm()
+    serve.preload(reporter, server.preload)
     reason = serve.obstacle(server)
     if reason is not None:
         reporter.send("cannot_serve", message=reason)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import sys
 
+import cocorun_agent
 from cocorun_agent import rehearsal
 from cocorun_agent.request import Request
 
@@ -73,5 +74,5 @@ def _redirect(path: str, flags: int, fd: int) -> None:
 def _forget_user_paths() -> None:
     """Drops what the import system remembers of directories that may have changed since."""
     for path in list(sys.path_importer_cache):
-        if not path.startswith((sys.prefix, sys.base_prefix)):
+        if not path.startswith((sys.prefix, sys.base_prefix, *cocorun_agent.__path__)):
             del sys.path_importer_cache[path]

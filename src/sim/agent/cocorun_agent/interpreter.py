@@ -1,8 +1,8 @@
 """Spares the interpreter work on what is not the user's, at its start and at its end.
 
 Some four hundred modules are imported before the first of the user's, and `Py_FinalizeEx` takes all
-of them apart again, object by object: together a quarter of a short spawned run's processor time,
-and more of a forked one's, where every touch copies a memory page. So the garbage collector rests
+of them apart again, object by object: together a fifth of a short spawned run's processor time, and
+more of a forked one's, where every touch copies a memory page. So the garbage collector rests
 until user code begins, and the modules of that moment are hidden from the interpreter at the last
 moment. All else is as always: threads are joined, exit functions run, the user's own modules are
 emptied and its objects finalised by the interpreter itself, and the simulator goes on to its own
@@ -62,6 +62,7 @@ class _LastFlush:
             sys.stderr = self._stream
             with contextlib.suppress(Exception):
                 _flush_open_files()
+            with contextlib.suppress(Exception):
                 _hide()
 
 
@@ -79,8 +80,10 @@ def _hide() -> None:
 
 def _flush_open_files() -> None:
     """Flushes the user's open files; those made before are not among these objects."""
+    files = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     for item in gc.get_objects():
-        if isinstance(item, (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)):
+        # `isinstance` would ask a proxy object for its `__class__`, and run code of the user's.
+        if issubclass(type(item), files):
             with contextlib.suppress(Exception):
                 if not item.closed:
                     item.flush()

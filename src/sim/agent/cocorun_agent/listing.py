@@ -14,6 +14,9 @@ from cocorun_agent import output
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.selection import occurrences
 
+_LAYERS_MAX = 32
+"""A function wrapped more often than this is not looked into."""
+
 
 class Found(NamedTuple):
     """One testcase as cocotb discovered it."""
@@ -91,9 +94,11 @@ def source_of(function: Any) -> tuple[str | None, int | None]:
 
 def _code_of(function: Any) -> Any:
     """Finds the code object the user wrote, below cocotb's and other wrappers."""
-    own = os.path.dirname(os.path.abspath(inspect.getfile(__import__("cocotb")))) + os.sep
+    import cocotb
+
+    own = os.path.dirname(os.path.abspath(cocotb.__file__)) + os.sep
     code: Any = None
-    for _ in range(32):
+    for _ in range(_LAYERS_MAX):
         function = _unwrapped(function)
         code = getattr(function, "__code__", None)
         if code is None or not os.path.abspath(code.co_filename).startswith(own):
@@ -107,18 +112,18 @@ def _code_of(function: Any) -> Any:
 
 
 def _unwrapped(function: Any) -> Any:
-    for _ in range(32):
+    """Takes off what `functools.wraps`, methods, partials and callable objects put on."""
+    for _ in range(_LAYERS_MAX):
         if hasattr(function, "__wrapped__"):
             function = function.__wrapped__
         elif hasattr(function, "__func__"):
             function = function.__func__
-        elif hasattr(function, "func") and not hasattr(function, "__code__"):
-            function = function.func
-        elif not hasattr(function, "__code__"):
-            # An object of a class with `__call__`, or something that cannot be looked into.
-            return vars(type(function)).get("__call__", function)
-        else:
+        elif hasattr(function, "__code__"):
             return function
+        elif hasattr(function, "func"):
+            function = function.func
+        else:
+            return inspect.getattr_static(type(function), "__call__", function)
     return function
 
 

@@ -35,6 +35,20 @@ def prepare() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
+def explain_crashes(dump_signal: int | None) -> None:
+    """Has Python write its stack to descriptor 2 when the process crashes or is asked to.
+
+    The handler of `dump_signal` runs even in a loop that never returns to Python, writes where
+    every thread is, and lets the process go on.
+    """
+    with contextlib.suppress(Exception):
+        import faulthandler
+
+        faulthandler.enable(file=2, all_threads=False)
+        if dump_signal is not None:
+            faulthandler.register(dump_signal, file=2, all_threads=True, chain=False)
+
+
 def libc() -> Any:
     """Returns the C library as `ctypes` sees it, or nothing where that is not to be had."""
     return _libc

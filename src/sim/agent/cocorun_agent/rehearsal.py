@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any
+from typing import Any, Iterator
 
 _ARGUMENTS = ["--capture=no", "-o", "python_files=*.py"]
 """What cocotb 1.9 to 2.1 pass; a call with anything else is not answered from here."""
@@ -51,6 +51,17 @@ def rehearse() -> None:
     sys.meta_path[:] = before
 
 
+@contextlib.contextmanager
+def rewriting() -> Iterator[None]:
+    """Has modules that are imported meanwhile rewritten as they would be in a child."""
+    sys.meta_path[:0] = _finders
+    try:
+        yield
+    finally:
+        for finder in _finders:
+            sys.meta_path.remove(finder)
+
+
 def offer() -> None:
     """Answers the next call for a configuration from the rehearsal; for a child, once settled."""
     if _config is None or not _leads_to_the_same_files():
@@ -77,18 +88,25 @@ def _leads_to_the_same_files() -> bool:
     """
     if _env != _pytest_env():
         return False
-    cwd = os.getcwd()
-    common = os.path.commonpath([cwd, _cwd])
-    return not (_holds_any(cwd, common) or _holds_any(_cwd, common))
+    try:
+        cwd = os.getcwd()
+        common = os.path.commonpath([cwd, _cwd])
+        return not (_finds_any(cwd, common) or _finds_any(_cwd, common))
+    except (OSError, ValueError):
+        return False
 
 
-def _holds_any(directory: str, up_to: str) -> bool:
+def _finds_any(start: str, up_to: str) -> bool:
+    if start == up_to:
+        return False
+    # Of the working directory itself, pytest also tries `test*/conftest.py`.
+    with os.scandir(start) as entries:
+        if any(entry.name.startswith("test") and entry.is_dir() for entry in entries):
+            return True
+    directory = start
     while directory != up_to:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                # A `conftest.py` in a directory named like this is loaded as well.
-                if entry.name in _FILES or (entry.name.startswith("test") and entry.is_dir()):
-                    return True
+        if any(os.path.exists(os.path.join(directory, name)) for name in _FILES):
+            return True
         directory = os.path.dirname(directory)
     return False
 

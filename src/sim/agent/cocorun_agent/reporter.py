@@ -53,7 +53,7 @@ class Reporter:
         self._seed: str | None = None
         self._finished: set[Key] = set()
         self._closed = False
-        self._module_error: BaseException | None = None
+        self._told: Any = None
 
     @contextlib.contextmanager
     def guard(self, where: str) -> Iterator[None]:
@@ -95,24 +95,28 @@ class Reporter:
 
     def module_error(self, module: str, error: BaseException) -> None:
         """Tells that a test module could not be imported, or not be searched for testcases."""
-        self._module_error = error
-        self._channel.send(
-            "module_error",
-            module=module,
-            error_type=text.error_type(error),
-            message=text.message_of(error),
-            traceback=text.traceback_of(error),
-        )
+        self._tell("module_error", error, module=module)
+
+    def preload_error(self, module: str, error: BaseException) -> None:
+        """Tells that a module is not there, or not fit to be there, before the fork."""
+        self._tell("preload_error", error, module=module)
 
     def startup_error(self, error: BaseException) -> None:
-        """Tells that cocotb gave up before, or outside of, any testcase.
+        """Tells that cocotb gave up before, or outside of, any testcase."""
+        self._tell("startup_error", error)
 
-        An import error that `module_error` has told is not told again as it passes by.
-        """
-        if error is self._module_error:
+    def regression_error(self, error: BaseException) -> None:
+        """Tells that cocotb's own book-keeping failed, after which it runs nothing more."""
+        self._tell("regression_error", error)
+
+    def _tell(self, event: str, error: BaseException, **fields: Any) -> None:
+        """Tells an exception that passes by, once, however many hooks it passes."""
+        if error is self._told:
             return
+        self._told = error
         self._channel.send(
-            "startup_error",
+            event,
+            **fields,
             error_type=text.error_type(error),
             message=text.message_of(error),
             traceback=text.traceback_of(error),
@@ -143,6 +147,7 @@ class Reporter:
             outcome, cause = "failed", "unexpected-pass"
         elif isinstance(error, EXITS):
             outcome, cause = "errored", "exit"
+            self._told = error
         else:
             outcome, cause = "failed", "test"
         expected = judgement.passed and (error is not None or judgement.note is not None)
@@ -167,6 +172,7 @@ class Reporter:
 
     def exits(self, key: Key, error: BaseException, duration_s: float, sim_time_ns: float) -> None:
         """Tells that the running testcase ends the process, so that cocotb judges nobody more."""
+        self._told = error
         if self.is_running(key):
             judgement = Judgement(False, error, None, duration_s, sim_time_ns)
             self._finish(key, "errored", "exit", False, judgement)
@@ -214,8 +220,12 @@ class Reporter:
         )
 
 
-def _name(key: Key) -> dict:
-    name = {"module": key.module, "testcase": key.testcase, "occurrence": key.occurrence}
+def _name(key: Key) -> dict[str, Any]:
+    name: dict[str, Any] = {
+        "module": key.module,
+        "testcase": key.testcase,
+        "occurrence": key.occurrence,
+    }
     if key.defined_in != key.module:
         name["defined_in"] = key.defined_in
     return name

@@ -1,7 +1,7 @@
 """Reads the caller's request.
 
-Invariant: a request object holds only checked values; a request of another protocol is refused
-before anything in the process has changed.
+Invariant: a request of another protocol or of an unknown mode is refused before anything in the
+process has changed.
 """
 
 from __future__ import annotations
@@ -67,6 +67,8 @@ class Request:
         env = fields.get("env") or {}
         self.env_set: dict[str, str] = dict(env.get("set") or {})
         self.env_unset: list[str] = list(env.get("unset") or ())
+        self.preload: list[str] = [str(module) for module in fields.get("preload") or ()]
+        self.dump_signal: int | None = fields.get("dump_signal")
         self.cpus: list[int] | None = fields.get("cpus")
 
     @classmethod
@@ -95,6 +97,8 @@ def apply_to_environment(request: Request, cocotb_major: int) -> None:
         env["RANDOM_SEED" if cocotb_major < 2 else "COCOTB_RANDOM_SEED"] = str(request.seed)
     if request.results_file is not None:
         env["COCOTB_RESULTS_FILE"] = request.results_file
+    # cocotb's own listing never ends the simulation.
+    env.pop("COCOTB_LIST_TESTS", None)
     if request.testcases is not None or request.mode == "list":
-        for name in ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "TESTCASE", "COCOTB_LIST_TESTS"):
+        for name in ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "TESTCASE"):
             env.pop(name, None)

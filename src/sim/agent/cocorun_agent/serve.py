@@ -64,6 +64,24 @@ def warm() -> None:
         rehearsal.rehearse()
 
 
+def preload(reporter: Reporter, modules: list[str]) -> None:
+    """Imports modules that the user wants to be there in every child, with assertions rewritten.
+
+    They see no `cocotb.top`, no plusargs and no seed. What cannot be imported like that is told and
+    left to the children.
+    """
+    with rehearsal.rewriting():
+        for name in modules:
+            threads = processes.threads()
+            try:
+                importlib.import_module(name)
+            except BaseException as error:
+                reporter.preload_error(name, error)
+            else:
+                if processes.threads() > threads:
+                    reporter.preload_error(name, RuntimeError("importing it starts threads"))
+
+
 def obstacle(wanted: Request) -> str | None:
     """Returns why this process cannot be forked safely, or nothing if it can."""
     import cocotb
@@ -95,6 +113,8 @@ class Server:
         self._reporter = reporter
         self._pid = os.getpid()
         self._socket = socket.socket(fileno=wanted.request_fd)
+        if self._socket.type != socket.SOCK_SEQPACKET:
+            raise ValueError("the request socket does not keep messages apart")
         self._socket.set_inheritable(False)
         self._run_by_pid: dict[int, Any] = {}
         self._pidfd_by_pid: dict[int, int] = {}
@@ -104,6 +124,8 @@ class Server:
 
     def run(self) -> Request:
         """Serves until the socket closes; returns only in a child, with its request."""
+        # Inherited as ignored, it would have the kernel reap the children and lose their status.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         processes.adopt_orphans()
         gc.collect()
         gc.freeze()
@@ -143,7 +165,7 @@ class Server:
             self._reporter.send("refused", run=run, message=f"{type(error).__name__}: {error}")
         else:
             if pid == 0:
-                self._leave()
+                self._leave_or_end()
                 wanted.event_fd = fds[0] if fds else None
                 return wanted
             self._started(pid, run)
@@ -239,8 +261,15 @@ class Server:
         output.flush()
         os._exit(0)
 
+    def _leave_or_end(self) -> None:
+        """Makes a child of the copy, or ends it: there must never be a second server."""
+        try:
+            self._leave()
+        except BaseException:
+            os._exit(1)
+
     def _leave(self) -> None:
-        """Leaves the server's family: own group, none of its descriptors; for the child."""
+        """Leaves the server's family: own group, none of its descriptors."""
         os.setpgid(0, 0)
         processes.die_with_parent()
         if os.getppid() != self._pid:

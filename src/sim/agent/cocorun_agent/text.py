@@ -18,7 +18,8 @@ TRACEBACK_CHARS_MAX = 256 * 1024
 def safe_str(value: object) -> str:
     """Returns `str(value)`, or words in its place where that raises."""
     try:
-        return str(value)
+        # A subclass of `str` might still surprise; joining makes a plain one of it.
+        return "".join((str(value),))
     except Exception as error:
         return f"<{type(value).__name__} whose str() raised {type(error).__name__}>"
 
@@ -33,9 +34,10 @@ def message_of(error: object) -> str:
     if isinstance(error, type):
         return error.__name__
     parts = [safe_str(error)]
-    # An exception group's own text names none of the exceptions in it.
-    for inner in getattr(error, "exceptions", ()) or ():
-        parts.append(f"{error_type(inner)}: {safe_str(inner)}")
+    if error_type(error) in ("ExceptionGroup", "BaseExceptionGroup"):
+        # A group's own text names none of the exceptions in it.
+        inner = getattr(error, "exceptions", ())
+        parts.extend(f"{error_type(one)}: {safe_str(one)}" for one in inner)
     return one_line("; ".join(part for part in parts if part)) or error_type(error)
 
 

@@ -95,10 +95,12 @@ class Adapter:
     def _selected(self, tests: Iterator[Any]) -> Iterator[Any]:
         """Yields the wanted ones of what cocotb discovers."""
         found: list[tuple[Any, str]] = []
+        taken: set[int] = set()
         for test in tests:
             # One object under two names is two testcases to cocotb; each needs an identity here.
-            if any(test is other for other, _ in found):
+            if id(test) in taken:
                 test = copy.copy(test)
+            taken.add(id(test))
             found.append((test, self._importing or test.__module__))
         chosen = [test for test, _ in found]
         with self._reporter.guard("select"):
@@ -151,7 +153,12 @@ class Adapter:
             # A simulation that has ended is torn down within the call, and other testcases pass
             # through here meanwhile: what belongs to this one must be told by `_score_test`.
             self._times = (wall_time_s, sim_time_ns)
-            result = record_result(this, test, outcome, wall_time_s, sim_time_ns)
+            try:
+                result = record_result(this, test, outcome, wall_time_s, sim_time_ns)
+            except BaseException as error:
+                with self._reporter.guard("_record_result"):
+                    self._reporter.regression_error(error)
+                raise
             if outcome is None:
                 with self._reporter.guard("_record_result"):
                     self._reporter.skipped(self._key(test), None, None)
@@ -203,7 +210,12 @@ class Adapter:
         @functools.wraps(original)
         def ended(this: Any) -> Any:
             again = this._tearing_down
-            result = original(this)
+            try:
+                result = original(this)
+            except BaseException as error:
+                with self._reporter.guard("_tear_down"):
+                    self._reporter.regression_error(error)
+                raise
             if not again:
                 with self._reporter.guard("_tear_down"):
                     self._reporter.regression_finished()

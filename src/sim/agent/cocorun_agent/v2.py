@@ -15,6 +15,8 @@ import functools
 import importlib
 import os
 import re
+import sys
+import time
 from typing import Any, Callable
 
 from cocorun_agent import interpreter, listing, output, selection
@@ -53,7 +55,7 @@ class Adapter:
         if self._request.mode == "list":
             if not hasattr(manager, "discover_tests"):
                 raise RuntimeError("cannot list testcases: no RegressionManager.discover_tests")
-            self._hook_listing(regression, manager)
+            self._hook_listing(manager)
             return
         self._hook_discovery(regression, manager)
         self._hook_selection(manager)
@@ -114,7 +116,6 @@ class Adapter:
 
         def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             with self._reporter.guard("select"):
-                self._manager = this
                 self._select(this)
             return original(this, *args, **kwargs)
 
@@ -124,7 +125,7 @@ class Adapter:
         """Cuts the queue down to what was asked for, before cocotb sorts and counts it."""
         queue = []
         names = []
-        taken: list[int] = []
+        taken: set[int] = set()
         origins = [module for _, module in self._registered]
         known = len(origins) == len(manager._test_queue) and all(
             test is registered
@@ -134,7 +135,7 @@ class Adapter:
             # One object under two names is two testcases to cocotb; each needs an identity here.
             if id(test) in taken:
                 test = copy.copy(test)
-            taken.append(id(test))
+            taken.add(id(test))
             queue.append(test)
             names.append((origins[index] if known else test.module, test.name))
         choice = selection.choose(names, self._request.testcases)
@@ -167,6 +168,7 @@ class Adapter:
 
         def announced(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             with self._reporter.guard("_log_test_start"):
+                self._manager = this
                 self._error = None
                 self._log_offset = output.log_offset()
                 if running is None:
@@ -237,17 +239,24 @@ class Adapter:
 
         def record(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             try:
-                return original(this, *args, **kwargs)
-            finally:
+                result = original(this, *args, **kwargs)
+            except BaseException as error:
                 with self._reporter.guard(original.__name__):
                     tell(this, self._key(this), kwargs)
+                    self._reporter.regression_error(error)
+                raise
+            with self._reporter.guard(original.__name__):
+                tell(this, self._key(this), kwargs)
+            # An exception holds its testcase's frames, and with them what the testcase made.
+            self._error = None
+            return result
 
         return record
 
     def _passed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
         error = self._error
         # `pass_test()` passes by an exception that is no failure.
-        if error is not None and type(error).__name__ == "TestSuccess":
+        if _is_of_cocotb(error, "TestSuccess"):
             error = None
         self._judge(key, Judgement(True, error, seen.get("msg"), *_durations(seen)))
 
@@ -256,21 +265,19 @@ class Adapter:
         self._judge(key, Judgement(False, error, seen.get("msg"), *_durations(seen)))
 
     def _judge(self, key: Key, judgement: Judgement) -> None:
-        terminated = type(self._error).__name__
-        if not self._reporter.is_running(key):
-            if terminated in ("SimFailure", "RegressionTerminated"):
-                cause = "simulation-ended" if terminated == "SimFailure" else "max-failures"
-                self._reporter.not_run(key, cause, self._error)
-            return
-        self._reporter.judged(key, judgement, terminated == "SimFailure")
+        ended = _is_of_cocotb(self._error, "SimFailure")
+        limited = _is_of_cocotb(self._error, "RegressionTerminated")
+        if (ended or limited) and not self._reporter.is_running(key):
+            cause = "simulation-ended" if ended else "max-failures"
+            self._reporter.not_run(key, cause, self._error)
+        else:
+            self._reporter.judged(key, judgement, ended)
 
     def _skipped(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
         judgement = Judgement(True, None, None, *_durations(seen))
         self._reporter.skipped(key, seen.get("msg"), judgement)
 
     def _init_failed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
-        import sys
-
         self._reporter.init_failed(key, sys.exc_info()[1])
 
     def _hook_end(self, manager: Any) -> None:
@@ -280,7 +287,12 @@ class Adapter:
 
         def ending(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             again = getattr(this, "_tearing_down", False)
-            result = original(this, *args, **kwargs)
+            try:
+                result = original(this, *args, **kwargs)
+            except BaseException as error:
+                with self._reporter.guard("_tear_down"):
+                    self._reporter.regression_error(error)
+                raise
             if not again:
                 with self._reporter.guard("_tear_down"):
                     self._reporter.regression_finished()
@@ -288,15 +300,33 @@ class Adapter:
 
         _hook(manager, "_tear_down", ending)
 
+        def ended(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(this, *args, **kwargs)
+            with self._reporter.guard("_on_sim_end"):
+                self._tell_stranded(this)
+            return result
+
+        _hook(manager, "_on_sim_end", ended)
+
+    def _tell_stranded(self, manager: Any) -> None:
+        """Tells what cocotb 2.1 leaves untold if the simulation ends between two testcases.
+
+        It waits for the announced one to end, which never began, and writes no results.
+        """
+        if manager._tearing_down or self._reporter.is_running(self._key(manager)):
+            return
+        for test in [manager._test, *manager._test_queue]:
+            self._reporter.not_run(self._key_of(test), "simulation-ended", None)
+
     def _key(self, manager: Any) -> Key:
-        test = manager._test
+        return self._key_of(manager._test)
+
+    def _key_of(self, test: Any) -> Key:
         key = self._key_by_id.get(id(test))
         return key or Key(test.module, test.name, 0, test.module)
 
     def _times(self, manager: Any) -> tuple[float, float]:
         """Returns wall-clock seconds and simulated nanoseconds since the testcase began."""
-        import time
-
         from cocotb.simtime import get_sim_time
 
         clock = time.monotonic if hasattr(manager, "_random_x_resolver_state") else time.time
@@ -304,7 +334,7 @@ class Adapter:
 
     # Listing.
 
-    def _hook_listing(self, regression: Any, manager: Any) -> None:
+    def _hook_listing(self, manager: Any) -> None:
         """Replaces discovery: cocotb calls it after everything a test module may rely on."""
 
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
@@ -348,6 +378,12 @@ def _running_test_class() -> Any:
         if hasattr(running, "start"):
             return running
     return None
+
+
+def _is_of_cocotb(error: Any, name: str) -> bool:
+    """Says whether an exception is of cocotb's own class `name`, wherever this version keeps it."""
+    kind = type(error)
+    return kind.__name__ == name and kind.__module__.split(".")[0] == "cocotb"
 
 
 def _durations(seen: dict[str, Any]) -> tuple[float, float]:
