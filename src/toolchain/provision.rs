@@ -202,13 +202,11 @@ fn requirement_args(provision: &Provision<'_>) -> Vec<String> {
     args
 }
 
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
 fn with_uv(provision: &Provision<'_>, uv: &Utf8Path, venv: &Utf8Path) -> Vec<InstallStep> {
-    let words = |words: &[&str]| {
-        words
-            .iter()
-            .map(|word| (*word).to_owned())
-            .collect::<Vec<_>>()
-    };
     let mut install = words(&[
         "pip",
         "install",
@@ -227,12 +225,6 @@ fn with_uv(provision: &Provision<'_>, uv: &Utf8Path, venv: &Utf8Path) -> Vec<Ins
 }
 
 fn with_pip(provision: &Provision<'_>, venv: &Utf8Path) -> Vec<InstallStep> {
-    let words = |words: &[&str]| {
-        words
-            .iter()
-            .map(|word| (*word).to_owned())
-            .collect::<Vec<_>>()
-    };
     let mut install = words(&[
         "-m",
         "pip",

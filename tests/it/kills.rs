@@ -419,3 +419,35 @@ fn await_process(project: &Project, name: &str) {
     }
     panic!("no `{name}` was seen");
 }
+
+#[test]
+fn a_fork_server_that_hangs_while_it_starts_holds_no_signal_up() {
+    let project = Project::with_cocotb(
+        COCOTB,
+        "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\
+         [[test]]\ntest_module = \"test_top\"\n",
+    );
+    project
+        .file("top.sv", "module top; logic a; endmodule\n")
+        .file(
+            "test_top.py",
+            "import cocotb\n\n\n@cocotb.test()\nasync def is_green(dut):\n    pass\n",
+        )
+        .file(
+            "sitecustomize.py",
+            "import os\nimport time\n\nif 'COCORUN_AGENT_REQUEST_FD' in os.environ:\n    \
+             open(os.environ['COCORUN_PROJECT_DIR'] + '/hangs', 'w').close()\n    \
+             time.sleep(600)\n",
+        );
+    let mut session = project.command(&["test", "--quiet"]).spawn().unwrap();
+    let began = Instant::now();
+    while !project.path("hangs").exists() {
+        assert!(began.elapsed().as_secs() < 60, "the server was not started");
+        thread::sleep(Duration::from_millis(20));
+    }
+    let told = Instant::now();
+    let pid = nix::unistd::Pid::from_raw(session.id().cast_signed());
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    assert_eq!(session.wait().unwrap().code(), Some(143));
+    assert!(told.elapsed().as_secs() < 30, "{:?}", told.elapsed());
+}
