@@ -86,6 +86,10 @@ pub struct SelectArgs {
 
 /// How much at once, and what to do about builds that others hold.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub struct WorkArgs {
     /// Compiles and runs at once; default: the processors this process may use
     #[arg(long, short, value_name = "N", env = "COCORUN_JOBS")]
@@ -96,6 +100,12 @@ pub struct WorkArgs {
     /// Compile even what is up to date
     #[arg(long)]
     pub force: bool,
+    /// Never wait for another process: you know that no other one uses the build directory
+    #[arg(long)]
+    pub no_lock: bool,
+    /// Neither compile nor wait: take the builds that are there, or fail
+    #[arg(long, conflicts_with = "force")]
+    pub assume_built: bool,
 }
 
 /// The form of what is printed on standard output.

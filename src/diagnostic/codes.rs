@@ -58,6 +58,7 @@ codes! {
     ToolBroken, "tool::broken", Environment, "A tool was found but does not answer when it is asked for its version.";
     BuildCompile, "build::compile", BuildFailed, "The compiler refused the design. Its first complaints are shown, the log has them all. Testcases of other builds still run; those of this one are reported as errored.";
     BuildNoArtifact, "build::no-artifact", BuildFailed, "The compiler said success, but the file it should have made is not there.";
+    BuildNotBuilt, "build::not-built", BuildFailed, "`--assume-built` was given, and the build directory holds no result that fits the sources, parameters and tools of this build. With that option cocorun neither compiles nor waits for somebody who does.";
     BuildTimeout, "build::timeout", BuildFailed, "The compiler ran longer than `build_timeout_s` and was stopped with its children.";
     BuildSourcesChanged, "build::sources-changed", BuildFailed, "A source changed while it was being compiled, several times in a row. The result would carry the wrong key, so it was not published.";
     LockTimeout, "lock::timeout", Environment, "Another process holds the guard of a build and did not finish in time. cocorun never builds beside it; raise the limit, or look at the holder named in the message.";

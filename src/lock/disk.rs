@@ -38,6 +38,8 @@ pub(crate) struct Disk {
     pub clock: Arc<dyn Clock>,
     /// For how long a failing operation is repeated.
     pub stall: Duration,
+    /// Whether nobody else is there, so that a register need not be written at once.
+    pub is_alone: bool,
 }
 
 /// Counts the pauses of one operation.
@@ -93,6 +95,9 @@ impl Disk {
             let mut result = self.storage.create_symlink(path, text);
             if result.as_ref().is_err_and(lacks_symlinks) {
                 result = self.put_by_link(path, text, attempt);
+            }
+            if self.is_alone && result.as_ref().is_err_and(lacks_symlinks) {
+                result = self.storage.create_file(path, text.as_bytes());
             }
             let Err(error) = result else {
                 return Ok(Put::Won);
@@ -212,6 +217,14 @@ impl Disk {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
+        })
+    }
+
+    /// Removes a file; a missing one is fine, because a lost reply looks like that.
+    pub(crate) fn remove(&self, path: &Utf8Path) -> Result<(), LockError> {
+        self.retried("remove", path, |storage| match storage.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
         })
     }
 

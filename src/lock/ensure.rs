@@ -7,6 +7,7 @@ use crate::lock::EpochStatus;
 use crate::lock::Failure;
 use crate::lock::FailureRecord;
 use crate::lock::PublishOutcome;
+use crate::lock::Published;
 use crate::lock::Status;
 use crate::lock::Waiting;
 use crate::lock::call_once::Accept;
@@ -96,6 +97,24 @@ impl CallOnce {
             }
         }
         Ok(retired)
+    }
+
+    /// Reads the valid results, newest first, and writes nothing.
+    ///
+    /// # Errors
+    /// The file system refused or stalled.
+    pub fn results(&self) -> Result<Vec<Published>, LockError> {
+        let mut results = Vec::new();
+        for epoch in (1..=self.ledger.listed_top()?.unwrap_or(0)).rev() {
+            let commit = self.ledger.commit(epoch, &self.token())?;
+            if let Some(Commit::Done { token, digest }) = commit
+                && !self.ledger.is_retired(epoch)?
+                && let Ok(published) = self.ledger.published(epoch, &token, &digest)?
+            {
+                results.push(published);
+            }
+        }
+        Ok(results)
     }
 
     /// Reads the whole ledger, for people.

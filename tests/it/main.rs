@@ -12,6 +12,7 @@ mod architecture;
 mod bad_input;
 mod cocotbext_axi;
 mod examples;
+mod guard;
 mod junit;
 mod kills;
 mod live;
