@@ -35,6 +35,10 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+/// How many looks at a holder go by before the ledger's directory is looked at as well. The end
+/// of the holder's epoch shows in its own claim; the directory tells of a removal by hand.
+const LOOKS_PER_LISTING: u32 = 6;
+
 /// Judges a published result.
 pub(in crate::lock) type Accept<'a> = &'a mut dyn FnMut(&Published) -> Acceptance;
 
@@ -56,6 +60,8 @@ pub struct CallOnce {
     watcher: Watcher,
     /// The ledger's directory at the last look.
     registers_sign: Option<Sign>,
+    /// How often it looked at the present holder alone.
+    looks: u32,
     /// An epoch that we lead, before the gate of pytest-cocotb.
     pending: Option<(Leader, Gate, GateWatch)>,
 }
@@ -90,6 +96,7 @@ impl CallOnce {
             watched: BTreeSet::new(),
             watcher: Watcher::default(),
             registers_sign: None,
+            looks: 0,
             pending: None,
         }
     }
@@ -163,23 +170,27 @@ impl CallOnce {
         Ok(None)
     }
 
-    /// Looks at the holder alone while the ledger's directory stays as it is, which makes two
-    /// requests to the server; nothing if there is more to see.
+    /// Looks at the holder alone, which makes one request to the server, and now and then also
+    /// whether the ledger's directory is as it was; nothing if there is more to see.
     ///
     /// A change that falls into the same tick of the server's clock as our last look stays hidden;
     /// the holder's end then shows in the time of its claim, see `Stamp::is_ended`.
     fn watch_on(&mut self) -> Result<Option<Entry>, LockError> {
         let Some(epoch) = self.watcher.epoch().filter(|epoch| *epoch == self.top) else {
             self.registers_sign = None;
+            self.looks = 0;
             return Ok(None);
         };
-        let stamp = self.ledger.disk.stamp(&self.ledger.registers).ok();
-        let sign = stamp.map(|stamp| (stamp.modified, stamp.changed));
-        let is_same = sign.is_some() && sign == self.registers_sign;
-        self.registers_sign = sign;
-        if !is_same {
-            return Ok(None);
+        if self.looks.is_multiple_of(LOOKS_PER_LISTING) {
+            let stamp = self.ledger.disk.stamp(&self.ledger.registers).ok();
+            let sign = stamp.map(|stamp| (stamp.modified, stamp.changed));
+            let is_same = sign.is_some() && sign == self.registers_sign;
+            self.registers_sign = sign;
+            if !is_same {
+                return Ok(None);
+            }
         }
+        self.looks = self.looks.wrapping_add(1);
         Ok(match self.observe(epoch)? {
             Verdict::Wait { holder, retry_in } => Some(Entry::Wait { holder, retry_in }),
             _ => None,
@@ -433,6 +444,11 @@ impl CallOnce {
                 Ok(Some(Entry::Wait { holder, retry_in }))
             }
         }
+    }
+
+    /// Says whether we have an epoch that waits before the gate.
+    pub(in crate::lock) fn is_before_gate(&self) -> bool {
+        self.pending.is_some()
     }
 
     /// Gives up an epoch that waits before the gate.

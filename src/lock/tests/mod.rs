@@ -8,3 +8,4 @@ mod interop;
 mod server;
 mod storm;
 mod tickets;
+mod turns;
