@@ -12,6 +12,7 @@ mod architecture;
 mod bad_input;
 mod cocotbext_axi;
 mod examples;
+mod hostile;
 mod junit;
 mod kills;
 mod live;
