@@ -159,6 +159,7 @@ pub(super) fn run(
             selects: work.selects,
             session_id: workspace.session_id.clone(),
             session_dir: workspace.session_dir(),
+            history_dir: workspace.config.build_dir.join("history"),
             seed,
             jobs: workspace.jobs,
             limit: workspace.config.session_timeout,

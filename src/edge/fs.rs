@@ -198,7 +198,9 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, bytes).map_err(|error| io_problem(&error, "write", path).into())
 }
 
-/// Creates a file that must not exist, writes and syncs it; `false` where it existed already.
+/// Creates a file that must not exist, and writes it; `false` where it existed already.
+///
+/// Nothing is synced: for files whose readers find out by themselves whether they are whole.
 ///
 /// # Errors
 /// Any other I/O error; the file is removed again where that is possible.
@@ -216,7 +218,7 @@ pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(io_problem(&error, "create", path).into()),
     };
-    if let Err(error) = file.write_all(bytes).and_then(|()| file.sync_all()) {
+    if let Err(error) = file.write_all(bytes) {
         drop(file);
         remove(path);
         return Err(io_problem(&error, "write", path).into());

@@ -103,7 +103,7 @@ pub(super) fn list(
             startup: said.startup,
         },
     );
-    (runs_of(task, selected), retry)
+    (runs_of(session, design, task, selected), retry)
 }
 
 struct Ending {
@@ -377,9 +377,16 @@ fn tell_listed(
 }
 
 /// Groups testcases into runs.
-fn runs_of(task: &ListTask, testcases: Vec<Testcase>) -> Vec<RunTask> {
+fn runs_of(
+    session: &Session<'_>,
+    design: &BuiltDesign,
+    task: &ListTask,
+    testcases: Vec<Testcase>,
+) -> Vec<RunTask> {
+    let typical = session.history().typical(&design.name);
     let run = |testcases: Vec<Testcase>| RunTask {
         group: Arc::clone(&task.group),
+        estimate: session.history().estimate(&testcases, &design.key, typical),
         testcases,
         lost_its_server: false,
     };

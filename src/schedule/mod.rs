@@ -5,6 +5,8 @@
 
 mod folder;
 mod group;
+mod history;
+mod history_files;
 mod judge;
 mod listing;
 mod queue;

@@ -9,6 +9,7 @@ use crate::edge::clock::Clock;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
 use crate::edge::process::ProcessHost;
+use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::RunId;
 use crate::lock::Waiting;
@@ -25,7 +26,12 @@ use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
+use crate::schedule::history::History;
+use crate::schedule::history::Record;
+use crate::schedule::history_files;
+use crate::schedule::history_files::Loaded;
 use crate::schedule::judge::stop_words;
+use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
 use crate::schedule::run::unrun_verdict;
 use crate::schedule::worker;
@@ -45,6 +51,7 @@ use std::sync::mpsc::Sender;
 use std::sync::mpsc::channel;
 use std::thread;
 use std::time::Duration;
+use std::time::SystemTime;
 
 /// How often the telling thread looks at the time when nothing happens.
 const TICK: Duration = Duration::from_millis(100);
@@ -85,6 +92,8 @@ pub struct Plan<'a> {
     pub session_id: String,
     /// Where runs get their directories.
     pub session_dir: Utf8PathBuf,
+    /// Where durations are kept from session to session, for the order of runs.
+    pub history_dir: Utf8PathBuf,
     /// The seed of runs that have none of their own.
     pub seed: Seed,
     /// How many tasks may be at work at once; at least 1.
@@ -104,6 +113,8 @@ pub(super) struct Session<'a> {
     pub(super) designs: Vec<OnceLock<BuiltDesign>>,
     /// How many fork servers are at work.
     pub(super) servers_alive: Arc<AtomicUsize>,
+    /// What earlier sessions have measured.
+    earlier: Loaded,
     messages: Sender<Message>,
     runs: AtomicU32,
     /// Kinds of trouble with disk and tools that were told.
@@ -132,13 +143,20 @@ impl Drop for Leaving<'_> {
 /// a second.
 pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut()) {
     let (messages, received) = channel();
-    let queue = Queue::new(0..plan.builds.len());
+    let earlier = if plan.modules.is_empty() || plan.only_lists {
+        Loaded::default()
+    } else {
+        history_files::load(&plan.history_dir, wall_s(plan.clock))
+    };
+    let queue = Queue::new(build_tasks(&plan, &earlier.history));
+    let mut measured = Vec::new();
     let until = plan.limit.map(|limit| plan.clock.now() + limit);
     let (clock, interrupt, jobs) = (plan.clock, plan.interrupt, plan.jobs.max(1));
     let session = Session {
         designs: plan.builds.iter().map(|_| OnceLock::new()).collect(),
         plan,
         servers_alive: Arc::new(AtomicUsize::new(0)),
+        earlier,
         messages,
         runs: AtomicU32::new(0),
         told: Mutex::default(),
@@ -155,7 +173,10 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
         let mut is_stopping = false;
         loop {
             match received.recv_timeout(TICK) {
-                Ok(Message::Event(event)) => sink(event),
+                Ok(Message::Event(event)) => {
+                    measured.extend(session.measured(&event));
+                    sink(event);
+                }
                 Ok(Message::Left) => at_work -= 1,
                 Err(RecvTimeoutError::Timeout) => tick(),
                 Err(RecvTimeoutError::Disconnected) => break,
@@ -174,6 +195,28 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
             }
         }
     });
+    let session_id = session.plan.session_id;
+    session.earlier.save(&session_id, measured);
+}
+
+fn wall_s(clock: &dyn Clock) -> u64 {
+    let since = clock.wall().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+/// Says what is known of the builds and of what waits for them.
+fn build_tasks(plan: &Plan<'_>, history: &History) -> Vec<BuildTask> {
+    let longest = |build: &Build| {
+        let planned = plan.modules.iter().filter(|it| it.build == build.name);
+        let testcase = history.longest(&build.name, planned.map(|it| &it.module))?;
+        Some(history.compile(&build.name)? + testcase)
+    };
+    let builds = plan.builds.iter().enumerate();
+    let task = |(build, it)| BuildTask {
+        build,
+        longest: longest(it),
+    };
+    builds.map(task).collect()
 }
 
 /// Says whether a problem is one of disk or tools, and not of a stop.
@@ -186,6 +229,34 @@ impl Session<'_> {
     pub(super) fn tell(&self, event: Event) {
         // The receiver outlives every worker.
         self.messages.send(Message::Event(event)).ok();
+    }
+
+    /// Returns what earlier sessions have measured.
+    pub(super) fn history(&self) -> &History {
+        &self.earlier.history
+    }
+
+    /// Returns what an event tells of durations.
+    fn measured(&self, event: &Event) -> Option<Record> {
+        let at_s = wall_s(self.plan.clock);
+        match event {
+            Event::TestcaseFinished(result) => {
+                let name = &result.id.build;
+                let place = self.plan.builds.iter().position(|it| it.name == *name)?;
+                Record::of(result, &self.designs[place].get()?.key, at_s)
+            }
+            Event::BuildFinished {
+                build,
+                outcome: BuildOutcome::Built,
+                duration,
+                ..
+            } => Some(Record::Build {
+                build: build.clone(),
+                duration_s: duration.as_secs_f64(),
+                at_s,
+            }),
+            _ => None,
+        }
     }
 
     /// Returns the next run's number.

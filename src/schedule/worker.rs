@@ -146,12 +146,17 @@ fn lists_of(session: &Session<'_>, index: usize) -> Vec<ListTask> {
                 ListTask {
                     group: Arc::new(Group::new(index, planned.settings.clone())),
                     modules: vec![planned.module.clone()],
+                    longest: None,
                     lost_its_server: false,
                 },
             )),
         }
     }
-    lists.into_iter().map(|(_, list)| list).collect()
+    let mut lists: Vec<ListTask> = lists.into_iter().map(|(_, list)| list).collect();
+    for list in &mut lists {
+        list.longest = session.history().longest(name, &list.modules);
+    }
+    lists
 }
 
 /// Gives every module of a listing that will not happen its one result.

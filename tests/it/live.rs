@@ -74,7 +74,8 @@ impl Live {
         }
     }
 
-    fn pid(&self) -> Pid {
+    /// Returns its process id.
+    pub(crate) fn pid(&self) -> Pid {
         Pid::from_raw(i32::try_from(self.child.id()).unwrap())
     }
 

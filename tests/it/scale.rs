@@ -316,6 +316,7 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             selects: &|_| true,
             session_id: "scale".to_owned(),
             session_dir: dir.join("runs"),
+            history_dir: dir.join("history"),
             seed: Seed(1),
             jobs: 2,
             limit: None,

@@ -1,0 +1,373 @@
+//! How long testcases took in earlier sessions, and which of them failed. Pure.
+//!
+//! Invariant: what is known here decides the order of runs and nothing else; a wrong or missing
+//! record costs time and never a verdict.
+//!
+//! A record belongs to a build's name, a build's key, a module and a testcase. One of the same key
+//! counts first. Else the newest of that name does: after an edit of the design, most testcases take
+//! as long as before.
+
+use crate::model::build::BuildName;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::TestcaseResult;
+use crate::model::test::TestModule;
+use crate::model::test::Testcase;
+
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How many keys of one testcase are remembered: some branches or checkouts that share a directory.
+const KEYS_MAX: usize = 4;
+/// How many testcases and builds are remembered; the oldest go first. Some 20 MiB on the disk.
+const RECORDS_MAX: usize = 100_000;
+
+/// One line of a history: what was measured, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(super) enum Record {
+    /// A testcase ran.
+    Testcase {
+        build: BuildName,
+        key: String,
+        module: TestModule,
+        testcase: String,
+        duration_s: f64,
+        is_bad: bool,
+        at_s: u64,
+    },
+    /// A build was compiled.
+    Build {
+        build: BuildName,
+        duration_s: f64,
+        at_s: u64,
+    },
+}
+
+/// What is expected of a testcase or of several in one process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Estimate {
+    /// How long it will take; zero where nobody knows anything.
+    pub(super) duration: Duration,
+    /// Whether some of it did not pass last time.
+    pub(super) was_bad: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Measured {
+    key: String,
+    duration: Duration,
+    is_bad: bool,
+    at_s: u64,
+}
+
+type Name = (BuildName, TestModule, String);
+
+/// What earlier sessions have measured.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct History {
+    /// By testcase, the newest first, one for each key.
+    testcases: BTreeMap<Name, Vec<Measured>>,
+    compiles: BTreeMap<BuildName, (Duration, u64)>,
+    /// The median of all testcases, as of [`settle`](Self::settle).
+    overall: Duration,
+}
+
+impl History {
+    /// Takes in one record; of two of the same thing the newer one stays, and of two equally old
+    /// ones the longer.
+    pub(super) fn take(&mut self, record: Record) {
+        match record {
+            Record::Testcase {
+                build,
+                key,
+                module,
+                testcase,
+                duration_s,
+                is_bad,
+                at_s,
+            } => {
+                let Ok(duration) = Duration::try_from_secs_f64(duration_s) else {
+                    return;
+                };
+                let measured = Measured {
+                    key,
+                    duration,
+                    is_bad,
+                    at_s,
+                };
+                let known = self.testcases.entry((build, module, testcase)).or_default();
+                match known.iter_mut().find(|other| other.key == measured.key) {
+                    Some(other) if (other.at_s, other.duration) < (at_s, duration) => {
+                        *other = measured;
+                    }
+                    Some(_) => {}
+                    None => known.push(measured),
+                }
+                known.sort_by_key(|other| std::cmp::Reverse(other.at_s));
+                known.truncate(KEYS_MAX);
+            }
+            Record::Build {
+                build,
+                duration_s,
+                at_s,
+            } => {
+                let Ok(duration) = Duration::try_from_secs_f64(duration_s) else {
+                    return;
+                };
+                let known = self.compiles.entry(build).or_default();
+                if known.1 <= at_s {
+                    *known = (duration, at_s);
+                }
+            }
+        }
+    }
+
+    /// Returns everything as records, the newest first, as many as are worth keeping.
+    pub(super) fn records(&self) -> Vec<Record> {
+        let testcases = self.testcases.iter().flat_map(|(name, known)| {
+            known.iter().map(|one| Record::Testcase {
+                build: name.0.clone(),
+                key: one.key.clone(),
+                module: name.1.clone(),
+                testcase: name.2.clone(),
+                duration_s: one.duration.as_secs_f64(),
+                is_bad: one.is_bad,
+                at_s: one.at_s,
+            })
+        });
+        let compiles = self.compiles.iter().map(|(build, known)| Record::Build {
+            build: build.clone(),
+            duration_s: known.0.as_secs_f64(),
+            at_s: known.1,
+        });
+        let mut records: Vec<Record> = testcases.chain(compiles).collect();
+        records.sort_by_key(|record| std::cmp::Reverse(record.at_s()));
+        records.truncate(RECORDS_MAX);
+        records
+    }
+
+    /// Says what to expect of testcases in one process on the build of this key.
+    ///
+    /// One that was never seen counts as [`typical`](Self::typical).
+    pub(super) fn estimate(
+        &self,
+        testcases: &[Testcase],
+        key: &str,
+        typical: Duration,
+    ) -> Estimate {
+        let mut sum = Estimate::default();
+        for testcase in testcases {
+            let id = &testcase.id;
+            let name = (id.build.clone(), id.module.clone(), id.testcase.clone());
+            let known = self.testcases.get(&name).and_then(|known| {
+                let same_key = known.iter().find(|one| one.key == key);
+                same_key.or_else(|| known.first())
+            });
+            match known {
+                Some(known) => {
+                    sum.duration += known.duration;
+                    sum.was_bad |= known.is_bad;
+                }
+                None => sum.duration += typical,
+            }
+        }
+        sum
+    }
+
+    /// Returns the longest testcase of some modules on a build; `None` where one of the modules was
+    /// never seen.
+    pub(super) fn longest<'a>(
+        &self,
+        build: &BuildName,
+        modules: impl IntoIterator<Item = &'a TestModule>,
+    ) -> Option<Duration> {
+        let mut longest = Duration::ZERO;
+        for module in modules {
+            let first = (build.clone(), module.clone(), String::new());
+            let of_module = self
+                .testcases
+                .range(first..)
+                .take_while(|(name, _)| name.0 == *build && name.1 == *module)
+                .filter_map(|(_, known)| known.first());
+            longest = longest.max(of_module.map(|one| one.duration).max()?);
+        }
+        Some(longest)
+    }
+
+    /// Returns how long a build took to compile when it was last compiled.
+    pub(super) fn compile(&self, build: &BuildName) -> Option<Duration> {
+        self.compiles.get(build).map(|known| known.0)
+    }
+
+    /// Finishes a history that was read, so that it can be asked.
+    pub(super) fn settle(&mut self) {
+        self.overall = median(self.testcases.values()).unwrap_or_default();
+    }
+
+    /// Returns the median of a build's testcases, or of all where none of its was ever seen.
+    ///
+    /// It stands for a testcase that is new: before the shorter half, behind the longer one.
+    pub(super) fn typical(&self, build: &BuildName) -> Duration {
+        let first = (build.clone(), TestModule(String::new()), String::new());
+        let of_build = self.testcases.range(first..);
+        let of_build = of_build.take_while(|(name, _)| name.0 == *build);
+        median(of_build.map(|(_, known)| known)).unwrap_or(self.overall)
+    }
+}
+
+fn median<'a>(testcases: impl Iterator<Item = &'a Vec<Measured>>) -> Option<Duration> {
+    let newest = testcases.filter_map(|known| known.first());
+    let mut durations: Vec<Duration> = newest.map(|one| one.duration).collect();
+    durations.sort_unstable();
+    durations.get(durations.len() / 2).copied()
+}
+
+impl Record {
+    /// Makes a record of a result, unless nothing of it was measured.
+    pub(super) fn of(result: &TestcaseResult, key: &str, at_s: u64) -> Option<Self> {
+        let was_measured = !matches!(result.outcome, Outcome::NotRun | Outcome::Skipped)
+            && !result.id.is_whole_module()
+            && result.run_dir.is_some();
+        was_measured.then(|| Self::Testcase {
+            build: result.id.build.clone(),
+            key: key.to_owned(),
+            module: result.id.module.clone(),
+            testcase: result.id.testcase.clone(),
+            duration_s: result.duration.as_secs_f64(),
+            is_bad: !result.outcome.is_good(),
+            at_s,
+        })
+    }
+
+    fn at_s(&self) -> u64 {
+        match self {
+            Self::Testcase { at_s, .. } | Self::Build { at_s, .. } => *at_s,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::model::test::TestcaseId;
+
+    fn record(testcase: &str, key: &str, duration_s: f64, at_s: u64) -> Record {
+        Record::Testcase {
+            build: BuildName("fifo".to_owned()),
+            key: key.to_owned(),
+            module: TestModule("test_fifo".to_owned()),
+            testcase: testcase.to_owned(),
+            duration_s,
+            is_bad: false,
+            at_s,
+        }
+    }
+
+    fn history(records: impl IntoIterator<Item = Record>) -> History {
+        let mut history = History::default();
+        for record in records {
+            history.take(record);
+        }
+        history.settle();
+        history
+    }
+
+    fn testcase(name: &str) -> Testcase {
+        Testcase {
+            id: TestcaseId {
+                build: BuildName("fifo".to_owned()),
+                module: TestModule("test_fifo".to_owned()),
+                testcase: name.to_owned(),
+            },
+            occurrence: 0,
+            file: None,
+            line: None,
+            doc: None,
+            skip: false,
+            stage: 0,
+        }
+    }
+
+    fn seconds(history: &History, name: &str, key: &str) -> f64 {
+        let typical = history.typical(&BuildName("fifo".to_owned()));
+        history
+            .estimate(&[testcase(name)], key, typical)
+            .duration
+            .as_secs_f64()
+    }
+
+    #[track_caller]
+    fn expect(history: &History, name: &str, key: &str, seconds_wanted: f64) {
+        let found = seconds(history, name, key);
+        assert!((found - seconds_wanted).abs() < 1e-9, "{name}: {found}");
+    }
+
+    #[test]
+    fn a_record_of_the_same_key_counts_before_a_newer_one_of_another() {
+        let known = history([record("a", "old", 1.0, 1), record("a", "new", 2.0, 2)]);
+        expect(&known, "a", "old", 1.0);
+        expect(&known, "a", "new", 2.0);
+        expect(&known, "a", "never built", 2.0);
+    }
+
+    #[test]
+    fn of_two_records_the_newer_one_stays_in_whatever_order_they_come() {
+        let (older, newer) = (record("a", "k", 9.0, 1), record("a", "k", 3.0, 2));
+        expect(&history([older.clone(), newer.clone()]), "a", "k", 3.0);
+        expect(&history([newer, older]), "a", "k", 3.0);
+    }
+
+    #[test]
+    fn an_unknown_testcase_counts_as_the_median_of_its_build() {
+        let known = history([
+            record("a", "k", 1.0, 1),
+            record("b", "k", 4.0, 1),
+            record("c", "k", 100.0, 1),
+        ]);
+        expect(&known, "new", "k", 4.0);
+        expect(&History::default(), "new", "k", 0.0);
+        let elsewhere = known.typical(&BuildName("uart".to_owned()));
+        assert_eq!(elsewhere, Duration::from_secs(4));
+    }
+
+    #[test]
+    fn testcases_in_one_process_add_up_and_one_bad_one_marks_them_all() {
+        let mut known = history([record("a", "k", 1.0, 1)]);
+        let Record::Testcase { build, module, .. } = record("b", "k", 0.0, 1) else {
+            unreachable!("it was made as a testcase")
+        };
+        known.take(Record::Testcase {
+            build,
+            key: "k".to_owned(),
+            module,
+            testcase: "b".to_owned(),
+            duration_s: 2.0,
+            is_bad: true,
+            at_s: 1,
+        });
+        let both = known.estimate(&[testcase("a"), testcase("b")], "k", Duration::ZERO);
+        assert_eq!(both.duration, Duration::from_secs(3));
+        assert!(both.was_bad);
+    }
+
+    #[test]
+    fn the_longest_of_modules_is_unknown_while_one_of_them_is() {
+        let known = history([record("a", "k", 1.0, 1), record("b", "k", 5.0, 1)]);
+        let fifo = BuildName("fifo".to_owned());
+        let (seen, unseen) = (TestModule("test_fifo".into()), TestModule("test".into()));
+        assert_eq!(known.longest(&fifo, [&seen]), Some(Duration::from_secs(5)));
+        assert_eq!(known.longest(&fifo, [&seen, &unseen]), None);
+    }
+
+    #[test]
+    fn what_is_kept_of_one_testcase_is_bounded_and_nonsense_is_not_taken() {
+        let known = history((0..20).map(|at| record("a", &at.to_string(), 1.0, at)));
+        assert_eq!(known.records().len(), KEYS_MAX);
+        let nonsense = [f64::NAN, -1.0, f64::INFINITY, 1e300];
+        let known = history(nonsense.map(|seconds| record("a", "k", seconds, 1)));
+        assert_eq!(known, History::default());
+    }
+}

@@ -1,0 +1,138 @@
+//! In which order runs start: what earlier sessions have measured, and what becomes of it when
+//! sessions share it.
+
+use std::fs;
+
+use crate::live::Ended;
+use crate::live::Live;
+use crate::processes::Watch;
+use crate::support::COCOTB;
+use crate::support::Project;
+use crate::support::repository;
+
+use std::time::Duration;
+
+/// A session that nothing holds up.
+const SESSION: Duration = Duration::from_secs(120);
+/// Short testcases, the long one among them, and one that fails.
+const MODULE: &str = "\
+import time
+import cocotb
+from hdl_commands import check_inverter
+
+@cocotb.test()
+async def short_one(dut):
+    await check_inverter(dut)
+
+@cocotb.test()
+async def short_two(dut):
+    await check_inverter(dut)
+
+@cocotb.test()
+async def long(dut):
+    time.sleep(1.5)
+
+@cocotb.test()
+async def short_three(dut):
+    await check_inverter(dut)
+
+@cocotb.test()
+async def short_bad(dut):
+    assert False
+";
+const AS_PLANNED: [&str; 5] = ["short_one", "short_two", "long", "short_three", "short_bad"];
+const AS_MEASURED: [&str; 5] = ["long", "short_bad", "short_one", "short_two", "short_three"];
+
+fn project(build: &str) -> Project {
+    let project = Project::with_cocotb(
+        COCOTB,
+        &format!(
+            "\n[build.{build}]\nsources = [\"commands.sv\", \"plain.sv\"]\nhdl_toplevel = \"plain\"\n\
+             [[test]]\nbuild = \"{build}\"\ntest_module = \"mixed\"\n"
+        ),
+    );
+    for name in ["commands.sv", "plain.sv", "hdl_commands.py"] {
+        let path = repository().join("tests/traps").join(name);
+        project.file(name, &fs::read_to_string(path).unwrap());
+    }
+    project.file("mixed.py", MODULE);
+    project
+}
+
+/// Starts a session with one slot, so that the order of starts is the order of the queue.
+fn start(project: &Project) -> Live {
+    Live::start(&mut project.command(&["test", "--format", "json", "--jobs", "1"]))
+}
+
+fn started(ended: &Ended) -> Vec<&str> {
+    ended
+        .named("testcase-started")
+        .into_iter()
+        .map(|event| event["testcase"]["testcase"].as_str().unwrap())
+        .collect()
+}
+
+#[track_caller]
+fn expect_order(project: &Project, wanted: &[&str]) {
+    let ended = start(project).end(SESSION);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
+    assert_eq!(started(&ended), wanted);
+}
+
+fn history_files(project: &Project) -> Vec<String> {
+    fs::read_dir(project.path("sim_build/history"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect()
+}
+
+#[test]
+fn the_second_session_starts_the_long_testcase_first_and_then_what_failed() {
+    let project = project("plain");
+    expect_order(&project, &AS_PLANNED);
+    expect_order(&project, &AS_MEASURED);
+    assert_eq!(history_files(&project).len(), 1);
+}
+
+#[test]
+fn an_edited_design_keeps_its_order() {
+    let project = project("plain");
+    expect_order(&project, &AS_PLANNED);
+    let design = fs::read_to_string(project.path("plain.sv")).unwrap();
+    project.file("plain.sv", &format!("{design}// edited\n"));
+    expect_order(&project, &AS_MEASURED);
+}
+
+#[test]
+fn sessions_at_once_and_a_damaged_history_cost_nothing_but_the_order() {
+    let project = project("plain");
+    let other = self::project("other");
+    let toml = fs::read_to_string(other.path("runner.toml")).unwrap();
+    let shared = project.path("sim_build");
+    let toml = format!("build_dir = \"{}\"\n{toml}", shared.display());
+    other.file("runner.toml", &toml);
+    expect_order(&project, &AS_PLANNED);
+    let [whole] = &history_files(&project)[..] else {
+        panic!("one session leaves one file")
+    };
+    let text = fs::read_to_string(project.path(&format!("sim_build/history/{whole}"))).unwrap();
+    let cut = &text[..text.len() / 2];
+    fs::remove_file(project.path(&format!("sim_build/history/{whole}"))).unwrap();
+    for (name, content) in [
+        ("20200101T000000-cut", cut),
+        ("20300101T000000-x", "\0\u{1}"),
+    ] {
+        project.file(&format!("sim_build/history/{name}.ndjson"), content);
+    }
+    project.file("sim_build/history/folder.ndjson/file", "");
+
+    let watch = Watch::over(&project.path(""));
+    let both = [start(&project), start(&other)].map(|live| live.end(SESSION));
+    watch.expect_nothing_left();
+    for ended in &both {
+        assert_eq!(ended.code, 1, "{}", ended.stderr);
+        assert_eq!(started(ended), AS_PLANNED, "what is damaged says nothing");
+    }
+    expect_order(&project, &AS_MEASURED);
+    expect_order(&other, &AS_MEASURED);
+}
