@@ -49,9 +49,14 @@ class Section:
     contenders: list[Contender]
     times: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
 
-    def wall(self, name: str) -> float:
-        """Returns the median of a contender's wall seconds."""
-        return statistics.median(wall for wall, _ in self.times[name])
+    def walls(self, name: str) -> list[float]:
+        """Returns a contender's wall seconds, round by round."""
+        return [wall for wall, _ in self.times[name]]
+
+    def ratio(self, name: str, other: str) -> float:
+        """Returns the median of the rounds' ratios: each round's two were measured side by side."""
+        pairs = zip(self.walls(name), self.walls(other), strict=True)
+        return statistics.median(one / two for one, two in pairs)
 
     def table(self) -> str:
         """Writes the section in Markdown."""
@@ -59,11 +64,11 @@ class Section:
         own = self.contenders[0].name
         lines.append(f"| contender | wall s | range | cpu s | wall, {own} = 1 |\n|---|---|---|---|---|")
         for contender in self.contenders:
-            walls, cpus = zip(*self.times[contender.name])
+            name, walls = contender.name, self.walls(contender.name)
+            cpu = statistics.median(cpu for _, cpu in self.times[name])
             lines.append(
-                f"| {contender.name} | {self.wall(contender.name):.3f} "
-                f"| {min(walls):.3f} to {max(walls):.3f} | {statistics.median(cpus):.2f} "
-                f"| {self.wall(contender.name) / self.wall(own):.2f} |"
+                f"| {name} | {statistics.median(walls):.3f} | {min(walls):.3f} to {max(walls):.3f} "
+                f"| {cpu:.2f} | {self.ratio(name, own):.2f} |"
             )
         return "\n".join(lines) + "\n"
 
@@ -86,7 +91,8 @@ def timed(contender: Contender) -> tuple[float, float]:
 OWN = "cocorun"
 SPAWNED = "cocorun, `fork = false`"
 MORE = f"cocorun, {workload.MORE_TESTCASES} testcases more"
-SPAWNED_FEWER = "cocorun, `fork = false`, 8 modules"
+FEWER = 8
+SPAWNED_FEWER = f"cocorun, `fork = false`, {FEWER} modules"
 RUNNER = "cocotb's runner"
 COLD = "cocorun, runtime there"
 COLDEST = "cocorun, nothing there"
@@ -94,7 +100,7 @@ COLDEST = "cocorun, nothing there"
 
 def modules_section(bench: Bench, project: workload.Project, simulator: str) -> Section:
     config = f"{simulator}.toml"
-    fewer = [flag for _, module in project.jobs[:8] for flag in ("--module", module)]
+    fewer = [flag for _, module in project.jobs[:FEWER] for flag in ("--module", module)]
     return Section(
         f"24 trivial modules, {simulator}",
         "One design that is built already, 24 modules of one testcase that lasts a nanosecond.",
@@ -173,27 +179,28 @@ def claims(sections: dict[str, Section], simulators: list[str]) -> str:
 
     def claim(text: str, at_most: float, measured: float, unit: str = "") -> None:
         verdict = "kept" if measured <= at_most else "**missed**"
-        lines.append(f"| {text} | at most {at_most:g}{unit} | {measured:.3f}{unit} | {verdict} |")
+        lines.append(f"| {text} | at most {at_most:.3g}{unit} | {measured:.3f}{unit} | {verdict} |")
 
     for simulator in simulators:
         section = sections[f"modules {simulator}"]
-        own, names = section.wall(OWN), [contender.name for contender in section.contenders]
+        names = [contender.name for contender in section.contenders]
         pytest = next(name for name in names if "pytest" in name)
         bare = next(name for name in names if "bare" in name)
-        claim(f"24 modules, {simulator}: part of `pytest -n 2`", 1 / 5, own / section.wall(pytest))
-        claim(f"24 modules, {simulator}: part of the bare simulator", 1 / 3, own / section.wall(bare))
-        forked = (section.wall(MORE) - own) / workload.MORE_TESTCASES
-        spawned = (section.wall(SPAWNED) - section.wall(SPAWNED_FEWER)) / (workload.MODULES - 8)
-        claim(f"one more testcase, {simulator}: part of a spawned one", 0.15, forked / spawned)
+        claim(f"24 modules, {simulator}: part of `pytest -n {SLOTS}`", 1 / 5, section.ratio(OWN, pytest))
+        claim(f"24 modules, {simulator}: part of the bare simulator", 1 / 3, section.ratio(OWN, bare))
+        rounds = zip(*map(section.walls, (MORE, OWN, SPAWNED, SPAWNED_FEWER)), strict=True)
+        marginal = statistics.median(
+            (more - own) / workload.MORE_TESTCASES / ((spawned - fewer) / (workload.MODULES - FEWER))
+            for more, own, spawned, fewer in rounds
+        )
+        claim(f"one more testcase, {simulator}: part of a spawned one", 0.15, marginal)
         check = sections[f"check {simulator}"]
-        own = check.wall(OWN)
-        claim(f"check of four builds, {simulator}: part of the runner's", 0.1, own / check.wall(RUNNER))
-        claim(f"check of four builds, {simulator}", 0.05, own, " s")
+        claim(f"check of four builds, {simulator}: part of the runner's", 0.1, check.ratio(OWN, RUNNER))
+        claim(f"check of four builds, {simulator}", 0.05, statistics.median(check.walls(OWN)), " s")
     if "cold" in sections:
         cold = sections["cold"]
-        runner = cold.wall(RUNNER)
-        claim("first build, runtime there: part of the runner's", 1 / 5, cold.wall(COLD) / runner)
-        claim("first build, nothing there: part of the runner's", 1.05, cold.wall(COLDEST) / runner)
+        claim("first build, runtime there: part of the runner's", 1 / 5, cold.ratio(COLD, RUNNER))
+        claim("first build, nothing there: part of the runner's", 1.05, cold.ratio(COLDEST, RUNNER))
     return "\n".join(lines) + "\n"
 
 
@@ -208,8 +215,8 @@ def machine() -> str:
         platform.machine(),
     )
     system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
-    load = " ".join(f"{value:.2f}" for value in os.getloadavg())
-    return f"{system}, {model}, {len(os.sched_getaffinity(0))} cores, load at the start {load}"
+    load = os.getloadavg()[0]
+    return f"{system}, {model}, {len(os.sched_getaffinity(0))} cores, load {load:.1f} at the start"
 
 
 def versions(bench: Bench) -> str:
@@ -278,6 +285,7 @@ def main() -> None:
         sections = make_sections(bench, Path(folder) / "work", simulators)
         measure(sections, args.rounds)
     minutes = (time.perf_counter() - began) / 60
+    where += f" and {os.getloadavg()[0]:.1f} at the end"
     rest = f" --rounds {args.rounds}" if args.rounds != 5 else ""
     rest += f" --write {args.write}" if args.write else ""
     parts = [
