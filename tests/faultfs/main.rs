@@ -8,7 +8,14 @@
     reason = "a test may stop at the first surprise, and touches files and processes itself"
 )]
 
+mod builds;
 mod itself;
 mod mount;
+mod namespaces;
 mod passthrough;
+mod promises;
+mod schedules;
+#[expect(dead_code, reason = "these tests need less of it than others do")]
+#[path = "../it/support.rs"]
+mod support;
 mod weather;
