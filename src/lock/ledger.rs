@@ -240,7 +240,7 @@ impl Ledger {
     ) -> Result<Result<Published, Damage>, LockError> {
         let dir = self.attempt_dir(epoch, token);
         let path = dir.join(RECORD_FILE);
-        let Some(bytes) = self.disk.read(&path)? else {
+        let Some(bytes) = self.disk.read_surely(&path)? else {
             return Ok(Err(Damage(format!("`{path}` is missing"))));
         };
         if blake3::hash(&bytes).to_hex().as_str() != digest {
