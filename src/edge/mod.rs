@@ -11,4 +11,5 @@ pub mod host;
 pub mod interrupt;
 pub mod process;
 pub mod storage;
+pub mod sync;
 pub mod terminal;
