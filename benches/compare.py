@@ -255,9 +255,14 @@ def make_sections(bench: Bench, root: Path, simulators: list[str]) -> dict[str, 
     return sections
 
 
-def measure(sections: dict[str, Section], rounds: int) -> None:
-    """Runs all rounds, and before them once whoever has something to warm up."""
+def measure(sections: dict[str, Section], rounds: int, until: float) -> int:
+    """Runs all rounds, and before them once whoever has something to warm up.
+
+    Returns how many rounds were run: none begins after `until`, except the first.
+    """
     for counted in range(-1, rounds):
+        if counted > 0 and time.perf_counter() > until:
+            return counted
         for name, section in sections.items():
             for contender in section.contenders:
                 if counted < 0 and not contender.is_warmed:
@@ -266,6 +271,7 @@ def measure(sections: dict[str, Section], rounds: int) -> None:
                 if counted >= 0:
                     section.times.setdefault(contender.name, []).append(taken)
                 print(f"{counted + 1}/{rounds} {name}: {contender.name}: {taken[0]:.3f} s", file=sys.stderr)
+    return rounds
 
 
 def main() -> None:
@@ -274,6 +280,7 @@ def main() -> None:
     parser.add_argument("--python", type=Path, required=True)
     parser.add_argument("--simulator", choices=workload.SIMULATORS, action="append")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=60, help="begin no round after so many")
     parser.add_argument("--write", type=Path, metavar="FILE")
     args = parser.parse_args()
     simulators = args.simulator or list(workload.SIMULATORS)
@@ -283,14 +290,15 @@ def main() -> None:
         python = Path(os.path.abspath(args.python))
         bench = Bench(args.cocorun.resolve(), python, Path(folder))
         sections = make_sections(bench, Path(folder) / "work", simulators)
-        measure(sections, args.rounds)
+        rounds = measure(sections, args.rounds, began + 60 * args.minutes)
     minutes = (time.perf_counter() - began) / 60
     where += f" and {os.getloadavg()[0]:.1f} at the end"
-    rest = f" --rounds {args.rounds}" if args.rounds != 5 else ""
+    rest = "".join(f" --simulator {simulator}" for simulator in args.simulator or ())
+    rest += f" --rounds {args.rounds}" if args.rounds != 5 else ""
     rest += f" --write {args.write}" if args.write else ""
     parts = [
         COMMAND.format(rest=rest),
-        f"{versions(bench)}; {where}; medians of {args.rounds} rounds, {minutes:.0f} minutes in all; "
+        f"{versions(bench)}; {where}; medians of {rounds} rounds, {minutes:.0f} minutes in all; "
         f"everyone may run {SLOTS} processes at once, except the runner in a loop.\n",
         claims(sections, simulators),
         *(section.table() for section in sections.values()),
