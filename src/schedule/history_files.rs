@@ -27,7 +27,7 @@ const FILE_BYTES_MAX: u64 = 64 << 20;
 const SUFFIX: &str = ".ndjson";
 
 /// A history and the files it came from.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) history: History,
     dir: Utf8PathBuf,
@@ -37,8 +37,9 @@ pub(super) struct Loaded {
 /// Reads and merges what is there. `now_s` bounds times: another node's clock may be ahead.
 pub(super) fn load(dir: &Utf8Path, now_s: u64) -> Loaded {
     let mut loaded = Loaded {
+        history: History::default(),
         dir: dir.to_owned(),
-        ..Loaded::default()
+        read: BTreeSet::new(),
     };
     for name in newest_names(dir) {
         let text = fs::read_range_lossy(&dir.join(&name), 0, FILE_BYTES_MAX);
@@ -58,9 +59,6 @@ impl Loaded {
     /// Adds what a session has measured, writes all down under the session's own name, and removes
     /// the files it came from.
     pub(super) fn save(mut self, session_id: &str, measured: Vec<Record>) {
-        if measured.is_empty() {
-            return;
-        }
         for record in measured {
             self.history.take(record);
         }

@@ -383,10 +383,10 @@ fn runs_of(
     task: &ListTask,
     testcases: Vec<Testcase>,
 ) -> Vec<RunTask> {
-    let typical = session.history().typical(&design.name);
+    let typical = session.history.typical(&design.name);
     let run = |testcases: Vec<Testcase>| RunTask {
         group: Arc::clone(&task.group),
-        estimate: session.history().estimate(&testcases, &design.key, typical),
+        estimate: session.history.estimate(&testcases, &design.key, typical),
         testcases,
         lost_its_server: false,
     };

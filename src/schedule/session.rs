@@ -29,7 +29,6 @@ use crate::model::tool::SimulatorTool;
 use crate::schedule::history::History;
 use crate::schedule::history::Record;
 use crate::schedule::history_files;
-use crate::schedule::history_files::Loaded;
 use crate::schedule::judge::stop_words;
 use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
@@ -114,7 +113,7 @@ pub(super) struct Session<'a> {
     /// How many fork servers are at work.
     pub(super) servers_alive: Arc<AtomicUsize>,
     /// What earlier sessions have measured.
-    earlier: Loaded,
+    pub(super) history: History,
     messages: Sender<Message>,
     runs: AtomicU32,
     /// Kinds of trouble with disk and tools that were told.
@@ -143,12 +142,13 @@ impl Drop for Leaving<'_> {
 /// a second.
 pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut()) {
     let (messages, received) = channel();
-    let earlier = if plan.modules.is_empty() || plan.only_lists {
-        Loaded::default()
-    } else {
-        history_files::load(&plan.history_dir, wall_s(plan.clock))
-    };
-    let queue = Queue::new(build_tasks(&plan, &earlier.history));
+    let load = |plan: &Plan<'_>| history_files::load(&plan.history_dir, wall_s(plan.clock));
+    // Without runs there is nothing to be ordered.
+    let runs = !plan.modules.is_empty() && !plan.only_lists;
+    let earlier = runs.then(|| load(&plan));
+    let history = earlier.as_ref().map(|it| it.history.clone());
+    let history = history.unwrap_or_default();
+    let queue = Queue::new(build_tasks(&plan, &history));
     let mut measured = Vec::new();
     let until = plan.limit.map(|limit| plan.clock.now() + limit);
     let (clock, interrupt, jobs) = (plan.clock, plan.interrupt, plan.jobs.max(1));
@@ -156,7 +156,7 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
         designs: plan.builds.iter().map(|_| OnceLock::new()).collect(),
         plan,
         servers_alive: Arc::new(AtomicUsize::new(0)),
-        earlier,
+        history,
         messages,
         runs: AtomicU32::new(0),
         told: Mutex::default(),
@@ -195,8 +195,10 @@ pub fn execute(plan: Plan<'_>, sink: &mut dyn FnMut(Event), tick: &mut dyn FnMut
             }
         }
     });
-    let session_id = session.plan.session_id;
-    session.earlier.save(&session_id, measured);
+    if !measured.is_empty() {
+        let earlier = earlier.unwrap_or_else(|| load(&session.plan));
+        earlier.save(&session.plan.session_id, measured);
+    }
 }
 
 fn wall_s(clock: &dyn Clock) -> u64 {
@@ -229,11 +231,6 @@ impl Session<'_> {
     pub(super) fn tell(&self, event: Event) {
         // The receiver outlives every worker.
         self.messages.send(Message::Event(event)).ok();
-    }
-
-    /// Returns what earlier sessions have measured.
-    pub(super) fn history(&self) -> &History {
-        &self.earlier.history
     }
 
     /// Returns what an event tells of durations.

@@ -154,7 +154,7 @@ fn lists_of(session: &Session<'_>, index: usize) -> Vec<ListTask> {
     }
     let mut lists: Vec<ListTask> = lists.into_iter().map(|(_, list)| list).collect();
     for list in &mut lists {
-        list.longest = session.history().longest(name, &list.modules);
+        list.longest = session.history.longest(name, &list.modules);
     }
     lists
 }

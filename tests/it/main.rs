@@ -11,6 +11,7 @@
 mod architecture;
 mod bad_input;
 mod cocotbext_axi;
+mod differential;
 mod examples;
 mod guard;
 mod hostile;

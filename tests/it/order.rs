@@ -136,3 +136,23 @@ fn sessions_at_once_and_a_damaged_history_cost_nothing_but_the_order() {
     expect_order(&project, &AS_MEASURED);
     expect_order(&other, &AS_MEASURED);
 }
+
+#[test]
+fn nothing_is_written_outside_the_build_directory_by_any_command() {
+    for commands in [["list", "test"], ["build", "list"], ["test", "build"]] {
+        let project = project("plain");
+        let names = || {
+            let entries = fs::read_dir(project.path("")).unwrap();
+            let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+            names.retain(|name| name != "sim_build");
+            names.sort();
+            names
+        };
+        let before = names();
+        for command in commands {
+            project.run(&[command, "--jobs", "1"]);
+        }
+        assert_eq!(names(), before, "{commands:?}");
+        assert_eq!(history_files(&project).len(), 1, "{commands:?}");
+    }
+}
