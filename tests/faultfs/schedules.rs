@@ -21,6 +21,7 @@ use cocorun::edge::host::Fate;
 use cocorun::edge::host::Host;
 use cocorun::edge::host::ProcessIdentity;
 use cocorun::edge::host::SystemHost;
+use cocorun::edge::host::Turn;
 use cocorun::edge::storage::SystemStorage;
 use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
@@ -102,6 +103,10 @@ impl Clock for Hurried {
 struct Node(ProcessIdentity);
 
 impl Host for Node {
+    fn turn(&self, _what: &str) -> Option<Turn> {
+        Some(Turn::default())
+    }
+
     fn me(&self) -> ProcessIdentity {
         self.0.clone()
     }
