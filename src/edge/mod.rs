@@ -6,9 +6,11 @@
 
 pub mod clock;
 pub mod env;
+pub mod file_lock;
 pub mod fs;
 pub mod host;
 pub mod interrupt;
+pub mod mounts;
 pub mod process;
 pub mod storage;
 pub mod terminal;
