@@ -26,9 +26,8 @@ pub struct FileSystem {
 pub fn magic_of(dir: &Utf8Path) -> Result<u32> {
     let found = statfs(dir.as_std_path())
         .map_err(|errno| io_problem(&io::Error::from(errno), "ask for the file system of", dir))?;
-    // The numbers are 32 bits wide; the field's type differs between machines.
-    let bits = u64::from_ne_bytes(i64::from(found.filesystem_type().0).to_ne_bytes());
-    Ok(u32::try_from(bits & 0xffff_ffff).unwrap_or(0))
+    // The numbers are 32 bits wide in a wider field.
+    Ok(u32::try_from(found.filesystem_type().0 & 0xffff_ffff).unwrap_or(0))
 }
 
 /// Completes a magic number by the mount table's line for a real path.

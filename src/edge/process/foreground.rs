@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn the_end_of_the_command_is_told_as_it_was() -> Result<()> {
         let interrupt = Interrupt::new()?;
-        let mut run = |script: &str| foreground(&sh(script), &[], &interrupt, &mut || true);
+        let run = |script: &str| foreground(&sh(script), &[], &interrupt, &mut || true);
         assert_eq!(run("exit 7")?, Exit::Code(7));
         assert_eq!(run("kill -9 $$")?, Exit::Signal(9));
         Ok(())
@@ -156,7 +156,7 @@ mod tests {
         let interrupt = Interrupt::new()?;
         interrupt.raise(StopReason::Signal(15));
         let exit = foreground(
-            &sh("trap 'exit 3' TERM; sleep 60 & wait"),
+            &sh("trap 'exit 3' TERM; while :; do sleep 0.1; done"),
             &[],
             &interrupt,
             &mut || true,
