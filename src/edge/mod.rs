@@ -12,5 +12,6 @@ pub mod host;
 pub mod interrupt;
 pub mod mounts;
 pub mod process;
+pub mod publish;
 pub mod storage;
 pub mod terminal;

@@ -15,6 +15,7 @@ mod examples;
 mod junit;
 mod kills;
 mod live;
+mod lock_commands;
 mod processes;
 mod rebuilds;
 mod reports;
