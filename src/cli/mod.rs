@@ -1,5 +1,11 @@
 //! Command-line types and nothing else: no I/O, no decisions.
 
+mod lock;
+
+pub use lock::Limit;
+pub use lock::LockArgs;
+pub use lock::OnceArgs;
+
 use crate::model::build::Simulator;
 
 use camino::Utf8PathBuf;
@@ -57,6 +63,10 @@ pub enum Command {
     Build(BuildArgs),
     /// List the testcases as cocotb itself finds them
     List(ListArgs),
+    /// Hold a lock while a command runs, or make a file that others may be making
+    Lock(LockArgs),
+    /// Run a command exactly once per directory and name
+    Once(OnceArgs),
     /// Explain an error code such as `test::no-result`
     Explain(ExplainArgs),
     /// Compile one C++ file of a Verilator build; started by `make`

@@ -18,6 +18,7 @@ mod markers;
 mod nfs_lock;
 mod observe;
 mod record;
+pub mod strategy;
 #[cfg(test)]
 mod tests;
 mod watching;

@@ -18,6 +18,7 @@ mod hostile;
 mod junit;
 mod kills;
 mod live;
+mod lock_commands;
 mod order;
 mod processes;
 mod rebuilds;
