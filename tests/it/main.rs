@@ -15,6 +15,7 @@ mod examples;
 mod junit;
 mod kills;
 mod live;
+mod nfs;
 mod processes;
 mod rebuilds;
 mod reports;
