@@ -324,3 +324,40 @@ fn lab_lost_replies_fail_no_round() {
         swallowed.trim()
     ));
 }
+
+#[test]
+#[ignore = "takes minutes; tests/run --lab runs it"]
+fn lab_pytest_cocotbs_lock_fails_where_ours_holds() {
+    let package = std::env::var("COCORUN_PYTEST_COCOTB")
+        .expect("COCORUN_PYTEST_COCOTB names the directory that holds the package");
+    let package = format!("/mnt/host{package}");
+    let lab = Lab::boot(1200);
+    let mut theirs_failed = false;
+    for (name, package) in [("pytest-cocotb", package.as_str()), ("NfsLock", "-")] {
+        for place in ["/mnt/v3", "/mnt/v4"] {
+            let root = format!("{place}/mutex-{name}-{}", &place[5..]);
+            lab.sh("n1", &format!("mkdir -p {root}/log")).good();
+            thread::scope(|scope| {
+                for node in ["n1", "n2"] {
+                    let (lab, words) = (&lab, format!("mutex {root} {node} 60 {package}"));
+                    scope.spawn(move || lab.worker(node, &words).good());
+                }
+            });
+            let counted = lab.worker("n2", &format!("entries {root}")).good();
+            let overlaps = counted.number("overlaps");
+            let silence = counted.number("silence");
+            tell(&format!(
+                "{name} {place}: {} entries, {overlaps} overlaps, {} errors, nobody in for the last {silence:.0} s",
+                counted.said("entries"),
+                counted.said("errors")
+            ));
+            if package == "-" {
+                assert!(overlaps < 1.0 && silence < 25.0, "{counted:?}");
+                assert!(counted.number("entries") > 20.0, "{counted:?}");
+            } else {
+                theirs_failed |= overlaps > 0.0 || silence > 25.0;
+            }
+        }
+    }
+    assert!(theirs_failed, "this storm is too weak to prove anything");
+}

@@ -29,6 +29,7 @@ use cocorun::edge::storage::SystemStorage;
 use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
 use cocorun::lock::Ensured;
+use cocorun::lock::NfsLock;
 use cocorun::lock::Options;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -53,6 +54,9 @@ fn nfs_worker() {
         "wait" => wait(words[1], at(2), at(3)),
         "storm" => storm(&words),
         "walk" => walk(words[1], words[2], at(3), at(4), at(5), at(6)),
+        "mutex" => mutex(&words),
+        "enter" => enter(words[1], words[2]),
+        "entries" => entries(words[1]),
         "check" => check(words[1], at(2), at(3)),
         other => panic!("`{other}` is no work"),
     }
@@ -318,4 +322,125 @@ fn check(root: &str, keys: u64, lease_ms: u64) {
     say("answers", count);
     say("states", format!("{states:?}"));
     say("replaced", states.get("revoked").copied().unwrap_or(0));
+}
+
+/// pytest-cocotb's own lock, loaded from its unmodified file, used again and again.
+const PYTHON: &str = r#"
+import importlib.util, os, sys, time
+root, node, package = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("nfs_lock", package + "/pytest_cocotb/nfs_lock.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+log = open(f"{root}/log/{node}.{os.getpid()}.{time.monotonic_ns()}", "w", buffering=1)
+while True:
+    try:
+        with module.NFSLock(root + "/the.lock", timeout=-1, poll_interval=0.1):
+            print(time.time(), "in", file=log)
+            time.sleep(0.2)
+            print(time.time(), "out", file=log)
+    except OSError as error:
+        print(time.time(), type(error).__name__, file=log)
+    time.sleep(0.1)
+"#;
+
+/// Lets processes of this node enter one lock by turns, and kills one every second.
+///
+/// `mutex ROOT NODE SECONDS PACKAGE`: with pytest-cocotb's lock, or ours where the package is `-`.
+fn mutex(words: &[&str]) {
+    let (root, node, package) = (words[1], words[2], words[4]);
+    let spawn = || {
+        let mut command = if package == "-" {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args([
+                "nfs::worker::nfs_worker",
+                "--exact",
+                "--nocapture",
+                "--quiet",
+            ]);
+            command.env(VARIABLE, format!("enter {root} {node}"));
+            command
+        } else {
+            let mut command = Command::new("python3");
+            command.args(["-B", "-c", PYTHON, root, node, package]);
+            command
+        };
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut children: Vec<Child> = (0..4).map(|_| spawn()).collect();
+    for _ in 0..words[3].parse::<u64>().unwrap() {
+        thread::sleep(Duration::from_secs(1));
+        let victim = usize::try_from(SystemHost.random() % 12).unwrap();
+        if let Some(child) = children.get_mut(victim) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            *child = spawn();
+        }
+    }
+    for mut child in children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// Enters our lock again and again.
+fn enter(root: &str, node: &str) {
+    let log = format!("{root}/log/{node}.{:x}", SystemHost.random());
+    let mut log = File::create(log).unwrap();
+    let options = Options {
+        lease: Duration::from_secs(6),
+        heartbeat: Duration::from_secs(1),
+        poll_max: Duration::from_millis(200),
+        stall: Duration::from_secs(300),
+        ..Options::new("lab")
+    };
+    let mut lock = NfsLock::new(
+        Arc::new(SystemStorage),
+        Arc::new(SystemClock),
+        Utf8PathBuf::from(root),
+        "the",
+        options,
+    );
+    loop {
+        let held = lock.acquire(&mut |_| ControlFlow::Continue(()), None);
+        let held = held.unwrap().unwrap();
+        writeln!(log, "{} in", now_s()).unwrap();
+        thread::sleep(Duration::from_millis(200));
+        writeln!(log, "{} out", now_s()).unwrap();
+        held.release().unwrap();
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Counts who was inside together, and for how long nobody came in at the end.
+fn entries(root: &str) {
+    let mut inside: Vec<(f64, f64)> = Vec::new();
+    let mut errors = 0;
+    let mut last: f64 = 0.0;
+    for entry in fs::read_dir(format!("{root}/log")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let mut begun = None;
+        for line in text.lines() {
+            let Some((time, what)) = line.split_once(' ') else {
+                continue;
+            };
+            let time: f64 = time.parse().unwrap();
+            match what {
+                "in" => {
+                    begun = Some(time);
+                    last = last.max(time);
+                }
+                "out" => inside.extend(begun.take().map(|begun| (begun, time))),
+                _ => errors += 1,
+            }
+        }
+    }
+    inside.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // The nodes' clocks agree to 30 ms each; one stays inside for 200 ms.
+    let overlaps = inside
+        .windows(2)
+        .filter(|pair| pair[1].0 < pair[0].1 - 0.08);
+    say("overlaps", overlaps.count());
+    say("entries", inside.len());
+    say("errors", errors);
+    say("silence", now_s() - last);
 }
