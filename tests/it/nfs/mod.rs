@@ -70,7 +70,8 @@ fn takeover(lab: &Lab, places: &[&str], lease_ms: u64) {
     thread::scope(|scope| {
         let mut waiters = Vec::new();
         for place in places {
-            let dir = format!("{place}/takeover{lease_ms}");
+            // Both places are the same directory of the server.
+            let dir = format!("{place}/takeover{}-{lease_ms}", &place[5..]);
             held(scope, lab, &format!("hold {dir} 600 {lease_ms} 5000"));
             waiters.push(waiting(scope, lab, &format!("wait {dir} {lease_ms} 5000")));
         }
