@@ -302,7 +302,14 @@ fn lab_lost_replies_fail_no_round() {
     let path = crate::support::repository().join("tests/nfs/lab.py");
     lab.sh("srv", &proxy.replace("$LAB", path.to_str().unwrap()))
         .good();
-    pause(8);
+    let begun = Instant::now();
+    while lab.sh("srv", "test -e /tmp/swallowed").code != 0 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(60),
+            "the proxy does not start"
+        );
+        pause(1);
+    }
     lab.mount(
         "/mnt/lossy",
         "vers=3,nolock,port=2050,mountport=20048,mountproto=tcp",
@@ -340,7 +347,7 @@ fn lab_pytest_cocotbs_lock_fails_where_ours_holds() {
             lab.sh("n1", &format!("mkdir -p {root}/log")).good();
             thread::scope(|scope| {
                 for node in ["n1", "n2"] {
-                    let (lab, words) = (&lab, format!("mutex {root} {node} 60 {package}"));
+                    let (lab, words) = (&lab, format!("mutex {root} {node} 30 {package}"));
                     scope.spawn(move || lab.worker(node, &words).good());
                 }
             });

@@ -335,15 +335,18 @@ log = open(f"{root}/log/{node}.{os.getpid()}.{time.monotonic_ns()}", "w", buffer
 while True:
     try:
         with module.NFSLock(root + "/the.lock", timeout=-1, poll_interval=0.1):
+            # What a killed process left in its node's cache is not seen by the other one for long.
             print(time.time(), "in", file=log)
+            os.fsync(log.fileno())
             time.sleep(0.2)
             print(time.time(), "out", file=log)
+            os.fsync(log.fileno())
     except OSError as error:
         print(time.time(), type(error).__name__, file=log)
     time.sleep(0.1)
 "#;
 
-/// Lets processes of this node enter one lock by turns, and kills one every second.
+/// Lets processes of this node enter one lock by turns, and kills one of them now and then.
 ///
 /// `mutex ROOT NODE SECONDS PACKAGE`: with pytest-cocotb's lock, or ours where the package is `-`.
 fn mutex(words: &[&str]) {
@@ -369,7 +372,7 @@ fn mutex(words: &[&str]) {
     let mut children: Vec<Child> = (0..4).map(|_| spawn()).collect();
     for _ in 0..words[3].parse::<u64>().unwrap() {
         thread::sleep(Duration::from_secs(1));
-        let victim = usize::try_from(SystemHost.random() % 12).unwrap();
+        let victim = usize::try_from(SystemHost.random() % 24).unwrap();
         if let Some(child) = children.get_mut(victim) {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -404,8 +407,10 @@ fn enter(root: &str, node: &str) {
         let held = lock.acquire(&mut |_| ControlFlow::Continue(()), None);
         let held = held.unwrap().unwrap();
         writeln!(log, "{} in", now_s()).unwrap();
+        log.sync_all().unwrap();
         thread::sleep(Duration::from_millis(200));
         writeln!(log, "{} out", now_s()).unwrap();
+        log.sync_all().unwrap();
         held.release().unwrap();
         thread::sleep(Duration::from_millis(100));
     }
