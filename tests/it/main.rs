@@ -19,6 +19,7 @@ mod junit;
 mod kills;
 mod live;
 mod lock_commands;
+mod nfs;
 mod order;
 mod processes;
 mod rebuilds;
