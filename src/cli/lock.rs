@@ -4,6 +4,7 @@ use crate::lock::strategy::Strategy;
 
 use camino::Utf8PathBuf;
 use clap::Args;
+use clap::Subcommand;
 use std::time::Duration;
 
 /// `cocorun lock`.
@@ -56,6 +57,31 @@ pub struct OnceArgs {
     /// The command and its arguments
     #[arg(last = true, required_unless_present = "clean", value_name = "CMD")]
     pub command: Vec<String>,
+}
+
+/// `cocorun locks`.
+#[derive(Args, Debug)]
+pub struct LocksArgs {
+    /// What to do.
+    #[command(subcommand)]
+    pub action: LocksAction,
+}
+
+/// What to do with locks.
+#[derive(Debug, Subcommand)]
+pub enum LocksAction {
+    /// List ledgers below a directory: who holds or waits, and whether they live
+    List {
+        /// Where to look
+        #[arg(value_name = "DIR", default_value = ".")]
+        dir: Utf8PathBuf,
+    },
+    /// Take a ledger from everybody who holds it or waits for it
+    Break {
+        /// The ledger, as `list` shows it
+        #[arg(value_name = "LEDGER")]
+        ledger: Utf8PathBuf,
+    },
 }
 
 /// A time limit; `None` is no limit.

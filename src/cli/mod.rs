@@ -4,6 +4,8 @@ mod lock;
 
 pub use lock::Limit;
 pub use lock::LockArgs;
+pub use lock::LocksAction;
+pub use lock::LocksArgs;
 pub use lock::OnceArgs;
 
 use crate::model::build::Simulator;
@@ -65,6 +67,8 @@ pub enum Command {
     List(ListArgs),
     /// Hold a lock while a command runs, or make a file that others may be making
     Lock(LockArgs),
+    /// List who holds locks below a directory, or take a lock away
+    Locks(LocksArgs),
     /// Run a command exactly once per directory and name
     Once(OnceArgs),
     /// Explain an error code such as `test::no-result`

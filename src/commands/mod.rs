@@ -4,6 +4,7 @@ mod build;
 mod explain;
 mod list;
 mod lock;
+mod locks;
 mod objcache;
 mod once;
 mod reporting;
@@ -46,6 +47,7 @@ pub fn main() -> ExitCode {
         Command::Explain(args) => explain::explain(args),
         Command::Objcache(args) => objcache::objcache(args, &environment),
         Command::Lock(args) => Ok(lock::lock(args, &environment, console)),
+        Command::Locks(args) => locks::locks(args),
         Command::Once(args) => Ok(once::once(args, &environment, console)),
         _ => session(&cli, environment, console),
     };
@@ -70,7 +72,11 @@ fn session(cli: &Cli, environment: Environment, console: Console) -> Result<Exit
         Command::Test(args) => test::test(args, &cli.global, environment, console, &interrupt),
         Command::Build(args) => build::build(args, &cli.global, environment, console, &interrupt),
         Command::List(args) => list::list(args, &cli.global, environment, console, &interrupt),
-        Command::Explain(_) | Command::Objcache(_) | Command::Lock(_) | Command::Once(_) => {
+        Command::Explain(_)
+        | Command::Objcache(_)
+        | Command::Lock(_)
+        | Command::Locks(_)
+        | Command::Once(_) => {
             unreachable!("they have no session")
         }
     };

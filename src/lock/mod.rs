@@ -19,6 +19,7 @@ mod nfs_lock;
 mod observe;
 mod record;
 pub mod strategy;
+pub mod survey;
 #[cfg(test)]
 mod tests;
 mod watching;

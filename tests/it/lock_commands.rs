@@ -422,3 +422,27 @@ fn a_failure_is_told_to_those_who_watched_and_tried_anew_by_the_next() {
     project.run(&args).expect_code(7);
     assert_eq!(runs(), 2);
 }
+
+#[test]
+fn a_holder_can_be_seen_and_the_lock_be_taken_from_it() {
+    let project = Project::new();
+    let lock = ["lock", "--strategy=ledger", "--stale-timeout=2", "a", "--"];
+    let script = "touch held; exec sleep 60";
+    let holder = start(&project, &[&lock[..], &["sh", "-c", script]].concat());
+    await_file(&project, "held");
+    let listed = project.run(&["locks", "list"]).expect_code(0).stdout;
+    let pid = format!("pid {}", holder.id());
+    assert!(
+        listed.contains("lives on this node") && listed.contains(&pid),
+        "{listed}"
+    );
+    project
+        .run(&["locks", "break", ".locks/a.ledger"])
+        .expect_code(0);
+    let lost = end(holder).expect_code(125);
+    assert!(lost.stderr.contains("lock::lost"), "{}", lost.stderr);
+    project.run(&[&lock[..], &["true"]].concat()).expect_code(0);
+    let listed = project.run(&["locks", "list"]).expect_code(0).stdout;
+    assert!(listed.contains("a.ledger: free"), "{listed}");
+    project.run(&["locks", "break", "elsewhere"]).expect_code(2);
+}

@@ -1,0 +1,120 @@
+//! What a ledger says of its newest attempts, for `cocorun locks`, and ending one by the protocol.
+//!
+//! Invariant: only registers are written, and only those that any successor would fill; nothing is
+//! removed. What others wrote into registers is shown, never obeyed.
+
+use crate::edge::clock::Clock;
+use crate::edge::host::Fate;
+use crate::edge::host::Host;
+use crate::edge::storage::Storage;
+use crate::lock::Holder;
+use crate::lock::LockError;
+use crate::lock::disk::Disk;
+use crate::lock::disk::Put;
+use crate::lock::ledger::Ledger;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// For how long a failing operation is repeated.
+const STALL: Duration = Duration::from_secs(5);
+
+/// An attempt or ticket that has not ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenEntry {
+    /// Its number, from 1.
+    pub number: u32,
+    /// Whether it waits for an earlier one, as far as its register tells; only locks have that.
+    pub is_granted: bool,
+    /// Who.
+    pub holder: Holder,
+    /// What this node can say of the process.
+    pub fate: Fate,
+    /// The time stamp of its claim, by the server's clock; it moves with each sign of life.
+    pub sign: Option<(i64, u32)>,
+}
+
+/// A ledger on the disk.
+pub struct Survey {
+    ledger: Ledger,
+    host: Arc<dyn Host>,
+}
+
+impl Survey {
+    /// Makes one of a directory `…/.locks/NAME.ledger`; nothing if the path is none.
+    pub fn of(
+        storage: Arc<dyn Storage>,
+        clock: Arc<dyn Clock>,
+        host: Arc<dyn Host>,
+        registers: &Utf8Path,
+    ) -> Option<Self> {
+        let name = registers.file_name()?.strip_suffix(".ledger")?.to_owned();
+        let locks = registers.parent()?;
+        if locks.file_name() != Some(".locks") {
+            return None;
+        }
+        let dir = locks
+            .parent()
+            .map_or_else(Utf8PathBuf::new, Utf8Path::to_owned);
+        let disk = Disk {
+            storage,
+            clock,
+            stall: STALL,
+        };
+        Some(Self {
+            ledger: Ledger::new(disk, dir, &name, false),
+            host,
+        })
+    }
+
+    /// Lists what has not ended, oldest first.
+    ///
+    /// # Errors
+    /// The file system refused or stalled.
+    pub fn open(&self) -> Result<Vec<OpenEntry>, LockError> {
+        let mut open = Vec::new();
+        for number in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+            if self.ledger.is_closed(number)? {
+                continue;
+            }
+            let Some(claim) = self.ledger.claim(number)? else {
+                continue;
+            };
+            let grant = self.ledger.grant(number)?;
+            if grant
+                .as_ref()
+                .is_some_and(|text| !text.starts_with("granted;"))
+            {
+                continue;
+            }
+            let stamp = self.ledger.stamp_of_claim(number).ok();
+            let at = stamp.map(|stamp| stamp.modified_at());
+            let doing = self.ledger.doing(number, &claim.token);
+            open.push(OpenEntry {
+                number,
+                is_granted: grant.is_some(),
+                fate: self.host.fate(&claim.process),
+                sign: stamp.map(|stamp| stamp.modified),
+                holder: self.ledger.holder(number, &claim, at, doing),
+            });
+        }
+        Ok(open)
+    }
+
+    /// Ends an attempt or ticket as a successor would; says whether it had not ended by itself.
+    ///
+    /// Its holder, if it lives, notices at its next sign of life.
+    ///
+    /// # Errors
+    /// The file system refused or stalled.
+    pub fn revoke(&self, number: u32) -> Result<bool, LockError> {
+        let text = format!("revoked;t={:032x}", self.host.random());
+        let put = self
+            .ledger
+            .disk
+            .put(&self.ledger.commit_path(number), &text)?;
+        Ok(put == Put::Won)
+    }
+}
