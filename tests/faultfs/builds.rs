@@ -1,8 +1,8 @@
 //! The whole program with its build directory on a faulty file system.
 
+use crate::client::Client;
 use crate::mount::Mount;
 use crate::mount::Shore;
-use crate::passthrough::Client;
 use crate::support::COCOTB;
 use crate::support::binary;
 use crate::support::python;

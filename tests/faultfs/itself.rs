@@ -1,7 +1,7 @@
 //! The faulty file system itself: what it shows is true unless it was told to lie.
 
+use crate::client::Client;
 use crate::mount::Shore;
-use crate::passthrough::Client;
 use crate::weather::Effect;
 use crate::weather::Fault;
 use crate::weather::Moment;

@@ -9,6 +9,7 @@
 )]
 
 mod builds;
+mod client;
 mod itself;
 mod mount;
 mod namespaces;
@@ -19,3 +20,4 @@ mod schedules;
 #[path = "../it/support.rs"]
 mod support;
 mod weather;
+mod words;

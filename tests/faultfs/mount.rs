@@ -3,7 +3,7 @@
 //! Invariant: everything is mounted in a mount namespace of the test's own thread. The kernel
 //! removes it together with the last thread and child in it, also after a SIGKILL.
 
-use crate::passthrough::Client;
+use crate::client::Client;
 use crate::passthrough::Passthrough;
 use crate::weather::Weather;
 

@@ -4,13 +4,18 @@
 //! seen, or found missing, for as long as its [`Client`] says. Invariant: what is not struck by a
 //! fault does on the directory behind exactly what was asked for.
 
+use crate::client::Client;
 use crate::weather::Effect;
 use crate::weather::Moment;
 use crate::weather::Op;
 use crate::weather::Weather;
+use crate::words::Refuse;
+use crate::words::attributes;
+use crate::words::errno;
+use crate::words::held;
+use crate::words::time_spec;
 
 use fuser::BsdFileFlags;
-use fuser::Errno;
 use fuser::FileAttr;
 use fuser::FileHandle;
 use fuser::FileType;
@@ -35,13 +40,11 @@ use fuser::WriteFlags;
 use nix::fcntl::AT_FDCWD;
 use nix::sys::stat::UtimensatFlags;
 use nix::sys::stat::utimensat;
-use nix::sys::time::TimeSpec;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::ffi::OsString;
 use std::fs;
 use std::fs::File;
-use std::fs::Metadata;
 use std::fs::Permissions;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -55,42 +58,8 @@ use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
 use std::thread;
-use std::time::Duration;
 use std::time::SystemTime;
-use std::time::UNIX_EPOCH;
-
-/// How one client behaves.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Client {
-    /// For how long it believes the attributes it has seen.
-    pub(crate) attributes_ttl: Duration,
-    /// For how long it believes that a name stands for what it stood for.
-    pub(crate) entries_ttl: Duration,
-    /// For how long it believes that a name it found missing is missing.
-    pub(crate) negative_ttl: Duration,
-    /// Whether a file that it has open becomes `.nfsXXXX` where it is removed here.
-    pub(crate) has_silly_rename: bool,
-    /// Whether symbolic links can be made.
-    pub(crate) has_symlinks: bool,
-    /// Whether hard links can be made.
-    pub(crate) has_links: bool,
-}
-
-impl Default for Client {
-    fn default() -> Self {
-        Self {
-            attributes_ttl: Duration::ZERO,
-            entries_ttl: Duration::ZERO,
-            negative_ttl: Duration::ZERO,
-            has_silly_rename: false,
-            has_symlinks: true,
-            has_links: true,
-        }
-    }
-}
 
 /// Every name the kernel has a number for.
 struct Nodes {
@@ -119,74 +88,6 @@ pub(crate) struct Passthrough {
     weather: Arc<Weather>,
     nodes: Mutex<Nodes>,
     handles: Mutex<Handles>,
-}
-
-/// A reply that can say no.
-trait Refuse: Send + 'static {
-    fn refuse(self, error: &io::Error);
-}
-
-macro_rules! refuse {
-    ($($reply:ty),*) => {
-        $(impl Refuse for $reply {
-            fn refuse(self, error: &io::Error) {
-                self.error(Errno::from_i32(error.raw_os_error().unwrap_or(libc::EIO)));
-            }
-        })*
-    };
-}
-refuse!(
-    ReplyAttr,
-    ReplyCreate,
-    ReplyData,
-    ReplyDirectory,
-    ReplyEmpty,
-    ReplyEntry,
-    ReplyOpen,
-    ReplyWrite
-);
-
-fn errno(number: i32) -> io::Error {
-    io::Error::from_raw_os_error(number)
-}
-
-fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn time(seconds: i64, nanoseconds: i64) -> SystemTime {
-    let seconds = u64::try_from(seconds).unwrap_or(0);
-    UNIX_EPOCH + Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or(0))
-}
-
-fn time_spec(wanted: Option<TimeOrNow>) -> TimeSpec {
-    match wanted {
-        None => TimeSpec::UTIME_OMIT,
-        Some(TimeOrNow::Now) => TimeSpec::UTIME_NOW,
-        Some(TimeOrNow::SpecificTime(at)) => {
-            TimeSpec::from_duration(at.duration_since(UNIX_EPOCH).unwrap_or_default())
-        }
-    }
-}
-
-fn attributes(number: u64, found: &Metadata) -> FileAttr {
-    FileAttr {
-        ino: INodeNo(number),
-        size: found.len(),
-        blocks: found.blocks(),
-        atime: time(found.atime(), found.atime_nsec()),
-        mtime: time(found.mtime(), found.mtime_nsec()),
-        ctime: time(found.ctime(), found.ctime_nsec()),
-        crtime: UNIX_EPOCH,
-        kind: FileType::from_std(found.file_type()).unwrap_or(FileType::RegularFile),
-        perm: u16::try_from(found.mode() & 0o7777).unwrap_or(0),
-        nlink: u32::try_from(found.nlink()).unwrap_or(u32::MAX),
-        uid: found.uid(),
-        gid: found.gid(),
-        rdev: 0,
-        blksize: 4096,
-        flags: 0,
-    }
 }
 
 impl Passthrough {

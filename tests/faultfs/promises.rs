@@ -1,8 +1,8 @@
 //! Single lies of a client that once broke a promise of the lock.
 
+use crate::client::Client;
 use crate::mount::Mount;
 use crate::mount::Shore;
-use crate::passthrough::Client;
 use crate::weather::Effect;
 use crate::weather::Fault;
 use crate::weather::Moment;

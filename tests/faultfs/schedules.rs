@@ -5,9 +5,9 @@
 //! the order of threads stays the kernel's, so a failing seed may have to be run several times.
 //! `COCORUN_FAULT_SEED` sets the first seed, `COCORUN_SOAK` multiplies the number of schedules.
 
+use crate::client::Client;
 use crate::mount::Mount;
 use crate::mount::Shore;
-use crate::passthrough::Client;
 use crate::weather::Effect;
 use crate::weather::Fault;
 use crate::weather::Moment;
@@ -424,7 +424,12 @@ fn lock_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
             scope.spawn(move || {
                 let clock = Arc::new(Hurried(Instant::now()));
                 // Nobody is taken for dead.
-                let options = options(number, Duration::from_secs(1_000_000), false);
+                let options = Options {
+                    // Patience outlasts all faults, also where a look takes long: a release that
+                    // failed would be waited for as long as the lease lasts.
+                    stall: Duration::from_secs(10) * HURRY,
+                    ..options(number, Duration::from_secs(1_000_000), false)
+                };
                 let mut lock = NfsLock::new(Arc::new(SystemStorage), clock, dir, "lock", options);
                 let mut turns = 0;
                 let until = Instant::now() + STUCK;
