@@ -312,7 +312,7 @@ fn lab_lost_replies_fail_no_round() {
     }
     lab.mount(
         "/mnt/lossy",
-        "vers=3,nolock,port=2050,mountport=20048,mountproto=tcp",
+        "vers=3,nolock,proto=tcp,port=2050,mountvers=3,mountport=20048,mountproto=tcp",
     );
     for round in 0..12 {
         let root = format!("/mnt/lossy/round{round}");
