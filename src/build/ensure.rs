@@ -72,6 +72,8 @@ pub struct Context<'a> {
     pub object_env: &'a BTreeMap<String, String>,
     /// Whether to build even what is up to date.
     pub force: bool,
+    /// Whether to take what is there and neither wait, compile nor write.
+    pub assume_built: bool,
 }
 
 /// How a build came to be there.
@@ -153,6 +155,9 @@ fn attempt(
     if force {
         once.clean()?;
     }
+    if context.assume_built {
+        return assumed(build, &print, context, &once);
+    }
     let reasons = RefCell::new(Vec::new());
     let has_waited = RefCell::new(false);
     let problem: RefCell<Option<Problems>> = RefCell::new(None);
@@ -205,6 +210,29 @@ fn attempt(
         Vec::new()
     };
     ready(build, &print, &published, origin, reasons).map(Attempt::Ready)
+}
+
+/// Takes a result that fits, or says why there is none.
+fn assumed(
+    build: &Build,
+    print: &Fingerprint,
+    context: &Context<'_>,
+    once: &CallOnce,
+) -> Result<Attempt> {
+    let mut reasons = Vec::new();
+    for published in once.results()? {
+        if judge(&published, build, &mut reasons) == Acceptance::Use {
+            let ready = ready(build, print, &published, Origin::UpToDate, Vec::new())?;
+            return Ok(Attempt::Ready(ready));
+        }
+    }
+    let why = explain(build, print, context, &reasons).join("; ");
+    Err(Diagnostic::error(
+        Code::BuildNotBuilt,
+        format!("build `{}` is not up to date: {why}", build.name),
+    )
+    .help("run `cocorun build` first, or leave `--assume-built` out")
+    .into())
 }
 
 /// Names a build's shared directory: toplevel and key, so that equal builds share it.

@@ -1,5 +1,11 @@
 //! Command-line types and nothing else: no I/O, no decisions.
 
+mod lock;
+
+pub use lock::Limit;
+pub use lock::LockArgs;
+pub use lock::OnceArgs;
+
 use crate::model::build::Simulator;
 
 use camino::Utf8PathBuf;
@@ -57,6 +63,10 @@ pub enum Command {
     Build(BuildArgs),
     /// List the testcases as cocotb itself finds them
     List(ListArgs),
+    /// Hold a lock while a command runs, or make a file that others may be making
+    Lock(LockArgs),
+    /// Run a command exactly once per directory and name
+    Once(OnceArgs),
     /// Explain an error code such as `test::no-result`
     Explain(ExplainArgs),
     /// Compile one C++ file of a Verilator build; started by `make`
@@ -86,6 +96,10 @@ pub struct SelectArgs {
 
 /// How much at once, and what to do about builds that others hold.
 #[derive(Args, Clone, Debug, Default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a switch of its own on the command line"
+)]
 pub struct WorkArgs {
     /// Compiles and runs at once; default: the processors this process may use
     #[arg(long, short, value_name = "N", env = "COCORUN_JOBS")]
@@ -96,6 +110,12 @@ pub struct WorkArgs {
     /// Compile even what is up to date
     #[arg(long)]
     pub force: bool,
+    /// Never wait for another process: you know that no other one uses the build directory
+    #[arg(long)]
+    pub no_lock: bool,
+    /// Neither compile nor wait: take the builds that are there, or fail
+    #[arg(long, conflicts_with = "force")]
+    pub assume_built: bool,
 }
 
 /// The form of what is printed on standard output.

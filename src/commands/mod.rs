@@ -3,10 +3,14 @@
 mod build;
 mod explain;
 mod list;
+mod lock;
 mod objcache;
+mod once;
 mod reporting;
 mod run;
+mod target;
 mod test;
+mod waiting;
 mod workspace;
 
 use crate::cli::Cli;
@@ -32,6 +36,7 @@ pub fn main() -> ExitCode {
             error.print().ok();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Success,
+                _ if is_guard() => ExitCode::Guard,
                 _ => ExitCode::Usage,
             };
         }
@@ -40,12 +45,21 @@ pub fn main() -> ExitCode {
     let outcome = match &cli.command {
         Command::Explain(args) => explain::explain(args),
         Command::Objcache(args) => objcache::objcache(args, &environment),
+        Command::Lock(args) => Ok(lock::lock(args, &environment, console)),
+        Command::Once(args) => Ok(once::once(args, &environment, console)),
         _ => session(&cli, environment, console),
     };
     outcome.unwrap_or_else(|problems| {
         console.problems(&problems);
         problems.exit_code()
     })
+}
+
+/// Says whether a command was to be run whose exit codes are not ours to use.
+fn is_guard() -> bool {
+    let mut words = std::env::args_os().skip(1);
+    let first = words.find(|word| !word.as_encoded_bytes().starts_with(b"-"));
+    first.is_some_and(|word| word == "lock" || word == "once")
 }
 
 /// Runs a subcommand that has children, with signals and orphans taken over.
@@ -56,7 +70,9 @@ fn session(cli: &Cli, environment: Environment, console: Console) -> Result<Exit
         Command::Test(args) => test::test(args, &cli.global, environment, console, &interrupt),
         Command::Build(args) => build::build(args, &cli.global, environment, console, &interrupt),
         Command::List(args) => list::list(args, &cli.global, environment, console, &interrupt),
-        Command::Explain(_) | Command::Objcache(_) => unreachable!("they have no session"),
+        Command::Explain(_) | Command::Objcache(_) | Command::Lock(_) | Command::Once(_) => {
+            unreachable!("they have no session")
+        }
     };
     match (outcome, interrupt.raised()) {
         // A stop before the session began is no fault of what it interrupted.

@@ -63,6 +63,8 @@ pub(super) struct Workspace {
     pub(super) jobs: usize,
     cache: NodeCache,
     force: bool,
+    no_lock: bool,
+    assume_built: bool,
 }
 
 /// The tools of a session and what its builds depend on beside them.
@@ -104,6 +106,8 @@ impl Workspace {
             host: SystemHost::new(interrupt.clone()),
             cache: NodeCache::open(&environment),
             force: work.force,
+            no_lock: work.no_lock,
+            assume_built: work.assume_built,
             config,
             environment,
             interrupt: interrupt.clone(),
@@ -133,6 +137,7 @@ impl Workspace {
     pub(super) fn lock_options(&self) -> Options {
         Options {
             interop: false,
+            alone: self.no_lock,
             ..Options::new(&self.session_id)
         }
     }
@@ -272,7 +277,7 @@ impl Workspace {
             compiler_env: &compiler_env,
         };
         let chosen = self.environment.get(env::OBJCACHE).unwrap_or_default();
-        let object_env = BTreeMap::from([
+        let mut object_env = BTreeMap::from([
             (env::COCORUN_OBJECT_LAUNCHER.to_owned(), chosen.to_owned()),
             (
                 env::COCORUN_OBJECT_STORE.to_owned(),
@@ -287,6 +292,9 @@ impl Workspace {
             ),
             (env::COCORUN_SESSION_ID.to_owned(), self.session_id.clone()),
         ]);
+        if self.no_lock {
+            object_env.insert(env::COCORUN_NO_LOCK.to_owned(), "1".to_owned());
+        }
         let object_cache = objcache::program()
             .map(|program| format!("{} __objcache", shell_words::quote(program.as_str())));
         let context = ensure::Context {
@@ -302,6 +310,7 @@ impl Workspace {
             build_timeout: self.config.build_timeout,
             jobs: (self.jobs / waiting.max(1)).max(1),
             force: self.force,
+            assume_built: self.assume_built,
         };
         ensure::ensure_built(build, tools, &context, on_wait)
     }

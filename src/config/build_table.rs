@@ -76,7 +76,7 @@ pub(super) fn read(
             .and_then(|value| read_timescale(&value))
             .unwrap_or_else(default_timescale),
         build_args: build_args.into_iter().collect(),
-        env: read_env(&section),
+        env: read_env(&section, |_| None),
         waves: section.switch("waves", false),
     };
     if table
@@ -452,8 +452,11 @@ fn own_args(section: &Section<'_>, simulator: Simulator) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// Reads `env`.
-pub(super) fn read_env(section: &Section<'_>) -> BTreeMap<String, String> {
+/// Reads `env`; `refused` says why a name may not stand in it.
+pub(super) fn read_env(
+    section: &Section<'_>,
+    refused: impl Fn(&str) -> Option<String>,
+) -> BTreeMap<String, String> {
     let Some(table) = section.get("env") else {
         return BTreeMap::new();
     };
@@ -465,6 +468,14 @@ pub(super) fn read_env(section: &Section<'_>) -> BTreeMap<String, String> {
                 format!("`{}` is no name of a variable", name.value),
             );
             section.report.at(&name.range, "", problem);
+            continue;
+        }
+        if let Some(help) = refused(&name.value) {
+            let problem = Diagnostic::error(
+                Code::ConfigBadValue,
+                format!("`{}` is set by cocorun itself", name.value),
+            );
+            section.report.at(&name.range, "", problem.help(help));
             continue;
         }
         let text = match value.content {

@@ -61,7 +61,7 @@ pub(super) fn read(
             .map(Seed),
         test_args: plain(section.texts("test_args")),
         plusargs: read_plusargs(&section),
-        env: read_env(&section),
+        env: read_env(&section, refused_variable),
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),
         isolation: section
@@ -203,4 +203,27 @@ pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
             None
         }
     }
+}
+
+/// Says what to do instead of setting a variable that starts or steers every simulation.
+fn refused_variable(name: &str) -> Option<String> {
+    let instead = match name {
+        "COCOTB_TESTCASE" | "TESTCASE" | "COCOTB_TEST_FILTER" => {
+            "name testcases on the command line"
+        }
+        "COCOTB_TEST_MODULES" | "MODULE" => "use `test_module`",
+        "COCOTB_RANDOM_SEED" | "RANDOM_SEED" => "use `seed`",
+        "COCOTB_TOPLEVEL" | "TOPLEVEL" => "use `hdl_toplevel` of the build",
+        "COCOTB_TRUST_INERTIAL_WRITES"
+        | "TOPLEVEL_LANG"
+        | "GPI_USERS"
+        | "PYGPI_USERS"
+        | "PYGPI_ENTRY_POINT"
+        | "PYGPI_PYTHON_BIN"
+        | "LIBPYTHON_LOC"
+        | "VIRTUAL_ENV" => "remove it; `interpreter` in `[python]` chooses the Python",
+        _ if name.starts_with("COCORUN_") => "remove it",
+        _ => return None,
+    };
+    Some(instead.to_owned())
 }

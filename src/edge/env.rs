@@ -23,12 +23,24 @@ pub const COCORUN_OBJECT_STORE: &str = "COCORUN_OBJECT_STORE";
 pub const COCORUN_OBJECT_TOOLS: &str = "COCORUN_OBJECT_TOOLS";
 /// Set in every run: the session's name.
 pub const COCORUN_SESSION_ID: &str = "COCORUN_SESSION_ID";
+/// Set where `--no-lock` was given; read by cocorun when `make` starts it.
+pub const COCORUN_NO_LOCK: &str = "COCORUN_NO_LOCK";
 /// Set in every run: its number in the session, from 1.
 pub const COCORUN_RUN_ID: &str = "COCORUN_RUN_ID";
 /// Set in every run: its slot, from 0; no two runs that live at once share it.
 pub const COCORUN_SLOT: &str = "COCORUN_SLOT";
 /// Set in every run: the folder of `runner.toml`.
 pub const COCORUN_PROJECT_DIR: &str = "COCORUN_PROJECT_DIR";
+/// Set for the command of `cocorun lock`: the number of the holder, where the strategy has one.
+pub const COCORUN_LOCK_FENCE: &str = "COCORUN_LOCK_FENCE";
+/// Seconds between two looks at a lock that is held; compiletools' name.
+pub const CT_LOCK_SLEEP_INTERVAL: &str = "CT_LOCK_SLEEP_INTERVAL";
+/// Seconds between two lines about a wait; compiletools' name.
+pub const CT_LOCK_WARN_INTERVAL: &str = "CT_LOCK_WARN_INTERVAL";
+/// Seconds after which such a line becomes a warning; compiletools' name.
+pub const CT_LOCK_TIMEOUT: &str = "CT_LOCK_TIMEOUT";
+/// 1 and above: tell of each lock; compiletools' name.
+pub const CT_LOCK_VERBOSE: &str = "CT_LOCK_VERBOSE";
 
 /// A copy of the environment; what it lacks, the process does not see.
 #[derive(Clone, Debug, Default)]

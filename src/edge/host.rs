@@ -12,8 +12,12 @@ use nix::unistd::User;
 use std::fs;
 use std::hash::BuildHasher;
 use std::hash::RandomState;
+use std::io;
 use std::io::Read;
+use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -70,6 +74,18 @@ pub trait Host: Send + Sync {
     fn has_no_pid(&self, pid: u32, since: SystemTime) -> bool;
     /// Returns 128 random bits, never the same twice in the world.
     fn random(&self) -> u128;
+    /// Becomes the one of this user's processes on this machine that watches `what`; nothing
+    /// while another one is.
+    fn turn(&self, what: &str) -> Option<Turn>;
+}
+
+/// The right to watch something for all processes of this machine, until it is dropped.
+///
+/// It is a name in the kernel's table of abstract sockets: it leaves nothing on any disk, ends
+/// with the process, and does not cross machines or network namespaces.
+#[derive(Debug, Default)]
+pub struct Turn {
+    _name: Option<UnixDatagram>,
 }
 
 /// The real machine.
@@ -92,6 +108,20 @@ impl Host for SystemHost {
             boot_id: read("/proc/sys/kernel/random/boot_id").trim().to_owned(),
             pid_namespace: inode("/proc/self/ns/pid"),
             time_namespace: inode("/proc/self/ns/time"),
+        }
+    }
+
+    fn turn(&self, what: &str) -> Option<Turn> {
+        let name = format!("cocorun-{}-{what}", Uid::effective());
+        let bound =
+            SocketAddr::from_abstract_name(name).and_then(|it| UnixDatagram::bind_addr(&it));
+        match bound {
+            Ok(socket) => Some(Turn {
+                _name: Some(socket),
+            }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
+            // Where there are no such sockets, everybody watches for himself.
+            Err(_) => Some(Turn::default()),
         }
     }
 

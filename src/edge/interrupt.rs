@@ -68,6 +68,20 @@ impl Interrupt {
     /// # Errors
     /// The handlers or the thread that serves them cannot be installed.
     pub fn on_signals() -> Result<Self> {
+        Self::heed(2)
+    }
+
+    /// Makes a flag like [`Interrupt::on_signals`] for a process that has something to put away:
+    /// the second signal kills every child with its group, and only the third ends the process.
+    ///
+    /// # Errors
+    /// The handlers or the thread that serves them cannot be installed.
+    pub fn on_signals_with_cleanup() -> Result<Self> {
+        Self::heed(3)
+    }
+
+    /// Raises the flag at the first signal, kills at the second, ends at the `last`.
+    fn heed(last: u32) -> Result<Self> {
         let failed = |error: &std::io::Error| {
             Diagnostic::error(
                 Code::DiskIo,
@@ -82,12 +96,13 @@ impl Interrupt {
         thread::Builder::new()
             .name("signals".to_owned())
             .spawn(move || {
-                let mut is_first = true;
-                for signal in signals.forever() {
+                for (count, signal) in (1..).zip(signals.forever()) {
                     let number = u8::try_from(signal).unwrap_or(0);
                     raised.raise(StopReason::Signal(number));
-                    if !std::mem::replace(&mut is_first, false) {
+                    if count >= 2 {
                         process::kill_everything();
+                    }
+                    if count >= last {
                         signal_hook::low_level::exit(128 + signal);
                     }
                 }

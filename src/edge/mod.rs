@@ -6,9 +6,13 @@
 
 pub mod clock;
 pub mod env;
+pub mod file_lock;
 pub mod fs;
 pub mod host;
 pub mod interrupt;
+pub mod mounts;
 pub mod process;
+pub mod publish;
 pub mod storage;
+pub mod sync;
 pub mod terminal;

@@ -11,6 +11,7 @@
 
 mod capture;
 mod complete;
+mod foreground;
 mod running;
 mod server;
 mod tree;
@@ -41,6 +42,7 @@ pub use capture::Captured;
 pub use capture::capture;
 pub use complete::Completion;
 pub use complete::complete;
+pub use foreground::foreground;
 pub use tree::kill_everything;
 pub use tree::processors;
 

@@ -282,6 +282,83 @@ impl Storage for SystemStorage {
     }
 }
 
+/// A file system on which names are created exclusively but links are not to be had, as CIFS.
+///
+/// What is a symbolic link on others is a file here, made with `O_CREAT|O_EXCL` and then written:
+/// its name appears at once and decides, its text follows. A reader that finds it empty gives the
+/// writer a moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ExclusiveStorage;
+
+impl Storage for ExclusiveStorage {
+    fn create_symlink(&self, path: &Utf8Path, text: &str) -> io::Result<()> {
+        SystemStorage.create_file(path, format!("{text}\n").as_bytes())
+    }
+
+    fn read_symlink(&self, path: &Utf8Path) -> io::Result<String> {
+        SystemStorage.read_symlink(path)
+    }
+
+    fn create_link(&self, existing: &Utf8Path, path: &Utf8Path) -> io::Result<()> {
+        SystemStorage.create_link(existing, path)
+    }
+
+    fn create_file(&self, path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+        SystemStorage.create_file(path, content)
+    }
+
+    fn write_file(&self, path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+        SystemStorage.write_file(path, content)
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a writer's moment is real time, whatever the clock"
+    )]
+    fn read_file(&self, path: &Utf8Path) -> io::Result<Vec<u8>> {
+        for _ in 0..10 {
+            let bytes = SystemStorage.read_file(path)?;
+            if !bytes.is_empty() {
+                return Ok(bytes);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        SystemStorage.read_file(path)
+    }
+
+    fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp> {
+        SystemStorage.stamp(path)
+    }
+
+    fn list(&self, dir: &Utf8Path) -> io::Result<Vec<String>> {
+        SystemStorage.list(dir)
+    }
+
+    fn touch(&self, path: &Utf8Path, to: Touch) -> io::Result<()> {
+        SystemStorage.touch(path, to)
+    }
+
+    fn create_dir(&self, path: &Utf8Path) -> io::Result<()> {
+        SystemStorage.create_dir(path)
+    }
+
+    fn create_sticky_dir(&self, path: &Utf8Path) -> io::Result<()> {
+        SystemStorage.create_sticky_dir(path)
+    }
+
+    fn remove_file(&self, path: &Utf8Path) -> io::Result<()> {
+        SystemStorage.remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Utf8Path) -> io::Result<()> {
+        SystemStorage.remove_dir(path)
+    }
+
+    fn sync_dir(&self, dir: &Utf8Path) -> io::Result<()> {
+        SystemStorage.sync_dir(dir)
+    }
+}
+
 /// Calls `statx` with `AT_STATX_FORCE_SYNC`, which neither `std` nor `nix` offers.
 #[expect(
     unsafe_code,

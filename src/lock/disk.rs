@@ -38,6 +38,8 @@ pub(crate) struct Disk {
     pub clock: Arc<dyn Clock>,
     /// For how long a failing operation is repeated.
     pub stall: Duration,
+    /// Whether nobody else is there, so that a register need not be written at once.
+    pub is_alone: bool,
 }
 
 /// Counts the pauses of one operation.
@@ -94,21 +96,25 @@ impl Disk {
             if result.as_ref().is_err_and(lacks_symlinks) {
                 result = self.put_by_link(path, text, attempt);
             }
+            if self.is_alone && result.as_ref().is_err_and(lacks_symlinks) {
+                result = self.storage.create_file(path, text.as_bytes());
+            }
             let Err(error) = result else {
                 return Ok(Put::Won);
             };
             // Only the content tells who won. Asking the directory first makes an NFS client
             // forget that it believed the name absent.
-            if let Some(dir) = path.parent() {
-                self.storage.stamp(dir).ok();
-            }
+            let dir = path.parent().map(|dir| self.storage.stamp(dir));
             match self.read_register(path) {
                 Ok(Some(found)) if found == text => return Ok(Put::Won),
                 Ok(Some(found)) => return Ok(Put::Lost(found)),
                 Ok(None) | Err(_) => {}
             }
             let is_there = error.kind() == io::ErrorKind::AlreadyExists;
-            if (is_there || passes(&error)) && patience.wait() {
+            // In a directory that is there, a new name cannot be missing: the reply is wrong, and
+            // so may be a client's belief that the register is absent.
+            let is_lie = error.kind() == io::ErrorKind::NotFound && matches!(dir, Some(Ok(_)));
+            if (is_there || is_lie || passes(&error)) && patience.wait() {
                 continue;
             }
             return Err(if lacks_symlinks(&error) {
@@ -213,6 +219,50 @@ impl Disk {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(error),
         })
+    }
+
+    /// Removes a file; a missing one is fine, because a lost reply looks like that.
+    pub(crate) fn remove(&self, path: &Utf8Path) -> Result<(), LockError> {
+        self.retried("remove", path, |storage| match storage.remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        })
+    }
+
+    /// Reads a file as [`Disk::read`] does, but `None` is what the server says, not what a client
+    /// remembers: who once looked into a directory before it was made can go on missing it.
+    pub(crate) fn read_surely(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>, LockError> {
+        let mut patience = self.patience();
+        loop {
+            if let Some(bytes) = self.read(path)? {
+                return Ok(Some(bytes));
+            }
+            if self.is_surely_absent(path)? {
+                return Ok(None);
+            }
+            if !patience.wait() {
+                let error = io::Error::from_raw_os_error(libc::ENOENT);
+                return Err(storage_error("read", path, error));
+            }
+        }
+    }
+
+    /// Proves that a file is missing by making it, which the server decides; it is removed again.
+    fn is_surely_absent(&self, path: &Utf8Path) -> Result<bool, LockError> {
+        let dir = path.parent().unwrap_or(path);
+        self.create_dirs(dir)?;
+        let is_new = self.retried("look for", path, |storage| {
+            match storage.create_file(path, b"") {
+                Ok(()) => Ok(true),
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                Err(error) => Err(error),
+            }
+        })?;
+        if is_new {
+            self.storage.remove_file(path).ok();
+            self.storage.remove_dir(dir).ok();
+        }
+        Ok(is_new)
     }
 
     /// Sets the time of a claim, once.

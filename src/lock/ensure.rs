@@ -1,5 +1,6 @@
 //! What most callers want of [`CallOnce`]: to be done, to be clean, to see.
 
+use crate::edge::host::Turn;
 use crate::lock::CallOnce;
 use crate::lock::Ensured;
 use crate::lock::Entry;
@@ -7,6 +8,7 @@ use crate::lock::EpochStatus;
 use crate::lock::Failure;
 use crate::lock::FailureRecord;
 use crate::lock::PublishOutcome;
+use crate::lock::Published;
 use crate::lock::Status;
 use crate::lock::Waiting;
 use crate::lock::call_once::Accept;
@@ -18,6 +20,8 @@ use crate::lock::record::Commit;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+/// How long to rely on another process of this machine, which may be frozen, to watch the holder.
+const UNWATCHED_MAX: Duration = Duration::from_secs(120);
 /// How often [`CallOnce::ensure_done`] asks whether to go on waiting.
 const WAIT_SLICE: Duration = Duration::from_millis(200);
 
@@ -32,6 +36,16 @@ fn failed(leader: Leader, failure: Failure) -> FailureRecord {
         text: failure.text,
         dir,
     }
+}
+
+/// Does the step; meanwhile the others on this machine need one who watches us.
+fn lead(
+    leader: &Leader,
+    turn: &mut Option<Turn>,
+    build: &mut dyn FnMut(&Leader) -> Result<serde_json::Value, Failure>,
+) -> Result<serde_json::Value, Failure> {
+    *turn = None;
+    build(leader)
 }
 
 impl CallOnce {
@@ -50,11 +64,12 @@ impl CallOnce {
         timeout: Option<Duration>,
     ) -> Result<Ensured, LockError> {
         let mut waited = Duration::ZERO;
+        let mut turn = None;
         loop {
             match self.enter(accept)? {
                 Entry::Done(published) => return Ok(Ensured::Found(published)),
                 Entry::Failed(failure) => return Ok(Ensured::Failed(failure)),
-                Entry::Lead(leader) => match build(&leader) {
+                Entry::Lead(leader) => match lead(&leader, &mut turn, build) {
                     Ok(record) => {
                         if let PublishOutcome::Published(it) = leader.publish(record)? {
                             return Ok(Ensured::Built(it));
@@ -65,7 +80,8 @@ impl CallOnce {
                     Err(failure) => return Ok(Ensured::Failed(failed(leader, failure))),
                 },
                 Entry::Wait { holder, retry_in } => {
-                    let flow = self.wait(&holder, retry_in, &mut waited, on_wait, timeout);
+                    let flow =
+                        self.wait(&holder, retry_in, &mut turn, &mut waited, on_wait, timeout);
                     if !matches!(flow, Ok(ControlFlow::Continue(()))) {
                         self.give_up();
                     }
@@ -96,6 +112,24 @@ impl CallOnce {
             }
         }
         Ok(retired)
+    }
+
+    /// Reads the valid results, newest first, and writes nothing.
+    ///
+    /// # Errors
+    /// The file system refused or stalled.
+    pub fn results(&self) -> Result<Vec<Published>, LockError> {
+        let mut results = Vec::new();
+        for epoch in (1..=self.ledger.listed_top()?.unwrap_or(0)).rev() {
+            let commit = self.ledger.commit(epoch, &self.token())?;
+            if let Some(Commit::Done { token, digest }) = commit
+                && !self.ledger.is_retired(epoch)?
+                && let Ok(published) = self.ledger.published(epoch, &token, &digest)?
+            {
+                results.push(published);
+            }
+        }
+        Ok(results)
     }
 
     /// Reads the whole ledger, for people.
@@ -130,17 +164,33 @@ impl CallOnce {
     }
 
     /// Pauses in slices; says whether the caller wants to go on.
+    ///
+    /// Of the callers on one machine, one asks the server about a holder. The others pause until
+    /// it is their turn, which is when that one has learned something or died.
     fn wait(
         &self,
         holder: &Holder,
         retry_in: Duration,
+        turn: &mut Option<Turn>,
         waited: &mut Duration,
         on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
         timeout: Option<Duration>,
     ) -> Result<ControlFlow<()>, LockError> {
         let clock = &self.ledger.disk.clock;
-        let mut left = retry_in;
+        let key = blake3::hash(self.ledger.registers.as_str().as_bytes()).to_hex();
+        // Whoever leads already, and waits before the gate, watches something else.
+        let is_alone = self.is_before_gate() || turn.is_some() || {
+            *turn = self.options.host.turn(&key[..32]);
+            turn.is_some()
+        };
+        let mut left = if is_alone { retry_in } else { UNWATCHED_MAX };
         while !left.is_zero() {
+            if !is_alone {
+                *turn = self.options.host.turn(&key[..32]);
+                if turn.is_some() {
+                    return Ok(ControlFlow::Continue(()));
+                }
+            }
             if on_wait(&Waiting {
                 holder,
                 waited: *waited,

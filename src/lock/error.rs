@@ -8,6 +8,7 @@ use crate::edge::fs::os_words;
 use crate::lock::holder::Holder;
 use crate::lock::holder::span;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::io;
 use std::time::Duration;
@@ -44,6 +45,16 @@ pub enum LockError {
 }
 
 impl LockError {
+    /// Makes the problem of a file system that does not answer.
+    pub(in crate::lock) fn hangs(dir: &Utf8Path, what: &str) -> Diagnostic {
+        Diagnostic::error(Code::LockStorage, format!("cannot lock in `{dir}`: {what}"))
+    }
+
+    /// Returns the same as problems.
+    pub fn into_problems(self) -> Problems {
+        self.into()
+    }
+
     /// Returns the same as a diagnostic.
     pub fn diagnostic(&self) -> Diagnostic {
         match self {

@@ -5,6 +5,10 @@
 //! asked, so a hanging server cannot block [`Leader::is_lost`] or [`Leader::note`].
 
 use crate::edge::storage::Touch;
+use crate::edge::sync::Bell;
+use crate::edge::sync::Flag;
+use crate::edge::sync::Thread;
+use crate::edge::sync::lock;
 use crate::lock::FailureRecord;
 use crate::lock::PublishOutcome;
 use crate::lock::Published;
@@ -20,14 +24,7 @@ use camino::Utf8PathBuf;
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::Condvar;
 use std::sync::Mutex;
-use std::sync::MutexGuard;
-use std::sync::PoisonError;
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering;
-use std::thread;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 type LostHook = Box<dyn FnOnce() + Send>;
@@ -40,12 +37,11 @@ struct Pulse {
     claim_text: String,
     dir: Utf8PathBuf,
     run_id: String,
-    lost: AtomicBool,
+    lost: Flag,
     hooks: Mutex<Vec<LostHook>>,
     doing: Mutex<Option<String>>,
     gate: Mutex<Option<Gate>>,
-    ended: Mutex<bool>,
-    wake: Condvar,
+    end: Bell,
 }
 
 /// The right to do the step, in a private directory, until it is published, failed or released.
@@ -53,13 +49,8 @@ struct Pulse {
 /// Dropping it releases it, so that others need not wait for the lease.
 pub struct Leader {
     pulse: Arc<Pulse>,
-    thread: Option<JoinHandle<()>>,
+    thread: Option<Thread>,
     is_closed: bool,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing panics while it holds one of these; a poisoned value is as good as any.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Pulse {
@@ -72,14 +63,14 @@ impl Pulse {
             .disk
             .touch(&self.ledger.claim_path(self.epoch), Touch::Now)
             .ok();
-        let doing = locked(&self.doing).take();
+        let doing = lock(&self.doing).take();
         if let Some(text) = doing {
             self.ledger.write_doing(&self.dir, &text);
         }
         if self.is_taken() {
             self.lose();
         } else {
-            let gate = locked(&self.gate).clone();
+            let gate = lock(&self.gate).clone();
             if let Some(gate) = gate {
                 gate.beat();
             }
@@ -110,8 +101,8 @@ impl Pulse {
 
     fn lose(&self) {
         let hooks = {
-            let mut hooks = locked(&self.hooks);
-            self.lost.store(true, Ordering::SeqCst);
+            let mut hooks = lock(&self.hooks);
+            self.lost.raise();
             mem::take(&mut *hooks)
         };
         for hook in hooks {
@@ -120,16 +111,7 @@ impl Pulse {
     }
 
     fn run(&self, period: Duration) {
-        loop {
-            let ended = locked(&self.ended);
-            let (ended, _timeout) = self
-                .wake
-                .wait_timeout_while(ended, period, |ended| !*ended)
-                .unwrap_or_else(PoisonError::into_inner);
-            if *ended {
-                return;
-            }
-            drop(ended);
+        while !self.end.is_rung_within(period) {
             self.beat();
         }
     }
@@ -153,12 +135,11 @@ impl Leader {
             claim_text,
             dir,
             run_id,
-            lost: AtomicBool::new(false),
+            lost: Flag::default(),
             hooks: Mutex::default(),
             doing: Mutex::default(),
             gate: Mutex::default(),
-            ended: Mutex::default(),
-            wake: Condvar::new(),
+            end: Bell::default(),
         });
         let mut leader = Self {
             pulse,
@@ -167,8 +148,8 @@ impl Leader {
         };
         if let Some(period) = heartbeat {
             let pulse = Arc::clone(&leader.pulse);
-            let thread = thread::Builder::new().name("lock-heartbeat".to_owned());
-            let thread = thread.spawn(move || pulse.run(period)).map_err(|source| {
+            let thread = Thread::start("lock-heartbeat", move || pulse.run(period));
+            let thread = thread.map_err(|source| {
                 let path = leader.pulse.ledger.registers.clone();
                 LockError::Storage {
                     doing: "start the heartbeat of",
@@ -183,7 +164,7 @@ impl Leader {
 
     /// Keeps the gate until the end of this epoch.
     pub(crate) fn hold(&self, gate: Gate) {
-        *locked(&self.pulse.gate) = Some(gate);
+        *lock(&self.pulse.gate) = Some(gate);
     }
 
     /// Makes the private directory.
@@ -208,13 +189,13 @@ impl Leader {
 
     /// Says whether somebody took over; then the work is in vain and should stop.
     pub fn is_lost(&self) -> bool {
-        self.pulse.lost.load(Ordering::SeqCst)
+        self.pulse.lost.is_raised()
     }
 
     /// Calls this once from the heartbeat's thread when somebody takes over, at once if somebody
     /// has.
     pub fn on_lost(&self, hook: impl FnOnce() + Send + 'static) {
-        let mut hooks = locked(&self.pulse.hooks);
+        let mut hooks = lock(&self.pulse.hooks);
         if self.is_lost() {
             drop(hooks);
             hook();
@@ -225,7 +206,7 @@ impl Leader {
 
     /// Tells the waiting what is being done; it travels with the next sign of life.
     pub fn note(&self, doing: &str) {
-        *locked(&self.pulse.doing) = Some(doing.to_owned());
+        *lock(&self.pulse.doing) = Some(doing.to_owned());
     }
 
     /// Gives one sign of life now, for callers that asked for no heartbeat thread.
@@ -336,7 +317,7 @@ impl Leader {
     }
 
     fn leave(&self) {
-        let gate = locked(&self.pulse.gate).take();
+        let gate = lock(&self.pulse.gate).take();
         if let Some(gate) = gate {
             gate.leave();
         }
@@ -344,11 +325,10 @@ impl Leader {
 
     /// Ends the heartbeat and waits for a beat that is under way.
     fn still(&mut self) {
-        *locked(&self.pulse.ended) = true;
-        self.pulse.wake.notify_all();
+        self.pulse.end.ring();
         if let Some(thread) = self.thread.take() {
-            // A panic in a hook was reported by its own thread and changes nothing here.
-            thread.join().ok();
+            // A panic in a hook changes nothing here.
+            thread.join();
         }
     }
 }

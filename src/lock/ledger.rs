@@ -240,7 +240,7 @@ impl Ledger {
     ) -> Result<Result<Published, Damage>, LockError> {
         let dir = self.attempt_dir(epoch, token);
         let path = dir.join(RECORD_FILE);
-        let Some(bytes) = self.disk.read(&path)? else {
+        let Some(bytes) = self.disk.read_surely(&path)? else {
             return Ok(Err(Damage(format!("`{path}` is missing"))));
         };
         if blake3::hash(&bytes).to_hex().as_str() != digest {
@@ -255,6 +255,29 @@ impl Ledger {
             }),
             Err(error) => Err(Damage(format!("`{path}` is not JSON: {error}"))),
         })
+    }
+
+    /// Reads the first attempt's result as far as it can be told without a listing: its commit, and
+    /// whether the server still has its record. `None` says nothing.
+    ///
+    /// A commit never changes, so a cached one is right. Whoever ends a result takes its record
+    /// away first, see [`Ledger::withdraw`], and the record's name is asked of the server.
+    pub(crate) fn first_result(&self) -> Option<Published> {
+        let text = self.disk.read_register(&self.commit_path(1)).ok()??;
+        let Commit::Done { token, digest } = Commit::from_text(&text) else {
+            return None;
+        };
+        let record = self.attempt_dir(1, &token).join(RECORD_FILE);
+        self.disk.stamp(&record).ok()?;
+        self.published(1, &token, &digest).ok()?.ok()
+    }
+
+    /// Takes the record of a result away, which makes the result worthless to everybody.
+    ///
+    /// The name holds the attempt's token, so nobody makes it again.
+    pub(crate) fn withdraw(&self, epoch: u32, token: &str) -> Result<(), LockError> {
+        self.disk
+            .remove(&self.attempt_dir(epoch, token).join(RECORD_FILE))
     }
 
     pub(crate) fn write_failure(&self, dir: &Utf8Path, text: &str) -> Result<(), LockError> {

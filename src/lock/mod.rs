@@ -18,6 +18,7 @@ mod markers;
 mod nfs_lock;
 mod observe;
 mod record;
+pub mod strategy;
 #[cfg(test)]
 mod tests;
 mod watching;
@@ -57,6 +58,10 @@ pub struct Options {
     pub run_id: String,
     /// The machine.
     pub host: Arc<dyn Host>,
+    /// Whether the caller vouches that no other process works in the directory: whoever else holds
+    /// the step counts as dead at once, there are no signs of life, and a file system without links
+    /// will do. If the caller is wrong, a step can be done twice at once.
+    pub alone: bool,
 }
 
 impl Options {
@@ -68,6 +73,7 @@ impl Options {
             poll_max: Duration::from_secs(5),
             stall: Duration::from_secs(30),
             interop: true,
+            alone: false,
             run_id: run_id.to_owned(),
             host: Arc::new(SystemHost),
         }

@@ -115,6 +115,7 @@ impl NfsLock {
             storage,
             clock,
             stall: options.stall,
+            is_alone: false,
         };
         let me = options.host.me();
         Self {

@@ -19,6 +19,8 @@ use std::time::Instant;
 const BACK_OFF_MIN: Duration = Duration::from_millis(250);
 /// How long a vanished process of this machine must stay vanished.
 const GONE_MIN: Duration = Duration::from_secs(1);
+/// How often the holder is asked what it is doing: that costs several requests.
+const DOING_EVERY: Duration = Duration::from_secs(15);
 /// Longest random delay before a dead holder's place is contended for.
 const SPREAD_MAX: Duration = Duration::from_secs(5);
 
@@ -33,6 +35,7 @@ struct Watch {
     observer: Observer<Sign>,
     last_sign: Option<Sign>,
     doing: Option<String>,
+    doing_at: Option<Instant>,
     gone_since: Option<Instant>,
     jump_at: Option<Instant>,
 }
@@ -92,6 +95,7 @@ impl Watcher {
                     observer: Observer::new(lease),
                     last_sign: None,
                     doing: None,
+                    doing_at: None,
                     gone_since: None,
                     jump_at: None,
                 }
@@ -128,7 +132,13 @@ impl Watcher {
         if sign.is_some() && sign != watch.last_sign {
             watch.last_sign = sign;
             watch.jump_at = None;
-            watch.doing = ledger.doing(watch.epoch, &watch.claim.token);
+            let is_due = watch
+                .doing_at
+                .is_none_or(|at| asked.saturating_duration_since(at) >= DOING_EVERY);
+            if is_due {
+                watch.doing_at = Some(asked);
+                watch.doing = ledger.doing(watch.epoch, &watch.claim.token);
+            }
         }
         let mut retry_in = self.pause(options, watch.lease);
         if options.host.fate(&watch.claim.process) == Fate::Gone {

@@ -18,6 +18,10 @@ pub enum ExitCode {
     NothingSelected,
     /// 5: a lock, a disk, a simulator or an interpreter let us down.
     Environment,
+    /// 125: `cocorun lock` or `once` could not do its part; every other code is the command's.
+    Guard,
+    /// The code that the command of `cocorun lock` or `once` left with.
+    Command(u8),
     /// 128+n: a signal ended the session; what had finished was reported.
     Signal(u8),
 }
@@ -32,6 +36,8 @@ impl ExitCode {
             Self::BuildFailed => 3,
             Self::NothingSelected => 4,
             Self::Environment => 5,
+            Self::Guard => 125,
+            Self::Command(code) => code,
             Self::Signal(number) => 128_u8.saturating_add(number),
         }
     }

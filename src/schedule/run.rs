@@ -332,6 +332,7 @@ pub(super) fn unrun_verdict(problem: &Diagnostic) -> (Outcome, Cause) {
         Code::SessionInterrupted | Code::SessionTimeout => (Outcome::NotRun, Cause::Session),
         Code::BuildCompile
         | Code::BuildNoArtifact
+        | Code::BuildNotBuilt
         | Code::BuildTimeout
         | Code::BuildSourcesChanged
         | Code::LockTimeout

@@ -145,8 +145,7 @@ fn make_args(tools: Toolset<'_>, cpp: &Utf8Path) -> Vec<String> {
 
 /// Reads `Vtop__ver.d` or what a C++ compiler wrote, a make rule: `outputs : inputs`, with `\` at line ends and before spaces.
 ///
-/// Verilator names its own program and standard library among the inputs; they are left in, since
-/// a new Verilator at the same path is another tool.
+/// Verilator names its own program and standard library among the inputs; they are left in here.
 pub(super) fn read_dependencies(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let Some((_, inputs)) = joined.split_once(": ") else {

@@ -60,12 +60,12 @@ fn wrapper(before: &str, after: &str) -> String {
 const IVERILOG: &str = "/usr/bin/iverilog";
 
 /// A project with a counting compiler on its PATH.
-struct Counted {
-    project: Project,
+pub(crate) struct Counted {
+    pub(crate) project: Project,
 }
 
 impl Counted {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::with_runner(RUNNER)
     }
 
@@ -89,7 +89,7 @@ impl Counted {
         fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.project.command(args);
         let bin = self.project.path("bin");
         command
@@ -98,23 +98,23 @@ impl Counted {
         command
     }
 
-    fn run(&self, args: &[&str]) -> Ran {
+    pub(crate) fn run(&self, args: &[&str]) -> Ran {
         Ran::from(self.command(args).output().unwrap())
     }
 
-    fn compiles(&self) -> usize {
+    pub(crate) fn compiles(&self) -> usize {
         let text = fs::read_to_string(self.project.path("compiles.txt")).unwrap_or_default();
         text.lines().count()
     }
 
     /// Builds, checks that the compiler ran `compiles` times, and returns what was explained.
     #[track_caller]
-    fn build(&self, compiles: usize) -> String {
+    pub(crate) fn build(&self, compiles: usize) -> String {
         self.build_with(&[], compiles)
     }
 
     #[track_caller]
-    fn build_with(&self, args: &[&str], compiles: usize) -> String {
+    pub(crate) fn build_with(&self, args: &[&str], compiles: usize) -> String {
         let before = self.compiles();
         let args: Vec<&str> = [&["build", "--explain"], args].concat();
         let ran = self.run(&args).expect_code(0);
@@ -135,7 +135,7 @@ impl Counted {
         self.project.file(file, &text.replace(old, new));
     }
 
-    fn edit_runner(&self, old: &str, new: &str) {
+    pub(crate) fn edit_runner(&self, old: &str, new: &str) {
         self.replace("runner.toml", old, new);
     }
 

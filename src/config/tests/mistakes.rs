@@ -541,3 +541,19 @@ fn mistakes_in_file_lists_are_told_with_the_line_of_the_list() {
         ],
     );
 }
+
+#[test]
+fn variables_that_steer_every_simulation_are_refused_with_what_to_write_instead() {
+    let text = format!(
+        "{BUILD}[[test]]\ntest_module = 'test_fifo'\n\
+         env = {{ MODULE = 'x', GPI_USERS = 'x', MINE = 'x' }}\n"
+    );
+    let said = Project::fifo().told(&text);
+    assert!(said.contains("`MODULE` is set by cocorun itself"), "{said}");
+    assert!(said.contains("help: use `test_module`"), "{said}");
+    assert!(
+        said.contains("`GPI_USERS` is set by cocorun itself"),
+        "{said}"
+    );
+    assert!(!said.contains("`MINE`"), "{said}");
+}

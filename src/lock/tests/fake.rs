@@ -4,6 +4,7 @@ use crate::edge::clock::Clock;
 use crate::edge::host::Fate;
 use crate::edge::host::Host;
 use crate::edge::host::ProcessIdentity;
+use crate::edge::host::Turn;
 
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -113,6 +114,10 @@ impl Host for FakeHost {
 
     fn has_no_pid(&self, pid: u32, _since: SystemTime) -> bool {
         pid >= 1_000_000
+    }
+
+    fn turn(&self, _what: &str) -> Option<Turn> {
+        Some(Turn::default())
     }
 
     fn random(&self) -> u128 {

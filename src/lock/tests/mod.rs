@@ -5,6 +5,8 @@ mod chaos;
 mod crash;
 mod fake;
 mod interop;
+mod races;
 mod server;
 mod storm;
 mod tickets;
+mod turns;

@@ -427,6 +427,9 @@ fn exit_word(code: ExitCode) -> &'static str {
         ExitCode::BuildFailed => "build-failed",
         ExitCode::NothingSelected => "nothing-selected",
         ExitCode::Environment => "environment",
+        // No session ends with one of these.
+        ExitCode::Guard => "guard",
+        ExitCode::Command(_) => "command",
         ExitCode::Signal(_) => "signal",
     }
 }

@@ -1,0 +1,145 @@
+//! `cocorun once`: runs a command exactly once per directory and name.
+
+use crate::cli::OnceArgs;
+use crate::commands::lock::exit_code;
+use crate::commands::reporting::Console;
+use crate::commands::reporting::line;
+use crate::commands::waiting::WaitSettings;
+use crate::commands::waiting::WaitView;
+use crate::diagnostic::Result;
+use crate::edge::clock::SystemClock;
+use crate::edge::env::Environment;
+use crate::edge::host::Host;
+use crate::edge::host::SystemHost;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::interrupt::StopReason;
+use crate::edge::process;
+use crate::edge::process::Exit;
+use crate::edge::storage::SystemStorage;
+use crate::lock::Acceptance;
+use crate::lock::CallOnce;
+use crate::lock::Ensured;
+use crate::lock::Failure;
+use crate::lock::FailureKind;
+use crate::lock::LockError;
+use crate::lock::Options;
+use crate::model::exit_code::ExitCode;
+
+use std::sync::Arc;
+
+/// Runs `cocorun once`; problems of our own are told here.
+pub(super) fn once(args: &OnceArgs, environment: &Environment, console: Console) -> ExitCode {
+    run(args, environment).unwrap_or_else(|problems| {
+        console.problems(&problems);
+        ExitCode::Guard
+    })
+}
+
+fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
+    // A session of its own: what failed for others is tried anew.
+    let session = format!("{:032x}", SystemHost.random());
+    let mut step = CallOnce::new(
+        Arc::new(SystemStorage),
+        Arc::new(SystemClock),
+        args.dir.clone(),
+        &args.name,
+        Options::new(&session),
+    );
+    if args.clean {
+        let count = step.clean().map_err(LockError::into_problems)?;
+        line(&format!("forgot {count} ends of `{}`", args.name));
+        return Ok(ExitCode::Success);
+    }
+    let interrupt = Interrupt::on_signals_with_cleanup()?;
+    let settings = WaitSettings::new(environment);
+    let mut view = WaitView::new(&interrupt, settings, &args.name);
+    let mut trouble = None;
+    let mut ended = None;
+    let ensured = step.ensure_done(
+        &mut |_| Acceptance::Use,
+        &mut |leader| {
+            leader.note(&args.command.join(" "));
+            let exit =
+                process::foreground(&args.command, &[], &interrupt, &mut || !leader.is_lost());
+            match exit {
+                Ok(exit) if exit.is_success() => Ok(serde_json::json!({ "exit": 0 })),
+                Ok(exit) => {
+                    ended = Some(exit);
+                    Err(failure(&args.command, exit, interrupt.raised().is_some()))
+                }
+                Err(problems) => {
+                    let text = problems.to_string();
+                    trouble = Some(problems);
+                    let kind = FailureKind::Transient;
+                    Err(Failure { kind, text })
+                }
+            }
+        },
+        &mut |waiting| view.on_wait(waiting),
+        args.timeout.0,
+    );
+    view.clear();
+    if let Some(problems) = trouble {
+        return Err(problems);
+    }
+    Ok(match ensured.map_err(LockError::into_problems)? {
+        Ensured::Built(_) | Ensured::Found(_) => ExitCode::Success,
+        Ensured::Failed(record) => {
+            if ended.is_none() {
+                line(&format!(
+                    "`{}` failed elsewhere: {}",
+                    args.name, record.text
+                ));
+            }
+            exit_code(ended.unwrap_or_else(|| exit_in(&record.text)))
+        }
+        Ensured::Interrupted => match interrupt.raised() {
+            Some(StopReason::Signal(number)) => ExitCode::Signal(number),
+            _ => ExitCode::Guard,
+        },
+    })
+}
+
+/// Makes the record of a failure; a signal, ours or another, is not the command's fault.
+fn failure(command: &[String], exit: Exit, was_stopped: bool) -> Failure {
+    let kind = match exit {
+        Exit::Code(_) if !was_stopped => FailureKind::Deterministic,
+        _ => FailureKind::Transient,
+    };
+    let program = command.first().map_or("", String::as_str);
+    let text = match exit {
+        Exit::Code(code) => format!("`{program}` ended with exit status {code}"),
+        Exit::Signal(_) => format!("`{program}` ended by {exit}"),
+    };
+    Failure { kind, text }
+}
+
+/// Reads the exit status out of what another process recorded.
+fn exit_in(text: &str) -> Exit {
+    let number = text.rsplit_once("exit status ").map(|(_, number)| number);
+    let code = number.and_then(|number| number.trim().parse().ok());
+    Exit::Code(code.unwrap_or(1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_watched_learn_the_exit_status() {
+        let command = ["cc".to_owned()];
+        let failed = failure(&command, Exit::Code(3), false);
+        assert_eq!(failed.kind, FailureKind::Deterministic);
+        assert_eq!(exit_in(&failed.text), Exit::Code(3));
+        assert_eq!(exit_in("something else"), Exit::Code(1));
+    }
+
+    #[test]
+    fn a_signal_is_nobodys_verdict() {
+        let command = ["cc".to_owned()];
+        let killed = failure(&command, Exit::Signal(9), false);
+        assert_eq!(killed.kind, FailureKind::Transient);
+        let stopped = failure(&command, Exit::Code(130), true);
+        assert_eq!(stopped.kind, FailureKind::Transient);
+    }
+}

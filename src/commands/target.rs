@@ -1,0 +1,242 @@
+//! `cocorun lock --target=OUT`: a file that several processes may make at once is made by one.
+//!
+//! Invariants: nobody ever sees a part of the file under its name; the private file is gone before
+//! the lock is; a command that cannot be made to write under a private name is not run.
+
+use crate::commands::lock::Got;
+use crate::commands::lock::LockSession;
+use crate::commands::lock::exit_code;
+use crate::commands::lock::lost;
+use crate::commands::lock::release;
+use crate::commands::reporting::line;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
+use crate::edge::fs;
+use crate::edge::host::Host;
+use crate::edge::host::SystemHost;
+use crate::edge::publish;
+use crate::edge::publish::FileIdentity;
+use crate::lock::strategy::Guard;
+use crate::lock::strategy::Strategy;
+use crate::model::exit_code::ExitCode;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+
+/// Makes the target, unless somebody else made it while we waited.
+///
+/// # Errors
+/// The lock, the file system, or a command that cannot be guarded.
+pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode> {
+    let private = private_name(target);
+    let command = rewritten(&session.args.command, target, &private)?;
+    let before = publish::identity(target);
+    if let Some(dir) = target.parent() {
+        publish::create_team_dirs(dir)?;
+    }
+    let lock_path = Utf8PathBuf::from(format!("{target}.lock"));
+    match session.acquire(&lock_path)? {
+        Got::Stop(code) => Ok(code),
+        Got::Lock(guard, strategy) => {
+            let outcome = if is_made(session, target, before) {
+                if session.settings.is_verbose {
+                    line(&format!("`{target}` was made by another process"));
+                }
+                Ok(ExitCode::Success)
+            } else {
+                let outcome = run(session, &command, target, &private, &guard, strategy);
+                fs::remove(&private);
+                outcome
+            };
+            release(guard);
+            outcome
+        }
+    }
+}
+
+/// Says whether the target needs no making any more.
+fn is_made(session: &LockSession, target: &Utf8Path, before: Option<FileIdentity>) -> bool {
+    let now = publish::identity(target);
+    if now.is_none() {
+        return false;
+    }
+    let others = &session.args.skip_if_newer_than;
+    session.args.skip_if_exists || now != before || !others.is_empty() && is_newer(target, others)
+}
+
+/// Asks make's question again: no prerequisite is younger than the target.
+fn is_newer(target: &Utf8Path, than: &[Utf8PathBuf]) -> bool {
+    let time = |path: &Utf8Path| fs::stamp(path).ok().flatten()?.modified;
+    let made = time(target);
+    made.is_some()
+        && than
+            .iter()
+            .all(|path| time(path).is_some_and(|time| Some(time) <= made))
+}
+
+fn run(
+    session: &LockSession,
+    command: &[String],
+    target: &Utf8Path,
+    private: &Utf8PathBuf,
+    guard: &Guard,
+    strategy: Strategy,
+) -> Result<ExitCode> {
+    if is_archiver(command) && fs::exists(target) {
+        // An archiver adds to what is there.
+        publish::copy(target, private)?;
+    }
+    let exit = session.run(command, guard)?;
+    if !exit.is_success() {
+        return Ok(exit_code(exit));
+    }
+    if !publish::is_regular(private) {
+        let text = format!("the command left no file for `{target}`");
+        return Err(Diagnostic::error(Code::LockNoOutput, text).into());
+    }
+    let is_shared = strategy != Strategy::Flock;
+    if is_shared && guard.is_lost_now() {
+        return Err(lost().into());
+    }
+    publish::publish(private, target, is_shared)?;
+    Ok(ExitCode::Success)
+}
+
+/// Makes a name beside the target that nobody else has, that ends as the target's does, and that
+/// no pattern such as `*.o` finds.
+fn private_name(target: &Utf8Path) -> Utf8PathBuf {
+    let name = target.file_name().unwrap_or("out");
+    let (stem, extension) = match name.rsplit_once('.') {
+        Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
+        _ => (name, String::new()),
+    };
+    let number = SystemHost.random() & 0xffff_ffff;
+    let pid = std::process::id();
+    target.with_file_name(format!(".{stem}.{pid}-{number:08x}.tmp{extension}"))
+}
+
+fn is_archiver(command: &[String]) -> bool {
+    let name = command
+        .first()
+        .map(|program| Utf8Path::new(program).file_name());
+    let is_ar = |name: &str| name == "ar" || name.ends_with("-ar") || name == "gcc-ar";
+    name.flatten().is_some_and(is_ar)
+}
+
+/// Says whether `-c` means a script here.
+fn is_shell(command: &[String]) -> bool {
+    let name = command
+        .first()
+        .map(|program| Utf8Path::new(program).file_name());
+    name.flatten().is_some_and(|name| name.ends_with("sh"))
+}
+
+/// Puts the private name in the place of the target's.
+///
+/// A compiler derives the name and the text of a dependency file from its output, so these are
+/// then said explicitly, as they would have been.
+///
+/// # Errors
+/// The command does not name the target.
+fn rewritten(command: &[String], target: &Utf8Path, private: &Utf8Path) -> Result<Vec<String>> {
+    let mut words: Vec<String> = Vec::new();
+    let mut is_named = false;
+    for (index, word) in command.iter().enumerate() {
+        let is_program = index == 0;
+        let prefix = ["", "-o", "--output="]
+            .into_iter()
+            .find(|prefix| word.strip_prefix(prefix) == Some(target.as_str()));
+        // `-MF OUT` or `-MT OUT` name the target without making it.
+        let is_value_of_another = index > 0
+            && ["-MT", "-MQ", "-MF", "-include", "-I"].contains(&command[index - 1].as_str());
+        match prefix {
+            Some(prefix) if !is_program && !is_value_of_another => {
+                is_named = true;
+                words.push(format!("{prefix}{private}"));
+            }
+            _ => words.push(word.clone()),
+        }
+    }
+    let has = |options: &[&str]| command.iter().any(|word| options.contains(&word.as_str()));
+    if !is_named
+        && has(&["-c"])
+        && !is_shell(command)
+        && !command.iter().any(|word| word.starts_with("-o"))
+    {
+        // As compiletools' helper does for compilers that are told no output.
+        is_named = true;
+        words.extend(["-o".to_owned(), private.to_string()]);
+    }
+    if !is_named {
+        let text = format!("the command does not name `{target}`");
+        return Err(Diagnostic::error(Code::LockTarget, text)
+            .help("write the target as an argument of its own, spelt as in `--target`")
+            .into());
+    }
+    if has(&["-MD", "-MMD"]) {
+        let starts = |option: &str| command.iter().any(|word| word.starts_with(option));
+        if !starts("-MF") {
+            words.extend(["-MF".to_owned(), target.with_extension("d").to_string()]);
+        }
+        if !starts("-MT") && !starts("-MQ") {
+            words.extend(["-MQ".to_owned(), target.to_string()]);
+        }
+    }
+    Ok(words)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rewrite(line: &str) -> Option<String> {
+        let command: Vec<String> = line.split(' ').map(str::to_owned).collect();
+        let words = rewritten(&command, Utf8Path::new("d/a.o"), Utf8Path::new("d/P.o"));
+        words.ok().map(|words| words.join(" "))
+    }
+
+    #[test]
+    fn every_way_to_name_the_output_is_understood() {
+        for (given, wanted) in [
+            ("cc -c a.c -o d/a.o", "cc -c a.c -o d/P.o"),
+            ("cc -c a.c -od/a.o", "cc -c a.c -od/P.o"),
+            ("tool --output=d/a.o", "tool --output=d/P.o"),
+            ("cp a d/a.o", "cp a d/P.o"),
+            ("cc -c a.c", "cc -c a.c -o d/P.o"),
+        ] {
+            assert_eq!(rewrite(given).as_deref(), Some(wanted));
+        }
+    }
+
+    #[test]
+    fn a_command_that_does_not_name_the_target_is_refused() {
+        assert_eq!(rewrite("make all"), None);
+        assert_eq!(rewrite("sh -c make"), None);
+        assert_eq!(rewrite("cc -c a.c -o d/b.o"), None);
+    }
+
+    #[test]
+    fn dependency_files_keep_the_names_they_would_have_had() {
+        assert_eq!(
+            rewrite("cc -MMD -c a.c -o d/a.o").as_deref(),
+            Some("cc -MMD -c a.c -o d/P.o -MF d/a.d -MQ d/a.o")
+        );
+        assert_eq!(
+            rewrite("cc -MD -MF x.d -MT d/a.o -c a.c -o d/a.o").as_deref(),
+            Some("cc -MD -MF x.d -MT d/a.o -c a.c -o d/P.o")
+        );
+    }
+
+    #[test]
+    fn a_private_name_keeps_the_suffix_and_is_hidden() {
+        let name = private_name(Utf8Path::new("d/a.b.o"));
+        assert_eq!(name.parent(), Some(Utf8Path::new("d")));
+        let file = name.file_name().unwrap_or_default();
+        assert!(
+            file.starts_with(".a.b.") && file.ends_with(".tmp.o"),
+            "{file}"
+        );
+        assert_ne!(name, private_name(Utf8Path::new("d/a.b.o")));
+    }
+}

@@ -1,0 +1,174 @@
+//! What a person sees while a lock is held by somebody else, and when the wait ends.
+
+use crate::commands::reporting::line;
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::terminal;
+use crate::lock::Waiting;
+
+use std::io;
+use std::io::IsTerminal;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+/// The environment's say on waiting, under the names that compiletools gave it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct WaitSettings {
+    /// Time between two looks.
+    pub(super) sleep_interval: Option<Duration>,
+    /// Time between two lines.
+    warn_interval: Duration,
+    /// After which a line is a warning; it ends nothing.
+    long_after: Duration,
+    /// Whether to tell of each lock.
+    pub(super) is_verbose: bool,
+}
+
+impl WaitSettings {
+    /// Reads the environment; a bad value is told and the default taken.
+    pub(super) fn new(environment: &Environment) -> Self {
+        let seconds = |name: &str, default: f64| {
+            let Some(text) = environment.get(name) else {
+                return default;
+            };
+            let value = text.parse::<f64>().ok();
+            value
+                .filter(|value| (0.001..=1e9).contains(value))
+                .unwrap_or_else(|| {
+                    line(&format!(
+                        "warning: `{name}={text}` is no number of seconds; {default} is taken"
+                    ));
+                    default
+                })
+        };
+        let sleep = environment
+            .get(env::CT_LOCK_SLEEP_INTERVAL)
+            .map(|_| Duration::from_secs_f64(seconds(env::CT_LOCK_SLEEP_INTERVAL, 0.05)));
+        let verbose = environment.get(env::CT_LOCK_VERBOSE).unwrap_or("0");
+        let level = verbose.parse::<u32>().unwrap_or_else(|_| {
+            let name = env::CT_LOCK_VERBOSE;
+            line(&format!(
+                "warning: `{name}={verbose}` is no number; 0 is taken"
+            ));
+            0
+        });
+        Self {
+            sleep_interval: sleep,
+            warn_interval: Duration::from_secs_f64(seconds(env::CT_LOCK_WARN_INTERVAL, 30.0)),
+            long_after: Duration::from_secs_f64(seconds(env::CT_LOCK_TIMEOUT, 600.0)),
+            is_verbose: level > 0,
+        }
+    }
+}
+
+/// Shows one wait: a line that is rewritten on a terminal, else a line from time to time.
+pub(super) struct WaitView<'a> {
+    interrupt: &'a Interrupt,
+    settings: WaitSettings,
+    what: String,
+    is_terminal: bool,
+    next: Duration,
+    is_drawn: bool,
+}
+
+impl<'a> WaitView<'a> {
+    pub(super) fn new(interrupt: &'a Interrupt, settings: WaitSettings, what: &str) -> Self {
+        let is_terminal = io::stderr().is_terminal();
+        Self {
+            interrupt,
+            settings,
+            what: what.to_owned(),
+            is_terminal,
+            // Short waits are not worth a flicker.
+            next: if is_terminal {
+                Duration::from_millis(500)
+            } else {
+                settings.warn_interval
+            },
+            is_drawn: false,
+        }
+    }
+
+    /// Shows the wait as it is; says to end it once a signal came.
+    pub(super) fn on_wait(&mut self, waiting: &Waiting) -> ControlFlow<()> {
+        if self.interrupt.raised().is_some() {
+            self.clear();
+            return ControlFlow::Break(());
+        }
+        if waiting.waited >= self.next {
+            let is_long = waiting.waited >= self.settings.long_after;
+            let seconds = waiting.waited.as_secs();
+            let text = format!(
+                "{}waiting {seconds} s for `{}`: held by {}",
+                if is_long { "warning: " } else { "" },
+                self.what,
+                waiting.holder
+            );
+            if self.is_terminal {
+                self.draw(&text);
+                self.next = waiting.waited + Duration::from_secs(1);
+            } else {
+                line(&text);
+                self.next = waiting.waited + self.settings.warn_interval;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn draw(&mut self, text: &str) {
+        let columns = usize::from(terminal::size_of_stderr().columns);
+        let fitting: String = text.chars().take(columns.saturating_sub(1)).collect();
+        let mut stderr = io::stderr();
+        write!(stderr, "\r{fitting}\x1b[K").ok();
+        stderr.flush().ok();
+        self.is_drawn = true;
+    }
+
+    /// Takes the line away.
+    pub(super) fn clear(&mut self) {
+        if std::mem::take(&mut self.is_drawn) {
+            let mut stderr = io::stderr();
+            write!(stderr, "\r\x1b[K").ok();
+            stderr.flush().ok();
+        }
+    }
+}
+
+impl Drop for WaitView<'_> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bad_value_counts_as_the_default() {
+        let environment = Environment::from_pairs([
+            ("CT_LOCK_WARN_INTERVAL", "often"),
+            ("CT_LOCK_SLEEP_INTERVAL", "-1"),
+            ("CT_LOCK_VERBOSE", "loud"),
+        ]);
+        let settings = WaitSettings::new(&environment);
+        assert_eq!(settings.warn_interval, Duration::from_secs(30));
+        assert_eq!(settings.sleep_interval, Some(Duration::from_millis(50)));
+        assert!(!settings.is_verbose);
+    }
+
+    #[test]
+    fn good_values_are_taken() {
+        let environment = Environment::from_pairs([
+            ("CT_LOCK_WARN_INTERVAL", "2"),
+            ("CT_LOCK_SLEEP_INTERVAL", "0.2"),
+            ("CT_LOCK_VERBOSE", "2"),
+        ]);
+        let settings = WaitSettings::new(&environment);
+        assert_eq!(settings.warn_interval, Duration::from_secs(2));
+        assert_eq!(settings.sleep_interval, Some(Duration::from_millis(200)));
+        assert!(settings.is_verbose);
+    }
+}

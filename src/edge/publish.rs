@@ -1,0 +1,242 @@
+//! A finished file of a private name gets its public one, at once.
+
+use crate::diagnostic::Result;
+use crate::edge::fs::io_problem;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::fs;
+use std::fs::File;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+/// For how long a rename may take before the file is published by another way.
+const RENAME_LIMIT: Duration = Duration::from_secs(5);
+
+/// Which file stands under a name: it differs whenever the file was replaced or rewritten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileIdentity {
+    inode: u64,
+    size: u64,
+    changed: (i64, i64),
+}
+
+/// Returns the identity of a file; `None` where there is none.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn identity(path: &Utf8Path) -> Option<FileIdentity> {
+    let meta = fs::metadata(path).ok()?;
+    Some(FileIdentity {
+        inode: meta.ino(),
+        size: meta.size(),
+        changed: (meta.ctime(), meta.ctime_nsec()),
+    })
+}
+
+/// Says whether a regular file, not a link to one, stands here.
+pub fn is_regular(path: &Utf8Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
+}
+
+/// Makes the directory of a file with its parents, open to the group where its parent is.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn create_team_dirs(dir: &Utf8Path) -> Result<()> {
+    if dir.as_str().is_empty() || dir.is_dir() {
+        return Ok(());
+    }
+    let parent = dir.parent().unwrap_or(Utf8Path::new(""));
+    create_team_dirs(parent)?;
+    match fs::create_dir(dir) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
+        Err(error) => return Err(io_problem(&error, "create directory", dir).into()),
+    }
+    let parent = if parent.as_str().is_empty() {
+        Utf8Path::new(".")
+    } else {
+        parent
+    };
+    if is_team_dir(parent) {
+        if let Ok(meta) = fs::metadata(dir) {
+            // The bit that hands the group down was set by the kernel and stays.
+            let mode = meta.mode() & 0o7000 | 0o775;
+            fs::set_permissions(dir, Permissions::from_mode(mode)).ok();
+        }
+        adopt_group(dir, parent);
+    }
+    Ok(())
+}
+
+/// Says whether a directory is meant for a group.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+fn is_team_dir(dir: &Utf8Path) -> bool {
+    fs::metadata(dir).is_ok_and(|meta| meta.mode() & 0o2020 != 0)
+}
+
+/// Gives a file the group of a directory; only members of the group can do so.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+fn adopt_group(path: &Utf8Path, dir: &Utf8Path) {
+    if let (Ok(own), Ok(wanted)) = (fs::metadata(path), fs::metadata(dir))
+        && own.gid() != wanted.gid()
+    {
+        std::os::unix::fs::chown(path, None, Some(wanted.gid())).ok();
+    }
+}
+
+/// Gives a whole file its public name, replacing what stands there.
+///
+/// In a directory meant for a group, the file gets mode 0664, or 0775 where it can be executed, and
+/// the group. With `is_durable` it is brought to the disk before, which is also where a network
+/// file system tells that it could not write; a rename that hangs is then replaced by a link,
+/// between which and the removal of the old file nobody sees a file.
+///
+/// # Errors
+/// Any I/O error, with the path; the private file is still there then.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that renames towards a target, as its users ask for"
+)]
+pub fn publish(private: &Utf8Path, target: &Utf8Path, is_durable: bool) -> Result<()> {
+    let problem = |error: &io::Error| io_problem(error, "publish", target);
+    let dir = match target.parent() {
+        Some(dir) if !dir.as_str().is_empty() => dir,
+        _ => Utf8Path::new("."),
+    };
+    let meta = fs::metadata(private).map_err(|error| problem(&error))?;
+    if is_team_dir(dir) {
+        let mode = if meta.mode() & 0o111 == 0 {
+            0o664
+        } else {
+            0o775
+        };
+        fs::set_permissions(private, Permissions::from_mode(mode)).ok();
+        adopt_group(private, dir);
+    }
+    if !is_durable {
+        return fs::rename(private, target).map_err(|error| problem(&error).into());
+    }
+    File::open(private)
+        .and_then(|file| file.sync_all())
+        .map_err(|error| problem(&error))?;
+    let names = (private.to_owned(), target.to_owned());
+    let renamed = within_limit(RENAME_LIMIT, move || fs::rename(names.0, names.1));
+    let outcome = match renamed {
+        Some(Ok(())) => Ok(()),
+        // A lost reply turns a rename that was done into an error.
+        Some(Err(_)) if fs::metadata(target).is_ok_and(|now| now.ino() == meta.ino()) => Ok(()),
+        Some(Err(error)) => Err(error),
+        None => publish_by_link(private, target),
+    };
+    outcome.map_err(|error| problem(&error).into())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+fn publish_by_link(private: &Utf8Path, target: &Utf8Path) -> io::Result<()> {
+    match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::hard_link(private, target)?;
+    // A rename that wakes up later finds nothing to rename.
+    fs::remove_file(private)
+}
+
+fn within_limit<T: Send + 'static>(
+    limit: Duration,
+    operation: impl FnOnce() -> T + Send + 'static,
+) -> Option<T> {
+    let (teller, answer) = mpsc::channel();
+    thread::spawn(move || teller.send(operation()).ok());
+    answer.recv_timeout(limit).ok()
+}
+
+/// Copies a file that a command will change in place.
+///
+/// # Errors
+/// Any I/O error, with the path.
+pub fn copy(from: &Utf8Path, to: &Utf8PathBuf) -> Result<()> {
+    let copied = fs::copy(from, to).map(drop);
+    copied.map_err(|error| io_problem(&error, "copy", from).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::edge::fs::exists;
+    use crate::edge::fs::read_text;
+    use crate::edge::fs::write;
+
+    fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = Utf8PathBuf::try_from(dir.path().to_path_buf()).expect("a UTF-8 path");
+        (dir, path)
+    }
+
+    #[test]
+    fn a_file_is_published_whole_and_its_private_name_goes() -> Result<()> {
+        for is_durable in [false, true] {
+            let (_guard, dir) = temp();
+            let (private, target) = (dir.join("p"), dir.join("t"));
+            write(&target, "old")?;
+            write(&private, "new")?;
+            let before = identity(&target);
+            publish(&private, &target, is_durable)?;
+            assert_eq!(read_text(&target)?, "new");
+            assert!(!exists(&private));
+            assert_ne!(identity(&target), before);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn without_rename_a_link_publishes() -> Result<()> {
+        let (_guard, dir) = temp();
+        let (private, target) = (dir.join("p"), dir.join("t"));
+        write(&target, "old")?;
+        write(&private, "new")?;
+        publish_by_link(&private, &target).expect("a local directory works");
+        assert_eq!(read_text(&target)?, "new");
+        assert!(!exists(&private));
+        Ok(())
+    }
+
+    #[test]
+    fn in_a_directory_of_a_group_the_group_can_write() -> Result<()> {
+        let (_guard, dir) = temp();
+        let team = dir.join("team");
+        create_team_dirs(&team)?;
+        let mode = |path: &Utf8Path| fs::symlink_metadata(path).map_or(0, |meta| meta.mode());
+        let set = Permissions::from_mode(0o2775);
+        fs::set_permissions(&team, set).expect("it is ours");
+        create_team_dirs(&team.join("a/b"))?;
+        assert_eq!(mode(&team.join("a/b")) & 0o7777, 0o2775);
+        let (private, target) = (team.join("p"), team.join("t"));
+        write(&private, "new")?;
+        publish(&private, &target, false)?;
+        assert_eq!(mode(&target) & 0o777, 0o664);
+        Ok(())
+    }
+}

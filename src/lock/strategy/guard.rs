@@ -1,0 +1,287 @@
+//! One lock by one strategy: waiting for it, holding it, letting go.
+//!
+//! Invariant: a [`Guard`] exists only while the lock is held by this process, as far as its
+//! strategy can tell; dropping it lets go.
+
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::edge::clock::Clock;
+use crate::edge::file_lock;
+use crate::edge::file_lock::FileLock;
+use crate::edge::file_lock::LockKind;
+use crate::edge::fs::os_words;
+use crate::edge::storage::ExclusiveStorage;
+use crate::edge::storage::Storage;
+use crate::edge::storage::SystemStorage;
+use crate::lock::Held;
+use crate::lock::Holder;
+use crate::lock::LockError;
+use crate::lock::NfsLock;
+use crate::lock::Options;
+use crate::lock::Waiting;
+use crate::lock::record::Claim;
+use crate::lock::strategy::Strategy;
+use crate::lock::strategy::probe;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+/// A lock that is not held yet.
+pub struct Lock {
+    kind: Kind,
+    strategy: Strategy,
+    clock: Arc<dyn Clock>,
+    options: Options,
+    path: Utf8PathBuf,
+}
+
+enum Kind {
+    Registers(Box<NfsLock>),
+    Kernel(LockKind),
+}
+
+/// A lock that is held.
+#[derive(Debug)]
+pub enum Guard {
+    /// By registers.
+    Registers(Held),
+    /// By the kernel.
+    Kernel(FileLock),
+}
+
+impl Guard {
+    /// Returns a number that is higher than that of every earlier holder; the kernel's locks have
+    /// none.
+    pub fn fence(&self) -> Option<u32> {
+        match self {
+            Self::Registers(held) => Some(held.fence()),
+            Self::Kernel(_) => None,
+        }
+    }
+
+    /// Says whether somebody took over because we seemed dead.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Registers(held) if held.is_lost())
+    }
+
+    /// Asks the registers now whether we still hold it.
+    pub fn is_lost_now(&self) -> bool {
+        if let Self::Registers(held) = self {
+            held.beat();
+        }
+        self.is_lost()
+    }
+
+    /// Lets go.
+    ///
+    /// # Errors
+    /// It could not be recorded; the others then wait for the lease.
+    pub fn release(self) -> std::result::Result<(), LockError> {
+        match self {
+            Self::Registers(held) => held.release(),
+            Self::Kernel(_) => Ok(()),
+        }
+    }
+}
+
+impl Lock {
+    /// Makes the lock of this path, whose directory exists.
+    ///
+    /// `options.poll_max` is the longest time between two looks; of the kernel's locks, the time.
+    pub fn new(
+        strategy: Strategy,
+        clock: Arc<dyn Clock>,
+        path: &Utf8Path,
+        options: Options,
+    ) -> Self {
+        let registers = |storage: Arc<dyn Storage>| {
+            let dir = path.parent().unwrap_or(Utf8Path::new("")).to_owned();
+            let name = path.file_name().unwrap_or("lock");
+            let lock = NfsLock::new(storage, Arc::clone(&clock), dir, name, options.clone());
+            Kind::Registers(Box::new(lock))
+        };
+        let kind = match probe::kernel_lock(strategy) {
+            Some(kind) => Kind::Kernel(kind),
+            None if strategy == Strategy::ExclusiveCreate => registers(Arc::new(ExclusiveStorage)),
+            None => registers(Arc::new(SystemStorage)),
+        };
+        Self {
+            kind,
+            strategy,
+            clock,
+            options,
+            path: path.to_owned(),
+        }
+    }
+
+    /// Waits for the lock; `None` where `on_wait` said `Break`.
+    ///
+    /// `on_wait` is called several times a second.
+    ///
+    /// # Errors
+    /// [`LockError::Timeout`] after `timeout`, a strategy that does not work there, or the file
+    /// system refused or stalled.
+    pub fn acquire(
+        &mut self,
+        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Guard>> {
+        match &mut self.kind {
+            Kind::Registers(lock) => {
+                let held = lock.acquire(on_wait, timeout)?;
+                Ok(held.map(Guard::Registers))
+            }
+            Kind::Kernel(kind) => {
+                let kind = *kind;
+                self.acquire_kernels(kind, on_wait, timeout)
+            }
+        }
+    }
+
+    fn acquire_kernels(
+        &self,
+        kind: LockKind,
+        on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
+        timeout: Option<Duration>,
+    ) -> Result<Option<Guard>> {
+        let refused = |reason: &str| -> Problems {
+            let dir = self.path.parent().unwrap_or(&self.path);
+            probe::refused(self.strategy, dir, reason).into()
+        };
+        let start = self.clock.now();
+        loop {
+            let tried = file_lock::try_lock(&self.path, kind, true);
+            if let Some(lock) = tried.map_err(|error| match error.raw_os_error() {
+                Some(libc::ENOLCK | libc::ENOSYS | libc::EOPNOTSUPP | libc::EINVAL) => {
+                    refused(&os_words(&error))
+                }
+                _ => LockError::Storage {
+                    doing: "lock",
+                    path: self.path.clone(),
+                    source: error,
+                }
+                .into(),
+            })? {
+                probe::check_kernel_lock(&lock, &self.path).map_err(|reason| refused(&reason))?;
+                lock.tell(&self.claim().to_text());
+                return Ok(Some(Guard::Kernel(lock)));
+            }
+            let waited = self.clock.now().saturating_duration_since(start);
+            let holder = holder_of(&self.path);
+            let waiting = Waiting {
+                holder: &holder,
+                waited,
+            };
+            if on_wait(&waiting).is_break() {
+                return Ok(None);
+            }
+            if timeout.is_some_and(|timeout| waited >= timeout) {
+                return Err(LockError::Timeout {
+                    name: self.path.file_name().unwrap_or_default().to_owned(),
+                    waited,
+                    holder: Box::new(holder),
+                }
+                .into());
+            }
+            let rest = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(waited));
+            self.clock.sleep(self.pause().min(rest));
+        }
+    }
+
+    /// Returns the time to the next look, a little different for everybody.
+    fn pause(&self) -> Duration {
+        let low = u32::try_from(self.options.host.random() & 0xffff).unwrap_or(0);
+        let chance = f64::from(low) / f64::from(0xffff_u16);
+        self.options.poll_max.mul_f64(0.75 + 0.5 * chance)
+    }
+
+    fn claim(&self) -> Claim {
+        let since = self
+            .clock
+            .wall()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        Claim {
+            token: format!("{:032x}", self.options.host.random()),
+            process: self.options.host.me(),
+            lease: None,
+            run_id: self.options.run_id.clone(),
+            since_s: since.as_secs(),
+        }
+    }
+}
+
+/// Describes the holder of a lock file, as far as it told; for people.
+fn holder_of(path: &Utf8Path) -> Holder {
+    let claim = Claim::from_text(&file_lock::text_of(path));
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(claim.since_s);
+    Holder {
+        since: (claim.since_s > 0).then_some(since),
+        doing: (!claim.run_id.is_empty()).then_some(claim.run_id),
+        ..Holder::of(&claim.process, path.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::edge::clock::SystemClock;
+
+    fn lock(strategy: Strategy, path: &Utf8Path) -> Lock {
+        let options = Options {
+            poll_max: Duration::from_millis(5),
+            run_id: "cc -c a.c".to_owned(),
+            ..Options::new("")
+        };
+        Lock::new(strategy, Arc::new(SystemClock), path, options)
+    }
+
+    #[test]
+    fn by_every_strategy_a_second_one_waits_and_learns_who_holds_it() -> Result<()> {
+        for strategy in Strategy::ALL {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let path = Utf8PathBuf::try_from(dir.path().join("a.lock")).expect("a UTF-8 path");
+            let go_on = &mut |_: &Waiting| ControlFlow::Continue(());
+            let held = lock(strategy, &path).acquire(go_on, None)?.expect("free");
+            assert!(!held.is_lost_now(), "{strategy}");
+            let mut seen = None;
+            let second = lock(strategy, &path).acquire(
+                &mut |waiting| {
+                    seen = Some(waiting.holder.pid);
+                    ControlFlow::Break(())
+                },
+                None,
+            )?;
+            assert!(second.is_none(), "{strategy}");
+            assert_eq!(seen, Some(std::process::id()), "{strategy}");
+            let timed_out = lock(strategy, &path)
+                .acquire(go_on, Some(Duration::ZERO))
+                .expect_err("it is held");
+            assert_eq!(timed_out.0[0].code.name(), "lock::timeout", "{strategy}");
+            held.release().map_err(LockError::into_problems)?;
+            assert!(lock(strategy, &path).acquire(go_on, None)?.is_some());
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn numbers_of_holders_rise_where_there_are_numbers() -> Result<()> {
+        for strategy in [Strategy::Ledger, Strategy::ExclusiveCreate] {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let path = Utf8PathBuf::try_from(dir.path().join("a.lock")).expect("a UTF-8 path");
+            let mut fences = Vec::new();
+            for _ in 0..3 {
+                let go_on = &mut |_: &Waiting| ControlFlow::Continue(());
+                let held = lock(strategy, &path).acquire(go_on, None)?.expect("free");
+                fences.extend(held.fence());
+            }
+            assert!(fences.is_sorted() && fences.len() == 3, "{fences:?}");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,70 @@
+//! Many callers on one machine: one of them asks the server for all, and none waits for long.
+
+use crate::edge::clock::Clock;
+use crate::edge::clock::SystemClock;
+use crate::edge::host::Host;
+use crate::edge::host::SystemHost;
+use crate::edge::storage::SystemStorage;
+use crate::lock::Acceptance;
+use crate::lock::CallOnce;
+use crate::lock::Ensured;
+use crate::lock::Entry;
+use crate::lock::Options;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+fn caller(dir: &Utf8Path) -> CallOnce {
+    CallOnce::new(
+        Arc::new(SystemStorage),
+        Arc::new(SystemClock),
+        dir.to_owned(),
+        "step",
+        Options {
+            interop: false,
+            ..Options::new("run")
+        },
+    )
+}
+
+#[test]
+fn a_turn_has_one_owner_and_ends_with_it() {
+    let name = format!("test-{:x}", SystemHost.random());
+    let first = SystemHost.turn(&name);
+    assert!(first.is_some());
+    assert!(SystemHost.turn(&name).is_none());
+    assert!(SystemHost.turn(&format!("{name}-other")).is_some());
+    drop(first);
+    assert!(SystemHost.turn(&name).is_some());
+}
+
+#[test]
+fn callers_of_one_machine_all_learn_of_the_result_within_seconds() {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let dir = Utf8PathBuf::try_from(temp.path().to_path_buf()).expect("a UTF-8 path");
+    let mut first = caller(&dir);
+    let Ok(Entry::Lead(leader)) = first.enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let ensured = caller(&dir).ensure_done(
+                    &mut |_| Acceptance::Use,
+                    &mut |_| panic!("it is being done"),
+                    &mut |_| ControlFlow::Continue(()),
+                    Some(Duration::from_secs(10)),
+                );
+                assert!(matches!(ensured, Ok(Ensured::Found(_))), "{ensured:?}");
+            });
+        }
+        SystemClock.sleep(Duration::from_secs(1));
+        leader
+            .publish(serde_json::json!("result"))
+            .expect("a local directory works");
+    });
+}

@@ -1,0 +1,120 @@
+//! Mounts that cannot outlive their test, however it ends.
+//!
+//! Invariant: everything is mounted in a mount namespace of the test's own thread. The kernel
+//! removes it together with the last thread and child in it, also after a SIGKILL.
+
+use crate::passthrough::Client;
+use crate::passthrough::Passthrough;
+use crate::weather::Weather;
+
+use fuser::BackgroundSession;
+use fuser::Config;
+use fuser::MountOption;
+use fuser::SessionACL;
+use nix::mount::MntFlags;
+use nix::mount::MsFlags;
+use nix::mount::mount;
+use nix::mount::umount2;
+use nix::sched::CloneFlags;
+use nix::sched::unshare;
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::path::PathBuf;
+use std::sync::Arc;
+use tempfile::TempDir;
+
+/// A shared file system in memory, and the clients that mount it.
+pub(crate) struct Shore {
+    temp: TempDir,
+}
+
+impl Shore {
+    /// Moves the calling thread into a mount namespace of its own; what it starts is there as
+    /// well. Nothing where that is not allowed, and then it says so.
+    pub(crate) fn new() -> Option<Self> {
+        if !nix::unistd::Uid::effective().is_root() {
+            let mut stderr = std::io::stderr();
+            writeln!(stderr, "SKIPPED: only root can mount").unwrap();
+            return None;
+        }
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        let nothing: Option<&str> = None;
+        let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+        mount(nothing, "/", nothing, private, nothing).unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        let shore = Self { temp };
+        fs::create_dir(shore.backing()).unwrap();
+        let flags = MsFlags::empty();
+        mount(
+            Some("backing"),
+            &shore.backing(),
+            Some("tmpfs"),
+            flags,
+            nothing,
+        )
+        .unwrap();
+        Some(shore)
+    }
+
+    /// Returns the directory behind all mounts: the truth.
+    pub(crate) fn backing(&self) -> PathBuf {
+        self.temp.path().join("backing")
+    }
+
+    /// Mounts the whole of it as the client of a name.
+    pub(crate) fn mount(&self, name: &str, client: Client) -> Mount {
+        let at = self.temp.path().join(name);
+        fs::create_dir_all(&at).unwrap();
+        Mount::new(&self.backing(), &at, client)
+    }
+}
+
+impl Drop for Shore {
+    fn drop(&mut self) {
+        umount2(&self.backing(), MntFlags::MNT_DETACH).ok();
+    }
+}
+
+/// One client's view, there as long as the value lives.
+pub(crate) struct Mount {
+    /// What goes wrong here.
+    pub(crate) weather: Arc<Weather>,
+    at: PathBuf,
+    session: Option<BackgroundSession>,
+}
+
+impl Mount {
+    fn new(backing: &Path, at: &Path, client: Client) -> Self {
+        let weather = Arc::new(Weather::default());
+        let passthrough = Passthrough::new(backing.to_owned(), client, Arc::clone(&weather));
+        let mut config = Config::default();
+        config.mount_options = vec![
+            MountOption::FSName("faultfs".to_owned()),
+            MountOption::DefaultPermissions,
+        ];
+        config.acl = SessionACL::All;
+        // A late answer keeps one thread busy; others must get theirs meanwhile.
+        config.n_threads = Some(6);
+        let session = fuser::spawn_mount(passthrough, at, &config).unwrap();
+        Self {
+            weather,
+            at: at.to_owned(),
+            session: Some(session),
+        }
+    }
+
+    /// Returns where it is mounted.
+    pub(crate) fn path(&self) -> &Path {
+        &self.at
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.weather.clear_up();
+        // By force, because a caller may hang in a request: that ends all of them.
+        umount2(&self.at, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH).ok();
+        drop(self.session.take());
+    }
+}

@@ -1,0 +1,451 @@
+//! What runs in the nodes: this test binary, started again for [`nfs_worker`] alone.
+//!
+//! The worker speaks in lines `@key value`; times are seconds of the node's clock.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::fs::File;
+use std::fs::OpenOptions;
+use std::io::BufRead;
+use std::io::BufReader;
+use std::io::Write;
+use std::ops::ControlFlow;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+use camino::Utf8PathBuf;
+use cocorun::edge::clock::SystemClock;
+use cocorun::edge::host::Host;
+use cocorun::edge::host::SystemHost;
+use cocorun::edge::storage::SystemStorage;
+use cocorun::lock::Acceptance;
+use cocorun::lock::CallOnce;
+use cocorun::lock::Ensured;
+use cocorun::lock::NfsLock;
+use cocorun::lock::Options;
+use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
+use serde_json::json;
+
+/// Tells the worker what to do.
+pub(crate) const VARIABLE: &str = "COCORUN_NFS_WORKER";
+
+/// What stands in a result many times over, so that a torn one shows.
+const REPEATS: usize = 2000;
+
+#[test]
+fn nfs_worker() {
+    let Ok(text) = std::env::var(VARIABLE) else {
+        return;
+    };
+    let words: Vec<&str> = text.split(' ').collect();
+    let at = |index: usize| words[index].parse::<u64>().unwrap();
+    match words[0] {
+        "hold" => hold(words[1], at(2), at(3), at(4)),
+        "wait" => wait(words[1], at(2), at(3)),
+        "storm" => storm(&words),
+        "walk" => walk(words[1], words[2], at(3), at(4), at(5), at(6)),
+        "mutex" => mutex(&words),
+        "enter" => enter(words[1], words[2]),
+        "entries" => entries(words[1]),
+        "check" => check(words[1], at(2), at(3)),
+        other => panic!("`{other}` is no work"),
+    }
+}
+
+fn say(key: &str, value: impl std::fmt::Display) {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "@{key} {value}").unwrap();
+    out.flush().unwrap();
+}
+
+fn now_s() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap().as_secs_f64()
+}
+
+/// A caller whose times are scaled to the lease as the usual ones are to 30 s.
+fn caller(dir: &str, lease_ms: u64, poll_max_ms: u64) -> CallOnce {
+    let options = Options {
+        lease: Duration::from_millis(lease_ms),
+        heartbeat: Duration::from_millis(lease_ms / 6),
+        poll_max: Duration::from_millis(poll_max_ms),
+        stall: Duration::from_secs(300),
+        interop: false,
+        ..Options::new("lab")
+    };
+    CallOnce::new(
+        Arc::new(SystemStorage),
+        Arc::new(SystemClock),
+        Utf8PathBuf::from(dir),
+        "step",
+        options,
+    )
+}
+
+/// Does the step, or finds it done; a result is checked for being whole.
+fn ensure(once: &mut CallOnce, work: &mut dyn FnMut()) -> (bool, u32, String) {
+    let ended = once.ensure_done(
+        &mut |published| {
+            let made = fs::read_to_string(published.dir.join("out")).unwrap_or_default();
+            assert!(
+                made == published.token.repeat(REPEATS),
+                "a torn result is visible in {}",
+                published.dir
+            );
+            Acceptance::Use
+        },
+        &mut |leader| {
+            work();
+            let mut out = File::create(leader.dir().join("out")).unwrap();
+            out.write_all(leader.token().repeat(REPEATS).as_bytes())
+                .unwrap();
+            out.sync_all().unwrap();
+            Ok(json!({}))
+        },
+        &mut |_| ControlFlow::Continue(()),
+        Some(Duration::from_secs(600)),
+    );
+    match ended.expect("nobody waits for ever") {
+        Ensured::Built(it) => (true, it.epoch, it.token),
+        Ensured::Found(it) => (false, it.epoch, it.token),
+        other => panic!("a step that never fails came to {other:?}"),
+    }
+}
+
+fn hold(dir: &str, seconds: u64, lease_ms: u64, poll_max_ms: u64) {
+    let mut once = caller(dir, lease_ms, poll_max_ms);
+    let (built, epoch, _) = ensure(&mut once, &mut || {
+        // The other node waits for this before it comes.
+        fs::write(format!("{dir}.held"), "").unwrap();
+        thread::sleep(Duration::from_secs(seconds));
+    });
+    say("ended", now_s());
+    say("built", built);
+    say("epoch", epoch);
+}
+
+fn wait(dir: &str, lease_ms: u64, poll_max_ms: u64) {
+    let mut once = caller(dir, lease_ms, poll_max_ms);
+    let (built, epoch, _) = ensure(&mut once, &mut || say("leads", now_s()));
+    say("ended", now_s());
+    say("built", built);
+    say("epoch", epoch);
+}
+
+/// Lets several workers of this node walk over all keys, and kills and freezes them meanwhile.
+///
+/// `storm ROOT NODE SLOTS KEYS LEASE_MS SECONDS`: mischief ends after so many seconds.
+fn storm(words: &[&str]) {
+    let (root, node) = (words[1], words[2]);
+    let at = |index: usize| words[index].parse::<u64>().unwrap();
+    let (slots, keys, lease_ms) = (at(3), at(4), at(5));
+    let quiet_after = Instant::now() + Duration::from_secs(at(6));
+    let reached: Vec<Arc<AtomicU64>> = (0..slots)
+        .map(|slot| Arc::new(AtomicU64::new(answered(root, node, slot))))
+        .collect();
+    let mut children: Vec<Option<Child>> = (0..slots).map(|_| None).collect();
+    let mut frozen: Vec<(Instant, usize)> = Vec::new();
+    let (mut kills, mut freezes) = (0, 0);
+    loop {
+        for (slot, child) in children.iter_mut().enumerate() {
+            if let Some(running) = child
+                && let Some(status) = running.try_wait().unwrap()
+            {
+                assert!(
+                    status.code().is_none_or(|code| code == 0),
+                    "a worker gave up"
+                );
+                *child = None;
+            }
+            if child.is_none() && reached[slot].load(Ordering::SeqCst) < keys {
+                *child = Some(start(root, node, slot, keys, lease_ms, &reached[slot]));
+                frozen.retain(|(_, other)| *other != slot);
+            }
+        }
+        if children.iter().all(Option::is_none) {
+            break;
+        }
+        thread::sleep(Duration::from_millis(250));
+        let now = Instant::now();
+        let is_over = now >= quiet_after;
+        frozen.retain(|(until, slot)| {
+            let is_due = is_over || *until <= now;
+            if is_due && let Some(child) = &children[*slot] {
+                send(child, Signal::SIGCONT);
+            }
+            !is_due
+        });
+        let dice = u64::try_from(SystemHost.random() & 0xffff).unwrap();
+        let victim = usize::try_from((dice / 16) % slots).unwrap();
+        if is_over || children[victim].is_none() {
+            continue;
+        }
+        let child = children[victim].as_ref().unwrap();
+        if dice % 16 < 3 {
+            send(child, Signal::SIGKILL);
+            kills += 1;
+        } else if dice % 16 < 5 {
+            send(child, Signal::SIGSTOP);
+            frozen.push((now + Duration::from_millis(lease_ms * 2), victim));
+            freezes += 1;
+        }
+    }
+    say("kills", kills);
+    say("freezes", freezes);
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
+    kill(pid, signal).ok();
+}
+
+/// Starts a worker, and a thread that learns how far it has come.
+fn start(
+    root: &str,
+    node: &str,
+    slot: usize,
+    keys: u64,
+    lease_ms: u64,
+    reached: &Arc<AtomicU64>,
+) -> Child {
+    let from = reached.load(Ordering::SeqCst);
+    let words = format!("walk {root} {node} {slot} {from} {keys} {lease_ms}");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "nfs::worker::nfs_worker",
+            "--exact",
+            "--nocapture",
+            "--quiet",
+        ])
+        .env(VARIABLE, words)
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let reached = Arc::clone(reached);
+    thread::spawn(move || {
+        for line in lines.map_while(Result::ok) {
+            if let Some((_, count)) = line.split_once("@walked ") {
+                reached.store(count.parse().unwrap(), Ordering::SeqCst);
+            }
+        }
+    });
+    child
+}
+
+/// How many keys a slot of this node has walked over, also before a reboot.
+fn answered(root: &str, node: &str, slot: u64) -> u64 {
+    let prefix = format!("{node}.{slot}.");
+    let mut steps = 0;
+    for entry in fs::read_dir(format!("{root}/answers")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let text = fs::read(entry.path()).unwrap();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let last = text.lines().rfind(|line| line.ends_with('.'));
+            let step = last.and_then(|line| line.split(' ').next()?.parse::<u64>().ok());
+            steps = steps.max(step.map_or(0, |step| step + 1));
+        }
+    }
+    steps
+}
+
+/// Goes over all keys, a quarter of the slots from each quarter of them.
+fn walk(root: &str, node: &str, slot: u64, from: u64, keys: u64, lease_ms: u64) {
+    let name = format!("{root}/answers/{node}.{slot}.{:08x}", SystemHost.random());
+    let mut answers = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(name)
+        .unwrap();
+    for step in from..keys {
+        let key = (step + (slot % 4) * keys / 4) % keys;
+        let mut once = caller(&format!("{root}/key{key}"), lease_ms, 500);
+        let (_, epoch, token) = ensure(&mut once, &mut || {
+            let dice = u64::try_from(SystemHost.random() & 0xffff).unwrap();
+            thread::sleep(Duration::from_millis(dice % 150));
+            if dice.is_multiple_of(16) {
+                kill(Pid::this(), Signal::SIGKILL).unwrap();
+            }
+        });
+        answers
+            .write_all(format!("{step} {key} {epoch} {token}.\n").as_bytes())
+            .unwrap();
+        say("walked", step + 1);
+    }
+    answers.sync_all().unwrap();
+}
+
+/// Holds all answers against the ledgers.
+fn check(root: &str, keys: u64, lease_ms: u64) {
+    let mut answers: BTreeMap<u64, BTreeMap<String, u32>> = BTreeMap::new();
+    let mut count = 0;
+    for entry in fs::read_dir(format!("{root}/answers")).unwrap() {
+        let text = fs::read(entry.unwrap().path()).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        for line in text.lines() {
+            // The last line of a node that lost its power may be torn.
+            let words: Vec<&str> = line.trim_end_matches('.').split(' ').collect();
+            if let [_, key, epoch, token] = words[..]
+                && line.ends_with('.')
+                && token.len() == 32
+            {
+                let given = answers.entry(key.parse().unwrap()).or_default();
+                *given.entry(format!("{epoch} {token}")).or_default() += 1;
+                count += 1;
+            }
+        }
+    }
+    let mut states: BTreeMap<&str, u32> = BTreeMap::new();
+    for key in 0..keys {
+        let given = answers.get(&key).cloned().unwrap_or_default();
+        assert_eq!(given.len(), 1, "key {key} has the results {given:?}");
+        let mut once = caller(&format!("{root}/key{key}"), lease_ms, 500);
+        let (built, epoch, token) = ensure(&mut once, &mut || {});
+        assert!(!built, "key {key} was done again");
+        assert!(given.contains_key(&format!("{epoch} {token}")), "key {key}");
+        for epoch in once.status().unwrap().epochs {
+            *states.entry(epoch.state).or_default() += 1;
+        }
+    }
+    assert_eq!(states["done"], u32::try_from(keys).unwrap(), "{states:?}");
+    say("answers", count);
+    say("states", format!("{states:?}"));
+    say("replaced", states.get("revoked").copied().unwrap_or(0));
+}
+
+/// pytest-cocotb's own lock, loaded from its unmodified file, used again and again.
+const PYTHON: &str = r#"
+import importlib.util, os, sys, time
+root, node, package = sys.argv[1:]
+spec = importlib.util.spec_from_file_location("nfs_lock", package + "/pytest_cocotb/nfs_lock.py")
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+log = open(f"{root}/log/{node}.{os.getpid()}.{time.monotonic_ns()}", "w", buffering=1)
+while True:
+    try:
+        with module.NFSLock(root + "/the.lock", timeout=-1, poll_interval=0.1):
+            # What a killed process left in its node's cache is not seen by the other one for long.
+            print(time.time(), "in", file=log)
+            os.fsync(log.fileno())
+            time.sleep(0.2)
+            print(time.time(), "out", file=log)
+            os.fsync(log.fileno())
+    except OSError as error:
+        print(time.time(), type(error).__name__, file=log)
+    time.sleep(0.1)
+"#;
+
+/// Lets processes of this node enter one lock by turns, and kills one of them now and then.
+///
+/// `mutex ROOT NODE SECONDS PACKAGE`: with pytest-cocotb's lock, or ours where the package is `-`.
+fn mutex(words: &[&str]) {
+    let (root, node, package) = (words[1], words[2], words[4]);
+    let spawn = || {
+        let mut command = if package == "-" {
+            let mut command = Command::new(std::env::current_exe().unwrap());
+            command.args([
+                "nfs::worker::nfs_worker",
+                "--exact",
+                "--nocapture",
+                "--quiet",
+            ]);
+            command.env(VARIABLE, format!("enter {root} {node}"));
+            command
+        } else {
+            let mut command = Command::new("python3");
+            command.args(["-B", "-c", PYTHON, root, node, package]);
+            command
+        };
+        command.stdout(Stdio::null()).spawn().unwrap()
+    };
+    let mut children: Vec<Child> = (0..4).map(|_| spawn()).collect();
+    for _ in 0..words[3].parse::<u64>().unwrap() {
+        thread::sleep(Duration::from_secs(1));
+        let victim = usize::try_from(SystemHost.random() % 24).unwrap();
+        if let Some(child) = children.get_mut(victim) {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            *child = spawn();
+        }
+    }
+    for mut child in children {
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
+
+/// Enters our lock again and again.
+fn enter(root: &str, node: &str) {
+    let log = format!("{root}/log/{node}.{:x}", SystemHost.random());
+    let mut log = File::create(log).unwrap();
+    let options = Options {
+        lease: Duration::from_secs(6),
+        heartbeat: Duration::from_secs(1),
+        poll_max: Duration::from_millis(200),
+        stall: Duration::from_secs(300),
+        ..Options::new("lab")
+    };
+    let mut lock = NfsLock::new(
+        Arc::new(SystemStorage),
+        Arc::new(SystemClock),
+        Utf8PathBuf::from(root),
+        "the",
+        options,
+    );
+    loop {
+        let held = lock.acquire(&mut |_| ControlFlow::Continue(()), None);
+        let held = held.unwrap().unwrap();
+        writeln!(log, "{} in", now_s()).unwrap();
+        log.sync_all().unwrap();
+        thread::sleep(Duration::from_millis(200));
+        writeln!(log, "{} out", now_s()).unwrap();
+        log.sync_all().unwrap();
+        held.release().unwrap();
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Counts who was inside together, and for how long nobody came in at the end.
+fn entries(root: &str) {
+    let mut inside: Vec<(f64, f64)> = Vec::new();
+    let mut errors = 0;
+    let mut last: f64 = 0.0;
+    for entry in fs::read_dir(format!("{root}/log")).unwrap() {
+        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+        let mut begun = None;
+        for line in text.lines() {
+            let Some((time, what)) = line.split_once(' ') else {
+                continue;
+            };
+            let time: f64 = time.parse().unwrap();
+            match what {
+                "in" => {
+                    begun = Some(time);
+                    last = last.max(time);
+                }
+                "out" => inside.extend(begun.take().map(|begun| (begun, time))),
+                _ => errors += 1,
+            }
+        }
+    }
+    inside.sort_by(|a, b| a.0.total_cmp(&b.0));
+    // The nodes' clocks agree to 30 ms each; one stays inside for 200 ms.
+    let overlaps = inside
+        .windows(2)
+        .filter(|pair| pair[1].0 < pair[0].1 - 0.08);
+    say("overlaps", overlaps.count());
+    say("entries", inside.len());
+    say("errors", errors);
+    say("silence", now_s() - last);
+}
