@@ -13,6 +13,7 @@ mod bad_input;
 mod cocotbext_axi;
 mod differential;
 mod examples;
+mod flat;
 mod guard;
 mod hostile;
 mod junit;
