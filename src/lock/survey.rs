@@ -62,6 +62,7 @@ impl Survey {
             storage,
             clock,
             stall: STALL,
+            is_alone: false,
         };
         Some(Self {
             ledger: Ledger::new(disk, dir, &name, false),
