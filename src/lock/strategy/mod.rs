@@ -1,7 +1,7 @@
 //! Mutual exclusion by what the file system at hand can do.
 //!
-//! [`Strategy`] names the ways, [`detect`] picks one, [`probe`] tries its primitives on the actual
-//! directory, [`guard`] waits and holds. Invariants: a file system that is not known to be local
+//! [`Strategy`] names the ways, `detect` picks one, `probe` tries its primitives on the actual
+//! directory, `guard` waits and holds. Invariants: a file system that is not known to be local
 //! is never treated as local; a strategy whose primitives do not work is refused, never weakened.
 
 mod detect;
