@@ -1,7 +1,7 @@
 //! Threads and what they share, so that a test can try their orders one after another.
 //!
 //! In the program these are the standard library's, nothing more. In unit tests that ask for it
-//! ([`explored`]) `shuttle` decides at each of these calls who runs next, and a limit of time
+//! (`explored`) `shuttle` decides at each of these calls who runs next, and a limit of time
 //! passes whenever it is somebody's turn. Invariant: a lock is never poisoned, because nothing
 //! that holds one can leave its value half made.
 
