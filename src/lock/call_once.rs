@@ -272,7 +272,7 @@ impl CallOnce {
     /// Notices that pytest-cocotb's `clean()` removed the marker of a result, which ends it.
     fn was_cleaned(&mut self, epoch: u32) -> Result<bool, LockError> {
         let is_cleaned =
-            self.options.interop && self.is_marked(epoch)? && self.ledger.lacks_done_marker();
+            self.options.interop && self.is_marked(epoch)? && self.ledger.lacks_done_marker()?;
         if is_cleaned {
             self.retire(epoch, "clean", "the marker was removed")?;
         }

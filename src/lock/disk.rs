@@ -19,6 +19,8 @@ use std::time::Instant;
 
 /// First pause before an operation is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// What stands in a file that was made to see whether it is missing.
+const PROBE: &[u8] = b"cocorun looks whether this is missing\n";
 /// Longest pause before an operation is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
@@ -248,13 +250,16 @@ impl Disk {
     }
 
     /// Proves that a file is missing by making it, which the server decides; it is removed again.
-    fn is_surely_absent(&self, path: &Utf8Path) -> Result<bool, LockError> {
+    pub(crate) fn is_surely_absent(&self, path: &Utf8Path) -> Result<bool, LockError> {
         let dir = path.parent().unwrap_or(path);
         self.create_dirs(dir)?;
         let is_new = self.retried("look for", path, |storage| {
-            match storage.create_file(path, b"") {
+            match storage.create_file(path, PROBE) {
                 Ok(()) => Ok(true),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+                // It may be ours, and only the reply was lost.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                    Ok(storage.read_file(path).is_ok_and(|bytes| bytes == PROBE))
+                }
                 Err(error) => Err(error),
             }
         })?;

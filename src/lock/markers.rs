@@ -52,11 +52,17 @@ impl Ledger {
         Ok(self.disk.get(&self.marked_path(epoch))?.is_some())
     }
 
-    /// Says whether `.done` is missing, as far as the server can be made to tell.
-    pub(crate) fn lacks_done_marker(&self) -> bool {
+    /// Says whether `.done` is missing, as the server sees it.
+    ///
+    /// An NFS client may believe it absent for long. So where it seems to be missing it is made for
+    /// a moment, in which pytest-cocotb takes its `clean()` for not done yet.
+    pub(crate) fn lacks_done_marker(&self) -> Result<bool, LockError> {
         let path = self.marker_path("done");
         self.disk.stamp(&self.dir.join(".locks")).ok();
-        is_absent(&self.disk.storage.read_file(&path)) && is_absent(&self.disk.stamp(&path))
+        if !is_absent(&self.disk.storage.read_file(&path)) || !is_absent(&self.disk.stamp(&path)) {
+            return Ok(false);
+        }
+        self.disk.is_surely_absent(&path)
     }
 
     /// Makes `.failed`, whose first words pytest-cocotb shows.
