@@ -129,7 +129,6 @@ impl<'a> RuntimeObject<'a> {
             .unwrap_or("objcache");
         let options = Options {
             interop: false,
-            alone: environment.get(env::COCORUN_NO_LOCK).is_some(),
             ..Options::new(session)
         };
         let mut once = CallOnce::new(

@@ -41,7 +41,7 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     let mut step = CallOnce::new(
         Arc::new(SystemStorage),
         Arc::new(SystemClock),
-        args.dir.clone(),
+        camino::absolute_utf8(&args.dir).unwrap_or_else(|_| args.dir.clone()),
         &args.name,
         Options::new(&session),
     );
@@ -58,6 +58,8 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     let ensured = step.ensure_done(
         &mut |_| Acceptance::Use,
         &mut |leader| {
+            // Of a round that was lost to another process, nothing counts.
+            (trouble, ended) = (None, None);
             leader.note(&args.command.join(" "));
             let exit =
                 process::foreground(&args.command, &[], &interrupt, &mut || !leader.is_lost());

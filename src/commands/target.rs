@@ -62,12 +62,21 @@ fn is_made(session: &LockSession, target: &Utf8Path, before: Option<FileIdentity
         return false;
     }
     let others = &session.args.skip_if_newer_than;
-    session.args.skip_if_exists || now != before || !others.is_empty() && is_newer(target, others)
+    // What was made meanwhile may be of older prerequisites than ours, so these decide if known.
+    session.args.skip_if_exists
+        || if others.is_empty() {
+            now != before
+        } else {
+            is_newer(target, others)
+        }
 }
 
 /// Asks make's question again: no prerequisite is younger than the target.
 fn is_newer(target: &Utf8Path, than: &[Utf8PathBuf]) -> bool {
-    let time = |path: &Utf8Path| fs::stamp(path).ok().flatten()?.modified;
+    let time = |path: &Utf8Path| {
+        publish::ask_server(path);
+        fs::stamp(path).ok().flatten()?.modified
+    };
     let made = time(target);
     made.is_some()
         && than
@@ -96,8 +105,12 @@ fn run(
         return Err(Diagnostic::error(Code::LockNoOutput, text).into());
     }
     let is_shared = strategy != Strategy::Flock;
-    if is_shared && guard.is_lost_now() {
-        return Err(lost().into());
+    if is_shared {
+        // It can take long, so only then the lock is looked at once more.
+        publish::bring_to_disk(private)?;
+        if guard.is_lost_now() {
+            return Err(lost().into());
+        }
     }
     publish::publish(private, target, is_shared)?;
     Ok(ExitCode::Success)
@@ -124,12 +137,16 @@ fn is_archiver(command: &[String]) -> bool {
     name.flatten().is_some_and(is_ar)
 }
 
-/// Says whether `-c` means a script here.
-fn is_shell(command: &[String]) -> bool {
-    let name = command
-        .first()
-        .map(|program| Utf8Path::new(program).file_name());
-    name.flatten().is_some_and(|name| name.ends_with("sh"))
+/// Says whether the command is a compiler, perhaps behind a cache, to which `-c` means "compile".
+fn is_compiler(command: &[String]) -> bool {
+    let mut names = command
+        .iter()
+        .map(|word| Utf8Path::new(word).file_name().unwrap_or(""))
+        .skip_while(|name| ["ccache", "sccache", "distcc"].contains(name));
+    let name = names.next().unwrap_or("");
+    let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
+    let last = plain.rsplit('-').next().unwrap_or("");
+    ["cc", "c++", "gcc", "g++", "clang", "clang++"].contains(&last)
 }
 
 /// Puts the private name in the place of the target's.
@@ -161,7 +178,7 @@ fn rewritten(command: &[String], target: &Utf8Path, private: &Utf8Path) -> Resul
     let has = |options: &[&str]| command.iter().any(|word| options.contains(&word.as_str()));
     if !is_named
         && has(&["-c"])
-        && !is_shell(command)
+        && is_compiler(command)
         && !command.iter().any(|word| word.starts_with("-o"))
     {
         // As compiletools' helper does for compilers that are told no output.

@@ -277,7 +277,7 @@ impl Workspace {
             compiler_env: &compiler_env,
         };
         let chosen = self.environment.get(env::OBJCACHE).unwrap_or_default();
-        let mut object_env = BTreeMap::from([
+        let object_env = BTreeMap::from([
             (env::COCORUN_OBJECT_LAUNCHER.to_owned(), chosen.to_owned()),
             (
                 env::COCORUN_OBJECT_STORE.to_owned(),
@@ -292,9 +292,6 @@ impl Workspace {
             ),
             (env::COCORUN_SESSION_ID.to_owned(), self.session_id.clone()),
         ]);
-        if self.no_lock {
-            object_env.insert(env::COCORUN_NO_LOCK.to_owned(), "1".to_owned());
-        }
         let object_cache = objcache::program()
             .map(|program| format!("{} __objcache", shell_words::quote(program.as_str())));
         let context = ensure::Context {

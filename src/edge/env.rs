@@ -23,8 +23,6 @@ pub const COCORUN_OBJECT_STORE: &str = "COCORUN_OBJECT_STORE";
 pub const COCORUN_OBJECT_TOOLS: &str = "COCORUN_OBJECT_TOOLS";
 /// Set in every run: the session's name.
 pub const COCORUN_SESSION_ID: &str = "COCORUN_SESSION_ID";
-/// Set where `--no-lock` was given; read by cocorun when `make` starts it.
-pub const COCORUN_NO_LOCK: &str = "COCORUN_NO_LOCK";
 /// Set in every run: its number in the session, from 1.
 pub const COCORUN_RUN_ID: &str = "COCORUN_RUN_ID";
 /// Set in every run: its slot, from 0; no two runs that live at once share it.

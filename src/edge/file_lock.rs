@@ -99,6 +99,9 @@ pub fn is_locked(path: &Utf8Path, kind: LockKind) -> io::Result<bool> {
     }
 }
 
+/// How the text in a lock file begins.
+const CLAIM_START: &[u8; 3] = b"c1;";
+
 /// Reads what the last holder wrote into a lock file; empty where that is not to be had.
 #[expect(
     clippy::disallowed_methods,
@@ -114,9 +117,16 @@ pub fn text_of(path: &Utf8Path) -> String {
 
 impl FileLock {
     /// Writes who holds it, for those who wait; a hint, so errors do not matter.
+    ///
+    /// A file that holds something else is somebody's, and stays as it is.
     pub fn tell(&self, text: &str) {
-        if self.is_writable {
-            let file = self.file.file();
+        let file = self.file.file();
+        let mut first = [0; CLAIM_START.len()];
+        let is_ours = match file.read_at(&mut first, 0) {
+            Ok(count) => count == 0 || first == *CLAIM_START,
+            Err(_) => false,
+        };
+        if self.is_writable && is_ours {
             let line = format!("{text}\n");
             file.write_all_at(line.as_bytes(), 0).ok();
             file.set_len(line.len() as u64).ok();
@@ -262,9 +272,9 @@ mod tests {
     fn a_shorter_text_replaces_a_longer_one() -> io::Result<()> {
         let (_guard, path) = temp();
         let lock = try_lock(&path, LockKind::Whole, true)?.expect("it is free");
-        lock.tell("a long text of somebody");
-        lock.tell("short");
-        assert_eq!(text_of(&path), "short");
+        lock.tell("c1;a long text of somebody");
+        lock.tell("c1;short");
+        assert_eq!(text_of(&path), "c1;short");
         assert_eq!(text_of(&path.with_extension("absent")), "");
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 use crate::diagnostic::Result;
 use crate::edge::fs::io_problem;
+use crate::edge::storage::Storage;
+use crate::edge::storage::SystemStorage;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -32,12 +34,34 @@ pub struct FileIdentity {
     reason = "this is the edge that others must go through"
 )]
 pub fn identity(path: &Utf8Path) -> Option<FileIdentity> {
+    ask_server(path);
     let meta = fs::metadata(path).ok()?;
     Some(FileIdentity {
         inode: meta.ino(),
         size: meta.size(),
         changed: (meta.ctime(), meta.ctime_nsec()),
     })
+}
+
+/// Makes an NFS client forget what it believed of a name, also that there was none.
+pub fn ask_server(path: &Utf8Path) {
+    let dir = path.parent().filter(|dir| !dir.as_str().is_empty());
+    SystemStorage.stamp(dir.unwrap_or(Utf8Path::new("."))).ok();
+    SystemStorage.stamp(path).ok();
+}
+
+/// Brings a file to the disk, which is also where a network file system tells that it could not
+/// write.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn bring_to_disk(path: &Utf8Path) -> Result<()> {
+    let synced = File::open(path).and_then(|file| file.sync_all());
+    synced.map_err(|error| io_problem(&error, "write", path).into())
 }
 
 /// Says whether a regular file, not a link to one, stands here.
@@ -105,9 +129,8 @@ fn adopt_group(path: &Utf8Path, dir: &Utf8Path) {
 /// Gives a whole file its public name, replacing what stands there.
 ///
 /// In a directory meant for a group, the file gets mode 0664, or 0775 where it can be executed, and
-/// the group. With `is_durable` it is brought to the disk before, which is also where a network
-/// file system tells that it could not write; a rename that hangs is then replaced by a link,
-/// between which and the removal of the old file nobody sees a file.
+/// the group. With `is_shared` a rename that hangs is replaced by a link, between which and the
+/// removal of the old file nobody sees a file; see also [`bring_to_disk`].
 ///
 /// # Errors
 /// Any I/O error, with the path; the private file is still there then.
@@ -115,7 +138,7 @@ fn adopt_group(path: &Utf8Path, dir: &Utf8Path) {
     clippy::disallowed_methods,
     reason = "the one place that renames towards a target, as its users ask for"
 )]
-pub fn publish(private: &Utf8Path, target: &Utf8Path, is_durable: bool) -> Result<()> {
+pub fn publish(private: &Utf8Path, target: &Utf8Path, is_shared: bool) -> Result<()> {
     let problem = |error: &io::Error| io_problem(error, "publish", target);
     let dir = match target.parent() {
         Some(dir) if !dir.as_str().is_empty() => dir,
@@ -131,12 +154,9 @@ pub fn publish(private: &Utf8Path, target: &Utf8Path, is_durable: bool) -> Resul
         fs::set_permissions(private, Permissions::from_mode(mode)).ok();
         adopt_group(private, dir);
     }
-    if !is_durable {
+    if !is_shared {
         return fs::rename(private, target).map_err(|error| problem(&error).into());
     }
-    File::open(private)
-        .and_then(|file| file.sync_all())
-        .map_err(|error| problem(&error))?;
     let names = (private.to_owned(), target.to_owned());
     let renamed = within_limit(RENAME_LIMIT, move || fs::rename(names.0, names.1));
     let outcome = match renamed {
@@ -144,23 +164,36 @@ pub fn publish(private: &Utf8Path, target: &Utf8Path, is_durable: bool) -> Resul
         // A lost reply turns a rename that was done into an error.
         Some(Err(_)) if fs::metadata(target).is_ok_and(|now| now.ino() == meta.ino()) => Ok(()),
         Some(Err(error)) => Err(error),
-        None => publish_by_link(private, target),
+        None => publish_by_link(private, target, meta.ino()),
     };
     outcome.map_err(|error| problem(&error).into())
 }
 
+/// Does what a rename that hangs should have done. It may still be done meanwhile, so the old file
+/// goes only while the bytes have a name that no rename moves.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
 )]
-fn publish_by_link(private: &Utf8Path, target: &Utf8Path) -> io::Result<()> {
-    match fs::remove_file(target) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {}
+fn publish_by_link(private: &Utf8Path, target: &Utf8Path, inode: u64) -> io::Result<()> {
+    let is_done = || fs::metadata(target).is_ok_and(|now| now.ino() == inode);
+    let spare = Utf8PathBuf::from(format!("{private}.spare"));
+    match fs::hard_link(private, &spare) {
+        Err(_) if is_done() => return Ok(()),
+        other => other?,
     }
-    fs::hard_link(private, target)?;
-    // A rename that wakes up later finds nothing to rename.
-    fs::remove_file(private)
+    let linked = match fs::remove_file(target) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => match fs::hard_link(&spare, target) {
+            Err(_) if is_done() => Ok(()),
+            other => other,
+        },
+    };
+    fs::remove_file(&spare).ok();
+    linked?;
+    // A rename that wakes up later finds nothing to rename, or two names of one file.
+    fs::remove_file(private).ok();
+    Ok(())
 }
 
 fn within_limit<T: Send + 'static>(
@@ -196,30 +229,41 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "looks at what is there")]
+    fn a_rename_that_hangs_costs_neither_file_whether_it_is_done_later_or_not() -> Result<()> {
+        let (_guard, dir) = temp();
+        let (private, target) = (dir.join("private"), dir.join("out"));
+        for was_renamed in [false, true] {
+            write(&target, "old")?;
+            write(&private, "new")?;
+            let inode = ino_of(&private);
+            if was_renamed {
+                fs::rename(&private, &target).expect("a local directory");
+            }
+            publish_by_link(&private, &target, inode).expect("a local directory");
+            assert_eq!(read_text(&target)?, "new");
+            assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1);
+        }
+        Ok(())
+    }
+
+    fn ino_of(path: &Utf8Path) -> u64 {
+        identity(path).expect("it was written").inode
+    }
+
+    #[test]
     fn a_file_is_published_whole_and_its_private_name_goes() -> Result<()> {
-        for is_durable in [false, true] {
+        for is_shared in [false, true] {
             let (_guard, dir) = temp();
             let (private, target) = (dir.join("p"), dir.join("t"));
             write(&target, "old")?;
             write(&private, "new")?;
             let before = identity(&target);
-            publish(&private, &target, is_durable)?;
+            publish(&private, &target, is_shared)?;
             assert_eq!(read_text(&target)?, "new");
             assert!(!exists(&private));
             assert_ne!(identity(&target), before);
         }
-        Ok(())
-    }
-
-    #[test]
-    fn without_rename_a_link_publishes() -> Result<()> {
-        let (_guard, dir) = temp();
-        let (private, target) = (dir.join("p"), dir.join("t"));
-        write(&target, "old")?;
-        write(&private, "new")?;
-        publish_by_link(&private, &target).expect("a local directory works");
-        assert_eq!(read_text(&target)?, "new");
-        assert!(!exists(&private));
         Ok(())
     }
 

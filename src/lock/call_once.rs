@@ -49,6 +49,8 @@ pub struct CallOnce {
     me: ProcessIdentity,
     /// Highest epoch that is known to be claimed.
     top: u32,
+    /// Highest epoch that was there when this caller came.
+    found_top: Option<u32>,
     /// Registers never change, so what was read once is kept.
     closed: BTreeMap<u32, Commit>,
     retired: BTreeSet<u32>,
@@ -89,6 +91,7 @@ impl CallOnce {
             options,
             me,
             top: 0,
+            found_top: None,
             closed: BTreeMap::new(),
             retired: BTreeSet::new(),
             marked: BTreeSet::new(),
@@ -144,7 +147,7 @@ impl CallOnce {
         }
     }
 
-    /// Takes the result of the first attempt, which nearly every caller comes for, by two requests
+    /// Takes the result of the first attempt, which nearly every caller comes for, by three requests
     /// beside reading its record; nothing if there is more to see.
     ///
     /// Later attempts do not matter: of one content, one result is valid. Beside pytest-cocotb the
@@ -153,7 +156,7 @@ impl CallOnce {
         if self.options.interop || self.top > 0 {
             return Ok(None);
         }
-        let Some(published) = self.ledger.first_result() else {
+        let Some(published) = self.ledger.peek(1) else {
             return Ok(None);
         };
         match accept(&published) {
@@ -207,6 +210,7 @@ impl CallOnce {
             self.forget();
             self.ledger.create()?;
         }
+        self.found_top.get_or_insert(self.top);
         Ok(self.top)
     }
 
@@ -379,8 +383,7 @@ impl CallOnce {
                 retry_in: self.watcher.pause(&self.options, self.options.lease),
             });
         }
-        let beats = !self.options.heartbeat.is_zero() && !self.options.alone;
-        let heartbeat = beats.then_some(self.options.heartbeat);
+        let heartbeat = (!self.options.heartbeat.is_zero()).then_some(self.options.heartbeat);
         let ledger = self.ledger.clone();
         let run_id = self.options.run_id.clone();
         let leader = Leader::start(ledger, epoch, token, text, run_id, heartbeat)?;
@@ -488,7 +491,9 @@ impl CallOnce {
     /// Looks at the holder of an open epoch.
     fn observe(&mut self, epoch: u32) -> Result<Verdict, LockError> {
         let mut verdict = self.watcher.observe(&self.ledger, &self.options, epoch)?;
-        if self.options.alone && matches!(verdict, Verdict::Wait { .. }) {
+        // Whoever came after us shows that we are not alone.
+        let was_there = self.found_top.is_some_and(|top| epoch <= top);
+        if self.options.alone && was_there && matches!(verdict, Verdict::Wait { .. }) {
             verdict = Verdict::Dead;
         }
         if matches!(verdict, Verdict::Wait { .. }) {

@@ -243,10 +243,23 @@ impl Ledger {
         let Some(bytes) = self.disk.read_surely(&path)? else {
             return Ok(Err(Damage(format!("`{path}` is missing"))));
         };
-        if blake3::hash(&bytes).to_hex().as_str() != digest {
-            return Ok(Err(Damage(format!("`{path}` is not what was published"))));
+        Ok(self.parsed(epoch, token, digest, &bytes))
+    }
+
+    /// Holds a record against the hash in the commit.
+    fn parsed(
+        &self,
+        epoch: u32,
+        token: &str,
+        digest: &str,
+        bytes: &[u8],
+    ) -> Result<Published, Damage> {
+        let dir = self.attempt_dir(epoch, token);
+        let path = dir.join(RECORD_FILE);
+        if blake3::hash(bytes).to_hex().as_str() != digest {
+            return Err(Damage(format!("`{path}` is not what was published")));
         }
-        Ok(match serde_json::from_slice(&bytes) {
+        match serde_json::from_slice(bytes) {
             Ok(record) => Ok(Published {
                 epoch,
                 token: token.to_owned(),
@@ -254,22 +267,28 @@ impl Ledger {
                 record,
             }),
             Err(error) => Err(Damage(format!("`{path}` is not JSON: {error}"))),
-        })
+        }
     }
 
-    /// Reads the first attempt's result as far as it can be told without a listing: its commit, and
-    /// whether the server still has its record. `None` says nothing.
+    /// Reads a result without writing anything, as far as it can be told without a listing.
+    /// `None` says nothing.
     ///
-    /// A commit never changes, so a cached one is right. Whoever ends a result takes its record
-    /// away first, see [`Ledger::withdraw`], and the record's name is asked of the server.
-    pub(crate) fn first_result(&self) -> Option<Published> {
-        let text = self.disk.read_register(&self.commit_path(1)).ok()??;
-        let Commit::Done { token, digest } = Commit::from_text(&text) else {
+    /// Claim and commit never change, so cached ones are right. Whoever ends a result takes its
+    /// record away first, see [`Ledger::withdraw`], and the record's name is asked of the server.
+    pub(crate) fn peek(&self, epoch: u32) -> Option<Published> {
+        let commit = self.disk.read_register(&self.commit_path(epoch)).ok()??;
+        let Commit::Done { token, digest } = Commit::from_text(&commit) else {
             return None;
         };
-        let record = self.attempt_dir(1, &token).join(RECORD_FILE);
-        self.disk.stamp(&record).ok()?;
-        self.published(1, &token, &digest).ok()?.ok()
+        // The two differ where somebody removed the ledger under a process at work.
+        let claim = self.disk.read_register(&self.claim_path(epoch)).ok()??;
+        if token.is_empty() || Claim::from_text(&claim).token != token {
+            return None;
+        }
+        let dir = self.attempt_dir(epoch, &token);
+        self.disk.stamp(&dir.join(RECORD_FILE)).ok()?;
+        let bytes = self.disk.read(&dir.join(RECORD_FILE)).ok()??;
+        self.parsed(epoch, &token, &digest, &bytes).ok()
     }
 
     /// Takes the record of a result away, which makes the result worthless to everybody.

@@ -59,9 +59,9 @@ pub struct Options {
     pub run_id: String,
     /// The machine.
     pub host: Arc<dyn Host>,
-    /// Whether the caller vouches that no other process works in the directory: whoever else holds
-    /// the step counts as dead at once, there are no signs of life, and a file system without links
-    /// will do. If the caller is wrong, a step can be done twice at once.
+    /// Whether the caller vouches that no other process works in the directory: whoever holds the
+    /// step when this caller comes counts as dead at once, and a file system without links will do.
+    /// If the caller is wrong, a step can be done twice at once.
     pub alone: bool,
 }
 

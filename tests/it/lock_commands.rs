@@ -446,3 +446,17 @@ fn a_holder_can_be_seen_and_the_lock_be_taken_from_it() {
     assert!(listed.contains("a.ledger: free"), "{listed}");
     project.run(&["locks", "break", "elsewhere"]).expect_code(2);
 }
+
+#[test]
+fn a_file_that_is_locked_by_its_own_name_keeps_what_it_holds() {
+    let project = Project::new();
+    project.file("data.txt", "mine\n");
+    for strategy in ["flock", "byte-range"] {
+        let strategy = format!("--strategy={strategy}");
+        project
+            .run(&["lock", &strategy, "data.txt", "--", "true"])
+            .expect_code(0);
+    }
+    let kept = fs::read_to_string(project.path("data.txt")).unwrap();
+    assert_eq!(kept, "mine\n");
+}

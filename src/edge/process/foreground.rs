@@ -21,10 +21,13 @@ use nix::poll::PollTimeout;
 use nix::poll::poll;
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
+use nix::sys::signal::kill;
 use nix::sys::signal::killpg;
 use nix::unistd;
 use nix::unistd::Pid;
+use nix::unistd::getpgid;
 use std::io;
+use std::io::IsTerminal;
 use std::os::fd::AsFd;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
@@ -70,7 +73,11 @@ pub fn foreground(
 )]
 fn start(program: &str, args: &[String], env: &[(&str, String)]) -> io::Result<Child> {
     let mut command = Command::new(program);
-    command.args(args).process_group(0);
+    command.args(args);
+    // At a terminal the command stays in our group: another one would be stopped when it reads.
+    if !io::stdin().is_terminal() {
+        command.process_group(0);
+    }
     command.envs(env.iter().map(|(name, value)| (name, value)));
     let parent = unistd::getpid();
     let in_child = move || {
@@ -110,7 +117,8 @@ fn await_end(
     goes_on: &mut dyn FnMut() -> bool,
 ) -> io::Result<()> {
     let ended = end_of(child)?;
-    let group = Pid::from_raw(child.id().cast_signed());
+    let pid = Pid::from_raw(child.id().cast_signed());
+    let has_group = getpgid(Some(pid)) == Ok(pid);
     let mut is_told = false;
     let mut is_killed = false;
     loop {
@@ -125,11 +133,16 @@ fn await_end(
         if !is_told && let Some(StopReason::Signal(number)) = interrupt.raised() {
             is_told = true;
             let signal = Signal::try_from(i32::from(number)).unwrap_or(Signal::SIGTERM);
-            killpg(group, signal).ok();
+            if has_group {
+                killpg(pid, signal).ok();
+            } else if !matches!(signal, Signal::SIGINT | Signal::SIGQUIT) {
+                // The terminal sends these two to the whole group.
+                kill(pid, signal).ok();
+            }
         }
         if !is_killed && !goes_on() {
             is_killed = true;
-            tree::kill_tree(group.as_raw());
+            tree::kill_tree(pid.as_raw());
         }
     }
 }

@@ -378,7 +378,7 @@ fn who_is_alone_takes_over_at_once_and_needs_no_links() {
 
 #[test]
 fn a_step_that_is_done_costs_few_requests() {
-    for (interop, limit) in [(false, 3), (true, 10)] {
+    for (interop, limit) in [(false, 4), (true, 10)] {
         let world = World::new();
         world.ends_well(1);
         let client = Client::with_fault(&world.server, None);

@@ -7,6 +7,7 @@ mod fake;
 mod interop;
 mod races;
 mod server;
+mod short_way;
 mod storm;
 mod tickets;
 mod turns;

@@ -1,0 +1,87 @@
+//! What a caller may take without a look at the whole ledger, and what it may not.
+
+use crate::edge::clock::SystemClock;
+use crate::edge::storage::SystemStorage;
+use crate::lock::Acceptance;
+use crate::lock::CallOnce;
+use crate::lock::Entry;
+use crate::lock::Options;
+use crate::lock::PublishOutcome;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+
+fn caller(dir: &Utf8Path, is_alone: bool) -> CallOnce {
+    let options = Options {
+        interop: false,
+        alone: is_alone,
+        ..Options::new("run")
+    };
+    let storage = Arc::new(SystemStorage);
+    CallOnce::new(
+        storage,
+        Arc::new(SystemClock),
+        dir.to_owned(),
+        "step",
+        options,
+    )
+}
+
+fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let dir = Utf8PathBuf::try_from(temp.path().to_path_buf()).expect("a UTF-8 path");
+    (temp, dir)
+}
+
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "plays somebody who removes a ledger"
+)]
+fn a_commit_that_the_claim_does_not_name_is_no_result() {
+    let (_guard, dir) = temp();
+    let Ok(Entry::Lead(leader)) = caller(&dir, false).enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    leader
+        .publish(serde_json::json!("old"))
+        .expect("a local directory works");
+    let found = caller(&dir, false).enter(&mut |_| Acceptance::Use);
+    assert!(matches!(found, Ok(Entry::Done(_))), "{found:?}");
+    let claim = dir.join(".locks/step.ledger/00000001.claim");
+    fs::remove_file(&claim).expect("it is there");
+    symlink("c1;t=another", &claim).expect("a local directory works");
+    assert_eq!(caller(&dir, false).results().expect("readable").len(), 0);
+    let found = caller(&dir, false).enter(&mut |_| Acceptance::Use);
+    assert!(
+        matches!(&found, Ok(Entry::Lead(it)) if it.epoch() == 2),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn two_that_think_themselves_alone_do_not_rob_each_other_for_ever() {
+    let (_guard, dir) = temp();
+    let (mut first, mut second) = (caller(&dir, true), caller(&dir, true));
+    let Ok(Entry::Lead(robbed)) = first.enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    let Ok(Entry::Lead(leader)) = second.enter(&mut |_| Acceptance::Use) else {
+        panic!("it thinks itself alone");
+    };
+    assert_eq!(
+        robbed.publish(serde_json::json!(1)).expect("written"),
+        PublishOutcome::Superseded
+    );
+    let entry = first.enter(&mut |_| Acceptance::Use);
+    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    leader.publish(serde_json::json!(2)).expect("written");
+    let entry = first.enter(&mut |_| Acceptance::Use);
+    assert!(
+        matches!(&entry, Ok(Entry::Done(it)) if it.epoch == 2),
+        "{entry:?}"
+    );
+}
