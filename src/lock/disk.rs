@@ -19,6 +19,8 @@ use std::time::Instant;
 
 /// First pause before an operation is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
+/// How many looks in a row, with pauses between them, show that a directory is missing.
+const MISSING_MAX: u32 = 4;
 /// What stands in a file that was made to see whether it is missing.
 const PROBE: &[u8] = b"cocorun looks whether this is missing\n";
 /// Longest pause before an operation is tried again.
@@ -93,6 +95,7 @@ impl Disk {
     /// `text` must be unique to this caller; it holds a random token.
     pub(crate) fn put(&self, path: &Utf8Path, text: &str) -> Result<Put, LockError> {
         let mut patience = self.patience();
+        let mut missing = 0;
         for attempt in 0_u64.. {
             let mut result = self.storage.create_symlink(path, text);
             if result.as_ref().is_err_and(lacks_symlinks) {
@@ -115,7 +118,11 @@ impl Disk {
             let is_there = error.kind() == io::ErrorKind::AlreadyExists;
             // In a directory that is there, a new name cannot be missing: the reply is wrong, and
             // so may be a client's belief that the register is absent.
-            let is_lie = error.kind() == io::ErrorKind::NotFound && matches!(dir, Some(Ok(_)));
+            // That the directory is missing can be such a lie as well, but not many times over.
+            let is_missing =
+                matches!(&dir, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound);
+            missing = if is_missing { missing + 1 } else { 0 };
+            let is_lie = error.kind() == io::ErrorKind::NotFound && missing < MISSING_MAX;
             if (is_there || is_lie || passes(&error)) && patience.wait() {
                 continue;
             }
