@@ -3,7 +3,8 @@
 //!
 //! Each caller has a mount, and so a kernel's caches, of its own. A seed decides the whole weather;
 //! the order of threads stays the kernel's, so a failing seed may have to be run several times.
-//! `COCORUN_FAULT_SEED` sets the first seed, `COCORUN_SOAK` multiplies the number of schedules.
+//! `COCORUN_FAULT_SEED` sets the first seed, `COCORUN_SOAK` multiplies the number of schedules and
+//! draws the first seed anew.
 
 use crate::client::Client;
 use crate::mount::Mount;
@@ -361,9 +362,14 @@ fn say(words: &impl Display) {
 fn run(count: u64, schedule: fn(&Shore, usize, u64) -> (u64, u64)) {
     const LANES: usize = 3;
     let Some(shore) = Shore::new() else { return };
-    let drawn = u64::try_from(SystemHost.random() >> 100).unwrap();
-    let first = from_environment("COCORUN_FAULT_SEED").unwrap_or(drawn);
-    let count = count * from_environment("COCORUN_SOAK").unwrap_or(1);
+    let times = from_environment("COCORUN_SOAK");
+    // Ordinary runs meet the same weather each time; a soak goes where nobody has been.
+    let usual = match times {
+        Some(_) => u64::try_from(SystemHost.random() >> 100).unwrap(),
+        None => 75_219_020,
+    };
+    let first = from_environment("COCORUN_FAULT_SEED").unwrap_or(usual);
+    let count = count * times.unwrap_or(1);
     say(&format!("COCORUN_FAULT_SEED={first}, {count} schedules"));
     let next = AtomicU64::new(0);
     let (struck, dead) = (AtomicU64::new(0), AtomicU64::new(0));
