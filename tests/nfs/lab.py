@@ -222,7 +222,7 @@ def set_up(node, modules):
         ip link set lo up
         dev=$(ls /sys/class/net | grep -v lo | head -1)
         ip addr add {SUBNET}{n}/24 dev $dev; ip link set $dev up
-        mkdir -p /run/kernel/lib; ln -s {modules} /run/kernel/lib/modules""")
+        mkdir -p /run/kernel/lib; ln -s {HOST}{modules} /run/kernel/lib/modules""")
 
 
 def set_server_up(node, modules, _):
