@@ -293,7 +293,7 @@ impl Ledger {
 
     /// Takes the record of a result away, which makes the result worthless to everybody.
     ///
-    /// The name holds the attempt's token, so nobody makes it again.
+    /// The name holds the attempt's token, so nobody publishes under it again.
     pub(crate) fn withdraw(&self, epoch: u32, token: &str) -> Result<(), LockError> {
         self.disk
             .remove(&self.attempt_dir(epoch, token).join(RECORD_FILE))

@@ -107,3 +107,27 @@ fn a_commit_counts_that_was_answered_with_enoent_and_believed_absent() {
     );
     assert_eq!(mount.weather.struck(), 1);
 }
+
+#[test]
+fn a_commit_counts_although_its_directory_seems_missing_as_well_for_a_moment() {
+    let Some(shore) = Shore::new() else { return };
+    let mount = shore.mount("node", Client::default());
+    let Entry::Lead(leader) = enter(&mut once(&mount)) else {
+        panic!("nobody else is there");
+    };
+    let missing = |op, suffix: &'static str| Fault {
+        times: 1,
+        ..Fault::always(op, suffix, Moment::Before, Effect::Fail(libc::ENOENT))
+    };
+    let faults = vec![
+        missing(Op::Symlink, ".commit"),
+        missing(Op::Getattr, "step.ledger"),
+    ];
+    mount.weather.set(faults);
+    let outcome = leader.publish(serde_json::json!("made")).unwrap();
+    assert!(
+        matches!(outcome, PublishOutcome::Published(_)),
+        "{outcome:?}"
+    );
+    assert_eq!(mount.weather.struck(), 2);
+}

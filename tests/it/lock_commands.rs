@@ -242,12 +242,7 @@ fn what_another_process_made_meanwhile_is_not_made_again() {
     let second = start(&project, &args);
     end(first).expect_code(0);
     end(second).expect_code(0);
-    let runs = || {
-        fs::read_to_string(project.path("log"))
-            .unwrap()
-            .lines()
-            .count()
-    };
+    let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 1);
     // Nobody was waited for: the caller, as make, has decided that it must be made.
     project.run(&args).expect_code(0);
@@ -383,12 +378,7 @@ fn a_command_runs_once_per_directory_and_name() {
     assert_eq!(said, "said\n");
     let other = [&args[..4], &["m"], &args[5..]].concat();
     project.run(&other).expect_code(0);
-    let runs = || {
-        fs::read_to_string(project.path("log"))
-            .unwrap()
-            .lines()
-            .count()
-    };
+    let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 2);
     project
         .run(&["once", "--dir", "d", "--name", "n", "--clean"])
@@ -412,12 +402,7 @@ fn a_failure_is_told_to_those_who_watched_and_tried_anew_by_the_next() {
     end(first).expect_code(7);
     let told = end(second).expect_code(7);
     assert!(told.stderr.contains("exit status 7"), "{}", told.stderr);
-    let runs = || {
-        fs::read_to_string(project.path("log"))
-            .unwrap()
-            .lines()
-            .count()
-    };
+    let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 1);
     project.run(&args).expect_code(7);
     assert_eq!(runs(), 2);
@@ -459,4 +444,36 @@ fn a_file_that_is_locked_by_its_own_name_keeps_what_it_holds() {
     }
     let kept = fs::read_to_string(project.path("data.txt")).unwrap();
     assert_eq!(kept, "mine\n");
+}
+
+/// Counts the lines of a file in the project.
+fn lines_of(project: &Project, name: &str) -> usize {
+    let text = fs::read_to_string(project.path(name)).unwrap();
+    text.lines().count()
+}
+
+#[test]
+fn what_was_made_of_older_prerequisites_meanwhile_is_made_again() {
+    let project = Project::new();
+    project.file("src", "new\n");
+    let script = "echo run >> log; touch held; sleep 1; cp src out; touch -d '1 hour ago' out";
+    let make = |skip: &[&str]| {
+        let script = script.replace(" out", " \"$1\"");
+        let command = ["--", "sh", "-c", &script, "sh", "out"];
+        start(
+            &project,
+            &[&["lock", "--target=out"], skip, &command].concat(),
+        )
+    };
+    let prerequisites = ["--skip-if-newer-than=src"];
+    let first = make(&prerequisites);
+    await_file(&project, "held");
+    let second = make(&prerequisites);
+    end(first).expect_code(0);
+    end(second).expect_code(0);
+    assert_eq!(
+        lines_of(&project, "log"),
+        2,
+        "older than `src`, so made again"
+    );
 }

@@ -14,7 +14,6 @@ use crate::edge::process::Exit;
 use crate::edge::process::tree;
 
 use camino::Utf8Path;
-use nix::fcntl::OFlag;
 use nix::poll::PollFd;
 use nix::poll::PollFlags;
 use nix::poll::PollTimeout;
@@ -29,19 +28,18 @@ use nix::unistd::getpgid;
 use std::io;
 use std::io::IsTerminal;
 use std::os::fd::AsFd;
-use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::process::Command;
-use std::thread;
 
 /// How often the owner of a running command is asked whether to go on, milliseconds.
 const LOOK_EVERY_MS: u16 = 250;
 
-/// Runs a command to its end on the streams of this process, in a process group of its own.
+/// Runs a command to its end on the streams of this process: in our process group at a terminal,
+/// else in one of its own.
 ///
-/// The first signal that `interrupt` tells of is passed on to the group. `goes_on` is asked four
+/// The first signal that `interrupt` tells of is passed on, unless the terminal has done so. `goes_on` is asked four
 /// times a second; `false` kills the command with all it has started.
 ///
 /// # Errors
@@ -97,27 +95,13 @@ fn start(program: &str, args: &[String], env: &[(&str, String)]) -> io::Result<C
     tree::spawn_registered(&mut command)
 }
 
-/// Returns a descriptor that becomes readable when the child has ended; it is not reaped.
-fn end_of(child: &Child) -> io::Result<OwnedFd> {
-    let (ended, teller) = unistd::pipe2(OFlag::O_CLOEXEC)?;
-    let pid = Pid::from_raw(child.id().cast_signed());
-    thread::Builder::new()
-        .name(format!("wait-{pid}"))
-        .stack_size(64 << 10)
-        .spawn(move || {
-            tree::await_end(pid);
-            drop(teller);
-        })?;
-    Ok(ended)
-}
-
 fn await_end(
     child: &Child,
     interrupt: &Interrupt,
     goes_on: &mut dyn FnMut() -> bool,
 ) -> io::Result<()> {
-    let ended = end_of(child)?;
     let pid = Pid::from_raw(child.id().cast_signed());
+    let ended = tree::watch_end(pid)?;
     let has_group = getpgid(Some(pid)) == Ok(pid);
     let mut is_told = false;
     let mut is_killed = false;

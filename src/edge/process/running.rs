@@ -31,7 +31,6 @@ use std::process::Child;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::PoisonError;
-use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -123,17 +122,7 @@ impl Running {
         if let Some(channel) = channel {
             fcntl(channel, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         }
-        let (ended, teller) = unistd::pipe2(OFlag::O_CLOEXEC)?;
-        let pid = Pid::from_raw(child.id().cast_signed());
-        thread::Builder::new()
-            .name(format!("wait-{pid}"))
-            .stack_size(64 << 10)
-            .spawn(move || {
-                tree::await_end(pid);
-                // Dropping the write end makes the other end readable.
-                drop(teller);
-            })?;
-        Ok(ended)
+        tree::watch_end(Pid::from_raw(child.id().cast_signed()))
     }
 
     /// Takes over a child that a server has forked; `ended` is readable once `fate` is settled.

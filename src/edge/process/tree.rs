@@ -4,6 +4,7 @@
 //! over every start, so that a child is never seen without being known.
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sched::CpuSet;
 use nix::sched::sched_getaffinity;
 use nix::sched::sched_setaffinity;
@@ -16,9 +17,11 @@ use nix::sys::wait::WaitPidFlag;
 use nix::sys::wait::WaitStatus;
 use nix::sys::wait::waitid;
 use nix::sys::wait::waitpid;
+use nix::unistd;
 use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::process::Child;
 use std::process::Command;
@@ -27,6 +30,7 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
+use std::thread;
 
 static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
@@ -53,7 +57,7 @@ pub(super) fn prepare_child(
 ) -> io::Result<()> {
     prctl::set_child_subreaper(true)?;
     prctl::set_pdeathsig(Signal::SIGKILL)?;
-    if nix::unistd::getppid() != parent {
+    if unistd::getppid() != parent {
         return Err(io::Error::from(io::ErrorKind::BrokenPipe));
     }
     if on_one_processor {
@@ -118,9 +122,24 @@ pub(super) fn reap(child: &mut Child) -> io::Result<std::process::ExitStatus> {
 }
 
 /// Blocks until a child has ended, and leaves it to be reaped.
-pub(super) fn await_end(pid: Pid) {
+fn await_end(pid: Pid) {
     let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
     while waitid(Id::Pid(pid), flags) == Err(Errno::EINTR) {}
+}
+
+/// Returns a descriptor that becomes readable when a child has ended; the child is left to be
+/// reaped.
+pub(super) fn watch_end(pid: Pid) -> io::Result<OwnedFd> {
+    let (ended, teller) = unistd::pipe2(OFlag::O_CLOEXEC)?;
+    thread::Builder::new()
+        .name(format!("wait-{pid}"))
+        .stack_size(64 << 10)
+        .spawn(move || {
+            await_end(pid);
+            // Dropping the write end makes the other end readable.
+            drop(teller);
+        })?;
+    Ok(ended)
 }
 
 /// Kills every child with its group and its descendants. For the second signal, which ends all.
@@ -171,7 +190,7 @@ pub(super) fn kill_orphans() {
     for _ in 0..3 {
         let orphans: Vec<i32> = {
             let started = started();
-            let ours = children(nix::unistd::getpid().as_raw());
+            let ours = children(unistd::getpid().as_raw());
             ours.into_iter()
                 .filter(|pid| !started.contains(pid))
                 .collect()
@@ -187,7 +206,7 @@ pub(super) fn kill_orphans() {
                 if waitpid(Pid::from_raw(orphan), flags) != Ok(WaitStatus::StillAlive) {
                     break;
                 }
-                std::thread::yield_now();
+                thread::yield_now();
             }
         }
     }

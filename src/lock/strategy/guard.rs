@@ -30,6 +30,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 
+/// How often a wait asks whether to go on.
+const WAIT_SLICE: Duration = Duration::from_millis(200);
+
 /// A lock that is not held yet.
 pub struct Lock {
     kind: Kind,
@@ -188,7 +191,15 @@ impl Lock {
                 .into());
             }
             let rest = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(waited));
-            self.clock.sleep(self.pause().min(rest));
+            let until = self.clock.now() + self.pause().min(rest);
+            // In slices, so that a signal ends it at once.
+            while on_wait(&waiting).is_continue() {
+                let left = until.saturating_duration_since(self.clock.now());
+                if left.is_zero() {
+                    break;
+                }
+                self.clock.sleep(left.min(WAIT_SLICE));
+            }
         }
     }
 

@@ -9,7 +9,11 @@ use crate::lock::Acceptance;
 use crate::lock::CallOnce;
 use crate::lock::Ensured;
 use crate::lock::Entry;
+use crate::lock::LockError;
 use crate::lock::Options;
+use crate::lock::tests::fake::FakeClock;
+use crate::lock::tests::server::Client;
+use crate::lock::tests::server::Server;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -67,4 +71,54 @@ fn callers_of_one_machine_all_learn_of_the_result_within_seconds() {
             .publish(serde_json::json!("result"))
             .expect("a local directory works");
     });
+}
+
+#[test]
+fn who_has_no_turn_leaves_the_server_alone() {
+    let looks_in_a_minute = |has_turn: bool| {
+        let clock = FakeClock::new();
+        let server = Server::new(Arc::clone(&clock));
+        let key = format!("/nfs/{:x}", SystemHost.random());
+        let once = |client: &Arc<Client>| {
+            let options = Options {
+                interop: false,
+                heartbeat: Duration::ZERO,
+                ..Options::new("run")
+            };
+            CallOnce::new(
+                client.clone(),
+                clock.clone(),
+                key.clone().into(),
+                "step",
+                options,
+            )
+        };
+        let mut holding = once(&Client::with_fault(&server, None));
+        let Ok(Entry::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
+            panic!("nobody else is there");
+        };
+        let registers = format!("{key}/.locks/step.ledger");
+        let name = blake3::hash(registers.as_bytes()).to_hex();
+        let taken = (!has_turn).then(|| SystemHost.turn(&name[..32]));
+        let client = Client::with_fault(&server, None);
+        let mut calls_at_first = None;
+        let ensured = once(&client).ensure_done(
+            &mut |_| Acceptance::Use,
+            &mut |_| panic!("it is being done"),
+            &mut |_| {
+                calls_at_first.get_or_insert(client.calls());
+                leader.beat();
+                ControlFlow::Continue(())
+            },
+            Some(Duration::from_secs(60)),
+        );
+        assert!(
+            matches!(ensured, Err(LockError::Timeout { .. })),
+            "{ensured:?}"
+        );
+        drop(taken);
+        client.calls() - calls_at_first.unwrap_or_default()
+    };
+    assert_eq!(looks_in_a_minute(false), 0);
+    assert!(looks_in_a_minute(true) >= 10);
 }
