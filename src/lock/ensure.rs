@@ -138,7 +138,7 @@ impl CallOnce {
             let Some(claim) = self.ledger.claim(epoch)? else {
                 continue;
             };
-            let commit = self.ledger.commit(epoch, &self.token())?;
+            let commit = self.ledger.commit(epoch)?;
             let sign = self
                 .ledger
                 .stamp_of_claim(epoch)

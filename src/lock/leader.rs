@@ -274,9 +274,16 @@ impl Leader {
     }
 
     /// Fills our commit; says whether it holds our own words.
+    ///
+    /// The claim is looked at once more, because a ledger that was removed under us and made anew
+    /// has a register of the same name that belongs to another attempt.
     fn close(&mut self, commit: &Commit) -> Result<bool, LockError> {
         self.is_closed = true;
         self.still();
+        if self.pulse.is_taken() {
+            self.leave();
+            return Ok(false);
+        }
         let pulse = &self.pulse;
         let path = pulse.ledger.commit_path(pulse.epoch);
         let put = pulse

@@ -135,52 +135,22 @@ impl Ledger {
     }
 
     /// Reads how an epoch ended; `None` where it goes on, as far as is known.
-    pub(crate) fn commit(&self, epoch: u32, writer: &str) -> Result<Option<Commit>, LockError> {
-        match self.disk.get(&self.commit_path(epoch))? {
-            Some(text) => Ok(Some(self.checked(epoch, &text, writer)?)),
-            None => Ok(None),
-        }
+    pub(crate) fn commit(&self, epoch: u32) -> Result<Option<Commit>, LockError> {
+        let text = self.disk.get(&self.commit_path(epoch))?;
+        Ok(text.map(|text| Commit::from_text(&text)))
     }
 
     /// Closes somebody else's epoch, unless it is closed; returns how it ended.
     pub(crate) fn fence(&self, epoch: u32, writer: &str) -> Result<Commit, LockError> {
-        if let Some(commit) = self.commit(epoch, writer)? {
+        if let Some(commit) = self.commit(epoch)? {
             return Ok(commit);
         }
-        match self
+        let put = self
             .disk
-            .put(&self.commit_path(epoch), &Commit::Revoked.to_text(writer))?
-        {
-            Put::Won => Ok(Commit::Revoked),
-            Put::Lost(text) => self.checked(epoch, &text, writer),
-        }
-    }
-
-    /// Reads a commit and believes only the holder of that epoch that it is done or failed.
-    ///
-    /// The two differ if somebody removed the directory while a holder was at work, and another
-    /// process began to count from 1 again.
-    fn checked(&self, epoch: u32, text: &str, writer: &str) -> Result<Commit, LockError> {
-        let commit = Commit::from_text(text);
-        let (Commit::Done { token, .. } | Commit::Failed { token, .. }) = &commit else {
-            return Ok(commit);
-        };
-        let claim = match self.claim(epoch)? {
-            Some(claim) => claim,
-            // That a claim cannot be seen proves nothing on NFS: only the server knows. A void
-            // claim in its place harms nobody, because the epoch is closed.
-            None => match self
-                .disk
-                .put(&self.claim_path(epoch), &format!("void;t={writer}"))?
-            {
-                Put::Won => Claim::default(),
-                Put::Lost(text) => Claim::from_text(&text),
-            },
-        };
-        Ok(if *token == claim.token && !token.is_empty() {
-            commit
-        } else {
-            Commit::Unknown
+            .put(&self.commit_path(epoch), &Commit::Revoked.to_text(writer))?;
+        Ok(match put {
+            Put::Won => Commit::Revoked,
+            Put::Lost(text) => Commit::from_text(&text),
         })
     }
 
@@ -273,18 +243,13 @@ impl Ledger {
     /// Reads a result without writing anything, as far as it can be told without a listing.
     /// `None` says nothing.
     ///
-    /// Claim and commit never change, so cached ones are right. Whoever ends a result takes its
-    /// record away first, see [`Ledger::withdraw`], and the record's name is asked of the server.
+    /// A commit never changes, so a cached one is right. Whoever ends a result takes its record
+    /// away first, see [`Ledger::withdraw`], and the record's name is asked of the server.
     pub(crate) fn peek(&self, epoch: u32) -> Option<Published> {
         let commit = self.disk.read_register(&self.commit_path(epoch)).ok()??;
         let Commit::Done { token, digest } = Commit::from_text(&commit) else {
             return None;
         };
-        // The two differ where somebody removed the ledger under a process at work.
-        let claim = self.disk.read_register(&self.claim_path(epoch)).ok()??;
-        if token.is_empty() || Claim::from_text(&claim).token != token {
-            return None;
-        }
         let dir = self.attempt_dir(epoch, &token);
         self.disk.stamp(&dir.join(RECORD_FILE)).ok()?;
         let bytes = self.disk.read(&dir.join(RECORD_FILE)).ok()??;

@@ -27,6 +27,7 @@ use crate::lock::watching::Verdict;
 use crate::lock::watching::Watcher;
 
 use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -48,7 +49,8 @@ pub struct NfsLock {
     ticket: Option<Leader>,
     /// Earlier tickets that cannot be granted any more.
     passed: BTreeSet<u32>,
-    watcher: Watcher,
+    /// Who watches each of the others.
+    watchers: BTreeMap<u32, Watcher>,
 }
 
 /// What one try to get an [`NfsLock`] came to.
@@ -124,7 +126,7 @@ impl NfsLock {
             me,
             ticket: None,
             passed: BTreeSet::new(),
-            watcher: Watcher::default(),
+            watchers: BTreeMap::new(),
         }
     }
 
@@ -216,7 +218,7 @@ impl NfsLock {
     /// Draws the next ticket.
     fn draw(&mut self) -> Result<Leader, LockError> {
         self.passed.clear();
-        self.watcher.reset();
+        self.watchers.clear();
         let top = self.ledger.listed_top()?;
         if top.is_none() {
             self.ledger.create()?;
@@ -256,8 +258,13 @@ impl NfsLock {
     }
 
     /// Finds whom a ticket waits for; nobody if all earlier ones are passed.
+    ///
+    /// As a rule one other is watched. Once that one seems dead, all before it are watched too:
+    /// where a node died with many tickets, their leases run at the same time.
     fn look_ahead(&mut self, ticket: u32) -> Result<Option<(Box<Holder>, Duration)>, LockError> {
         self.ledger.refresh();
+        let mut wait: Option<(Box<Holder>, Duration)> = None;
+        let mut seems_dead = false;
         for earlier in (1..ticket).rev() {
             if self.passed.contains(&earlier) {
                 continue;
@@ -265,24 +272,35 @@ impl NfsLock {
             let is_closed = self.ledger.is_closed(earlier)?;
             let grant = self.ledger.grant(earlier)?;
             let was_granted = grant.is_some_and(|text| text.starts_with("granted;"));
-            if !is_closed && let Some(wait) = self.pass(earlier)? {
-                return Ok(Some(wait));
+            let found = if is_closed { None } else { self.pass(earlier)? };
+            if let Some((holder, retry_in)) = found {
+                let nearest = wait.take();
+                let soonest = nearest.as_ref().map_or(retry_in, |it| it.1.min(retry_in));
+                wait = Some((nearest.map_or(holder, |it| it.0), soonest));
+                let watcher = self.watchers.get(&earlier);
+                seems_dead |= watcher.is_some_and(Watcher::is_suspicious);
+                if was_granted || !seems_dead {
+                    break;
+                }
+                continue;
             }
             self.passed.insert(earlier);
+            self.watchers.remove(&earlier);
             if was_granted {
                 // Everything before it was passed when it was granted.
                 self.passed.extend(1..earlier);
-                return Ok(None);
+                break;
             }
         }
-        Ok(None)
+        Ok(wait)
     }
 
     /// Passes a ticket that is dead or says that it has ended; else says how to wait for it.
     fn pass(&mut self, earlier: u32) -> Result<Option<(Box<Holder>, Duration)>, LockError> {
         let writer = format!("{:032x}", self.options.host.random());
         let disk = self.ledger.disk.clone();
-        match self.watcher.observe(&self.ledger, &self.options, earlier)? {
+        let watcher = self.watchers.entry(earlier).or_default();
+        match watcher.observe(&self.ledger, &self.options, earlier)? {
             Verdict::Wait { holder, retry_in } => return Ok(Some((holder, retry_in))),
             Verdict::Dead | Verdict::Ended => {}
             // That a ticket cannot be seen proves nothing: only the server knows.
@@ -291,7 +309,7 @@ impl NfsLock {
                 if let Put::Lost(text) = disk.put(&path, &format!("void;t={writer}"))? {
                     let claim = Claim::from_text(&text);
                     let holder = Box::new(self.ledger.holder(earlier, &claim, None, None));
-                    let retry_in = self.watcher.pause(&self.options, self.options.lease);
+                    let retry_in = watcher.pause(&self.options, self.options.lease);
                     return Ok(Some((holder, retry_in)));
                 }
             }

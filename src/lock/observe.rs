@@ -70,6 +70,12 @@ impl<T: PartialEq + Copy> Observer<T> {
         self.last = Some((look.asked, stamp));
         self.looks >= LOOKS_MIN && self.silence >= self.lease
     }
+
+    /// Says whether the silence is longer than that of a living holder, whose signs of life and
+    /// whose watcher's looks are a sixth of the lease apart.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        self.silence >= self.lease / 2
+    }
 }
 
 #[cfg(test)]

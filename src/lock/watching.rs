@@ -68,6 +68,13 @@ impl Watcher {
         self.watch.as_ref().map(|watch| watch.epoch)
     }
 
+    /// Says whether the one that is being watched may be dead, though that is not shown yet.
+    pub(crate) fn is_suspicious(&self) -> bool {
+        self.watch
+            .as_ref()
+            .is_some_and(|watch| watch.gone_since.is_some() || watch.observer.is_suspicious())
+    }
+
     /// Forgets whom it watched.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();

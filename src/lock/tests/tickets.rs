@@ -149,6 +149,27 @@ fn a_dead_holder_is_replaced_after_its_lease_and_knows_it_when_it_wakes() {
 }
 
 #[test]
+fn the_leases_of_many_that_died_together_run_at_the_same_time() {
+    let world = World::new();
+    let mut dead: Vec<NfsLock> = (1..=4).map(|number| world.lock(number)).collect();
+    let inside = held(&mut dead[0]);
+    dead[1..].iter_mut().for_each(|lock| {
+        waits(lock);
+    });
+    let mut last = world.lock(5);
+    let start = world.clock.elapsed();
+    while let LockEntry::Wait { retry_in, .. } = last.try_acquire().expect("a healthy server") {
+        world.clock.advance(retry_in);
+    }
+    let after = world.clock.elapsed().saturating_sub(start);
+    assert!(
+        after >= Duration::from_secs(30) && after < Duration::from_secs(62),
+        "{after:?} for four leases of 30 s"
+    );
+    drop((inside, dead));
+}
+
+#[test]
 fn a_wait_ends_by_its_limit_or_by_its_caller_and_leaves_the_queue() {
     let world = World::new();
     let (mut first, mut second, mut third) = (world.lock(1), world.lock(2), world.lock(3));
