@@ -29,12 +29,13 @@ use cocorun::edge::storage::SystemStorage;
 use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
 use cocorun::lock::Ensured;
-use cocorun::lock::NfsLock;
 use cocorun::lock::Options;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::json;
+
+use crate::nfs::rivals;
 
 /// Tells the worker what to do.
 pub(crate) const VARIABLE: &str = "COCORUN_NFS_WORKER";
@@ -54,27 +55,29 @@ fn nfs_worker() {
         "wait" => wait(words[1], at(2), at(3)),
         "storm" => storm(&words),
         "walk" => walk(words[1], words[2], at(3), at(4), at(5), at(6)),
-        "mutex" => mutex(&words),
-        "enter" => enter(words[1], words[2]),
-        "entries" => entries(words[1]),
+        "mutex" => rivals::mutex(words[1], words[2], at(3), words[4]),
+        "enter" => rivals::enter(words[1], words[2]),
+        "entries" => rivals::entries(words[1]),
+        "crowd" => rivals::crowd(words[1], at(2), at(3), words[4]),
+        "rounds" => rivals::rounds(words[1], at(2)),
         "check" => check(words[1], at(2), at(3)),
         other => panic!("`{other}` is no work"),
     }
 }
 
-fn say(key: &str, value: impl std::fmt::Display) {
+pub(crate) fn say(key: &str, value: impl std::fmt::Display) {
     let mut out = std::io::stdout().lock();
     writeln!(out, "@{key} {value}").unwrap();
     out.flush().unwrap();
 }
 
-fn now_s() -> f64 {
+pub(crate) fn now_s() -> f64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap().as_secs_f64()
 }
 
 /// A caller whose times are scaled to the lease as the usual ones are to 30 s.
-fn caller(dir: &str, lease_ms: u64, poll_max_ms: u64) -> CallOnce {
+pub(crate) fn caller(dir: &str, lease_ms: u64, poll_max_ms: u64) -> CallOnce {
     let options = Options {
         lease: Duration::from_millis(lease_ms),
         heartbeat: Duration::from_millis(lease_ms / 6),
@@ -93,7 +96,7 @@ fn caller(dir: &str, lease_ms: u64, poll_max_ms: u64) -> CallOnce {
 }
 
 /// Does the step, or finds it done; a result is checked for being whole.
-fn ensure(once: &mut CallOnce, work: &mut dyn FnMut()) -> (bool, u32, String) {
+pub(crate) fn ensure(once: &mut CallOnce, work: &mut dyn FnMut()) -> (bool, u32, String) {
     let ended = once.ensure_done(
         &mut |published| {
             let made = fs::read_to_string(published.dir.join("out")).unwrap_or_default();
@@ -322,130 +325,4 @@ fn check(root: &str, keys: u64, lease_ms: u64) {
     say("answers", count);
     say("states", format!("{states:?}"));
     say("replaced", states.get("revoked").copied().unwrap_or(0));
-}
-
-/// pytest-cocotb's own lock, loaded from its unmodified file, used again and again.
-const PYTHON: &str = r#"
-import importlib.util, os, sys, time
-root, node, package = sys.argv[1:]
-spec = importlib.util.spec_from_file_location("nfs_lock", package + "/pytest_cocotb/nfs_lock.py")
-module = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(module)
-log = open(f"{root}/log/{node}.{os.getpid()}.{time.monotonic_ns()}", "w", buffering=1)
-while True:
-    try:
-        with module.NFSLock(root + "/the.lock", timeout=-1, poll_interval=0.1):
-            # What a killed process left in its node's cache is not seen by the other one for long.
-            print(time.time(), "in", file=log)
-            os.fsync(log.fileno())
-            time.sleep(0.2)
-            print(time.time(), "out", file=log)
-            os.fsync(log.fileno())
-    except OSError as error:
-        print(time.time(), type(error).__name__, file=log)
-    time.sleep(0.1)
-"#;
-
-/// Lets processes of this node enter one lock by turns, and kills one of them now and then.
-///
-/// `mutex ROOT NODE SECONDS PACKAGE`: with pytest-cocotb's lock, or ours where the package is `-`.
-fn mutex(words: &[&str]) {
-    let (root, node, package) = (words[1], words[2], words[4]);
-    let spawn = || {
-        let mut command = if package == "-" {
-            let mut command = Command::new(std::env::current_exe().unwrap());
-            command.args([
-                "nfs::worker::nfs_worker",
-                "--exact",
-                "--nocapture",
-                "--quiet",
-            ]);
-            command.env(VARIABLE, format!("enter {root} {node}"));
-            command
-        } else {
-            let mut command = Command::new("python3");
-            command.args(["-B", "-c", PYTHON, root, node, package]);
-            command
-        };
-        command.stdout(Stdio::null()).spawn().unwrap()
-    };
-    let mut children: Vec<Child> = (0..4).map(|_| spawn()).collect();
-    for _ in 0..words[3].parse::<u64>().unwrap() {
-        thread::sleep(Duration::from_secs(1));
-        let victim = usize::try_from(SystemHost.random() % 24).unwrap();
-        if let Some(child) = children.get_mut(victim) {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            *child = spawn();
-        }
-    }
-    for mut child in children {
-        child.kill().unwrap();
-        child.wait().unwrap();
-    }
-}
-
-/// Enters our lock again and again.
-fn enter(root: &str, node: &str) {
-    let log = format!("{root}/log/{node}.{:x}", SystemHost.random());
-    let mut log = File::create(log).unwrap();
-    let options = Options {
-        lease: Duration::from_secs(6),
-        heartbeat: Duration::from_secs(1),
-        poll_max: Duration::from_millis(200),
-        stall: Duration::from_secs(300),
-        ..Options::new("lab")
-    };
-    let mut lock = NfsLock::new(
-        Arc::new(SystemStorage),
-        Arc::new(SystemClock),
-        Utf8PathBuf::from(root),
-        "the",
-        options,
-    );
-    loop {
-        let held = lock.acquire(&mut |_| ControlFlow::Continue(()), None);
-        let held = held.unwrap().unwrap();
-        writeln!(log, "{} in", now_s()).unwrap();
-        log.sync_all().unwrap();
-        thread::sleep(Duration::from_millis(200));
-        writeln!(log, "{} out", now_s()).unwrap();
-        log.sync_all().unwrap();
-        held.release().unwrap();
-        thread::sleep(Duration::from_millis(100));
-    }
-}
-
-/// Counts who was inside together, and for how long nobody came in at the end.
-fn entries(root: &str) {
-    let mut inside: Vec<(f64, f64)> = Vec::new();
-    let mut errors = 0;
-    let mut last: f64 = 0.0;
-    for entry in fs::read_dir(format!("{root}/log")).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
-        let mut begun = None;
-        for line in text.lines() {
-            let Some((time, what)) = line.split_once(' ') else {
-                continue;
-            };
-            let time: f64 = time.parse().unwrap();
-            match what {
-                "in" => {
-                    begun = Some(time);
-                    last = last.max(time);
-                }
-                "out" => inside.extend(begun.take().map(|begun| (begun, time))),
-                _ => errors += 1,
-            }
-        }
-    }
-    inside.sort_by(|a, b| a.0.total_cmp(&b.0));
-    // The nodes' clocks agree to 30 ms each; one stays inside for 200 ms.
-    let overlaps = inside
-        .windows(2)
-        .filter(|pair| pair[1].0 < pair[0].1 - 0.08);
-    say("overlaps", overlaps.count());
-    say("entries", inside.len());
-    say("errors", errors);
-    say("silence", now_s() - last);
 }
