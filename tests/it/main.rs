@@ -27,6 +27,7 @@ mod rebuilds;
 mod reports;
 mod scale;
 mod smoke;
+mod stale;
 mod support;
 mod traps;
 mod traps_table;
