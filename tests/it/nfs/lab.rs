@@ -119,7 +119,7 @@ impl Lab {
             "--quiet"
         ]);
         let env = json!({ crate::nfs::worker::VARIABLE: words });
-        self.ask(&json!({"verb": "run", "node": node, "argv": argv, "env": env, "timeout": 1800}))
+        self.ask(&json!({"verb": "run", "node": node, "argv": argv, "env": env, "timeout": 5000}))
     }
 
     /// Does something to a node: `kill`, `start`, `freeze`, `thaw`, `cut` or `heal`.
