@@ -17,7 +17,12 @@ pub struct FileSystem {
     pub kind: String,
     /// The options of the mount and of the file system.
     pub options: Vec<String>,
+    /// Whether this node hands it out to others by NFS.
+    pub is_exported: bool,
 }
+
+/// The kernel NFS server's table of exports, which `exportfs` keeps (exportfs(8)).
+const EXPORTS: &str = "/var/lib/nfs/etab";
 
 /// Asks for the number of the file system under an existing directory.
 ///
@@ -41,7 +46,25 @@ pub fn in_mount_table(magic: u32, real_dir: &Utf8Path) -> Result<FileSystem> {
         magic,
         kind,
         options,
+        is_exported: false,
     })
+}
+
+/// Says whether this node is the NFS server of a real path, as far as can be told: servers in user
+/// space keep tables of their own.
+pub fn is_exported(real_dir: &Utf8Path) -> bool {
+    // Nearly no node has the table.
+    read_text(Utf8Path::new(EXPORTS)).is_ok_and(|table| hands_out(&table, real_dir))
+}
+
+/// Looks for an export that a path lies in; an export names a directory and hands out all below.
+fn hands_out(table: &str, path: &Utf8Path) -> bool {
+    let exports = table
+        .lines()
+        .filter_map(|line| line.split(['\t', ' ']).next());
+    exports
+        .filter(|export| export.starts_with('/'))
+        .any(|export| path.starts_with(unescaped(export)))
 }
 
 /// Finds type and options of the mount that a path lies in: the longest mount point, and of equal
@@ -107,6 +130,21 @@ mod tests {
         let (_, options) = look_up(&TABLE[..TABLE.len() - 70], Utf8Path::new("/net/team/a"));
         assert!(options.iter().any(|option| option == "relatime"));
         assert!(options.iter().any(|option| option == "local_lock=none"));
+    }
+
+    #[test]
+    fn what_lies_below_an_export_is_handed_out() {
+        let table = "/srv/team\t10.0.0.0/8(rw,sync)\n/srv/my\\040scratch\t*(ro)\n";
+        for (path, expected) in [
+            ("/srv/team", true),
+            ("/srv/team/a", true),
+            ("/srv/teams", false),
+            ("/srv/my scratch/a", true),
+            ("/srv", false),
+        ] {
+            assert_eq!(hands_out(table, Utf8Path::new(path)), expected, "{path}");
+        }
+        assert!(!hands_out("", Utf8Path::new("/")));
     }
 
     #[test]

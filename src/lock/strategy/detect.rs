@@ -57,6 +57,7 @@ pub fn choose(dir: &Utf8Path, forced: Option<Strategy>) -> Result<Choice> {
             // A local file system is known by its number; the table costs a read per lock.
             return Ok(FileSystem {
                 magic,
+                is_exported: mounts::is_exported(&fs::real_path(&asked)?),
                 ..FileSystem::default()
             });
         }
@@ -74,8 +75,9 @@ pub fn choose(dir: &Utf8Path, forced: Option<Strategy>) -> Result<Choice> {
     })
 }
 
+/// Says whether no other node can see it; the server's own view of what it exports can be seen.
 fn is_local(file_system: &FileSystem) -> bool {
-    LOCAL.contains(&file_system.magic)
+    LOCAL.contains(&file_system.magic) && !file_system.is_exported
 }
 
 fn is_smb(file_system: &FileSystem) -> bool {
@@ -159,6 +161,7 @@ mod tests {
             magic,
             kind: kind.to_owned(),
             options: options.iter().map(|&option| option.to_owned()).collect(),
+            is_exported: false,
         }
     }
 
@@ -184,6 +187,16 @@ mod tests {
     fn what_nobody_knows_is_not_taken_for_local() {
         assert_eq!(fitting(&on(0x1234_5678, "newfs", &[])), Strategy::Ledger);
         assert_eq!(fitting(&on(0, "", &[])), Strategy::Ledger);
+    }
+
+    #[test]
+    fn a_local_file_system_that_is_exported_is_not_this_nodes_alone() {
+        let exported = FileSystem {
+            is_exported: true,
+            ..on(0xef53, "ext4", &[])
+        };
+        assert_eq!(fitting(&exported), Strategy::Ledger);
+        assert!(doubt(Strategy::Flock, &exported).is_some());
     }
 
     #[test]
