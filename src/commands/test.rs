@@ -45,7 +45,7 @@ pub(super) fn test(
         args.work.explain,
         args.format,
         args.junit.as_deref(),
-        &rerun_prefix(global),
+        &repeats(args, global),
     );
     let work = Work {
         builds: &builds,
@@ -58,6 +58,17 @@ pub(super) fn test(
         unmatched(&selection, &tally.listed)
     })?;
     Ok(exit_code)
+}
+
+/// Returns how a command that repeats a testcase of this session begins.
+fn repeats(args: &TestArgs, global: &Global) -> String {
+    let mut command = rerun_prefix(global);
+    for (is_given, flag) in [(args.waves, " --waves"), (args.no_fork, " --no-fork")] {
+        if is_given {
+            command.push_str(flag);
+        }
+    }
+    command
 }
 
 /// Lets the command line have the last word on how runs go.

@@ -28,7 +28,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
-    pub(super) isolation: Option<Isolation>,
+    pub(super) isolation: Isolation,
     pub(super) fork: bool,
 }
 
@@ -67,7 +67,7 @@ pub(super) fn read(
         isolation: section
             .get("isolation")
             .and_then(|value| read_isolation(&value))
-            .or(defaults.isolation),
+            .unwrap_or(defaults.isolation),
         fork: section.switch("fork", defaults.fork),
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
     };

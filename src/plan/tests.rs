@@ -28,7 +28,7 @@ fn settings(waves: bool) -> RunSettings {
         env: BTreeMap::new(),
         waves,
         run_files: Vec::new(),
-        isolation: Some(Isolation::Module),
+        isolation: Isolation::Module,
         fork: true,
         fail_on_hdl_error: true,
     }

@@ -84,12 +84,6 @@ impl Group {
         }
     }
 
-    /// Says whether the group's server is at work.
-    pub(super) fn has_server(&self) -> bool {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*server, Server::Serving(_))
-    }
-
     /// Starts a simulation: forked where that is possible, else spawned.
     ///
     /// # Errors

@@ -242,6 +242,7 @@ mod tests {
     use super::*;
 
     use crate::model::build::BuildName;
+    use crate::model::test::Isolation;
     use crate::model::test::RunSettings;
     use crate::model::test::TestcaseId;
 
@@ -256,7 +257,7 @@ mod tests {
             env: BTreeMap::new(),
             waves: false,
             run_files: Vec::new(),
-            isolation: None,
+            isolation: Isolation::default(),
             fork: true,
             fail_on_hdl_error: true,
         };

@@ -160,6 +160,11 @@ fn command(
         paths.push(':');
         paths.push_str(&own);
     }
+    // The order of sets of strings is a random number like any other. Python's hash seed has the
+    // same range as cocotb's.
+    let seed = settings.seed.unwrap_or(session.plan.seed);
+    env.entry(variables::PYTHONHASHSEED.to_owned())
+        .or_insert_with(|| seed.0.to_string());
     env.extend(launch.env);
     env.insert(agent::REQUEST_ENV.to_owned(), folder.request.to_string());
     env.insert(

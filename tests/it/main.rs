@@ -16,6 +16,7 @@ mod examples;
 mod flat;
 mod guard;
 mod hostile;
+mod isolation;
 mod junit;
 mod kills;
 mod live;
