@@ -167,6 +167,9 @@ pub trait ForkServer: Send + Sync {
     /// # Errors
     /// The server refuses, or is gone; no child was made then.
     fn fork(&self, run: u32, request: &str) -> std::result::Result<Box<dyn Process>, ForkError>;
+
+    /// Returns what could not be prepared, as sentences without an end.
+    fn complaints(&self) -> Vec<String>;
 }
 
 /// Why a server made no child.

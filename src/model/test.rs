@@ -117,6 +117,8 @@ pub struct RunSettings {
     pub isolation: Isolation,
     /// Whether a fork server may be used where it can be.
     pub fork: bool,
+    /// Python modules that a fork server imports before it forks, in order.
+    pub preload: Vec<String>,
     /// Whether an HDL `$error` turns a testcase that cocotb calls passed into a failed one.
     pub fail_on_hdl_error: bool,
 }

@@ -30,6 +30,7 @@ fn settings(waves: bool) -> RunSettings {
         run_files: Vec::new(),
         isolation: Isolation::Module,
         fork: true,
+        preload: Vec::new(),
         fail_on_hdl_error: true,
     }
 }

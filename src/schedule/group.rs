@@ -9,6 +9,7 @@ use crate::diagnostic::Result;
 use crate::edge::process::ForkError;
 use crate::edge::process::ForkServer;
 use crate::edge::process::Process;
+use crate::event::Event;
 use crate::model::build::BuiltDesign;
 use crate::model::test::RunSettings;
 use crate::schedule::folder::RunFolder;
@@ -151,8 +152,18 @@ impl Group {
         let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*current, Server::Untried) {
             *current = match self.start_server(session, design) {
-                Ok(server) => Server::Serving(Arc::new(server)),
-                Err(why) => Server::None(why),
+                Ok(server) => {
+                    for words in server.server.complaints() {
+                        self.warn(session, design, words);
+                    }
+                    Server::Serving(Arc::new(server))
+                }
+                Err(why) => {
+                    if !self.settings.preload.is_empty() && self.settings.fork {
+                        self.warn(session, design, format!("nothing is forked: {why}"));
+                    }
+                    Server::None(why)
+                }
             };
         }
         match &*current {
@@ -160,6 +171,15 @@ impl Group {
             Server::None(why) => Err(why.clone()),
             Server::Untried => unreachable!("it was tried above"),
         }
+    }
+
+    /// Tells what is amiss with `preload`, which was asked for.
+    fn warn(&self, session: &Session<'_>, design: &BuiltDesign, words: String) {
+        let problem = Diagnostic::warning(Code::TestPreload, words).fact(format!(
+            "build `{}`, `preload = {:?}`",
+            design.name, self.settings.preload
+        ));
+        session.tell(Event::Notice(Box::new(problem)));
     }
 
     fn start_server(

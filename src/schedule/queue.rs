@@ -259,6 +259,7 @@ mod tests {
             run_files: Vec::new(),
             isolation: Isolation::default(),
             fork: true,
+            preload: Vec::new(),
             fail_on_hdl_error: true,
         };
         Arc::new(Group::new(build, settings))

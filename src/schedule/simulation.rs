@@ -57,6 +57,7 @@ impl Simulation<'_> {
             seed: self.seed,
             results_file: folder.results.clone(),
             cpus: Vec::new(),
+            preload: Vec::new(),
         };
         fs::write(&folder.request, to_json(&request))
     }
@@ -120,6 +121,7 @@ pub(super) fn server_command(
         seed: session.plan.seed,
         results_file: folder.results.clone(),
         cpus: processors(),
+        preload: settings.preload.clone(),
     };
     fs::write(&folder.request, to_json(&request))?;
     command(session, design, settings, &folder, None)

@@ -75,6 +75,32 @@ fn the_seed_decides_the_order_of_sets() {
     assert_ne!(order(&["--seed", "6"]), first);
 }
 
+#[test]
+fn what_is_preloaded_is_imported_once_and_what_cannot_be_is_told() {
+    let project = project();
+    project.file(
+        "heavy.py",
+        "import os\nprint('x', file=open(os.environ['COCORUN_PROJECT_DIR'] + '/imports', 'a'))\n",
+    );
+    project.file("twins.py", &format!("import heavy\n{MODULE}"));
+    let toml = std::fs::read_to_string(project.path("runner.toml")).unwrap();
+    let count_with = |preload: &str| {
+        project.file("runner.toml", &format!("{toml}preload = [{preload}]\n"));
+        let ran = project.run(&["test", "twins"]).expect_code(0);
+        let imports = std::fs::read_to_string(project.path("imports")).unwrap();
+        std::fs::remove_file(project.path("imports")).unwrap();
+        (imports.lines().count(), ran.stderr)
+    };
+    // The listing and two testcases.
+    assert_eq!(count_with("").0, 3);
+    let (count, said) = count_with("\"heavy\", \"nosuch\"");
+    assert_eq!(count, 1);
+    assert!(
+        said.contains("warning[test::preload]: `nosuch` cannot"),
+        "{said}"
+    );
+}
+
 /// Returns the text of all logs below a folder.
 fn walk(dir: &std::path::Path) -> String {
     let mut text = String::new();

@@ -62,6 +62,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 enum Line {
     Serving {},
     CannotServe { message: String },
+    PreloadError { module: String, message: String },
     ChildStarted { run: u32, pid: i32 },
     ChildExited { run: u32, status: i32 },
     Refused { run: Option<u32>, message: String },
@@ -97,6 +98,8 @@ struct State {
     /// The server's process id, from its start to its end.
     pid: Option<i32>,
     children: BTreeMap<u32, Child>,
+    /// What it could not prepare, for people.
+    complaints: Vec<String>,
 }
 
 struct Shared {
@@ -114,6 +117,10 @@ impl Shared {
         match line {
             Line::Serving {} => state.phase = Phase::Serving,
             Line::CannotServe { message } => state.phase = Phase::Gone(message),
+            Line::PreloadError { module, message } => {
+                let words = format!("`{module}` cannot be imported before the fork: {message}");
+                state.complaints.push(words);
+            }
             Line::ChildStarted { run, pid } => {
                 if let Some(child) = state.children.get_mut(&run) {
                     child.pid = Some(pid);
@@ -185,6 +192,7 @@ impl Server {
             phase: Phase::Starting,
             pid: None,
             children: BTreeMap::new(),
+            complaints: Vec::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -317,6 +325,10 @@ impl ForkServer for Server {
         let interrupt = self.interrupt.clone();
         let child = Running::forked(pid, fate, reader, ended, interrupt).map_err(failed)?;
         Ok(Box::new(child))
+    }
+
+    fn complaints(&self) -> Vec<String> {
+        self.shared.locked().complaints.clone()
     }
 }
 
