@@ -150,9 +150,7 @@ pub(super) fn run(
             host: &workspace.host,
             clock,
             interrupt: &workspace.interrupt,
-            ensure: &|build, waiting, on_wait| {
-                workspace.ensure_built(toolbox, build, waiting, on_wait)
-            },
+            ensure: &|build, on_wait| workspace.ensure_built(toolbox, build, on_wait),
             tools: &toolbox.tools,
             builds: work.builds,
             modules: work.modules,
@@ -162,6 +160,7 @@ pub(super) fn run(
             history_dir: workspace.config.build_dir.join("history"),
             seed,
             jobs: workspace.jobs,
+            pool: &workspace.pool,
             limit: workspace.config.session_timeout,
             base_env,
             only_lists: work.only_lists,

@@ -20,6 +20,8 @@ use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::interrupt::Interrupt;
+use crate::edge::jobs::JobPool;
+use crate::edge::jobs::OuterJobs;
 use crate::edge::process::SystemHost;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Options;
@@ -61,10 +63,20 @@ pub(super) struct Workspace {
     pub(super) session_id: String,
     pub(super) started_at: Timestamp,
     pub(super) jobs: usize,
+    pub(super) pool: JobPool,
     cache: NodeCache,
     force: bool,
     no_lock: bool,
     assume_built: bool,
+}
+
+/// What the program found when it was started.
+pub(super) struct Surroundings {
+    pub(super) environment: Environment,
+    /// Raised by signals.
+    pub(super) interrupt: Interrupt,
+    /// The jobs of the `make` that started it.
+    pub(super) outer_jobs: Option<OuterJobs>,
 }
 
 /// The tools of a session and what its builds depend on beside them.
@@ -81,9 +93,13 @@ impl Workspace {
     pub(super) fn open(
         global: &Global,
         work: &WorkArgs,
-        environment: Environment,
-        interrupt: &Interrupt,
+        surroundings: Surroundings,
     ) -> Result<Self> {
+        let Surroundings {
+            environment,
+            interrupt,
+            outer_jobs,
+        } = surroundings;
         let here = fs::current_dir()?;
         let environment = with_absolute_python_path(environment, &here);
         let path = config::find(&here, global.config.as_deref())?;
@@ -104,13 +120,14 @@ impl Workspace {
         let session_id = session_id(started_at);
         Ok(Self {
             host: SystemHost::new(interrupt.clone()),
+            pool: JobPool::new(jobs, outer_jobs, interrupt.clone())?,
             cache: NodeCache::open(&environment),
             force: work.force,
             no_lock: work.no_lock,
             assume_built: work.assume_built,
             config,
             environment,
-            interrupt: interrupt.clone(),
+            interrupt,
             clock,
             session_id,
             started_at,
@@ -245,7 +262,7 @@ impl Workspace {
         )
     }
 
-    /// Makes sure that a build exists; `waiting` builds share the session's jobs.
+    /// Makes sure that a build exists.
     ///
     /// # Errors
     /// As [`ensure::ensure_built`].
@@ -253,7 +270,6 @@ impl Workspace {
         &self,
         toolbox: &Toolbox,
         build: &Build,
-        waiting: usize,
         on_wait: &dyn Fn(&Waiting<'_>),
     ) -> Result<Ready> {
         let simulator = toolbox
@@ -305,7 +321,7 @@ impl Workspace {
             lock: self.lock_options(),
             lock_timeout: self.config.lock_timeout,
             build_timeout: self.config.build_timeout,
-            jobs: (self.jobs / waiting.max(1)).max(1),
+            jobs: &self.pool,
             force: self.force,
             assume_built: self.assume_built,
         };

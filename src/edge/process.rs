@@ -77,6 +77,8 @@ pub struct CommandSpec {
     /// The variable that names a pipe's descriptor to the child; what it writes there comes back
     /// as [`ProcessEvent::Line`]. `None`: no pipe.
     pub channel_env: Option<String>,
+    /// Descriptors that the child gets too, under the same numbers.
+    pub inherits: Vec<RawFd>,
 }
 
 /// How a child ended.
@@ -216,7 +218,8 @@ fn spawn(
     interrupt: &Interrupt,
 ) -> Result<running::Running> {
     let (mut command, channel) = prepare(spec)?;
-    let mut inherited: Vec<RawFd> = channel.iter().map(|ends| ends.writer.as_raw_fd()).collect();
+    let mut inherited = spec.inherits.clone();
+    inherited.extend(channel.iter().map(|ends| ends.writer.as_raw_fd()));
     if let Some((name, socket)) = socket {
         command.env(name, socket.as_raw_fd().to_string());
         inherited.push(socket.as_raw_fd());

@@ -16,6 +16,7 @@ mod examples;
 mod flat;
 mod guard;
 mod hostile;
+mod jobs;
 mod junit;
 mod kills;
 mod live;
