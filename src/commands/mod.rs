@@ -9,6 +9,7 @@ mod objcache;
 mod once;
 mod reporting;
 mod run;
+mod sessions;
 mod target;
 mod test;
 mod waiting;

@@ -48,11 +48,6 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-/// How many finished sessions keep their run directories.
-const SESSIONS_KEPT: usize = 10;
-/// Marks a session's directory as one that nobody writes any more.
-const FINISHED: &str = "finished";
-
 /// A project that was found and read, and the edges to work on it.
 pub(super) struct Workspace {
     pub(super) config: RunnerConfig,
@@ -380,29 +375,6 @@ impl Workspace {
         }
         Ok(dir)
     }
-
-    /// Marks the session's directory as finished and removes those of old finished sessions; one
-    /// that holds nothing worth keeping goes at once.
-    pub(super) fn tidy(&self, is_worth_keeping: bool) {
-        let dir = self.session_dir();
-        if !is_worth_keeping {
-            fs::remove_dir(&dir);
-            return;
-        }
-        if fs::write(&dir.join(FINISHED), "").is_err() {
-            return;
-        }
-        let Some(all) = dir.parent() else { return };
-        let names = fs::list(all).unwrap_or_default();
-        let finished: Vec<&String> = names
-            .iter()
-            .filter(|name| fs::exists(&all.join(name).join(FINISHED)))
-            .collect();
-        let surplus = finished.len().saturating_sub(SESSIONS_KEPT);
-        for name in finished.into_iter().take(surplus) {
-            fs::remove_dir(&all.join(name));
-        }
-    }
 }
 
 /// Returns how a command that repeats a testcase begins.
@@ -438,12 +410,4 @@ fn session_id(started_at: Timestamp) -> String {
     hasher.update(started_at.to_string().as_bytes());
     let digest = hasher.finalize().to_hex();
     format!("{}-{}", started_at.strftime("%Y%m%dT%H%M%S"), &digest[..6])
-}
-
-/// Says whether a directory can hold a session.
-///
-/// # Errors
-/// It cannot be made or written.
-pub(super) fn check_writable(dir: &Utf8Path) -> Result<()> {
-    fs::create_dirs(dir)
 }
