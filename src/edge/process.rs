@@ -148,7 +148,8 @@ pub trait ProcessHost: Send + Sync {
     /// The program cannot be started, or the log cannot be opened; nothing runs then.
     fn spawn(&self, spec: &CommandSpec) -> Result<Box<dyn Process>>;
 
-    /// Starts a process that forks children on request, and waits until it takes requests.
+    /// Starts a process that forks children on request, and waits until it takes requests, at most
+    /// `limit`.
     ///
     /// The variable `socket_env` names its end of a socket; `docs/agent.md` tells what is said on
     /// it. It is started on one processor: a thread pool that it would make does not survive a
@@ -156,8 +157,13 @@ pub trait ProcessHost: Send + Sync {
     ///
     /// # Errors
     /// It cannot be started, or says that it cannot serve: with its reason as the message.
-    fn serve(&self, spec: &CommandSpec, socket_env: &str) -> Result<Box<dyn ForkServer>> {
-        let _ = (spec, socket_env);
+    fn serve(
+        &self,
+        spec: &CommandSpec,
+        socket_env: &str,
+        limit: Duration,
+    ) -> Result<Box<dyn ForkServer>> {
+        let _ = (spec, socket_env, limit);
         Err(Diagnostic::error(Code::ToolBroken, "this host forks nothing").into())
     }
 }
@@ -205,8 +211,14 @@ impl ProcessHost for SystemHost {
         Ok(Box::new(spawn(spec, None, &self.interrupt)?))
     }
 
-    fn serve(&self, spec: &CommandSpec, socket_env: &str) -> Result<Box<dyn ForkServer>> {
-        let server = server::Server::start(spec.clone(), socket_env, self.interrupt.clone())?;
+    fn serve(
+        &self,
+        spec: &CommandSpec,
+        socket_env: &str,
+        limit: Duration,
+    ) -> Result<Box<dyn ForkServer>> {
+        let interrupt = self.interrupt.clone();
+        let server = server::Server::start(spec.clone(), socket_env, limit, interrupt)?;
         Ok(Box::new(server))
     }
 }

@@ -330,7 +330,7 @@ fn a_killed_sessions_folder_goes_in_its_turn_and_that_of_a_living_one_stays() {
     let start = |name: &str| {
         let mut live = Live::start(&mut command(&project, &hangs));
         live.wait_for_testcase("hangs");
-        let is_new = |path: &PathBuf| !path.file_name().unwrap().to_string_lossy().starts_with("0");
+        let is_new = |path: &PathBuf| !path.file_name().unwrap().to_string_lossy().starts_with('0');
         let mut folders = fs::read_dir(&runs)
             .unwrap()
             .map(|entry| entry.unwrap().path());
