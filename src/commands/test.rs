@@ -7,13 +7,12 @@ use crate::commands::reporting::Console;
 use crate::commands::run::Work;
 use crate::commands::run::nothing_selected;
 use crate::commands::run::run;
+use crate::commands::workspace::Surroundings;
 use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
-use crate::edge::env::Environment;
-use crate::edge::interrupt::Interrupt;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
@@ -32,11 +31,10 @@ use std::time::Duration;
 pub(super) fn test(
     args: &TestArgs,
     global: &Global,
-    environment: Environment,
+    surroundings: Surroundings,
     console: Console,
-    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
+    let workspace = Workspace::open(global, &args.work, surroundings)?;
     let mut plan = plan::expand(&workspace.config);
     apply_overrides(args, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan)?;

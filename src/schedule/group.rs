@@ -25,9 +25,14 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// How many servers may live at once. Each takes some 40 MiB and one descriptor.
 const SERVERS_MAX: usize = 32;
+
+/// A server may take so long to start, whatever the limit of a testcase: a cold start from a busy
+/// file server takes tens of seconds.
+const START_LIMIT_MIN: Duration = Duration::from_secs(120);
 
 /// Why a task that went down with its server gets a process of its own.
 pub(super) const SERVER_WAS_LOST: &str = "its fork server was lost";
@@ -200,7 +205,8 @@ impl Group {
         }
         let serve = || -> Result<Box<dyn ForkServer>> {
             let spec = server_command(session, design, &self.settings)?;
-            session.plan.host.serve(&spec, agent::REQUEST_FD_ENV)
+            let limit = start_limit(&self.settings);
+            session.plan.host.serve(&spec, agent::REQUEST_FD_ENV, limit)
         };
         match serve() {
             Ok(server) => Ok(Counted { server, alive }),
@@ -212,9 +218,46 @@ impl Group {
     }
 }
 
+/// Returns for how long a server may start: like a simulator of its own, as long as a testcase.
+///
+/// A short limit is one for testcases and not for the elaboration that all of them share.
+fn start_limit(settings: &RunSettings) -> Duration {
+    settings.timeout.max(START_LIMIT_MIN)
+}
+
 fn first_message(problems: &[Diagnostic]) -> String {
     problems.first().map_or_else(
         || Code::ToolBroken.name().to_owned(),
         |it| it.message.clone(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::model::test::Isolation;
+
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_server_may_start_as_long_as_a_testcase_may_run_and_never_less_than_two_minutes() {
+        let limit_s = |timeout_s| {
+            let settings = RunSettings {
+                timeout: Duration::from_secs(timeout_s),
+                seed: None,
+                test_args: Vec::new(),
+                plusargs: Vec::new(),
+                env: BTreeMap::new(),
+                waves: false,
+                run_files: Vec::new(),
+                isolation: Isolation::default(),
+                preload: Vec::new(),
+                fork: true,
+                fail_on_hdl_error: true,
+            };
+            start_limit(&settings).as_secs()
+        };
+        assert_eq!([1, 120, 3600].map(limit_s), [120, 120, 3600]);
+    }
 }

@@ -198,11 +198,6 @@ impl Queue {
         }
     }
 
-    /// Says how many builds nobody has begun yet.
-    pub(super) fn builds_left(&self) -> usize {
-        self.locked().builds.len()
-    }
-
     /// Adds listings.
     pub(super) fn add_lists(&self, lists: impl IntoIterator<Item = ListTask>) {
         let mut waiting = self.locked();

@@ -181,6 +181,7 @@ fn command(
         cwd: folder.dir.clone(),
         log: folder.log.clone(),
         channel_env: Some(agent::EVENT_FD_ENV.to_owned()),
+        inherits: Vec::new(),
     })
 }
 

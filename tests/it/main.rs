@@ -17,6 +17,7 @@ mod flat;
 mod guard;
 mod hostile;
 mod isolation;
+mod jobs;
 mod junit;
 mod kills;
 mod live;
