@@ -76,6 +76,21 @@ pub enum LocksAction {
         #[arg(value_name = "DIR", default_value = ".")]
         dir: Utf8PathBuf,
     },
+    /// Remove what the dead left below a directory; what is not known to be dead stays
+    Clean {
+        /// Tell what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove also the directories of results that no longer count; no session may use them
+        #[arg(long)]
+        retired: bool,
+        /// Longest lease for which a holder elsewhere is watched, seconds
+        #[arg(long, value_name = "S", default_value = "120", value_parser = span)]
+        watch: Duration,
+        /// Where to look
+        #[arg(value_name = "DIR", default_value = ".")]
+        dir: Utf8PathBuf,
+    },
     /// Take a ledger from everybody who holds it or waits for it
     Break {
         /// The ledger, as `list` shows it

@@ -11,6 +11,7 @@ pub mod fs;
 pub mod host;
 pub mod interrupt;
 pub mod mounts;
+pub mod pinned;
 pub mod process;
 pub mod publish;
 pub mod storage;

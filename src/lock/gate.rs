@@ -87,7 +87,7 @@ impl Info {
         })
     }
 
-    fn since(&self) -> Option<SystemTime> {
+    pub(crate) fn since(&self) -> Option<SystemTime> {
         let since = Duration::try_from_secs_f64(self.timestamp).ok()?;
         SystemTime::UNIX_EPOCH.checked_add(since)
     }
@@ -418,6 +418,22 @@ impl Gate {
             }
             self.disk.clock.sleep(Duration::from_millis(50));
         }
+    }
+
+    /// Removes what the leader of this token left, which is closed; says what is in the way.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        self.leave();
+        match self.disk.storage.remove_file(&self.guard_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Returns the tokens that a gate names: those of its guards, and that of its holder.
+    pub(crate) fn tokens_in(names: &[String], info: Option<&Info>) -> BTreeSet<String> {
+        let guards = names.iter().filter_map(|name| name.strip_prefix(GUARD));
+        let holder = info.and_then(|info| info.token.as_deref());
+        guards.chain(holder).map(str::to_owned).collect()
     }
 
     /// Clears what a leader left that died after it had closed its epoch.

@@ -44,22 +44,32 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// Says who it is and since when, but not when it was last seen.
+    pub fn who(&self) -> String {
+        let host = plain(&self.host);
+        let user = match plain(&self.user) {
+            user if user.is_empty() => user,
+            user => format!(" ({user})"),
+        };
+        let since = self.since.and_then(|time| Timestamp::try_from(time).ok());
+        let since = since.map(|since| {
+            let local = since.to_zoned(TimeZone::system());
+            format!(" since {}", local.strftime("%Y-%m-%d %H:%M:%S"))
+        });
+        format!(
+            "pid {} on {}{user}{}",
+            self.pid,
+            or_unknown(&host),
+            since.unwrap_or_default()
+        )
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {} on {}", self.pid, or_unknown(&plain(&self.host)))?;
-        if !self.user.is_empty() {
-            write!(f, " ({})", plain(&self.user))?;
-        }
-        let since = self.since.and_then(|time| Timestamp::try_from(time).ok());
-        if let Some(since) = since {
-            let local = since.to_zoned(TimeZone::system());
-            write!(f, " since {}", local.strftime("%Y-%m-%d %H:%M:%S"))?;
-        }
-        write!(
-            f,
-            "; last sign of life {} ago",
-            span(self.last_sign_of_life)
-        )?;
+        let ago = span(self.last_sign_of_life);
+        write!(f, "{}; last sign of life {ago} ago", self.who())?;
         if let Some(doing) = &self.doing {
             write!(f, ": {}", plain(doing))?;
         }
@@ -68,10 +78,17 @@ impl fmt::Display for Holder {
 }
 
 /// Leaves out what could control a terminal: anybody may write into a shared directory.
-fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .collect()
+///
+/// So go marks that turn the direction of writing, which make a line read as another one.
+pub fn plain(text: &str) -> String {
+    let is_harmless = |character: &char| {
+        !character.is_control()
+            && !matches!(
+                character,
+                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            )
+    };
+    text.chars().filter(is_harmless).collect()
 }
 
 fn or_unknown(text: &str) -> &str {
@@ -122,10 +139,12 @@ mod tests {
             user: "\u{7}anna".to_owned(),
             since: None,
             last_sign_of_life: Duration::ZERO,
-            doing: Some("\r\nok".to_owned()),
+            doing: Some("\r\nok\u{202e}".to_owned()),
             path: "/nfs/lock".into(),
         };
-        assert!(!holder.to_string().contains(char::is_control), "{holder:?}");
+        let said = holder.to_string();
+        assert!(!said.contains(char::is_control), "{holder:?}");
+        assert!(!said.contains('\u{202e}'), "{holder:?}");
     }
 
     #[test]

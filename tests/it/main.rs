@@ -10,6 +10,7 @@
 
 mod architecture;
 mod bad_input;
+mod cleaning;
 mod cocotbext_axi;
 mod differential;
 mod examples;
