@@ -45,31 +45,51 @@ impl Holder {
 }
 
 impl Holder {
-    /// Says who it is and since when, but not when it was last seen.
-    pub fn who(&self) -> String {
+    /// Says who it is, and no more.
+    pub fn name(&self) -> String {
         let host = plain(&self.host);
         let user = match plain(&self.user) {
             user if user.is_empty() => user,
             user => format!(" ({user})"),
         };
-        let since = self.since.and_then(|time| Timestamp::try_from(time).ok());
-        let since = since.map(|since| {
-            let local = since.to_zoned(TimeZone::system());
-            format!(" since {}", local.strftime("%Y-%m-%d %H:%M:%S"))
-        });
-        format!(
-            "pid {} on {}{user}{}",
-            self.pid,
-            or_unknown(&host),
-            since.unwrap_or_default()
-        )
+        format!("pid {} on {}{user}", self.pid, or_unknown(&host))
+    }
+
+    /// Says who it is and since when.
+    pub fn who(&self) -> String {
+        match self.since_in("%Y-%m-%d %H:%M:%S") {
+            Some(since) => format!("{} since {since}", self.name()),
+            None => self.name(),
+        }
+    }
+
+    /// Says who it is, since when, and when it was last seen.
+    pub fn seen(&self) -> String {
+        let ago = span(self.last_sign_of_life);
+        format!("{}; last sign of life {ago} ago", self.who())
+    }
+
+    /// Says since when as shortly as can be at this time; nothing where that is not known.
+    pub fn since_shortly(&self, now: SystemTime) -> Option<String> {
+        let today = Timestamp::try_from(now).ok()?.to_zoned(TimeZone::system());
+        let is_today = self.since_in("%Y-%m-%d")? == today.strftime("%Y-%m-%d").to_string();
+        self.since_in(if is_today {
+            "%H:%M:%S"
+        } else {
+            "%Y-%m-%d %H:%M"
+        })
+    }
+
+    fn since_in(&self, format: &str) -> Option<String> {
+        let since = self.since.and_then(|time| Timestamp::try_from(time).ok())?;
+        let local = since.to_zoned(TimeZone::system());
+        Some(local.strftime(format).to_string())
     }
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ago = span(self.last_sign_of_life);
-        write!(f, "{}; last sign of life {ago} ago", self.who())?;
+        f.write_str(&self.seen())?;
         if let Some(doing) = &self.doing {
             write!(f, ": {}", plain(doing))?;
         }
@@ -129,6 +149,21 @@ mod tests {
             "pid 41822 on node07 (anna); last sign of life 9 min 58 s ago: \
              verilator, 63 of 80 files"
         );
+    }
+
+    #[test]
+    fn the_day_is_told_only_where_it_is_another_one() {
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let holder = Holder {
+            since: Some(since),
+            ..Holder::of(&ProcessIdentity::default(), "/nfs/lock".into())
+        };
+        let short = holder.since_shortly(since).expect("it is known");
+        assert_eq!(short.len(), "07:41:33".len(), "{short}");
+        let later = since + Duration::from_secs(200_000);
+        let long = holder.since_shortly(later).expect("it is known");
+        assert_eq!(long.len(), "2026-11-21 07:41".len(), "{long}");
+        assert!(holder.who().ends_with(&short));
     }
 
     #[test]

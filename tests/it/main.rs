@@ -31,3 +31,4 @@ mod smoke;
 mod support;
 mod traps;
 mod traps_table;
+mod waiting;
