@@ -70,7 +70,7 @@ pub struct LocksArgs {
 /// What to do with locks.
 #[derive(Debug, Subcommand)]
 pub enum LocksAction {
-    /// List ledgers below a directory: who holds or waits, and whether they live
+    /// List ledgers, gates and lock files below a directory: who holds or waits, and whether they live
     List {
         /// Where to look
         #[arg(value_name = "DIR", default_value = ".")]

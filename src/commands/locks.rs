@@ -17,6 +17,7 @@ use crate::edge::host::Fate;
 use crate::edge::host::SystemHost;
 use crate::edge::storage::SystemStorage;
 use crate::lock::LockError;
+use crate::lock::inspect;
 use crate::lock::left_over::Cleaning;
 use crate::lock::left_over::Deed;
 use crate::lock::plain;
@@ -73,9 +74,10 @@ fn survey(path: &Utf8Path) -> Option<Survey> {
 }
 
 fn list(dir: &Utf8Path) -> Result<ExitCode> {
+    let tree = Tree::below(dir)?;
     let mut found = Vec::new();
-    for path in Tree::below(dir)?.ledgers {
-        let Some(survey) = survey(&path) else {
+    for path in &tree.ledgers {
+        let Some(survey) = survey(path) else {
             continue;
         };
         let open = survey.open().map_err(LockError::into_problems)?;
@@ -105,6 +107,22 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
                 entry.holder
             ));
         }
+    }
+    for path in &tree.gates {
+        let ledger = path.with_extension("ledger");
+        let survey = found.iter().find(|(path, ..)| **path == ledger);
+        let survey = survey.map(|(_, survey, _)| survey);
+        let words = inspect::gate(path, &SystemStorage, &SystemHost, survey);
+        say(&format!(
+            "{path}: {}",
+            words.map_err(LockError::into_problems)?
+        ));
+    }
+    for (path, words) in inspect::lock_files(&tree, &SystemHost) {
+        say(&format!("{path}: {words}"));
+    }
+    for (path, why) in &tree.unseen {
+        say(&format!("{path}: not looked into: {why}"));
     }
     Ok(ExitCode::Success)
 }

@@ -10,6 +10,7 @@ pub mod file_lock;
 pub mod fs;
 pub mod host;
 pub mod interrupt;
+pub mod kernel_locks;
 pub mod mounts;
 pub mod pinned;
 pub mod process;

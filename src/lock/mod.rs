@@ -12,6 +12,7 @@ mod ensure;
 mod error;
 mod gate;
 mod holder;
+pub mod inspect;
 mod leader;
 mod ledger;
 pub mod left_over;

@@ -121,6 +121,15 @@ impl Survey {
         Ok(open)
     }
 
+    /// Lists all claims, oldest first.
+    pub(crate) fn claims(&self) -> Result<Vec<Claim>, LockError> {
+        let mut claims = Vec::new();
+        for number in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+            claims.extend(self.ledger.claim(number)?);
+        }
+        Ok(claims)
+    }
+
     /// Lists all that were claimed, oldest first.
     pub(crate) fn past(&self) -> Result<Vec<Past>, LockError> {
         let writer = format!("{:032x}", self.host.random());

@@ -28,8 +28,8 @@ pub struct Tree {
     pub attempts: Vec<Utf8PathBuf>,
     /// Files of names that tell their maker.
     pub private: Vec<Utf8PathBuf>,
-    /// Every other regular file.
-    pub files: Vec<Utf8PathBuf>,
+    /// Every other regular file, with its inode number.
+    pub files: Vec<(Utf8PathBuf, u64)>,
     /// What could not be looked into, and why.
     pub unseen: Vec<(Utf8PathBuf, String)>,
 }
@@ -52,7 +52,7 @@ impl Tree {
                 if !entry.is_utf8 {
                     tree.unseen.push((path, "its name is not UTF-8".to_owned()));
                 } else if entry.kind == EntryKind::File {
-                    tree.file(path, &entry.name);
+                    tree.file(path, entry);
                 } else if entry.kind == EntryKind::Dir {
                     open.extend(tree.directory(path, has_locks));
                 }
@@ -63,18 +63,18 @@ impl Tree {
             &mut tree.gates,
             &mut tree.attempts,
             &mut tree.private,
-            &mut tree.files,
         ] {
             list.sort();
         }
+        tree.files.sort();
         Ok(tree)
     }
 
-    fn file(&mut self, path: Utf8PathBuf, name: &str) {
-        if private_name::read(name).is_some() {
+    fn file(&mut self, path: Utf8PathBuf, entry: &DirEntry) {
+        if private_name::read(&entry.name).is_some() {
             self.private.push(path);
         } else {
-            self.files.push(path);
+            self.files.push((path, entry.inode));
         }
     }
 
@@ -168,7 +168,8 @@ mod tests {
         assert_eq!(names(&tree.gates), ["a/.locks/n.lock", "b.lock"]);
         assert_eq!(names(&tree.attempts), ["a/attempts/00000001-0123abcd"]);
         assert_eq!(names(&tree.private), [private]);
-        assert_eq!(names(&tree.files), ["c.lock/file"]);
+        let files: Vec<_> = tree.files.iter().map(|(path, _)| path.clone()).collect();
+        assert_eq!(names(&files), ["c.lock/file"]);
         assert!(tree.unseen.is_empty());
         Ok(())
     }

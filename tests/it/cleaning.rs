@@ -183,3 +183,126 @@ fn what_the_killed_left_goes_and_what_the_living_hold_stays() {
     ];
     project.run(&held).expect_code(125);
 }
+
+/// Returns the line about a path.
+#[track_caller]
+fn line_about<'a>(listed: &'a str, path: &str) -> &'a str {
+    let start = format!("./{path}: ");
+    let line = listed.lines().find_map(|line| line.strip_prefix(&start));
+    line.unwrap_or_else(|| panic!("{path} is not in\n{listed}"))
+}
+
+#[test]
+fn every_kind_of_lock_is_listed_with_its_holder_and_none_is_disturbed() {
+    let project = Project::new();
+    project.file("data.txt", "mine\n");
+    let held = [
+        ("flock", "f.lock"),
+        ("byte-range", "r.lock"),
+        ("flock", "data.txt"),
+        ("exclusive-create", "x"),
+    ]
+    .map(|(strategy, path)| {
+        let strategy = format!("--strategy={strategy}");
+        Running::start(&project, path_as_name(path), &["lock", &strategy, path])
+    });
+    let [f, r, data, x] = held.each_ref().map(Running::pid);
+    let once = Running::start(&project, "l1", &["once", "--dir=d", "--name=n"]);
+    let freed = ["lock", "--strategy=flock", "free.lock", "--", "true"];
+    project.run(&freed).expect_code(0);
+    project.file("plain.lock", "of somebody else\n");
+
+    let before = project.run(&["locks", "list"]).expect_code(0).stdout;
+    let says = |path: &str, words: &[&str]| {
+        let line = line_about(&before, path);
+        assert!(words.iter().all(|word| line.contains(word)), "{before}");
+    };
+    says("f.lock", &["held by flock: ", &f, " since ", "sh -c"]);
+    says("r.lock", &["held by byte-range: ", &r, " since "]);
+    says("data.txt", &["held by flock: ", &data]);
+    says(".locks/x.ledger", &["lives on this node", &x]);
+    says(
+        "d/.locks/n.lock",
+        &["gate of cocorun: ", &once.pid(), "lives"],
+    );
+    says("free.lock", &["free on this node; last held by pid "]);
+    assert!(!before.contains("plain.lock"), "{before}");
+    // Whoever holds goes on holding, and who does not wait is not let in.
+    for (strategy, path) in [("flock", "f.lock"), ("byte-range", "r.lock")] {
+        let strategy = format!("--strategy={strategy}");
+        let args = ["lock", &strategy, "--timeout=0", path, "--", "true"];
+        project.run(&args).expect_code(125);
+    }
+    drop(held);
+    once.kill();
+    let after = project.run(&["locks", "list"]).expect_code(0).stdout;
+    for path in ["f.lock", "r.lock"] {
+        assert!(line_about(&after, path).starts_with("free "), "{after}");
+    }
+    let gate = line_about(&after, "d/.locks/n.lock");
+    assert!(gate.contains("is gone from this node"), "{after}");
+    assert!(!after.contains("data.txt"), "{after}");
+}
+
+/// Names the mark of a running command after the file that it locks.
+fn path_as_name(path: &str) -> &'static str {
+    match path {
+        "f.lock" => "m1",
+        "r.lock" => "m2",
+        "x" => "m3",
+        _ => "m4",
+    }
+}
+
+#[test]
+fn a_lock_of_pytest_cocotb_is_listed_and_what_it_says_controls_no_terminal() {
+    let project = Project::new();
+    let node = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
+    let node = node.trim();
+    let me = std::process::id();
+    for (name, info) in [
+        (
+            "alive",
+            format!(r#"{{"hostname": "{node}", "pid": {me}, "timestamp": 4e9}}"#),
+        ),
+        (
+            "gone",
+            format!(r#"{{"hostname": "{node}", "pid": 2147483600, "timestamp": 1e9}}"#),
+        ),
+        (
+            "far",
+            r#"{"hostname": "n\u001b[2J\u0007\u202e7", "pid": 12, "timestamp": 1e9}"#.to_owned(),
+        ),
+        ("nameless", "{".to_owned()),
+    ] {
+        project.file(&format!(".locks/{name}.lock/holder.info"), &info);
+    }
+    let listed = project.run(&["locks", "list"]).expect_code(0).stdout;
+    for (name, start, end) in [
+        (
+            "alive",
+            format!("lock of pytest-cocotb: pid {me} on {node}"),
+            "lives on this node",
+        ),
+        (
+            "gone",
+            format!("lock of pytest-cocotb: pid 2147483600 on {node} since 20"),
+            "is gone from this node",
+        ),
+        (
+            "far",
+            "lock of pytest-cocotb: pid 12 on n[2J7 since 20".to_owned(),
+            "is not of this node",
+        ),
+        (
+            "nameless",
+            "lock of pytest-cocotb: no holder is named".to_owned(),
+            "",
+        ),
+    ] {
+        let line = line_about(&listed, &format!(".locks/{name}.lock"));
+        assert!(line.starts_with(&start) && line.ends_with(end), "{listed}");
+    }
+    let told = project.run(&["locks", "clean"]).expect_code(0).stdout;
+    assert!(told.contains("4 kept"), "{told}");
+}
