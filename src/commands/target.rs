@@ -112,7 +112,8 @@ fn run(
             return Err(lost().into());
         }
     }
-    publish::publish(private, target, is_shared)?;
+    let trial = is_shared.then(|| private_name::trial_beside(target, &SystemHost));
+    publish::publish(private, target, trial.as_ref())?;
     Ok(ExitCode::Success)
 }
 

@@ -15,6 +15,7 @@ pub mod mounts;
 pub mod pinned;
 pub mod process;
 pub mod publish;
+mod rename;
 pub mod storage;
 pub mod sync;
 pub mod terminal;

@@ -423,9 +423,18 @@ impl Gate {
     /// Removes what the leader of this token left, which is closed; says what is in the way.
     pub(crate) fn clear(&self) -> io::Result<()> {
         self.leave();
-        match self.disk.storage.remove_file(&self.guard_path()) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let storage = &self.disk.storage;
+        match storage.remove_file(&self.guard_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Whoever took the gate meanwhile has put something in, or is not of cocorun.
+        let is_left = self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky())
+            && storage.list(&self.dir).is_ok_and(|names| names.is_empty());
+        if is_left {
+            storage.remove_dir(&self.dir)
+        } else {
+            Ok(())
         }
     }
 

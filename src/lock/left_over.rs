@@ -118,8 +118,9 @@ impl Cleaning {
             let passed = self.clock.now().saturating_duration_since(first_look);
             self.clock.sleep(GONE_MIN.saturating_sub(passed));
         }
-        for path in &tree.private {
-            self.private(tree, path, gone.contains(path), &sites, tell);
+        for (path, is_dir) in &tree.private {
+            let was_gone = gone.contains(path);
+            self.private(tree, (path.as_path(), *is_dir), was_gone, &sites, tell);
         }
         for site in &sites {
             self.scraps(tree, site, tell);
@@ -127,8 +128,9 @@ impl Cleaning {
     }
 
     fn files_of_the_gone(&self, tree: &Tree) -> BTreeSet<Utf8PathBuf> {
+        let paths = tree.private.iter().map(|(path, _)| path);
         let is_gone = |path: &&Utf8PathBuf| self.fate_of_maker(path) == Fate::Gone;
-        tree.private.iter().filter(is_gone).cloned().collect()
+        paths.filter(is_gone).cloned().collect()
     }
 
     fn fate_of_maker(&self, path: &Utf8Path) -> Fate {
@@ -331,9 +333,20 @@ impl Cleaning {
     }
 
     /// Removes a private file of a process that is gone, or of an attempt that has ended.
-    fn private(&self, tree: &Tree, path: &Utf8Path, was_gone: bool, sites: &[Site], tell: Tell) {
+    fn private(
+        &self,
+        tree: &Tree,
+        (path, is_dir): (&Utf8Path, bool),
+        was_gone: bool,
+        sites: &[Site],
+        tell: Tell,
+    ) {
         let name = path.file_name().unwrap_or_default();
         let fate = self.fate_of_maker(path);
+        if is_dir && private_name::hangs_beside(path, &*self.host) {
+            tell(Deed::Kept, path, "a rename did not return in it");
+            return;
+        }
         let why = if fate == Fate::Gone && was_gone {
             "its process is gone from this node"
         } else if fate == Fate::Unknown && has_ended(path, sites) {
@@ -345,7 +358,14 @@ impl Cleaning {
             }
             return;
         };
-        let remove = || PinnedDir::above(&tree.root, path)?.remove_file(name);
+        let remove = || {
+            let dir = PinnedDir::above(&tree.root, path)?;
+            if is_dir {
+                dir.remove_tree(name)
+            } else {
+                dir.remove_file(name)
+            }
+        };
         self.removed(Deed::RemovedFile, path, why, remove, tell);
     }
 

@@ -4,21 +4,24 @@
 //! Invariant: a name counts as a dead process's only if boot, namespaces, PID and start time all
 //! speak for it. The first three travel as one hash, because they are long.
 
+use crate::edge::fs;
 use crate::edge::host::Fate;
 use crate::edge::host::Host;
 use crate::edge::host::ProcessIdentity;
+use crate::edge::publish::Trial;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
-/// Longest name that file systems take, less the longest suffix that is put behind ours, bytes.
-const NAME_BYTES_MAX: usize = 255 - SPARE.len();
-/// What a second name of a file ends with while it is published.
-const SPARE: &str = ".spare";
+/// Longest name that file systems take, bytes.
+const NAME_BYTES_MAX: usize = 255;
 /// What stands between a name's tag and its suffix.
 const TEMPORARY: &str = "tmp";
 /// How the name of a file begins by which a strategy is tried.
 pub(crate) const PROBE: &str = ".cocorun-probe.";
+
+/// How the names begin by which it is tried whether a rename returns.
+const TRIAL: &str = ".cocorun-rename.";
 
 /// Which process made a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,12 +114,29 @@ pub(crate) fn of_probe(host: &dyn Host) -> String {
     format!("{PROBE}{}", Maker::of(&host.me()).tag(host.random()))
 }
 
+/// Makes the names by which it is tried beside a target whether a rename returns, the second one for
+/// all processes of this node until it is booted again.
+pub fn trial_beside(target: &Utf8Path, host: &dyn Host) -> Trial {
+    let maker = Maker::of(&host.me());
+    let name = |end: &str| target.with_file_name(format!("{TRIAL}{end}"));
+    Trial {
+        dir: name(&maker.tag(host.random())),
+        marker: name(&maker.place),
+    }
+}
+
+/// Says whether a rename was found not to return in the directory of a path, as far as is known
+/// since this node was booted. Then nothing can be removed from where it was tried.
+pub(crate) fn hangs_beside(path: &Utf8Path, host: &dyn Host) -> bool {
+    fs::exists(&trial_beside(path, host).marker)
+}
+
 /// Reads who made a file of such a name, and the name of the target that it was to become.
 pub(crate) fn read(name: &str) -> Option<(Maker, Option<String>)> {
-    if let Some(tag) = name.strip_prefix(PROBE) {
+    let trial = name.strip_prefix(PROBE).or(name.strip_prefix(TRIAL));
+    if let Some(tag) = trial {
         return Some((Maker::from_tag(tag)?, None));
     }
-    let name = name.strip_suffix(SPARE).unwrap_or(name);
     let name = name.strip_prefix('.')?;
     // A target may itself end in `.tmp`, so the mark is what is looked for.
     for (at, _) in name.match_indices('.') {
@@ -158,14 +178,18 @@ mod tests {
     #[test]
     fn a_name_tells_its_maker_and_its_target() {
         for target in ["a.o", "lib.so.1", "a", "a.tmp", ".hidden", "a-b.c-d", "ä.o"] {
-            for name in [name_for(target), format!("{}.spare", name_for(target))] {
-                let (maker, of) = read(&name).expect("it is one");
-                assert_eq!(maker.fate(&SystemHost), Fate::Running, "{name}");
-                assert_eq!(of.as_deref(), Some(target), "{name}");
-            }
+            let name = name_for(target);
+            let (maker, of) = read(&name).expect("it is one");
+            assert_eq!(maker.fate(&SystemHost), Fate::Running, "{name}");
+            assert_eq!(of.as_deref(), Some(target), "{name}");
         }
         let (maker, target) = read(&of_probe(&SystemHost)).expect("it is one");
         assert_eq!((maker.fate(&SystemHost), target), (Fate::Running, None));
+        let trial = trial_beside(Utf8Path::new("d/a.o"), &SystemHost);
+        let name = trial.dir.file_name().expect("it has a name");
+        assert!(read(name).is_some_and(|(_, target)| target.is_none()));
+        let name = trial.marker.file_name().expect("it has a name");
+        assert!(read(name).is_none());
     }
 
     #[test]
@@ -173,7 +197,7 @@ mod tests {
         let target = format!("{}.o", "ß".repeat(126));
         assert_eq!(target.len(), 254);
         let name = name_for(&target);
-        assert!(name.len() <= 249 && name.ends_with(".tmp.o"), "{name}");
+        assert!(name.len() <= 255 && name.ends_with(".tmp.o"), "{name}");
         assert!(read(&name).is_some());
     }
 

@@ -26,8 +26,8 @@ pub struct Tree {
     pub gates: Vec<Utf8PathBuf>,
     /// `attempts/<epoch>-<token>` beside a `.locks`.
     pub attempts: Vec<Utf8PathBuf>,
-    /// Files of names that tell their maker.
-    pub private: Vec<Utf8PathBuf>,
+    /// Files and directories of names that tell their maker; the latter with `true`.
+    pub private: Vec<(Utf8PathBuf, bool)>,
     /// Every other regular file, with its inode number.
     pub files: Vec<(Utf8PathBuf, u64)>,
     /// What could not be looked into, and why.
@@ -58,21 +58,17 @@ impl Tree {
                 }
             }
         }
-        for list in [
-            &mut tree.ledgers,
-            &mut tree.gates,
-            &mut tree.attempts,
-            &mut tree.private,
-        ] {
+        for list in [&mut tree.ledgers, &mut tree.gates, &mut tree.attempts] {
             list.sort();
         }
+        tree.private.sort();
         tree.files.sort();
         Ok(tree)
     }
 
     fn file(&mut self, path: Utf8PathBuf, entry: &DirEntry) {
         if private_name::read(&entry.name).is_some() {
-            self.private.push(path);
+            self.private.push((path, false));
         } else {
             self.files.push((path, entry.inode));
         }
@@ -85,6 +81,10 @@ impl Tree {
         has_locks: bool,
     ) -> Option<(Utf8PathBuf, Vec<DirEntry>)> {
         let name = path.file_name().unwrap_or_default();
+        if private_name::read(name).is_some() {
+            self.private.push((path, true));
+            return None;
+        }
         let is_in_locks = path.parent().and_then(Utf8Path::file_name) == Some(LOCKS);
         if is_in_locks && name.ends_with(".ledger") {
             self.ledgers.push(path);
@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(names(&tree.ledgers), ["a/.locks/n.ledger"]);
         assert_eq!(names(&tree.gates), ["a/.locks/n.lock", "b.lock"]);
         assert_eq!(names(&tree.attempts), ["a/attempts/00000001-0123abcd"]);
-        assert_eq!(names(&tree.private), [private]);
+        assert_eq!(tree.private, [(root.join(private), false)]);
         let files: Vec<_> = tree.files.iter().map(|(path, _)| path.clone()).collect();
         assert_eq!(names(&files), ["c.lock/file"]);
         assert!(tree.unseen.is_empty());
