@@ -10,6 +10,7 @@
 
 mod architecture;
 mod bad_input;
+mod cleaning;
 mod cocotbext_axi;
 mod differential;
 mod examples;
@@ -33,3 +34,4 @@ mod stale;
 mod support;
 mod traps;
 mod traps_table;
+mod waiting;

@@ -28,6 +28,7 @@ use crate::diagnostic::Result;
 use crate::diagnostic::Severity;
 use crate::diagnostic::render;
 use crate::edge::clock::Clock;
+use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::RunId;
@@ -94,7 +95,7 @@ const DETAIL_BYTES_MAX: usize = 16 * 1024;
 struct BuildRow {
     simulator: Simulator,
     since: Instant,
-    holder: Option<String>,
+    holder: Option<BuildHolder>,
 }
 
 /// A simulator process under way.
@@ -190,16 +191,16 @@ impl TerminalReport {
         }
     }
 
-    fn on_build_waiting(&mut self, now: Instant, build: &BuildName, holder: &str) {
+    fn on_build_waiting(&mut self, now: Instant, build: &BuildName, holder: &BuildHolder) {
         let is_said = self.says(Verbosity::Normal);
         let Some(row) = self.builds.get_mut(build) else {
             return;
         };
-        let holder = text::first_line(holder);
-        let former = row.holder.replace(holder.clone().into_owned());
+        let former = row.holder.replace(holder.clone());
         if former.is_none() && is_said {
             let name = verdict::build_label(build, Some(row.simulator.name()));
-            let label = format!("{} for {holder}", text::visible(&name));
+            let label = format!("{name} for {}", holder.words);
+            let label = text::visible(&label).into_owned();
             let line = self.palette.line(Mood::Pale, "WAITING", None, &label);
             self.print(now, &line);
         }
@@ -384,15 +385,19 @@ impl TerminalReport {
         let mut rows: Vec<Row> = Vec::new();
         for (build, row) in &self.builds {
             let name = verdict::build_label(build, Some(row.simulator.name()));
-            let (word, label) = match &row.holder {
-                Some(holder) => ("WAITING", format!("{name} for {holder}")),
-                None => ("BUILDING", name),
+            let (word, label, detail) = match &row.holder {
+                Some(holder) => (
+                    "WAITING",
+                    format!("{name} for {}", holder.name),
+                    what_it_does(holder),
+                ),
+                None => ("BUILDING", name, String::new()),
             };
-            let label = text::visible(&label).into_owned();
             rows.push(Row {
                 word,
                 elapsed: since(row.since),
-                label,
+                label: text::visible(&label).into_owned(),
+                detail: text::first_line(&detail).into_owned(),
             });
         }
         let mut runs: Vec<&RunRow> = self.runs.values().collect();
@@ -410,6 +415,7 @@ impl TerminalReport {
                 word,
                 elapsed,
                 label,
+                detail: String::new(),
             });
         }
         Frame {
@@ -441,10 +447,13 @@ impl TerminalReport {
                 .line(Mood::Work, "STILL", Some(frame.elapsed), &label),
         ];
         for row in frame.rows.iter().take(HEARTBEAT_ROWS) {
-            lines.push(
-                self.palette
-                    .line(Mood::Work, row.word, Some(row.elapsed), &row.label),
-            );
+            let label = format!("{} {}", row.label, row.detail);
+            lines.push(self.palette.line(
+                Mood::Work,
+                row.word,
+                Some(row.elapsed),
+                label.trim_end(),
+            ));
         }
         self.print(now, &lines.join("\n"));
     }
@@ -470,6 +479,16 @@ impl TerminalReport {
         span.map(|span| log::last_lines(span, self.log_lines))
             .unwrap_or_default()
     }
+}
+
+/// Says since when a holder is at work, and at what.
+fn what_it_does(holder: &BuildHolder) -> String {
+    let since = holder.since.as_ref().map(|since| format!("since {since}"));
+    let parts: Vec<&str> = [since.as_deref(), holder.doing.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    parts.join(": ")
 }
 
 /// Returns what a run is called before its first testcase starts.

@@ -369,6 +369,43 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
 }
 
 #[test]
+fn a_wait_tells_who_holds_the_build_since_when_and_what_it_is_doing() {
+    let (_dir, log) = expected::log_file();
+    let events = expected::session(&log);
+    let at = events
+        .iter()
+        .position(|event| matches!(event, Event::BuildWaiting { .. }))
+        .expect("it has a wait");
+    let (who, what) = (
+        "uart/BAUD=9600@verilator for pid 41822 on node07 (anna)",
+        "since 07:41:33: running verilator: g++ -c Vtop.cpp",
+    );
+    // In a log: a line at once, and again with each sign of life.
+    let mut played = Played::start(Verbosity::Normal, false, None);
+    played.take(&events[at - 1..=at]);
+    let text = played.sink.text();
+    let seen = "since 2026-11-21 07:41:33; last sign of life 2 s ago\n";
+    assert_eq!(text, format!("     WAITING {who} {seen}"));
+    played.pass(10);
+    let line = format!("     WAITING [  10.00s] {who} {what}\n");
+    assert!(
+        played.sink.text().ends_with(&line),
+        "{}",
+        played.sink.text()
+    );
+    // On a terminal: a row of its own for the deed, which a long name cannot push away.
+    let size = TerminalSize {
+        columns: 80,
+        rows: 24,
+    };
+    let mut played = Played::start(Verbosity::Normal, false, Some(size));
+    played.take(&events[at - 1..=at]);
+    played.pass(1);
+    let text = played.sink.text();
+    assert!(text.contains(&format!("             {what}\n")), "{text}");
+}
+
+#[test]
 fn a_build_that_the_end_of_the_session_stopped_is_no_culprit() {
     let stop = Diagnostic::error(Code::SessionInterrupted, "build `fifo` was interrupted");
     let stop = BuildOutcome::Failed(Box::new(stop));
