@@ -26,6 +26,7 @@ mod processes;
 mod rebuilds;
 mod reports;
 mod scale;
+mod seen;
 mod smoke;
 mod support;
 mod traps;
