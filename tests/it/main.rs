@@ -29,6 +29,7 @@ mod processes;
 mod rebuilds;
 mod reports;
 mod scale;
+mod seen;
 mod smoke;
 mod stale;
 mod support;
