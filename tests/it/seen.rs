@@ -150,6 +150,10 @@ fn take_element(elements: &mut Vec<&str>, event: &Value, session_id: &str) -> St
     let found = found.unwrap_or_else(|| panic!("the JUnit report does not name {log}"));
     let element = elements.remove(found).split("</testcase>").next().unwrap();
     let element = anonymous(element, Path::new(dir), session_id);
+    // The command that repeats a testcase repeats how it was run.
+    let element = element
+        .replace(" --no-fork --build", " --build")
+        .replace(" --waves --build", " --build");
     comparable(&without_times(&element))
 }
 
