@@ -59,7 +59,10 @@ pub struct DirEntry {
 
 /// Turns an I/O error into a diagnostic: `cannot DOING PATH: WHY`.
 pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Diagnostic {
+    const LOOKING: [&str; 4] = ["read", "list", "find", "look at"];
     let code = match error.kind() {
+        io::ErrorKind::PermissionDenied if doing == "start" => Code::ToolBroken,
+        io::ErrorKind::PermissionDenied if LOOKING.contains(&doing) => Code::DiskUnreadable,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
