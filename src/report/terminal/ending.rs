@@ -14,6 +14,7 @@ use crate::model::outcome::TestcaseResult;
 use crate::report::text;
 use crate::report::verdict;
 
+use camino::Utf8Path;
 use std::collections::BTreeMap;
 
 /// More failures of one kind than this are shown by a few examples.
@@ -160,7 +161,23 @@ impl TerminalReport {
         if let Some(seed) = self.seed.filter(|_| self.is_seed_used) {
             text::add(&mut line, format_args!("{:>12} {seed}\n", "Seed"));
         }
+        if let Some(place) = self.wave_words() {
+            text::add(&mut line, format_args!("{:>12} {place}\n", "Waves"));
+        }
         line
+    }
+
+    /// Says where the waves are: the file, or the folder that holds them all.
+    fn wave_words(&self) -> Option<String> {
+        let first = self.waves.first()?;
+        if self.waves.len() == 1 {
+            return Some(text::visible(first.as_str()).into_owned());
+        }
+        let holds_all = |dir: &&Utf8Path| self.waves.iter().all(|path| path.starts_with(dir));
+        let dir = first.ancestors().find(holds_all)?;
+        let files = text::count(self.waves.len(), "file");
+        let first_below = first.strip_prefix(dir).unwrap_or(first);
+        Some(text::visible(&format!("{files} below {dir}, as {first_below}")).into_owned())
     }
 
     fn result_words(&self) -> String {
@@ -250,8 +267,12 @@ impl TerminalReport {
             let mood = Mood::of(result.outcome);
             lines.push(self.palette.line(mood, word, Some(result.duration), &label));
         }
-        if self.tally.counts.not_run > 0 {
-            let label = text::count(self.tally.counts.not_run, "testcase");
+        // Those that were under way have a line of their own above.
+        let stopped = self.failures.iter();
+        let stopped = stopped.filter(|result| result.outcome == Outcome::NotRun);
+        let never_begun = self.tally.counts.not_run.saturating_sub(stopped.count());
+        if never_begun > 0 {
+            let label = text::count(never_begun, "testcase");
             lines.push(self.palette.line(Mood::Pale, "NOT RUN", None, &label));
         }
         lines

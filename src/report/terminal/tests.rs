@@ -30,6 +30,7 @@ impl Played {
             color,
             progress: live.is_some(),
             verbosity,
+            explain: false,
             rerun_prefix: "cocorun test --config x/runner.toml".to_owned(),
             log_lines: 20,
             out: Box::new(sink.clone()),
@@ -151,6 +152,7 @@ fn the_summary_of_an_interrupted_session_says_so_and_names_all_culprits() {
     let expect = " [  3.210s] stopped (interrupted by SIGINT): 11 testcases on 3 builds: \
 3 passed, 2 failed, 3 errored, 1 timed out, 1 skipped, 1 not run, 1 build failed (5 deselected)
         Seed 7
+       Waves /p/runs/1/dump.fst
 BUILD FAILED [   1.20s] broken (icarus)
         FAIL [   0.41s] fifo::tests.test_fifo::burst_write/width=8
         FAIL [   0.41s] fifo::tests.test_fifo::it's \"odd\" $HOME
@@ -420,6 +422,7 @@ fn a_stream_that_breaks_ends_the_report_and_nothing_else() {
         color: false,
         progress: true,
         verbosity: Verbosity::Normal,
+        explain: false,
         rerun_prefix: "cocorun test".to_owned(),
         log_lines: 20,
         out: Box::new(expected::Broken(std::io::ErrorKind::BrokenPipe)),
