@@ -123,9 +123,13 @@ def mixed_section(bench: Bench, project: workload.Project, simulator: str) -> Se
         "24 modules of three short testcases over four parameterised builds, which are there, and "
         f"a module of {workload.LONG_TESTCASES} long testcases.",
         [
+            # It runs once before, to know how long each testcase takes; the others learn nothing,
+            # and have read their tools for the trivial modules.
             bench.cocorun_test(project, f"{simulator}.toml", name=OWN),
-            bench.bare(project, simulator),
-            bench.pytest(project, simulator),
+            bench.bare(project, simulator, is_warmed=False),
+            bench.pytest(project, simulator, is_warmed=False),
+            bench.runner(project, simulator, "test", f"{RUNNER} in a loop"),
+            bench.makefiles(project, simulator),
         ],
     )
 
@@ -159,17 +163,14 @@ def cold_section(bench: Bench, project: workload.Project) -> Section:
 
 
 def check_section(bench: Bench, project: workload.Project, simulator: str) -> Section:
-    contenders = [
-        bench.cocorun_build(project, simulator, OWN),
-        bench.runner(project, simulator, "build", RUNNER),
-    ]
-    if simulator == "icarus":
-        # Under Verilator the Makefiles need a minute to come to be up to date.
-        contenders.append(bench.makefiles(project, simulator, "built"))
     return Section(
         f"Four builds of 100 sources that are up to date, {simulator}",
         "Finding out that there is nothing to build.",
-        contenders,
+        [
+            bench.cocorun_build(project, simulator, OWN),
+            bench.runner(project, simulator, "build", RUNNER),
+            bench.makefiles(project, simulator, "built"),
+        ],
     )
 
 
@@ -244,11 +245,7 @@ def make_sections(bench: Bench, root: Path, simulators: list[str]) -> dict[str, 
             bench.once([bench.python, "drive.py", simulator, "build"], project.root)
             config = ["--config", f"{simulator}.toml"]
             bench.once([bench.cocorun, "build", "--quiet", *config], project.root)
-        # One `make` alone first: two at once would compile the one design twice, over each other.
-        for project in (modules, sources) if simulator == "icarus" else (modules,):
-            first = project.root.joinpath("make_folders").read_text().splitlines()
-            for folder in first[: len(project.builds)]:
-                bench.once(["make", "-s", "-C", folder, f"SIM={simulator}", "built"], project.root)
+        bench.build_with_makefiles([modules, mixed, sources], simulator)
     if "verilator" in simulators:
         cold = workload.modules(root / "cold", python)
         sections["cold"] = cold_section(bench, cold)
@@ -258,10 +255,13 @@ def make_sections(bench: Bench, root: Path, simulators: list[str]) -> dict[str, 
 def measure(sections: dict[str, Section], rounds: int, until: float) -> int:
     """Runs all rounds, and before them once whoever has something to warm up.
 
-    Returns how many rounds were run: none begins after `until`, except the first.
+    Returns how many rounds were run: after the first, none begins that would not end by `until` if
+    it took as long as the one before.
     """
+    took = 0.0
     for counted in range(-1, rounds):
-        if counted > 0 and time.perf_counter() > until:
+        began = time.perf_counter()
+        if counted > 0 and began + took > until:
             return counted
         for name, section in sections.items():
             for contender in section.contenders:
@@ -271,6 +271,7 @@ def measure(sections: dict[str, Section], rounds: int, until: float) -> int:
                 if counted >= 0:
                     section.times.setdefault(contender.name, []).append(taken)
                 print(f"{counted + 1}/{rounds} {name}: {contender.name}: {taken[0]:.3f} s", file=sys.stderr)
+        took = time.perf_counter() - began
     return rounds
 
 
@@ -280,7 +281,7 @@ def main() -> None:
     parser.add_argument("--python", type=Path, required=True)
     parser.add_argument("--simulator", choices=workload.SIMULATORS, action="append")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--minutes", type=float, default=60, help="begin no round after so many")
+    parser.add_argument("--minutes", type=float, default=60, help="begin no round that would end later")
     parser.add_argument("--write", type=Path, metavar="FILE")
     args = parser.parse_args()
     simulators = args.simulator or list(workload.SIMULATORS)

@@ -11,7 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -69,6 +69,17 @@ class Contender:
     check: Callable[[], None] = lambda: None
 
 
+def check_results(name: str, project: Project, results: Iterable[Path]) -> None:
+    """Ends the program unless every module of the project has a good `results.xml`."""
+    passed = [
+        text
+        for text in (path.read_text() for path in results)
+        if "<testcase" in text and "<failure" not in text and "<error" not in text
+    ]
+    if len(passed) != len(project.jobs):
+        sys.exit(f"{name}: {len(passed)} of {len(project.jobs)} modules passed")
+
+
 class Bench:
     """The tools all contenders share."""
 
@@ -115,27 +126,48 @@ class Bench:
         command = [self.python, "drive.py", simulator, what, folder]
         return self._contender(name, project, command, **more)
 
-    def pytest(self, project: Project, simulator: str) -> Contender:
+    def pytest(self, project: Project, simulator: str, is_warmed: bool = True) -> Contender:
         """pytest-xdist over the runner; each worker looks at the builds once."""
         command = [self.python, "-m", "pytest", "-q", "-n", str(SLOTS), "-p", "no:cacheprovider"]
         env = {"BENCH_SIMULATOR": simulator}
         name = f"`pytest -n {SLOTS}`, cocotb's runner"
-        return self._contender(name, project, [*command, "test_drive.py"], env=env, is_warmed=True)
+        command.append("test_drive.py")
+        return self._contender(name, project, command, env=env, is_warmed=is_warmed)
 
     def makefiles(self, project: Project, simulator: str, target: str = "") -> Contender:
         """cocotb's Makefiles, one `make` per module on a shared `SIM_BUILD`."""
-        text = f"make -s -C $1 SIM={simulator} {target} >$1/{simulator}.log 2>&1"
-        command = ["xargs", "-a", "make_folders", "-P", str(SLOTS), "-n", "1"]
-        command += ["sh", "-c", text, "make-one"]
+        command = self._make_each("make_folders", simulator, target)
         name = f"`xargs -P {SLOTS} make`, cocotb's Makefiles"
 
         def remove_results() -> None:
             for results in project.root.glob("make/*/results.xml"):
                 results.unlink()
 
-        return self._contender(name, project, command, prepare=remove_results)
+        def check() -> None:
+            if not target:
+                check_results(name, project, project.root.glob("make/*/results.xml"))
 
-    def bare(self, project: Project, simulator: str) -> Contender:
+        return self._contender(name, project, command, prepare=remove_results, check=check)
+
+    def build_with_makefiles(self, projects: list[Project], simulator: str) -> None:
+        """Makes what the Makefiles shall find up to date, untimed.
+
+        One `make` per build: two would compile the one design twice, over each other.
+        """
+        folders = []
+        for project in projects:
+            lines = project.root.joinpath("make_folders").read_text().splitlines()
+            folders += lines[: len(project.builds)]
+        (self.folder / "first_folders").write_text("\n".join(folders))
+        self.once(self._make_each("first_folders", simulator, "built"), self.folder)
+
+    def _make_each(self, folders: str, simulator: str, target: str) -> list[str]:
+        """Returns a command that runs `make` in every folder that the file `folders` names."""
+        text = f"make -s -C $1 SIM={simulator} {target} >$1/{simulator}.log 2>&1"
+        command = ["xargs", "-a", folders, "-P", str(SLOTS), "-n", "1"]
+        return [*command, "sh", "-c", text, "make-one"]
+
+    def bare(self, project: Project, simulator: str, is_warmed: bool = True) -> Contender:
         """The simulator itself with its environment prepared, on what cocotb's runner compiled."""
         build = f"{project.root}/runner_build/{simulator}/$1"
         if simulator == "icarus":
@@ -167,15 +199,9 @@ class Bench:
             shutil.rmtree(runs, ignore_errors=True)
 
         def check() -> None:
-            passed = [
-                text
-                for text in (path.read_text() for path in runs.glob("*/results.xml"))
-                if "<testcase" in text and "<failure" not in text and "<error" not in text
-            ]
-            if len(passed) != len(project.jobs):
-                sys.exit(f"bare {simulator}: {len(passed)} of {len(project.jobs)} modules passed")
+            check_results(name, project, runs.glob("*/results.xml"))
 
         name = f"`xargs -P {SLOTS}`, bare simulator"
         return self._contender(
-            name, project, command, env=env, is_warmed=True, prepare=forget, check=check
+            name, project, command, env=env, is_warmed=is_warmed, prepare=forget, check=check
         )

@@ -140,6 +140,7 @@ from cocotb_tools.runner import get_runner
 HERE = Path(__file__).parent
 SOURCES = {sources!r}
 BUILDS = {builds!r}
+BUILD_ARGS = {{"icarus": [], "verilator": {verilator_args!r}}}
 JOBS = {jobs!r}
 sys.path.insert(0, str(HERE / "tests"))
 
@@ -149,7 +150,7 @@ def build(simulator, name, folder):
     runner.build(
         sources=[HERE / source for source in SOURCES], hdl_toplevel={toplevel!r},
         parameters=BUILDS[name], build_dir=HERE / folder / simulator / name,
-        timescale=("1ns", "1ps"),
+        timescale=("1ns", "1ps"), build_args=BUILD_ARGS[simulator],
     )
     return runner
 
@@ -222,6 +223,7 @@ class Project:
     sources: list[str]
     builds: dict[str, dict[str, int]]
     jobs: list[tuple[str, str]] = field(default_factory=list)
+    verilator_args: list[str] = field(default_factory=list)
 
     def write(self, python: Path) -> None:
         """Writes what every contender reads; the design and the modules are there already."""
@@ -229,7 +231,8 @@ class Project:
             (self.root / f"{simulator}.toml").write_text(self._toml(python, simulator))
         (self.root / "drive.py").write_text(
             DRIVER.format(
-                sources=self.sources, builds=self.builds, jobs=self.jobs, toplevel=self.toplevel
+                sources=self.sources, builds=self.builds, jobs=self.jobs, toplevel=self.toplevel,
+                verilator_args=self.verilator_args,
             )
         )
         (self.root / "test_drive.py").write_text(PYTEST)
@@ -260,6 +263,8 @@ class Project:
                 f'hdl_toplevel = "{self.toplevel}"',
                 f"parameters = {{ {values} }}",
             ]
+            if simulator == "verilator":
+                lines += [f"build_args = {self.verilator_args}".replace("'", '"')]
             modules = [module for build, module in self.jobs if build == name]
             if modules:
                 lines += ["[[test]]", f'build = "{name}"']
@@ -276,7 +281,9 @@ class Project:
             sources=" ".join(str(self.root / source) for source in self.sources),
             tests=self.root / "tests",
             icarus=" ".join(f"-P{self.toplevel}.{key}={value}" for key, value in values),
-            verilator=" ".join(f"-G{key}={value}" for key, value in values),
+            verilator=" ".join(
+                [*(f"-G{key}={value}" for key, value in values), *self.verilator_args]
+            ),
         )
 
 
@@ -340,7 +347,9 @@ def sources(root: Path, python: Path) -> Project:
         f"{wires}  assign w0 = a;\n{leaves}  assign y = w{LEAVES};\nendmodule\n"
     )
     builds = {f"w{width}": {"WIDTH": width} for width in WIDTHS}
-    project = Project(root, "chain", [*files, "rtl/chain.sv"], builds)
+    # Nothing is simulated, so what is found up to date need not have been optimised.
+    args = ["-CFLAGS", "-O0"]
+    project = Project(root, "chain", [*files, "rtl/chain.sv"], builds, verilator_args=args)
     project.write(python)
     return project
 

@@ -17,6 +17,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::edge::fs;
+use crate::edge::jobs::JobShare;
 use crate::edge::process::CommandSpec;
 use crate::edge::process::Completion;
 use crate::edge::process::complete;
@@ -34,6 +35,7 @@ use crate::sim::compile::recipe;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use rayon::prelude::*;
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::SystemTime;
 
@@ -68,7 +70,6 @@ pub(super) fn compile(
     let toolset = Toolset {
         tool: tools.simulator,
         python: tools.python,
-        jobs: context.jobs,
         object_cache: context.object_cache,
         object_env: context.object_env,
     };
@@ -142,13 +143,18 @@ fn run_steps(
     log: &Utf8Path,
     leader: &Leader,
 ) -> Result<(), Failed> {
+    let Some(job) = context.jobs.take() else {
+        return Err(transient(interrupted(build)));
+    };
+    let share = job.share();
     for step in &recipe.steps {
         leader.note(&format!("running {}", step.name));
         let spec = CommandSpec {
             program: step.program.clone(),
             args: step.args.clone(),
-            env: step.env.clone(),
-            // A stray jobserver or make flag of a caller's make must not steer ours.
+            env: step_env(&step.env, &share),
+            // Flags of a make that started us are not meant for ours, and its jobserver is not the
+            // one that ours shall use.
             env_remove: [
                 "MAKEFLAGS",
                 "MFLAGS",
@@ -161,6 +167,7 @@ fn run_steps(
             cwd: build.project_dir.clone(),
             log: log.to_owned(),
             channel_env: None,
+            inherits: share.descriptors().to_vec(),
         };
         let began = context.clock.now();
         let until = began + context.build_timeout;
@@ -190,6 +197,16 @@ fn run_steps(
         }
     }
     Ok(())
+}
+
+/// Returns a step's variables with those by which it takes part in the job budget.
+fn step_env(env: &BTreeMap<String, String>, share: &JobShare) -> BTreeMap<String, String> {
+    let mut env = env.clone();
+    let flags = env.entry("MAKEFLAGS".to_owned()).or_default();
+    // `make` wants single letters, which the user may have set, before long words.
+    flags.push(' ');
+    flags.push_str(&share.make_flags());
+    env
 }
 
 fn timed_out(build: &Build, step: &str, context: &Context<'_>, log: &Utf8Path) -> Diagnostic {
@@ -344,7 +361,6 @@ fn digest_outputs(
 mod tests {
     use super::*;
     use crate::model::build::BuildName;
-    use std::collections::BTreeMap;
 
     #[test]
     fn neither_the_compiler_nor_what_it_wrote_is_an_input() {

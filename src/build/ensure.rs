@@ -19,6 +19,7 @@ use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::fs;
 use crate::edge::interrupt::Interrupt;
+use crate::edge::jobs::JobPool;
 use crate::edge::process::ProcessHost;
 use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
@@ -64,8 +65,8 @@ pub struct Context<'a> {
     pub lock_timeout: Duration,
     /// For how long one command of a build may run.
     pub build_timeout: Duration,
-    /// How many compilers a step may run at once.
-    pub jobs: usize,
+    /// The session's job budget; a compile is one job, and its `make` takes what others leave.
+    pub jobs: &'a JobPool,
     /// What `make` puts before the C++ compiler, and its variables.
     pub object_cache: Option<&'a str>,
     /// Variables for that program.

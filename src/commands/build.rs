@@ -5,11 +5,10 @@ use crate::cli::Global;
 use crate::commands::reporting::Console;
 use crate::commands::run::Work;
 use crate::commands::run::run;
+use crate::commands::workspace::Surroundings;
 use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Result;
-use crate::edge::env::Environment;
-use crate::edge::interrupt::Interrupt;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::plan;
@@ -23,11 +22,10 @@ use crate::plan::SelectionArgs;
 pub(super) fn build(
     args: &BuildArgs,
     global: &Global,
-    environment: Environment,
+    surroundings: Surroundings,
     console: Console,
-    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
+    let workspace = Workspace::open(global, &args.work, surroundings)?;
     let plan = plan::expand(&workspace.config);
     let names = SelectionArgs {
         builds: args.names.clone(),

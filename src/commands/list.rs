@@ -9,11 +9,10 @@ use crate::commands::run::Work;
 use crate::commands::run::run;
 use crate::commands::test::select;
 use crate::commands::test::unmatched;
+use crate::commands::workspace::Surroundings;
 use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Result;
-use crate::edge::env::Environment;
-use crate::edge::interrupt::Interrupt;
 use crate::event::Event;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::Testcase;
@@ -30,11 +29,10 @@ use std::time::Instant;
 pub(super) fn list(
     args: &ListArgs,
     global: &Global,
-    environment: Environment,
+    surroundings: Surroundings,
     console: Console,
-    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
+    let workspace = Workspace::open(global, &args.work, surroundings)?;
     let plan = plan::expand(&workspace.config);
     let (selection, builds, modules) = select(&args.select, &plan)?;
     let toolbox = workspace.tools(&builds, console)?;

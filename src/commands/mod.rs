@@ -9,6 +9,7 @@ mod objcache;
 mod once;
 mod reporting;
 mod run;
+mod sessions;
 mod target;
 mod test;
 mod waiting;
@@ -17,10 +18,12 @@ mod workspace;
 use crate::cli::Cli;
 use crate::cli::Command;
 use crate::commands::reporting::Console;
+use crate::commands::workspace::Surroundings;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
+use crate::edge::jobs::OuterJobs;
 use crate::edge::process::SystemHost;
 use crate::model::exit_code::ExitCode;
 
@@ -66,12 +69,19 @@ fn is_guard() -> bool {
 
 /// Runs a subcommand that has children, with signals and orphans taken over.
 fn session(cli: &Cli, environment: Environment, console: Console) -> Result<ExitCode> {
+    // First of all: a jobserver is named by the numbers of descriptors.
+    let outer_jobs = OuterJobs::of_this_process();
     let interrupt = Interrupt::on_signals()?;
     SystemHost::adopt_orphans();
+    let surroundings = Surroundings {
+        environment,
+        interrupt: interrupt.clone(),
+        outer_jobs,
+    };
     let outcome = match &cli.command {
-        Command::Test(args) => test::test(args, &cli.global, environment, console, &interrupt),
-        Command::Build(args) => build::build(args, &cli.global, environment, console, &interrupt),
-        Command::List(args) => list::list(args, &cli.global, environment, console, &interrupt),
+        Command::Test(args) => test::test(args, &cli.global, surroundings, console),
+        Command::Build(args) => build::build(args, &cli.global, surroundings, console),
+        Command::List(args) => list::list(args, &cli.global, surroundings, console),
         Command::Explain(_)
         | Command::Objcache(_)
         | Command::Lock(_)

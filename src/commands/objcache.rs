@@ -185,6 +185,7 @@ impl<'a> RuntimeObject<'a> {
             cwd,
             log: leader.dir().join("compile.log"),
             channel_env: None,
+            inherits: Vec::new(),
         };
         let host = SystemHost::new(interrupt.clone());
         let until = clock.now() + LIMIT;

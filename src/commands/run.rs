@@ -1,12 +1,13 @@
 //! A session from its first event to its exit code; shared by `build`, `list` and `test`.
 
+use crate::commands::sessions::SessionFolder;
 use crate::commands::workspace::Toolbox;
 use crate::commands::workspace::Workspace;
-use crate::commands::workspace::check_writable;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::diagnostic::Severity;
+use crate::edge::host::SystemHost;
 use crate::edge::interrupt::StopReason;
 use crate::event::BuildOutcome;
 use crate::event::Event;
@@ -137,10 +138,10 @@ pub(super) fn run(
     reports: &mut dyn Report,
     before_end: &dyn Fn(&Tally) -> Vec<Diagnostic>,
 ) -> Result<(ExitCode, Tally)> {
-    check_writable(&workspace.session_dir())?;
     let seed = work.seed.map_or_else(|| workspace.draw_seed(), Seed);
     let clock = workspace.clock.as_ref();
     let began = clock.now();
+    let mut folder = SessionFolder::make(workspace.session_dir(), &SystemHost, began)?;
     let base_env = workspace.base_env()?;
     let tally = RefCell::new(Tally::default());
     let reports = RefCell::new(reports);
@@ -161,9 +162,7 @@ pub(super) fn run(
             host: &workspace.host,
             clock,
             interrupt: &workspace.interrupt,
-            ensure: &|build, waiting, on_wait| {
-                workspace.ensure_built(toolbox, build, waiting, on_wait)
-            },
+            ensure: &|build, on_wait| workspace.ensure_built(toolbox, build, on_wait),
             tools: &toolbox.tools,
             builds: work.builds,
             modules: work.modules,
@@ -173,12 +172,16 @@ pub(super) fn run(
             history_dir: workspace.config.build_dir.join("history"),
             seed,
             jobs: workspace.jobs,
+            pool: &workspace.pool,
             limit: workspace.config.session_timeout,
             base_env,
             only_lists: work.only_lists,
         },
         &mut sink,
-        &mut || reports.borrow_mut().tick(clock.now()),
+        &mut || {
+            folder.live(clock.now());
+            reports.borrow_mut().tick(clock.now());
+        },
     );
     let notices = before_end(&tally.borrow());
     for notice in notices {
@@ -197,7 +200,7 @@ pub(super) fn run(
     };
     sink(Event::SessionFinished(finished));
     let only_looked = work.only_lists || work.modules.is_empty();
-    workspace.tidy(!only_looked || exit_code != ExitCode::Success);
+    folder.tidy(!only_looked || exit_code != ExitCode::Success, &SystemHost);
     reports.into_inner().finish()?;
     Ok((exit_code, tally.into_inner()))
 }

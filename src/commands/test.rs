@@ -9,13 +9,12 @@ use crate::commands::run::Tally;
 use crate::commands::run::Work;
 use crate::commands::run::nothing_selected;
 use crate::commands::run::run;
+use crate::commands::workspace::Surroundings;
 use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
-use crate::edge::env::Environment;
-use crate::edge::interrupt::Interrupt;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
@@ -35,16 +34,15 @@ use std::time::Duration;
 pub(super) fn test(
     args: &TestArgs,
     global: &Global,
-    environment: Environment,
+    surroundings: Surroundings,
     console: Console,
-    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
     let Some(path) = &args.junit else {
-        return session(args, global, environment, console, interrupt);
+        return session(args, global, surroundings, console);
     };
     let report = || junit_report(path, &rerun_prefix(global));
     report().announce()?;
-    session(args, global, environment, console, interrupt).map_err(|mut problems| {
+    session(args, global, surroundings, console).map_err(|mut problems| {
         // Reports are written last, so where one of them fails, this one is there or cannot be.
         let is_of_reports = |problem: &Diagnostic| problem.code == Code::ReportUnwritable;
         if !problems.0.iter().any(is_of_reports)
@@ -59,11 +57,10 @@ pub(super) fn test(
 fn session(
     args: &TestArgs,
     global: &Global,
-    environment: Environment,
+    surroundings: Surroundings,
     console: Console,
-    interrupt: &Interrupt,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, environment, interrupt)?;
+    let workspace = Workspace::open(global, &args.work, surroundings)?;
     let mut plan = plan::expand(&workspace.config);
     apply_overrides(args, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan)?;
@@ -72,7 +69,7 @@ fn session(
         args.work.explain,
         args.format,
         args.junit.as_deref(),
-        &rerun_prefix(global),
+        &repeats(args, global),
     );
     let work = Work {
         builds: &builds,
@@ -86,6 +83,17 @@ fn session(
         unmatched(&selection, tally)
     })?;
     Ok(exit_code)
+}
+
+/// Returns how a command that repeats a testcase of this session begins.
+fn repeats(args: &TestArgs, global: &Global) -> String {
+    let mut command = rerun_prefix(global);
+    for (is_given, flag) in [(args.waves, " --waves"), (args.no_fork, " --no-fork")] {
+        if is_given {
+            command.push_str(flag);
+        }
+    }
+    command
 }
 
 /// Lets the command line have the last word on how runs go.

@@ -20,6 +20,8 @@ use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::interrupt::Interrupt;
+use crate::edge::jobs::JobPool;
+use crate::edge::jobs::OuterJobs;
 use crate::edge::process::SystemHost;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Options;
@@ -46,11 +48,6 @@ use std::num::NonZero;
 use std::sync::Arc;
 use std::thread::available_parallelism;
 
-/// How many finished sessions keep their run directories.
-const SESSIONS_KEPT: usize = 10;
-/// Marks a session's directory as one that nobody writes any more.
-const FINISHED: &str = "finished";
-
 /// A project that was found and read, and the edges to work on it.
 pub(super) struct Workspace {
     pub(super) config: RunnerConfig,
@@ -61,10 +58,20 @@ pub(super) struct Workspace {
     pub(super) session_id: String,
     pub(super) started_at: Timestamp,
     pub(super) jobs: usize,
+    pub(super) pool: JobPool,
     cache: NodeCache,
     force: bool,
     no_lock: bool,
     assume_built: bool,
+}
+
+/// What the program found when it was started.
+pub(super) struct Surroundings {
+    pub(super) environment: Environment,
+    /// Raised by signals.
+    pub(super) interrupt: Interrupt,
+    /// The jobs of the `make` that started it.
+    pub(super) outer_jobs: Option<OuterJobs>,
 }
 
 /// The tools of a session and what its builds depend on beside them.
@@ -81,9 +88,13 @@ impl Workspace {
     pub(super) fn open(
         global: &Global,
         work: &WorkArgs,
-        environment: Environment,
-        interrupt: &Interrupt,
+        surroundings: Surroundings,
     ) -> Result<Self> {
+        let Surroundings {
+            environment,
+            interrupt,
+            outer_jobs,
+        } = surroundings;
         let here = fs::current_dir()?;
         let environment = with_absolute_python_path(environment, &here);
         let path = config::find(&here, global.config.as_deref())?;
@@ -96,13 +107,14 @@ impl Workspace {
         let session_id = session_id(started_at);
         Ok(Self {
             host: SystemHost::new(interrupt.clone()),
+            pool: JobPool::new(jobs, outer_jobs, interrupt.clone())?,
             cache: NodeCache::open(&environment),
             force: work.force,
             no_lock: work.no_lock,
             assume_built: work.assume_built,
             config,
             environment,
-            interrupt: interrupt.clone(),
+            interrupt,
             clock,
             session_id,
             started_at,
@@ -249,7 +261,7 @@ impl Workspace {
         )
     }
 
-    /// Makes sure that a build exists; `waiting` builds share the session's jobs.
+    /// Makes sure that a build exists.
     ///
     /// # Errors
     /// As [`ensure::ensure_built`].
@@ -257,7 +269,6 @@ impl Workspace {
         &self,
         toolbox: &Toolbox,
         build: &Build,
-        waiting: usize,
         on_wait: &dyn Fn(&Waiting<'_>),
     ) -> Result<Ready> {
         let simulator = toolbox
@@ -309,7 +320,7 @@ impl Workspace {
             lock: self.lock_options(),
             lock_timeout: self.config.lock_timeout,
             build_timeout: self.config.build_timeout,
-            jobs: (self.jobs / waiting.max(1)).max(1),
+            jobs: &self.pool,
             force: self.force,
             assume_built: self.assume_built,
         };
@@ -368,29 +379,6 @@ impl Workspace {
         }
         Ok(dir)
     }
-
-    /// Marks the session's directory as finished and removes those of old finished sessions; one
-    /// that holds nothing worth keeping goes at once.
-    pub(super) fn tidy(&self, is_worth_keeping: bool) {
-        let dir = self.session_dir();
-        if !is_worth_keeping {
-            fs::remove_dir(&dir);
-            return;
-        }
-        if fs::write(&dir.join(FINISHED), "").is_err() {
-            return;
-        }
-        let Some(all) = dir.parent() else { return };
-        let names = fs::list(all).unwrap_or_default();
-        let finished: Vec<&String> = names
-            .iter()
-            .filter(|name| fs::exists(&all.join(name).join(FINISHED)))
-            .collect();
-        let surplus = finished.len().saturating_sub(SESSIONS_KEPT);
-        for name in finished.into_iter().take(surplus) {
-            fs::remove_dir(&all.join(name));
-        }
-    }
 }
 
 /// Returns how many jobs the command line asks for, or else the environment.
@@ -448,12 +436,4 @@ fn session_id(started_at: Timestamp) -> String {
     hasher.update(started_at.to_string().as_bytes());
     let digest = hasher.finalize().to_hex();
     format!("{}-{}", started_at.strftime("%Y%m%dT%H%M%S"), &digest[..6])
-}
-
-/// Says whether a directory can hold a session.
-///
-/// # Errors
-/// It cannot be made or written.
-pub(super) fn check_writable(dir: &Utf8Path) -> Result<()> {
-    fs::create_dirs(dir)
 }

@@ -161,6 +161,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         run_files,
         isolation,
         fork,
+        preload,
         fail_on_hdl_error,
     } = &one.settings;
     let other = &other.settings;
@@ -174,6 +175,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),
         ("fork", *fork != other.fork),
+        ("preload", *preload != other.preload),
         (
             "fail_on_hdl_error",
             *fail_on_hdl_error != other.fail_on_hdl_error,

@@ -62,6 +62,7 @@ impl Table {
                 "fork",
                 "isolation",
                 "plusargs",
+                "preload",
                 "run_files",
                 "seed",
                 "test_args",

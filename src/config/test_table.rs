@@ -28,7 +28,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
-    pub(super) isolation: Option<Isolation>,
+    pub(super) isolation: Isolation,
     pub(super) fork: bool,
 }
 
@@ -67,8 +67,9 @@ pub(super) fn read(
         isolation: section
             .get("isolation")
             .and_then(|value| read_isolation(&value))
-            .or(defaults.isolation),
+            .unwrap_or(defaults.isolation),
         fork: section.switch("fork", defaults.fork),
+        preload: read_preload(&section),
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
     };
     let table = TestTable {
@@ -123,6 +124,26 @@ fn read_modules(
         }
     }
     found.into_iter().map(TestModule).collect()
+}
+
+fn read_preload(section: &Section<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    for text in section.texts("preload") {
+        let is_word = |word: &str| {
+            !word.starts_with(|first: char| first.is_ascii_digit())
+                && !word.is_empty()
+                && word.chars().all(|c| c.is_alphanumeric() || c == '_')
+        };
+        if text.value.split('.').all(is_word) {
+            names.push(text.value);
+            continue;
+        }
+        let words = format!("`{}` is no name of a Python module", text.value);
+        let problem = Diagnostic::error(Code::ConfigBadValue, words)
+            .help("write it as `import` does: `\"numpy\"`, `\"cocotbext.axi\"`");
+        section.report.at(&text.range, "", problem);
+    }
+    names
 }
 
 fn read_plusargs(section: &Section<'_>) -> Vec<String> {

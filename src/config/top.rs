@@ -60,7 +60,8 @@ pub(super) fn read<'a>(
         timeout: top.seconds("timeout_s").unwrap_or(TIMEOUT),
         isolation: top
             .get("isolation")
-            .and_then(|value| read_isolation(&value)),
+            .and_then(|value| read_isolation(&value))
+            .unwrap_or_default(),
         fork: top.switch("fork", true),
     };
     let python = read_python(&top, &files);

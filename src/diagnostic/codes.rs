@@ -74,6 +74,7 @@ codes! {
     TestImport, "test::import", TestFailed, "A test module cannot be imported, so none of its testcases could even be listed. It counts as one errored testcase.";
     TestNoTestcases, "test::no-testcases", TestFailed, "A test module holds no testcase. A module that tests nothing is a mistake, and cocotb itself would end with 0.";
     TestStartup, "test::startup", TestFailed, "The simulator ended before cocotb could list or start a testcase: the toplevel does not exist in the design, a library is missing, or the HDL ended the simulation at time 0.";
+    TestPreload, "test::preload", TestFailed, "A module of `preload` cannot be imported before testcases are forked: it does not exist, fails without `cocotb.top`, or starts threads, of which only one survives a fork. The testcases run all the same; where threads were started, each in a process that is spawned.";
     TestTimeout, "test::timeout", TestFailed, "A testcase ran longer than `timeout_s` of wall-clock time and was killed with everything it had started. What had finished before keeps its result; the rest of its module ran in a new process.";
     TestFailedCode, "test::failed", TestFailed, "A testcase failed by its own judgement.";
     TestCrashed, "test::crashed", TestFailed, "The simulator ended by a signal while a testcase was running.";

@@ -13,6 +13,8 @@ pub const VERILATOR_ROOT: &str = "VERILATOR_ROOT";
 pub const PYTHONPATH: &str = "PYTHONPATH";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
+/// Decides the order of sets of strings (Python's manual, "Command line and environment").
+pub const PYTHONHASHSEED: &str = "PYTHONHASHSEED";
 /// The user's choice of what stands before the C++ compiler, as in Verilator's makefiles.
 pub const OBJCACHE: &str = "OBJCACHE";
 /// Set for `make`: the user's `OBJCACHE`, since `make` hands its own value of that name down.

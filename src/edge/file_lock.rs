@@ -6,6 +6,7 @@
 
 use nix::errno::Errno;
 use nix::fcntl::FcntlArg;
+use nix::fcntl::FdFlag;
 use nix::fcntl::Flock;
 use nix::fcntl::FlockArg;
 use nix::fcntl::fcntl;
@@ -32,7 +33,7 @@ pub enum LockKind {
     ByteRange,
 }
 
-/// A lock that the kernel drops with the last descriptor.
+/// A lock that ends when this value does, and at the latest with the last descriptor of its file.
 #[derive(Debug)]
 pub struct FileLock {
     file: Held,
@@ -115,7 +116,27 @@ pub fn text_of(path: &Utf8Path) -> String {
     String::from_utf8_lossy(&bytes).trim_end().to_owned()
 }
 
+impl Drop for FileLock {
+    fn drop(&mut self) {
+        // What the command left running has the descriptor too, and shall not keep the lock. The
+        // other kind does the same by itself.
+        if let Held::ByteRange(file) = &self.file {
+            fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))).ok();
+        }
+    }
+}
+
 impl FileLock {
+    /// Lets processes that are started from now on keep the lock for as long as they live if this
+    /// one is killed, as flock(1) does: what a command started is at work then as well.
+    ///
+    /// # Errors
+    /// The kernel refuses (fcntl(2), `F_SETFD`).
+    pub fn hand_down(&self) -> io::Result<()> {
+        fcntl(self.file.file(), FcntlArg::F_SETFD(FdFlag::empty()))?;
+        Ok(())
+    }
+
     /// Writes who holds it, for those who wait; a hint, so errors do not matter.
     ///
     /// A file that holds something else is somebody's, and stays as it is.
@@ -253,6 +274,23 @@ mod tests {
             drop(lock);
             assert!(!is_locked(&path, kind)?, "{kind:?}");
             assert!(try_lock(&path, kind, false)?.is_some(), "{kind:?}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "plays a command that goes on")]
+    fn a_lock_that_is_handed_down_ends_when_it_is_dropped() -> io::Result<()> {
+        for kind in [LockKind::Whole, LockKind::ByteRange] {
+            let (_guard, path) = temp();
+            let lock = try_lock(&path, kind, false)?.expect("it is free");
+            lock.hand_down()?;
+            let mut child = std::process::Command::new("sleep").arg("60").spawn()?;
+            drop(lock);
+            let is_locked = is_locked(&path, kind)?;
+            child.kill()?;
+            child.wait()?;
+            assert!(!is_locked, "{kind:?}");
         }
         Ok(())
     }

@@ -10,6 +10,7 @@ pub mod file_lock;
 pub mod fs;
 pub mod host;
 pub mod interrupt;
+pub mod jobs;
 pub mod mounts;
 pub mod process;
 pub mod publish;

@@ -77,6 +77,8 @@ pub struct CommandSpec {
     /// The variable that names a pipe's descriptor to the child; what it writes there comes back
     /// as [`ProcessEvent::Line`]. `None`: no pipe.
     pub channel_env: Option<String>,
+    /// Descriptors that the child gets too, under the same numbers.
+    pub inherits: Vec<RawFd>,
 }
 
 /// How a child ended.
@@ -146,7 +148,8 @@ pub trait ProcessHost: Send + Sync {
     /// The program cannot be started, or the log cannot be opened; nothing runs then.
     fn spawn(&self, spec: &CommandSpec) -> Result<Box<dyn Process>>;
 
-    /// Starts a process that forks children on request, and waits until it takes requests.
+    /// Starts a process that forks children on request, and waits until it takes requests, at most
+    /// `limit`.
     ///
     /// The variable `socket_env` names its end of a socket; `docs/agent.md` tells what is said on
     /// it. It is started on one processor: a thread pool that it would make does not survive a
@@ -154,8 +157,13 @@ pub trait ProcessHost: Send + Sync {
     ///
     /// # Errors
     /// It cannot be started, or says that it cannot serve: with its reason as the message.
-    fn serve(&self, spec: &CommandSpec, socket_env: &str) -> Result<Box<dyn ForkServer>> {
-        let _ = (spec, socket_env);
+    fn serve(
+        &self,
+        spec: &CommandSpec,
+        socket_env: &str,
+        limit: Duration,
+    ) -> Result<Box<dyn ForkServer>> {
+        let _ = (spec, socket_env, limit);
         Err(Diagnostic::error(Code::ToolBroken, "this host forks nothing").into())
     }
 }
@@ -167,6 +175,9 @@ pub trait ForkServer: Send + Sync {
     /// # Errors
     /// The server refuses, or is gone; no child was made then.
     fn fork(&self, run: u32, request: &str) -> std::result::Result<Box<dyn Process>, ForkError>;
+
+    /// Returns what could not be prepared, as sentences without an end.
+    fn complaints(&self) -> Vec<String>;
 }
 
 /// Why a server made no child.
@@ -203,8 +214,14 @@ impl ProcessHost for SystemHost {
         Ok(Box::new(spawn(spec, None, &self.interrupt)?))
     }
 
-    fn serve(&self, spec: &CommandSpec, socket_env: &str) -> Result<Box<dyn ForkServer>> {
-        let server = server::Server::start(spec.clone(), socket_env, self.interrupt.clone())?;
+    fn serve(
+        &self,
+        spec: &CommandSpec,
+        socket_env: &str,
+        limit: Duration,
+    ) -> Result<Box<dyn ForkServer>> {
+        let interrupt = self.interrupt.clone();
+        let server = server::Server::start(spec.clone(), socket_env, limit, interrupt)?;
         Ok(Box::new(server))
     }
 }
@@ -216,7 +233,8 @@ fn spawn(
     interrupt: &Interrupt,
 ) -> Result<running::Running> {
     let (mut command, channel) = prepare(spec)?;
-    let mut inherited: Vec<RawFd> = channel.iter().map(|ends| ends.writer.as_raw_fd()).collect();
+    let mut inherited = spec.inherits.clone();
+    inherited.extend(channel.iter().map(|ends| ends.writer.as_raw_fd()));
     if let Some((name, socket)) = socket {
         command.env(name, socket.as_raw_fd().to_string());
         inherited.push(socket.as_raw_fd());

@@ -463,14 +463,7 @@ impl CallOnce {
     }
 
     fn gate(&self, token: &str, epoch: u32) -> Gate {
-        let host = Arc::clone(&self.options.host);
-        Gate::new(
-            self.ledger.disk.clone(),
-            host,
-            self.ledger.gate_path(),
-            token,
-            epoch,
-        )
+        Gate::new(&self.ledger, Arc::clone(&self.options.host), token, epoch)
     }
 
     /// Clears the gate of a leader that died between its commit and its last step.

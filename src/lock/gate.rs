@@ -4,7 +4,7 @@
 //! Only the leader of an epoch touches the gate, so cocorun never contends with itself here.
 //!
 //! pytest-cocotb breaks a lock by removing file and directory, and may do so to a living one.
-//! Therefore the gate's directory also holds a *guard*, an empty file with our token: while it is
+//! Therefore the gate's directory also holds a *guard*, an empty file with our epoch and token: while it is
 //! there nobody else's `rmdir` succeeds, so a gate is taken over in place. Invariants: a guard of
 //! ours is put only into a directory that looks free; what stands in `holder.info` is read again
 //! after that; a name that another program made is removed only after its holder counts as dead.
@@ -16,6 +16,7 @@ use crate::edge::storage::Stamp;
 use crate::lock::disk::Disk;
 use crate::lock::error::LockError;
 use crate::lock::holder::Holder;
+use crate::lock::ledger::Ledger;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeSet;
@@ -146,6 +147,7 @@ pub(crate) enum GateEntry {
 /// The gate of one step, as one leader uses it.
 #[derive(Clone)]
 pub(crate) struct Gate {
+    ledger: Ledger,
     disk: Disk,
     host: Arc<dyn Host>,
     me: ProcessIdentity,
@@ -161,19 +163,14 @@ fn is_absent<T>(result: &io::Result<T>) -> bool {
 }
 
 impl Gate {
-    pub(crate) fn new(
-        disk: Disk,
-        host: Arc<dyn Host>,
-        dir: Utf8PathBuf,
-        token: &str,
-        epoch: u32,
-    ) -> Self {
+    pub(crate) fn new(ledger: &Ledger, host: Arc<dyn Host>, token: &str, epoch: u32) -> Self {
         let me = host.me();
         Self {
-            disk,
+            ledger: ledger.clone(),
+            disk: ledger.disk.clone(),
             host,
             me,
-            dir,
+            dir: ledger.gate_path(),
             token: token.to_owned(),
             epoch,
         }
@@ -184,7 +181,8 @@ impl Gate {
     }
 
     fn guard_path(&self) -> Utf8PathBuf {
-        self.dir.join(format!("{GUARD}{}", self.token))
+        let (epoch, token) = (self.epoch, &self.token);
+        self.dir.join(format!("{GUARD}{epoch:08}.{token}"))
     }
 
     /// Tries once to enter.
@@ -251,13 +249,31 @@ impl Gate {
             return Ok(wait);
         }
         self.write_info()?;
-        for name in sight.names.iter().filter(|name| name.starts_with(GUARD)) {
-            let path = self.dir.join(name);
-            if path != self.guard_path() {
-                self.disk.storage.remove_file(&path).ok();
+        self.sweep(&sight)?;
+        Ok(GateEntry::Held)
+    }
+
+    /// Removes the guards of earlier leaders. One of a later epoch belongs to our successor, whom
+    /// only it keeps apart from pytest-cocotb, unless the ledger does not know it (any more).
+    fn sweep(&self, sight: &Sight) -> Result<(), LockError> {
+        for name in &sight.names {
+            let Some((epoch, token)) = guard_of(name) else {
+                continue;
+            };
+            if token == self.token {
+                continue;
+            }
+            let is_earlier = epoch < self.epoch;
+            let claim = if is_earlier {
+                None
+            } else {
+                self.ledger.claim(epoch)?
+            };
+            if claim.is_none_or(|claim| claim.token != token) {
+                self.disk.storage.remove_file(&self.dir.join(name)).ok();
             }
         }
-        Ok(GateEntry::Held)
+        Ok(())
     }
 
     /// Looks at the directory; `None` where it is gone.
@@ -379,18 +395,26 @@ impl Gate {
         }
     }
 
-    /// Leaves the gate and removes what is ours of it; errors leave it to the next leader.
+    /// Leaves the gate that we held and removes what is ours of it; errors leave it to the next
+    /// leader.
     pub(crate) fn leave(&self) {
+        self.remove_name();
+        // Without our guard the directory is another's by now.
+        if self.disk.storage.remove_file(&self.guard_path()).is_ok() {
+            self.remove_dir();
+        }
+    }
+
+    /// Removes `holder.info` if it is ours, and says so.
+    fn remove_name(&self) -> bool {
         let storage = &self.disk.storage;
         let info = storage.read_file(&self.info_path()).ok();
         let info = info.as_deref().and_then(Info::from_bytes);
-        if info.and_then(|info| info.token).as_ref() == Some(&self.token) {
+        let is_ours = info.and_then(|info| info.token).as_ref() == Some(&self.token);
+        if is_ours {
             storage.remove_file(&self.info_path()).ok();
         }
-        // Without our guard the directory is another's by now.
-        if storage.remove_file(&self.guard_path()).is_ok() {
-            self.remove_dir();
-        }
+        is_ours
     }
 
     /// Withdraws before the gate was entered: the directory may be another's.
@@ -426,14 +450,19 @@ impl Gate {
             return;
         };
         for name in &names {
-            if let Some(token) = name.strip_prefix(GUARD)
-                && is_closed(token)
-            {
-                Self {
-                    token: token.to_owned(),
-                    ..self.clone()
-                }
-                .leave();
+            let Some((epoch, token)) = guard_of(name).filter(|(_, token)| is_closed(token)) else {
+                continue;
+            };
+            let dead = Self {
+                token: token.to_owned(),
+                epoch,
+                ..self.clone()
+            };
+            // It may have died before it held the gate: then the directory is another's.
+            if dead.remove_name() {
+                dead.leave();
+            } else {
+                dead.abandon();
             }
         }
         // A leader that is about to put its guard here finds the directory gone and starts anew.
@@ -441,6 +470,12 @@ impl Gate {
             self.disk.storage.remove_dir(&self.dir).ok();
         }
     }
+}
+
+/// Reads epoch and token out of a guard's name.
+fn guard_of(name: &str) -> Option<(u32, &str)> {
+    let (epoch, token) = name.strip_prefix(GUARD)?.split_once('.')?;
+    Some((epoch.parse().ok()?, token))
 }
 
 impl Sight {

@@ -82,10 +82,11 @@ pub struct Testcase {
 }
 
 /// How many testcases share one simulator process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Isolation {
     /// One process per testcase: nothing is shared.
+    #[default]
     Testcase,
     /// One process per test module, as cocotb's own runner does.
     Module,
@@ -111,11 +112,13 @@ pub struct RunSettings {
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
     /// name), absolute.
     pub run_files: Vec<Utf8PathBuf>,
-    /// How many testcases share a process; `None`: one has its own where a fork server makes that
-    /// cheap, else those of a module share one.
-    pub isolation: Option<Isolation>,
+    /// How many testcases share a process, forked or not: what a process is made by never changes
+    /// a verdict.
+    pub isolation: Isolation,
     /// Whether a fork server may be used where it can be.
     pub fork: bool,
+    /// Python modules that a fork server imports before it forks, in order.
+    pub preload: Vec<String>,
     /// Whether an HDL `$error` turns a testcase that cocotb calls passed into a failed one.
     pub fail_on_hdl_error: bool,
 }

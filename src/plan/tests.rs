@@ -28,8 +28,9 @@ fn settings(waves: bool) -> RunSettings {
         env: BTreeMap::new(),
         waves,
         run_files: Vec::new(),
-        isolation: Some(Isolation::Module),
+        isolation: Isolation::Module,
         fork: true,
+        preload: Vec::new(),
         fail_on_hdl_error: true,
     }
 }

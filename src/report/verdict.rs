@@ -191,8 +191,7 @@ pub(super) fn diagnostic(
     match further_details(result) {
         Some(details) => problem = problem.fact(quote(details)),
         None if !log_lines.is_empty() => {
-            let words = text::count(log_lines.len(), "line");
-            problem = problem.fact(format!("last {words} of its log:"));
+            problem = problem.fact("the end of its log, without cocotb's table:");
             problem = problem.fact(indented(log_lines.iter().map(String::as_str)));
         }
         None => {}

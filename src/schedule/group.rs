@@ -9,6 +9,7 @@ use crate::diagnostic::Result;
 use crate::edge::process::ForkError;
 use crate::edge::process::ForkServer;
 use crate::edge::process::Process;
+use crate::event::Event;
 use crate::model::build::BuiltDesign;
 use crate::model::test::RunSettings;
 use crate::schedule::folder::RunFolder;
@@ -24,9 +25,14 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 /// How many servers may live at once. Each takes some 40 MiB and one descriptor.
 const SERVERS_MAX: usize = 32;
+
+/// A server may take so long to start, whatever the limit of a testcase: a cold start from a busy
+/// file server takes tens of seconds.
+const START_LIMIT_MIN: Duration = Duration::from_secs(120);
 
 /// Why a task that went down with its server gets a process of its own.
 pub(super) const SERVER_WAS_LOST: &str = "its fork server was lost";
@@ -82,12 +88,6 @@ impl Group {
             settings,
             server: Mutex::new(Server::Untried),
         }
-    }
-
-    /// Says whether the group's server is at work.
-    pub(super) fn has_server(&self) -> bool {
-        let server = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        matches!(*server, Server::Serving(_))
     }
 
     /// Starts a simulation: forked where that is possible, else spawned.
@@ -157,8 +157,18 @@ impl Group {
         let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
         if matches!(*current, Server::Untried) {
             *current = match self.start_server(session, design) {
-                Ok(server) => Server::Serving(Arc::new(server)),
-                Err(why) => Server::None(why),
+                Ok(server) => {
+                    for words in server.server.complaints() {
+                        self.warn(session, design, words);
+                    }
+                    Server::Serving(Arc::new(server))
+                }
+                Err(why) => {
+                    if !self.settings.preload.is_empty() && self.settings.fork {
+                        self.warn(session, design, format!("nothing is forked: {why}"));
+                    }
+                    Server::None(why)
+                }
             };
         }
         match &*current {
@@ -166,6 +176,15 @@ impl Group {
             Server::None(why) => Err(why.clone()),
             Server::Untried => unreachable!("it was tried above"),
         }
+    }
+
+    /// Tells what is amiss with `preload`, which was asked for.
+    fn warn(&self, session: &Session<'_>, design: &BuiltDesign, words: String) {
+        let problem = Diagnostic::warning(Code::TestPreload, words).fact(format!(
+            "build `{}`, `preload = {:?}`",
+            design.name, self.settings.preload
+        ));
+        session.tell(Event::Notice(Box::new(problem)));
     }
 
     fn start_server(
@@ -186,7 +205,8 @@ impl Group {
         }
         let serve = || -> Result<Box<dyn ForkServer>> {
             let spec = server_command(session, design, &self.settings)?;
-            session.plan.host.serve(&spec, agent::REQUEST_FD_ENV)
+            let limit = start_limit(&self.settings);
+            session.plan.host.serve(&spec, agent::REQUEST_FD_ENV, limit)
         };
         match serve() {
             Ok(server) => Ok(Counted { server, alive }),
@@ -198,9 +218,46 @@ impl Group {
     }
 }
 
+/// Returns for how long a server may start: like a simulator of its own, as long as a testcase.
+///
+/// A short limit is one for testcases and not for the elaboration that all of them share.
+fn start_limit(settings: &RunSettings) -> Duration {
+    settings.timeout.max(START_LIMIT_MIN)
+}
+
 fn first_message(problems: &[Diagnostic]) -> String {
     problems.first().map_or_else(
         || Code::ToolBroken.name().to_owned(),
         |it| it.message.clone(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::model::test::Isolation;
+
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn a_server_may_start_as_long_as_a_testcase_may_run_and_never_less_than_two_minutes() {
+        let limit_s = |timeout_s| {
+            let settings = RunSettings {
+                timeout: Duration::from_secs(timeout_s),
+                seed: None,
+                test_args: Vec::new(),
+                plusargs: Vec::new(),
+                env: BTreeMap::new(),
+                waves: false,
+                run_files: Vec::new(),
+                isolation: Isolation::default(),
+                preload: Vec::new(),
+                fork: true,
+                fail_on_hdl_error: true,
+            };
+            start_limit(&settings).as_secs()
+        };
+        assert_eq!([1, 120, 3600].map(limit_s), [120, 120, 3600]);
+    }
 }

@@ -390,12 +390,7 @@ fn runs_of(
         testcases,
         lost_its_server: false,
     };
-    let affordable = if task.group.has_server() {
-        Isolation::Testcase
-    } else {
-        Isolation::Module
-    };
-    match task.group.settings.isolation.unwrap_or(affordable) {
+    match task.group.settings.isolation {
         Isolation::Testcase => testcases.into_iter().map(|only| run(vec![only])).collect(),
         Isolation::Module => testcases
             .chunk_by(|left, right| left.id.module == right.id.module)

@@ -198,11 +198,6 @@ impl Queue {
         }
     }
 
-    /// Says how many builds nobody has begun yet.
-    pub(super) fn builds_left(&self) -> usize {
-        self.locked().builds.len()
-    }
-
     /// Adds listings.
     pub(super) fn add_lists(&self, lists: impl IntoIterator<Item = ListTask>) {
         let mut waiting = self.locked();
@@ -242,6 +237,7 @@ mod tests {
     use super::*;
 
     use crate::model::build::BuildName;
+    use crate::model::test::Isolation;
     use crate::model::test::RunSettings;
     use crate::model::test::TestcaseId;
 
@@ -256,8 +252,9 @@ mod tests {
             env: BTreeMap::new(),
             waves: false,
             run_files: Vec::new(),
-            isolation: None,
+            isolation: Isolation::default(),
             fork: true,
+            preload: Vec::new(),
             fail_on_hdl_error: true,
         };
         Arc::new(Group::new(build, settings))

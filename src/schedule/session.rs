@@ -8,6 +8,7 @@ use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
+use crate::edge::jobs::JobPool;
 use crate::edge::process::ProcessHost;
 use crate::event::BuildOutcome;
 use crate::event::Event;
@@ -64,10 +65,8 @@ pub struct Tools {
     pub simulators: BTreeMap<Simulator, SimulatorTool>,
 }
 
-/// Makes sure that a build exists; `usize` is how many builds, this one included, still wait for a
-/// slot, so that a compile can take its share of the jobs.
-pub type Ensure<'a> =
-    dyn Fn(&Build, usize, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + Send + Sync + 'a;
+/// Makes sure that a build exists; told, while it waits for another process that makes it, of whom.
+pub type Ensure<'a> = dyn Fn(&Build, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + Send + Sync + 'a;
 
 /// What a session does, and with what.
 pub struct Plan<'a> {
@@ -97,6 +96,8 @@ pub struct Plan<'a> {
     pub seed: Seed,
     /// How many tasks may be at work at once; at least 1.
     pub jobs: usize,
+    /// The budget that tasks share with the compiles of builds: every simulation holds one job.
+    pub pool: &'a JobPool,
     /// Limit of the whole session.
     pub limit: Option<Duration>,
     /// Variables of every simulation, such as `PYTHONPATH`.

@@ -57,6 +57,7 @@ impl Simulation<'_> {
             seed: self.seed,
             results_file: folder.results.clone(),
             cpus: Vec::new(),
+            preload: Vec::new(),
         };
         fs::write(&folder.request, to_json(&request))
     }
@@ -120,6 +121,7 @@ pub(super) fn server_command(
         seed: session.plan.seed,
         results_file: folder.results.clone(),
         cpus: processors(),
+        preload: settings.preload.clone(),
     };
     fs::write(&folder.request, to_json(&request))?;
     command(session, design, settings, &folder, None)
@@ -160,6 +162,11 @@ fn command(
         paths.push(':');
         paths.push_str(&own);
     }
+    // The order of sets of strings is a random number like any other. Python's hash seed has the
+    // same range as cocotb's.
+    let seed = settings.seed.unwrap_or(session.plan.seed);
+    env.entry(variables::PYTHONHASHSEED.to_owned())
+        .or_insert_with(|| seed.0.to_string());
     env.extend(launch.env);
     env.insert(agent::REQUEST_ENV.to_owned(), folder.request.to_string());
     env.insert(
@@ -174,6 +181,7 @@ fn command(
         cwd: folder.dir.clone(),
         log: folder.log.clone(),
         channel_env: Some(agent::EVENT_FD_ENV.to_owned()),
+        inherits: Vec::new(),
     })
 }
 

@@ -25,6 +25,8 @@ use std::sync::Arc;
 pub(super) fn work(session: &Session<'_>, queue: &Queue, slot: Slot) {
     while let Some(task) = queue.take() {
         let _done = Done(queue);
+        // A build that is up to date, or made by somebody else, needs no job.
+        let job = (!matches!(task, Task::Build(_))).then(|| session.plan.pool.take());
         let stop = session.plan.interrupt.raised();
         match task {
             Task::Build(index) => build(session, queue, index, stop),
@@ -41,6 +43,7 @@ pub(super) fn work(session: &Session<'_>, queue: &Queue, slot: Slot) {
                 }
             },
         }
+        drop(job);
     }
 }
 
@@ -74,7 +77,7 @@ fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopRe
         build: build.name.clone(),
         simulator: build.simulator,
     });
-    let outcome = (session.plan.ensure)(build, queue.builds_left() + 1, &|waiting| {
+    let outcome = (session.plan.ensure)(build, &|waiting| {
         session.tell(Event::BuildWaiting {
             build: build.name.clone(),
             holder: waiting.holder.to_string(),

@@ -64,6 +64,9 @@ pub struct Request {
     /// For a server: the processors its children may run on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<usize>,
+    /// For a server: modules to import before it forks, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<String>,
 }
 
 /// What a server is asked for: a request, and the surroundings of the child that serves it.

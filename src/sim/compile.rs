@@ -58,8 +58,6 @@ pub struct Toolset<'a> {
     pub tool: &'a SimulatorTool,
     /// The Python environment whose cocotb is linked.
     pub python: &'a PythonEnv,
-    /// How many compilers a step may run at once.
-    pub jobs: usize,
     /// What `make` puts before the C++ compiler, as words of a shell; see Verilator's `OBJCACHE`.
     pub object_cache: Option<&'a str>,
     /// Variables for that program.

@@ -132,7 +132,6 @@ fn make_args(tools: Toolset<'_>, cpp: &Utf8Path) -> Vec<String> {
         cpp.to_string(),
         "-f".to_owned(),
         "Vtop.mk".to_owned(),
-        format!("-j{}", tools.jobs.max(1)),
     ];
     args.extend(tools.object_cache.map(|words| format!("OBJCACHE={words}")));
     let from_package =

@@ -272,6 +272,7 @@ fn run(
         cwd: provision.project_dir.to_owned(),
         log: log.to_owned(),
         channel_env: None,
+        inherits: Vec::new(),
     };
     let until = provision.clock.now() + INSTALL_LIMIT;
     let mut goes_on = || !leader.is_lost();

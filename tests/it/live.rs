@@ -144,6 +144,13 @@ impl Live {
 }
 
 impl Ended {
+    /// Returns how long the session took by its own account.
+    #[track_caller]
+    pub(crate) fn duration(&self) -> Duration {
+        let finished = self.named("session-finished");
+        Duration::from_secs_f64(finished[0]["duration_s"].as_f64().unwrap())
+    }
+
     /// Returns the events of one kind.
     pub(crate) fn named(&self, name: &str) -> Vec<&Value> {
         self.events

@@ -171,6 +171,21 @@ fn a_holder_that_was_killed_blocks_nobody() {
 }
 
 #[test]
+fn what_a_killed_holder_had_started_keeps_the_lock_of_the_kernel() {
+    for strategy in ["flock", "byte-range"] {
+        let project = Project::new();
+        let args = ["lock", "--strategy", strategy, "a", "--", "sh", "-c"];
+        let script = "sh -c 'touch held; sleep 1; touch over'; true";
+        let holder = start(&project, &[&args[..], &[script]].concat());
+        await_file(&project, "held");
+        signal(&holder, Signal::SIGKILL);
+        holder.wait_with_output().unwrap();
+        let next = project.run(&[&args[..], &["test -e over"]].concat());
+        assert_eq!(next.code, 0, "two were inside: {strategy}");
+    }
+}
+
+#[test]
 fn numbers_of_holders_rise_where_the_strategy_has_numbers() {
     let project = Project::new();
     let fence = |strategy: &str| {

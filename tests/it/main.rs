@@ -16,6 +16,8 @@ mod examples;
 mod flat;
 mod guard;
 mod hostile;
+mod isolation;
+mod jobs;
 mod junit;
 mod kills;
 mod live;

@@ -75,10 +75,33 @@ pub(crate) fn of_project(folder: &Path) -> Vec<Found> {
         .collect()
 }
 
+/// The process groups of a project.
+#[derive(Default)]
+struct Groups {
+    /// Those that have members. One without is forgotten: its number may come back as that of
+    /// strangers, of which a busy machine starts tens of thousands in minutes.
+    live: BTreeSet<i32>,
+    seen: usize,
+}
+
+impl Groups {
+    /// Takes in what lives now.
+    fn update(&mut self, all: &[Found], folder: &Path) {
+        self.live
+            .retain(|group| all.iter().any(|found| found.group == *group));
+        let own = nix::unistd::getpgrp().as_raw();
+        for found in all {
+            if found.group != own && found.knows(folder) && self.live.insert(found.group) {
+                self.seen += 1;
+            }
+        }
+    }
+}
+
 /// Looks at a project's processes all the time and remembers their groups.
 pub(crate) struct Watch {
     folder: PathBuf,
-    groups: Arc<Mutex<BTreeSet<i32>>>,
+    groups: Arc<Mutex<Groups>>,
     is_over: Arc<AtomicBool>,
     looker: Option<JoinHandle<()>>,
 }
@@ -87,16 +110,13 @@ impl Watch {
     /// Begins to look; `folder` must be one that nothing else on the machine uses.
     pub(crate) fn over(folder: &Path) -> Self {
         let folder = folder.canonicalize().unwrap();
-        let groups = Arc::new(Mutex::new(BTreeSet::new()));
+        let groups = Arc::new(Mutex::new(Groups::default()));
         let is_over = Arc::new(AtomicBool::new(false));
         let looker = thread::spawn({
             let (folder, groups, is_over) = (folder.clone(), groups.clone(), is_over.clone());
             move || {
-                let own = nix::unistd::getpgrp().as_raw();
                 while !is_over.load(Ordering::Relaxed) {
-                    let seen = of_project(&folder).into_iter().map(|found| found.group);
-                    let foreign = seen.filter(|group| *group != own);
-                    groups.lock().unwrap().extend(foreign);
+                    groups.lock().unwrap().update(&all(), &folder);
                     thread::sleep(LOOK_EVERY);
                 }
             }
@@ -114,13 +134,13 @@ impl Watch {
         let groups = self.groups.lock().unwrap();
         all()
             .into_iter()
-            .filter(|found| groups.contains(&found.group) || found.knows(&self.folder))
+            .filter(|found| groups.live.contains(&found.group) || found.knows(&self.folder))
             .collect()
     }
 
     /// Says how many process groups were seen, so that a test knows that it saw something.
     pub(crate) fn groups_seen(&self) -> usize {
-        self.groups.lock().unwrap().len()
+        self.groups.lock().unwrap().seen
     }
 
     /// Checks that nothing is left, at once.

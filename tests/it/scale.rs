@@ -27,6 +27,7 @@ use cocorun::config;
 use cocorun::edge::clock::Clock;
 use cocorun::edge::clock::SystemClock;
 use cocorun::edge::interrupt::Interrupt;
+use cocorun::edge::jobs::JobPool;
 use cocorun::edge::process::CommandSpec;
 use cocorun::edge::process::Exit;
 use cocorun::edge::process::Process;
@@ -294,6 +295,7 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
     let plan = plan::expand(&config);
     let host = FakeHost::default();
     let interrupt = Interrupt::new().unwrap();
+    let pool = JobPool::new(2, None, interrupt.clone()).unwrap();
     let tools = tools();
     let mut counts = Counts::default();
     reports.on_event(&Event::SessionStarted(SessionStarted {
@@ -310,7 +312,7 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             host: &host,
             clock: &clock,
             interrupt: &interrupt,
-            ensure: &|build, _, _| Ok(ready(build, dir)),
+            ensure: &|build, _| Ok(ready(build, dir)),
             tools: &tools,
             builds: &plan.builds,
             modules: &plan.modules,
@@ -320,6 +322,7 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             history_dir: dir.join("history"),
             seed: Seed(1),
             jobs: 2,
+            pool: &pool,
             limit: None,
             base_env: BTreeMap::new(),
             only_lists: false,

@@ -94,6 +94,9 @@ impl Project {
             "PYTHONPATH",
             "VERILATOR_ROOT",
             "COCORUN_JOBS",
+            "CARGO_MAKEFLAGS",
+            "MAKEFLAGS",
+            "MFLAGS",
             "NO_COLOR",
         ] {
             command.env_remove(name);

@@ -12,6 +12,8 @@
 //! What that rests on is shown by the mutation [`Mutation::ExistingIsWon`]. Each deliberate bug in
 //! [`Mutation`] must be caught, so that the checker is known to look.
 
+mod gate;
+
 use cocorun::edge::env::Environment;
 use stateright::Checker;
 use stateright::Model;

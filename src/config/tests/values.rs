@@ -93,7 +93,7 @@ fn every_key_of_a_test_arrives() {
     assert_eq!(seed, Some(u32::MAX));
     assert_eq!(test.settings.env["MODE"], "fast");
     assert_eq!(test.settings.run_files.len(), 2);
-    assert_eq!(test.settings.isolation, Some(Isolation::Testcase));
+    assert_eq!(test.settings.isolation, Isolation::Testcase);
     assert!(test.settings.waves && !test.settings.fail_on_hdl_error);
     // The second table plans `test_ram` on `single` again, which equal settings allow.
     assert_eq!(test.settings, config.tests[1].settings);
@@ -120,7 +120,7 @@ fn what_is_left_out_has_the_defaults_of_the_reference() {
     assert_eq!(test.builds, None);
     let settings = &test.settings;
     assert_eq!(settings.timeout, Duration::from_secs(600));
-    assert_eq!(settings.isolation, None);
+    assert_eq!(settings.isolation, Isolation::Testcase);
     assert!(settings.fork);
     assert!(settings.fail_on_hdl_error && !settings.waves && settings.seed.is_none());
 }
@@ -132,7 +132,7 @@ fn limits_and_isolation_of_the_top_level_hold_for_tests_that_have_none() {
     let config = Project::fifo().fine(&text);
     let settings = &config.tests[0].settings;
     assert_eq!(settings.timeout, Duration::from_millis(1500));
-    assert_eq!(settings.isolation, Some(Isolation::Build));
+    assert_eq!(settings.isolation, Isolation::Build);
 }
 
 #[test]

@@ -65,6 +65,7 @@ pub fn capture(
         cwd: Utf8PathBuf::from("/"),
         log: log.clone(),
         channel_env: channel_env.map(str::to_owned),
+        inherits: Vec::new(),
     })?;
     let until = clock.now() + limit;
     let mut lines = Vec::new();

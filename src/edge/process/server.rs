@@ -47,8 +47,6 @@ use std::thread;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// A cold start from a busy file server takes tens of seconds; more is a hang.
-const START_LIMIT: Duration = Duration::from_secs(120);
 /// The server answers a request at once, unless its processor is taken away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
 /// How long a server that is no longer wanted may take to end by itself.
@@ -62,6 +60,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 enum Line {
     Serving {},
     CannotServe { message: String },
+    PreloadError { module: String, message: String },
     ChildStarted { run: u32, pid: i32 },
     ChildExited { run: u32, status: i32 },
     Refused { run: Option<u32>, message: String },
@@ -97,6 +96,8 @@ struct State {
     /// The server's process id, from its start to its end.
     pid: Option<i32>,
     children: BTreeMap<u32, Child>,
+    /// What it could not prepare, for people.
+    complaints: Vec<String>,
 }
 
 struct Shared {
@@ -114,6 +115,10 @@ impl Shared {
         match line {
             Line::Serving {} => state.phase = Phase::Serving,
             Line::CannotServe { message } => state.phase = Phase::Gone(message),
+            Line::PreloadError { module, message } => {
+                let words = format!("`{module}` cannot be imported before the fork: {message}");
+                state.complaints.push(words);
+            }
             Line::ChildStarted { run, pid } => {
                 if let Some(child) = state.children.get_mut(&run) {
                     child.pid = Some(pid);
@@ -170,8 +175,13 @@ pub(super) struct Server {
 }
 
 impl Server {
-    /// Starts a server and waits until it serves.
-    pub(super) fn start(spec: CommandSpec, socket_env: &str, interrupt: Interrupt) -> Result<Self> {
+    /// Starts a server and waits until it serves, at most `limit`.
+    pub(super) fn start(
+        spec: CommandSpec,
+        socket_env: &str,
+        limit: Duration,
+        interrupt: Interrupt,
+    ) -> Result<Self> {
         let program = spec.program.clone();
         let failed = |error: &io::Error| io_problem(error, "start", &program);
         let (ours, theirs) = socketpair(
@@ -185,6 +195,7 @@ impl Server {
             phase: Phase::Starting,
             pid: None,
             children: BTreeMap::new(),
+            complaints: Vec::new(),
         };
         let shared = Arc::new(Shared {
             state: Mutex::new(state),
@@ -207,7 +218,7 @@ impl Server {
             interrupt,
             follower: Some(follower),
         };
-        server.await_serving()?;
+        server.await_serving(limit)?;
         Ok(server)
     }
 
@@ -231,13 +242,16 @@ impl Server {
         state
     }
 
-    fn await_serving(&self) -> Result<()> {
-        let state = self.await_while(START_LIMIT, |state| matches!(state.phase, Phase::Starting));
+    fn await_serving(&self, limit: Duration) -> Result<()> {
+        let state = self.await_while(limit, |state| matches!(state.phase, Phase::Starting));
         match &state.phase {
             Phase::Serving => Ok(()),
             Phase::Gone(why) => Err(Diagnostic::error(Code::ToolBroken, why.clone()).into()),
             Phase::Starting => {
-                let words = "the fork server did not come to serve";
+                let words = format!(
+                    "the fork server did not come to serve within {} s",
+                    limit.as_secs()
+                );
                 Err(Diagnostic::error(Code::ToolBroken, words).into())
             }
         }
@@ -318,6 +332,10 @@ impl ForkServer for Server {
         let child = Running::forked(pid, fate, reader, ended, interrupt).map_err(failed)?;
         Ok(Box::new(child))
     }
+
+    fn complaints(&self) -> Vec<String> {
+        self.shared.locked().complaints.clone()
+    }
 }
 
 impl Drop for Server {
@@ -373,4 +391,37 @@ fn follow(
     };
     process.end_tree(Duration::ZERO, &mut lines);
     shared.gone(&format!("the fork server ended with {exit}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::edge::clock::Clock;
+    use crate::edge::clock::SystemClock;
+
+    use camino::Utf8PathBuf;
+
+    #[test]
+    fn a_server_that_never_serves_is_given_up_at_its_limit() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = Utf8PathBuf::from_path_buf(dir.path().to_owned()).expect("UTF-8");
+        let spec = CommandSpec {
+            program: Utf8PathBuf::from("sleep"),
+            args: vec!["1000".to_owned()],
+            env: BTreeMap::new(),
+            env_remove: Vec::new(),
+            log: dir.join("log"),
+            cwd: dir,
+            channel_env: None,
+            inherits: Vec::new(),
+        };
+        let began = SystemClock.now();
+        let interrupt = Interrupt::new().expect("a pipe");
+        let started = Server::start(spec, "SOCKET", Duration::from_secs(1), interrupt);
+        let problems = started.err().expect("it never served").to_string();
+        assert!(problems.contains("within 1 s"), "{problems}");
+        let took = SystemClock.now().saturating_duration_since(began);
+        assert!(took < Duration::from_secs(60), "{took:?}");
+    }
 }

@@ -170,6 +170,8 @@ impl Lock {
                 .into(),
             })? {
                 probe::check_kernel_lock(&lock, &self.path).map_err(|reason| refused(&reason))?;
+                lock.hand_down()
+                    .map_err(|error| refused(&os_words(&error)))?;
                 lock.tell(&self.claim().to_text());
                 return Ok(Some(Guard::Kernel(lock)));
             }

@@ -1,14 +1,8 @@
 //! Beside pytest-cocotb in one directory: its lock is respected and held, its markers are made
 //! and noticed.
 //!
-//! Its part is played by hand here, and by the unmodified package in the last test, which needs
-//! `COCORUN_PYTEST_COCOTB` to name the directory that holds its package `pytest_cocotb`.
+//! Its part is played by hand here, and by the unmodified package in `interop_storm.rs`.
 
-use crate::edge::clock::Clock;
-use crate::edge::clock::SystemClock;
-use crate::edge::env::Environment;
-use crate::edge::host::Host;
-use crate::edge::host::SystemHost;
 use crate::edge::storage::Storage;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Acceptance;
@@ -17,15 +11,14 @@ use crate::lock::Entry;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
 use crate::lock::Options;
+use crate::lock::gate::Gate;
+use crate::lock::gate::GateEntry;
+use crate::lock::gate::GateWatch;
 use crate::lock::gate::Info;
 use crate::lock::tests::fake::FakeClock;
 use crate::lock::tests::fake::FakeHost;
 
-use camino::Utf8Path;
 use camino::Utf8PathBuf;
-use std::fmt::Write;
-use std::process::Child;
-use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -273,7 +266,7 @@ fn a_marker_that_its_maker_could_not_write_any_more_is_made_by_the_next() {
     SystemStorage
         .create_sticky_dir(&world.path("step.lock"))
         .expect("free");
-    let guard = world.path(&format!("step.lock/cocorun.guard.{token}"));
+    let guard = world.path(&format!("step.lock/cocorun.guard.00000001.{token}"));
     SystemStorage.create_file(&guard, b"").expect("free");
     let entry = world.caller(2).enter(&mut |_| Acceptance::Use);
     assert!(matches!(entry, Ok(Entry::Done(it)) if it.epoch == 1));
@@ -302,6 +295,48 @@ fn a_robbed_leader_takes_nothing_from_the_gate_of_its_robber() {
         Some(robber.token())
     );
     assert!(!world.python_releases());
+}
+
+#[test]
+fn a_robbed_leader_that_enters_late_leaves_its_robbers_guard_alone() {
+    let world = World::new();
+    let late = world.lead(&mut world.caller(1)).0;
+    let (robber, gate) = world.lead(&mut world.caller(2));
+    let guard = world.path(&format!(
+        "step.lock/cocorun.guard.00000002.{}",
+        robber.token()
+    ));
+    assert!(SystemStorage.stamp(&guard).is_ok());
+    // As if it had been frozen before it entered.
+    let host = FakeHost::on("node1", 1);
+    let sleeper = Gate::new(&world.caller(1).ledger, host, late.token(), 1);
+    let entry = sleeper.enter(&mut GateWatch::default());
+    assert!(matches!(entry, Ok(GateEntry::Held)), "{entry:?}");
+    sleeper.leave();
+    assert!(
+        SystemStorage.stamp(&guard).is_ok(),
+        "nothing keeps Python out"
+    );
+    assert!(!world.python_releases());
+    drop((gate, late));
+}
+
+#[test]
+fn what_a_leader_left_that_died_before_it_held_takes_no_lock_of_pythons_along() {
+    let world = World::new();
+    let (leader, _) = world.lead(&mut world.caller(1));
+    let token = leader.token().to_owned();
+    leader
+        .publish(serde_json::json!(1))
+        .expect("a local directory works");
+    // Python has made its directory and not yet written its name.
+    world.python_locks("");
+    let guard = world.path(&format!("step.lock/cocorun.guard.00000001.{token}"));
+    SystemStorage.create_file(&guard, b"").expect("free");
+    let entry = world.caller(2).enter(&mut |_| Acceptance::Use);
+    assert!(matches!(entry, Ok(Entry::Done(_))), "{entry:?}");
+    let names = SystemStorage.list(&world.path("step.lock"));
+    assert_eq!(names.expect("it is Python's"), Vec::<String>::new());
 }
 
 #[test]
@@ -392,171 +427,4 @@ fn a_damaged_result_takes_no_other_content_with_it() {
     assert!(matches!(entry, Ok(Entry::Lead(_))), "{entry:?}");
     let entry = world.caller(4).enter(&mut |_| Acceptance::Use);
     assert!(matches!(entry, Ok(Entry::Done(it)) if it.epoch == 2));
-}
-
-const STORM_VARIABLE: &str = "COCORUN_INTEROP_DIR";
-const PYTHON: &str = r#"
-import os, sys, time, random
-sys.path.insert(0, sys.argv[2])
-from pathlib import Path
-from pytest_cocotb.nfs_lock import NFSLock
-root = Path(sys.argv[1])
-log = open(root / f"python.{os.getpid()}.{time.monotonic_ns()}", "w", buffering=1)
-while True:
-    try:
-        with NFSLock(root / ".locks" / "step.lock", timeout=60, poll_interval=0.01):
-            start = time.monotonic_ns()
-            print(start, "in", file=log)
-            time.sleep(random.random() * 0.01)
-            print(time.monotonic_ns(), "out", file=log)
-    except FileNotFoundError:
-        pass  # Its own race between two breakers.
-    time.sleep(random.random() * 0.005)
-"#;
-
-/// Leads again and again, each time noting when it was inside.
-#[test]
-fn interop_child() {
-    let environment = Environment::of_this_process();
-    let Some(root) = environment.get(STORM_VARIABLE).map(Utf8PathBuf::from) else {
-        return;
-    };
-    let name = format!("cocorun.{:032x}", SystemHost.random());
-    let mut lines = String::new();
-    let options = Options {
-        lease: Duration::from_secs(3),
-        heartbeat: Duration::from_millis(300),
-        poll_max: Duration::from_millis(50),
-        ..Options::new("storm")
-    };
-    let storage = Arc::new(SystemStorage);
-    let clock = Arc::new(SystemClock);
-    let mut once = CallOnce::new(storage, clock, root.clone(), "step", options);
-    let mut note = |what: &str| {
-        let time = nix::time::clock_gettime(nix::time::ClockId::CLOCK_MONOTONIC).expect("a clock");
-        writeln!(lines, "{}{:09} {what}", time.tv_sec(), time.tv_nsec()).expect("a string");
-        SystemStorage
-            .write_file(&root.join(&name), lines.as_bytes())
-            .expect("writable");
-    };
-    loop {
-        let entry = once.enter(&mut |_| Acceptance::Broken("again".to_owned()));
-        match entry.expect("a local directory works") {
-            Entry::Lead(leader) => {
-                note("in");
-                SystemClock.sleep(Duration::from_millis(5));
-                note("out");
-                leader
-                    .publish(serde_json::json!(1))
-                    .expect("a local directory works");
-            }
-            Entry::Wait { retry_in, .. } => {
-                SystemClock.sleep(retry_in.min(Duration::from_millis(50)));
-            }
-            other => panic!("came to {other:?}"),
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the storm needs processes it can kill"
-)]
-fn spawn(root: &Utf8Path, package: Option<&str>) -> Child {
-    let mut command = if let Some(package) = package {
-        let mut command = Command::new("python3");
-        command.args(["-B", "-c", PYTHON, root.as_str(), package]);
-        command
-    } else {
-        let mut command = Command::new(std::env::current_exe().expect("this test has a path"));
-        command.args(["lock::tests::interop::interop_child", "--exact"]);
-        command.env(STORM_VARIABLE, root);
-        command
-    };
-    command.spawn().expect("a child starts")
-}
-
-/// Reads when each kind of process was inside; one that died inside has no end.
-fn intervals(root: &Utf8Path, kind: &str) -> Vec<(u128, u128)> {
-    let mut found = Vec::new();
-    for name in SystemStorage.list(root).expect("the storm's directory") {
-        if !name.starts_with(kind) {
-            continue;
-        }
-        let text = SystemStorage.read_file(&root.join(name)).expect("a log");
-        let text = String::from_utf8(text).expect("ASCII");
-        let mut begin = None;
-        for line in text.lines() {
-            match line.split_once(' ') {
-                Some((time, "in")) => begin = time.parse().ok(),
-                Some((time, "out")) => {
-                    found.extend(begin.take().zip(time.parse().ok()));
-                }
-                _ => {}
-            }
-        }
-    }
-    found
-}
-
-fn overlaps(left: &[(u128, u128)], right: &[(u128, u128)]) -> usize {
-    left.iter()
-        .map(|a| right.iter().filter(|b| a.0 < b.1 && b.0 < a.1).count())
-        .sum()
-}
-
-#[test]
-#[ignore = "takes minutes and needs pytest-cocotb's sources; tests/run --lab runs it"]
-#[expect(
-    clippy::print_stderr,
-    reason = "what was measured is wanted in the log"
-)]
-fn unmodified_pytest_cocotb_processes_are_never_inside_with_us() {
-    let environment = Environment::of_this_process();
-    let package = environment
-        .get("COCORUN_PYTEST_COCOTB")
-        .expect("COCORUN_PYTEST_COCOTB names the directory that holds the package");
-    let seconds: u32 = environment
-        .get("COCORUN_SOAK")
-        .map_or(120, |n| n.parse().expect("seconds"));
-    let temp = tempfile::tempdir().expect("a temporary directory");
-    let root = Utf8PathBuf::try_from(temp.path().to_path_buf()).expect("a UTF-8 path");
-    SystemStorage
-        .create_dir(&root.join(".locks"))
-        .expect("a directory");
-    let kind = |index: usize| index.is_multiple_of(2).then_some(package);
-    let mut children: Vec<Child> = (0..6).map(|index| spawn(&root, kind(index))).collect();
-    let mut kills = 0;
-    for round in 0..seconds * 5 {
-        SystemClock.sleep(Duration::from_millis(200));
-        let random = usize::try_from(SystemHost.random() % 60).expect("small");
-        if round % 4 == 0 {
-            let index = random % 6;
-            children[index].kill().expect("it is our child");
-            children[index].wait().expect("it is our child");
-            children[index] = spawn(&root, kind(index));
-            kills += 1;
-        }
-    }
-    for mut child in children {
-        assert_eq!(
-            child.try_wait().expect("it is our child"),
-            None,
-            "a child gave up"
-        );
-        child.kill().expect("it is our child");
-        child.wait().expect("it is our child");
-    }
-    let (ours, theirs) = (intervals(&root, "cocorun."), intervals(&root, "python."));
-    let among_them = overlaps(&theirs, &theirs) - theirs.len();
-    let (us, them) = (ours.len(), theirs.len());
-    eprintln!("{us} entries of ours, {them} of pytest-cocotb's, {kills} kills");
-    eprintln!("overlaps among pytest-cocotb's own processes: {among_them}");
-    assert!(us > 10 && them > 10, "too few entries to prove anything");
-    assert_eq!(overlaps(&ours, &ours), us, "two leaders at once");
-    assert_eq!(
-        overlaps(&ours, &theirs),
-        0,
-        "we were inside with pytest-cocotb"
-    );
 }

@@ -5,6 +5,7 @@ mod chaos;
 mod crash;
 mod fake;
 mod interop;
+mod interop_storm;
 mod races;
 mod server;
 mod short_way;

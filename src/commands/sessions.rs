@@ -1,0 +1,277 @@
+//! The folders that sessions leave under `BUILD_DIR/runs`: whose they are, and which may go.
+//!
+//! Invariant: a folder is removed only if nobody writes there any more: its session said that it
+//! has finished, or its process is gone beyond doubt (boot, namespaces, number and start time), or,
+//! where that cannot be told, it has shown no sign of life for [`SILENCE_MAX`] by the clock of the
+//! disk.
+
+use crate::diagnostic::Result;
+use crate::edge::fs;
+use crate::edge::host::Fate;
+use crate::edge::host::Host;
+use crate::edge::host::ProcessIdentity;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::Serialize;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+/// How many sessions that are over keep their folders.
+const KEPT: usize = 10;
+/// Marks a folder as one that nobody writes any more.
+const FINISHED: &str = "finished";
+/// Names the session's process; its time is the session's last sign of life.
+const OWNER: &str = "owner.json";
+/// How often a session shows that it lives.
+const SIGN_EVERY: Duration = Duration::from_secs(600);
+/// After so long without a sign, a session of another node, or of another boot, counts as killed.
+const SILENCE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// Who writes a folder.
+#[derive(Debug, Deserialize, Serialize)]
+struct Owner {
+    host: String,
+    pid: u32,
+    start_ticks: u64,
+    boot_id: String,
+    pid_namespace: u64,
+    time_namespace: u64,
+}
+
+impl From<ProcessIdentity> for Owner {
+    fn from(process: ProcessIdentity) -> Self {
+        Self {
+            host: process.host,
+            pid: process.pid,
+            start_ticks: process.start_ticks,
+            boot_id: process.boot_id,
+            pid_namespace: process.pid_namespace,
+            time_namespace: process.time_namespace,
+        }
+    }
+}
+
+impl From<Owner> for ProcessIdentity {
+    fn from(owner: Owner) -> Self {
+        Self {
+            host: owner.host,
+            user: String::new(),
+            pid: owner.pid,
+            start_ticks: owner.start_ticks,
+            boot_id: owner.boot_id,
+            pid_namespace: owner.pid_namespace,
+            time_namespace: owner.time_namespace,
+        }
+    }
+}
+
+/// The folder of the session that this process is.
+pub(super) struct SessionFolder {
+    dir: Utf8PathBuf,
+    owner: String,
+    last_sign: Instant,
+}
+
+impl SessionFolder {
+    /// Makes the folder and says in it whose it is.
+    ///
+    /// # Errors
+    /// It cannot be made or written.
+    pub(super) fn make(dir: Utf8PathBuf, host: &dyn Host, now: Instant) -> Result<Self> {
+        fs::create_dirs(&dir)?;
+        let owner = serde_json::to_string(&Owner::from(host.me()))
+            .expect("strings and numbers have a form in JSON");
+        fs::write(&dir.join(OWNER), &owner)?;
+        Ok(Self {
+            dir,
+            owner,
+            last_sign: now,
+        })
+    }
+
+    /// Shows that the session lives, where it is time to.
+    pub(super) fn live(&mut self, now: Instant) {
+        if now.saturating_duration_since(self.last_sign) >= SIGN_EVERY {
+            self.last_sign = now;
+            // A disk that fails now and then must not end a session; the next sign counts as much.
+            fs::write(&self.dir.join(OWNER), &self.owner).ok();
+        }
+    }
+
+    /// Marks the folder as finished and removes those of old sessions that are over; one that
+    /// holds nothing worth keeping goes at once.
+    pub(super) fn tidy(self, is_worth_keeping: bool, host: &dyn Host) {
+        if !is_worth_keeping {
+            fs::remove_dir(&self.dir);
+            return;
+        }
+        let mark = self.dir.join(FINISHED);
+        if fs::write(&mark, "").is_err() {
+            return;
+        }
+        let Some(all) = self.dir.parent() else { return };
+        let Some(now) = modified(&mark) else { return };
+        for name in surplus(all, host, now) {
+            fs::remove_dir(&all.join(name));
+        }
+    }
+}
+
+/// Returns the time of a file by the clock of its disk.
+fn modified(path: &Utf8Path) -> Option<SystemTime> {
+    fs::stamp(path).ok().flatten()?.modified
+}
+
+/// Names the folders that may go: all that are over but the newest; names begin with their time.
+fn surplus(all: &Utf8Path, host: &dyn Host, now: SystemTime) -> Vec<String> {
+    let mut over = fs::list(all).unwrap_or_default();
+    over.retain(|name| is_over(&all.join(name), host, now));
+    over.truncate(over.len().saturating_sub(KEPT));
+    over
+}
+
+fn is_over(dir: &Utf8Path, host: &dyn Host, now: SystemTime) -> bool {
+    if fs::exists(&dir.join(FINISHED)) {
+        return true;
+    }
+    let owner = dir.join(OWNER);
+    let text = fs::read_if_there(&owner).unwrap_or_default();
+    let process = serde_json::from_str::<Owner>(&text)
+        .map(ProcessIdentity::from)
+        .unwrap_or_default();
+    match host.fate(&process) {
+        Fate::Gone => true,
+        Fate::Running => false,
+        Fate::Unknown => {
+            // Before a session has said whose its folder is, the folder itself is its only sign.
+            let sign = modified(&owner).or_else(|| modified(dir));
+            sign.and_then(|sign| now.duration_since(sign).ok())
+                .is_some_and(|silence| silence >= SILENCE_MAX)
+        }
+    }
+}
+
+#[cfg(test)]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tests make old files, and compare with the real clock"
+)]
+mod tests {
+    use super::*;
+
+    use crate::edge::host::SystemHost;
+
+    use std::fs::File;
+
+    /// Folders of sessions in a temporary directory.
+    struct Runs(tempfile::TempDir);
+
+    impl Runs {
+        fn new() -> Self {
+            Self(tempfile::tempdir().expect("a temporary folder"))
+        }
+
+        fn all(&self) -> &Utf8Path {
+            Utf8Path::from_path(self.0.path()).expect("UTF-8")
+        }
+
+        /// Makes the folder of a session that has not finished.
+        fn open(&self, name: &str, process: ProcessIdentity) -> Utf8PathBuf {
+            let dir = self.all().join(name);
+            fs::create_dirs(&dir).expect("made");
+            let text = serde_json::to_string(&Owner::from(process)).expect("JSON");
+            fs::write(&dir.join(OWNER), text).expect("written");
+            dir
+        }
+    }
+
+    fn killed() -> ProcessIdentity {
+        let me = SystemHost.me();
+        ProcessIdentity {
+            start_ticks: me.start_ticks - 1,
+            ..me
+        }
+    }
+
+    fn of_another_node() -> ProcessIdentity {
+        ProcessIdentity {
+            boot_id: "another".to_owned(),
+            ..SystemHost.me()
+        }
+    }
+
+    #[test]
+    fn only_the_dead_of_this_boot_are_over_at_once() {
+        let runs = Runs::new();
+        let now = SystemTime::now();
+        let is_over = |name, process| is_over(&runs.open(name, process), &SystemHost, now);
+        assert!(is_over("killed", killed()));
+        assert!(!is_over("living", SystemHost.me()));
+        assert!(!is_over("elsewhere", of_another_node()));
+    }
+
+    #[test]
+    fn a_session_of_another_node_is_over_after_a_week_without_a_sign() {
+        let runs = Runs::new();
+        let dir = runs.open("elsewhere", of_another_node());
+        let sign = modified(&dir.join(OWNER)).expect("it has a time");
+        let just = sign + SILENCE_MAX;
+        assert!(!is_over(&dir, &SystemHost, just - Duration::from_millis(1)));
+        assert!(is_over(&dir, &SystemHost, just));
+        let living = runs.open("living", SystemHost.me());
+        assert!(!is_over(&living, &SystemHost, just));
+    }
+
+    #[test]
+    fn a_folder_that_says_nothing_is_over_after_a_week() {
+        let runs = Runs::new();
+        let dir = runs.all().join("old");
+        fs::create_dirs(&dir).expect("made");
+        let now = SystemTime::now();
+        assert!(!is_over(&dir, &SystemHost, now));
+        let opened = File::open(&dir).expect("opened");
+        opened.set_modified(now - SILENCE_MAX).expect("set");
+        assert!(is_over(&dir, &SystemHost, now));
+    }
+
+    #[test]
+    fn a_session_shows_that_it_lives() {
+        let runs = Runs::new();
+        let now = Instant::now();
+        let dir = runs.all().join("own");
+        let mut folder = SessionFolder::make(dir.clone(), &SystemHost, now).expect("made");
+        let owner = dir.join(OWNER);
+        let old = SystemTime::UNIX_EPOCH;
+        File::options()
+            .write(true)
+            .open(&owner)
+            .and_then(|file| file.set_modified(old))
+            .expect("set");
+        folder.live(now + SIGN_EVERY / 2);
+        assert_eq!(modified(&owner), Some(old));
+        folder.live(now + SIGN_EVERY);
+        assert!(modified(&owner) > Some(old));
+    }
+
+    #[test]
+    fn the_newest_ten_that_are_over_are_kept_however_they_ended() {
+        let runs = Runs::new();
+        for number in 0..8 {
+            runs.open(&format!("b-{number}"), killed());
+        }
+        runs.open("a-living", SystemHost.me());
+        runs.open("a-killed", killed());
+        let finished = runs.open("a-finished", SystemHost.me());
+        fs::write(&finished.join(FINISHED), "").expect("written");
+        let now = SystemTime::now();
+        let surplus = || surplus(runs.all(), &SystemHost, now);
+        assert_eq!(surplus(), Vec::<String>::new());
+        runs.open("b-8", killed());
+        assert_eq!(surplus(), ["a-finished"]);
+        runs.open("b-9", killed());
+        assert_eq!(surplus(), ["a-finished", "a-killed"]);
+    }
+}

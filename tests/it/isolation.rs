@@ -1,0 +1,116 @@
+//! A testcase has a process of its own by default, whatever that process is made by.
+
+use crate::support::COCOTB;
+use crate::support::Project;
+
+/// The second testcase passes only where nothing of the first one is left.
+const MODULE: &str = "\
+import cocotb
+from cocotb.triggers import Timer
+
+left = []
+
+@cocotb.test()
+async def leaves_something(dut):
+    left.append(1)
+    dut.held.value = 1
+    await Timer(3, 'ns')
+
+@cocotb.test()
+async def wants_nothing(dut):
+    assert not left
+    assert cocotb.utils.get_sim_time('ns') == 0
+    print('order', hash('a word') % 1000003)
+";
+
+fn project() -> Project {
+    let project = Project::with_cocotb(
+        COCOTB,
+        "\n[build.top]\nsources = [\"top.sv\"]\n\
+         hdl_toplevel = \"top\"\n\n[[test]]\ntest_module = [\"twins\", \"failing\"]\n",
+    );
+    project.file("twins.py", MODULE);
+    project.file(
+        "failing.py",
+        "import cocotb\n@cocotb.test()\nasync def bad(dut): assert False\n",
+    );
+    project.file(
+        "top.sv",
+        "module top(input logic held, output logic out); assign out = held; endmodule\n",
+    );
+    project
+}
+
+#[test]
+fn waves_and_no_fork_change_no_verdict_and_are_repeated() {
+    let project = project();
+    for how in [&["test"][..], &["test", "--no-fork"], &["test", "--waves"]] {
+        let ran = project.run(how).expect_code(1);
+        assert!(ran.stderr.contains("2 passed, 1 failed"), "{}", ran.stderr);
+        let repeated = format!("`cocorun {} --build top --module failing", how.join(" "));
+        assert!(ran.stderr.contains(&repeated), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn the_seed_decides_the_order_of_sets() {
+    let project = project();
+    let order = |args: &[&str]| {
+        let args = [&["test", "wants", "-v"], args].concat();
+        project.run(&args).expect_code(0);
+        let runs = std::fs::read_dir(project.path("sim_build/runs")).unwrap();
+        let mut sessions: Vec<_> = runs.map(|it| it.unwrap().path()).collect();
+        sessions.sort();
+        let newest = sessions.pop().unwrap();
+        let logs = walk(&newest);
+        let line = logs
+            .lines()
+            .find(|line| line.starts_with("order "))
+            .map(ToOwned::to_owned);
+        std::fs::remove_dir_all(newest).unwrap();
+        line.expect("it was printed")
+    };
+    let first = order(&["--seed", "5"]);
+    assert_eq!(order(&["--seed", "5", "--no-fork"]), first);
+    assert_ne!(order(&["--seed", "6"]), first);
+}
+
+#[test]
+fn what_is_preloaded_is_imported_once_and_what_cannot_be_is_told() {
+    let project = project();
+    project.file(
+        "heavy.py",
+        "import os\nprint('x', file=open(os.environ['COCORUN_PROJECT_DIR'] + '/imports', 'a'))\n",
+    );
+    project.file("twins.py", &format!("import heavy\n{MODULE}"));
+    let toml = std::fs::read_to_string(project.path("runner.toml")).unwrap();
+    let count_with = |preload: &str| {
+        project.file("runner.toml", &format!("{toml}preload = [{preload}]\n"));
+        let ran = project.run(&["test", "twins"]).expect_code(0);
+        let imports = std::fs::read_to_string(project.path("imports")).unwrap();
+        std::fs::remove_file(project.path("imports")).unwrap();
+        (imports.lines().count(), ran.stderr)
+    };
+    // The listing and two testcases.
+    assert_eq!(count_with("").0, 3);
+    let (count, said) = count_with("\"heavy\", \"nosuch\"");
+    assert_eq!(count, 1);
+    assert!(
+        said.contains("warning[test::preload]: `nosuch` cannot"),
+        "{said}"
+    );
+}
+
+/// Returns the text of all logs below a folder.
+fn walk(dir: &std::path::Path) -> String {
+    let mut text = String::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            text.push_str(&walk(&path));
+        } else if path.extension().is_some_and(|it| it == "log") {
+            text.push_str(&std::fs::read_to_string(&path).unwrap());
+        }
+    }
+    text
+}
