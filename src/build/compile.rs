@@ -12,6 +12,7 @@ use crate::build::fingerprint::digest_file;
 use crate::build::manifest::Input;
 use crate::build::manifest::Manifest;
 use crate::build::manifest::Output;
+use crate::build::progress::Progress;
 use crate::build::shadow;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -148,7 +149,6 @@ fn run_steps(
     };
     let share = job.share();
     for step in &recipe.steps {
-        leader.note(&format!("running {}", step.name));
         let spec = CommandSpec {
             program: step.program.clone(),
             args: step.args.clone(),
@@ -171,7 +171,14 @@ fn run_steps(
         };
         let began = context.clock.now();
         let until = began + context.build_timeout;
-        let mut goes_on = || !leader.is_lost();
+        let (mut progress, told) = Progress::of(step.name, log.to_owned(), began);
+        leader.note(&told);
+        let mut goes_on = || {
+            if let Some(news) = progress.news(context.clock.now()) {
+                leader.note(&news);
+            }
+            !leader.is_lost()
+        };
         let completion = complete(
             context.host,
             context.clock.as_ref(),

@@ -7,4 +7,5 @@ mod compile;
 pub mod ensure;
 pub mod fingerprint;
 pub mod manifest;
+mod progress;
 mod shadow;

@@ -70,8 +70,23 @@ pub struct LocksArgs {
 /// What to do with locks.
 #[derive(Debug, Subcommand)]
 pub enum LocksAction {
-    /// List ledgers below a directory: who holds or waits, and whether they live
+    /// List ledgers, gates and lock files below a directory: who holds or waits, and whether they live
     List {
+        /// Where to look
+        #[arg(value_name = "DIR", default_value = ".")]
+        dir: Utf8PathBuf,
+    },
+    /// Remove what the dead left below a directory; what is not known to be dead stays
+    Clean {
+        /// Tell what would be done, and change nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Remove also the directories of results that no longer count; no session may use them
+        #[arg(long)]
+        retired: bool,
+        /// Longest lease for which a holder elsewhere is watched, seconds
+        #[arg(long, value_name = "S", default_value = "120", value_parser = span)]
+        watch: Duration,
         /// Where to look
         #[arg(value_name = "DIR", default_value = ".")]
         dir: Utf8PathBuf,

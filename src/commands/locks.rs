@@ -1,27 +1,33 @@
 //! `cocorun locks`: who holds, who waits, and who is gone, below a directory.
 //!
-//! Invariant: nothing is removed. `break` ends an attempt through its register, as a successor
-//! would; what stands in a register reaches no shell and no other program.
+//! Invariants: `list` writes nothing; `break` and `clean` end an attempt through its register, as a
+//! successor would, and no register is removed; what others wrote reaches no shell and no other
+//! program, and the terminal only without control characters.
 
 use crate::cli::LocksAction;
 use crate::cli::LocksArgs;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
 use crate::edge::fs;
-use crate::edge::fs::EntryKind;
 use crate::edge::host::Fate;
 use crate::edge::host::SystemHost;
 use crate::edge::storage::SystemStorage;
 use crate::lock::LockError;
+use crate::lock::inspect;
+use crate::lock::left_over::Cleaning;
+use crate::lock::left_over::Deed;
+use crate::lock::plain;
 use crate::lock::survey::OpenEntry;
 use crate::lock::survey::Survey;
+use crate::lock::tree::Tree;
 use crate::model::exit_code::ExitCode;
 
 use camino::Utf8Path;
-use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
 use std::io;
 use std::io::Write;
 use std::sync::Arc;
@@ -37,13 +43,29 @@ const WATCH: Duration = Duration::from_secs(6);
 pub(super) fn locks(args: &LocksArgs) -> Result<ExitCode> {
     match &args.action {
         LocksAction::List { dir } => list(dir),
+        LocksAction::Clean {
+            dry_run,
+            retired,
+            watch,
+            dir,
+        } => clean(
+            dir,
+            &Cleaning {
+                storage: Arc::new(SystemStorage),
+                clock: Arc::new(SystemClock),
+                host: Arc::new(SystemHost),
+                is_dry_run: *dry_run,
+                takes_retired: *retired,
+                lease_max: *watch,
+            },
+        ),
         LocksAction::Break { ledger } => end_all(ledger),
     }
 }
 
 fn say(text: &str) {
     // A reader that has gone away has read enough.
-    writeln!(io::stdout(), "{text}").ok();
+    writeln!(io::stdout(), "{}", plain(text)).ok();
 }
 
 fn survey(path: &Utf8Path) -> Option<Survey> {
@@ -52,9 +74,10 @@ fn survey(path: &Utf8Path) -> Option<Survey> {
 }
 
 fn list(dir: &Utf8Path) -> Result<ExitCode> {
+    let tree = Tree::below(dir)?;
     let mut found = Vec::new();
-    for path in ledgers(dir)? {
-        let Some(survey) = survey(&path) else {
+    for path in &tree.ledgers {
+        let Some(survey) = survey(path) else {
             continue;
         };
         let open = survey.open().map_err(LockError::into_problems)?;
@@ -84,6 +107,22 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
                 entry.holder
             ));
         }
+    }
+    for path in &tree.gates {
+        let ledger = path.with_extension("ledger");
+        let survey = found.iter().find(|(path, ..)| **path == ledger);
+        let survey = survey.map(|(_, survey, _)| survey);
+        let words = inspect::gate(path, &SystemStorage, &SystemHost, survey);
+        say(&format!(
+            "{path}: {}",
+            words.map_err(LockError::into_problems)?
+        ));
+    }
+    for (path, words) in inspect::lock_files(&tree, &SystemHost) {
+        say(&format!("{path}: {words}"));
+    }
+    for (path, why) in &tree.unseen {
+        say(&format!("{path}: not looked into: {why}"));
     }
     Ok(ExitCode::Success)
 }
@@ -119,23 +158,52 @@ fn end_all(path: &Utf8Path) -> Result<ExitCode> {
     Ok(ExitCode::Success)
 }
 
-/// Finds the ledgers below a directory; links are not followed.
-fn ledgers(dir: &Utf8Path) -> Result<Vec<Utf8PathBuf>> {
-    let mut found = Vec::new();
-    let mut open = vec![dir.to_owned()];
-    while let Some(dir) = open.pop() {
-        for entry in fs::entries(&dir)? {
-            if entry.kind != EntryKind::Dir || !entry.is_utf8 {
-                continue;
-            }
-            let path = dir.join(&entry.name);
-            if dir.file_name() == Some(".locks") && entry.name.ends_with(".ledger") {
-                found.push(path);
-            } else {
-                open.push(path);
-            }
+/// Removes what the dead left, tells each thing, and ends with the sum.
+fn clean(dir: &Utf8Path, cleaning: &Cleaning) -> Result<ExitCode> {
+    let tree = Tree::below(dir)?;
+    let mut counts: BTreeMap<Deed, usize> = BTreeMap::new();
+    let mut failures = Vec::new();
+    cleaning.clean(&tree, &mut |deed, path, words| {
+        *counts.entry(deed).or_default() += 1;
+        say(&format!(
+            "{} {path}: {words}",
+            word(deed, cleaning.is_dry_run)
+        ));
+        if deed == Deed::Failed {
+            let text = format!("cannot clean `{}`: {}", plain(path.as_str()), plain(words));
+            failures.push(Diagnostic::error(Code::LockStorage, text));
         }
+    });
+    let count = |deed: Deed| counts.get(&deed).copied().unwrap_or(0);
+    let would = if cleaning.is_dry_run {
+        "would have "
+    } else {
+        ""
+    };
+    say(&format!(
+        "{would}ended {}, removed {} attempt directories, {} gates and {} files; \
+         {} kept, {} failed",
+        count(Deed::Ended),
+        count(Deed::RemovedAttempt),
+        count(Deed::RemovedGate),
+        count(Deed::RemovedFile),
+        count(Deed::Kept),
+        count(Deed::Failed),
+    ));
+    if failures.is_empty() {
+        Ok(ExitCode::Success)
+    } else {
+        Err(Problems(failures))
     }
-    found.sort();
-    Ok(found)
+}
+
+fn word(deed: Deed, is_dry_run: bool) -> &'static str {
+    match (deed, is_dry_run) {
+        (Deed::Ended, false) => "ended",
+        (Deed::Ended, true) => "would end",
+        (Deed::Kept, _) => "kept",
+        (Deed::Failed, _) => "failed",
+        (_, false) => "removed",
+        (_, true) => "would remove",
+    }
 }

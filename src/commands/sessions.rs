@@ -21,6 +21,11 @@ use std::time::SystemTime;
 
 /// How many sessions that are over keep their folders.
 const KEPT: usize = 10;
+/// How long others that are over keep theirs as well: a matrix of jobs that share a build directory
+/// shall find each job's logs where its report says.
+const FRESH: Duration = Duration::from_secs(3600);
+/// How many keep their folders at most.
+const KEPT_MAX: usize = 200;
 /// Marks a folder as one that nobody writes any more.
 const FINISHED: &str = "finished";
 /// Names the session's process; its time is the session's last sign of life.
@@ -129,7 +134,19 @@ fn modified(path: &Utf8Path) -> Option<SystemTime> {
 fn surplus(all: &Utf8Path, host: &dyn Host, now: SystemTime) -> Vec<String> {
     let mut over = fs::list(all).unwrap_or_default();
     over.retain(|name| is_over(&all.join(name), host, now));
+    let certain = over.len().saturating_sub(KEPT_MAX);
     over.truncate(over.len().saturating_sub(KEPT));
+    let is_fresh = |name: &str| {
+        let dir = all.join(name);
+        let end = modified(&dir.join(FINISHED)).or_else(|| modified(&dir.join(OWNER)));
+        // What seems to come from the future is not old.
+        end.is_some_and(|end| now.duration_since(end).is_ok_and(|age| age < FRESH))
+    };
+    let mut index = 0;
+    over.retain(|name| {
+        index += 1;
+        index <= certain || !is_fresh(name)
+    });
     over
 }
 
@@ -266,12 +283,24 @@ mod tests {
         runs.open("a-killed", killed());
         let finished = runs.open("a-finished", SystemHost.me());
         fs::write(&finished.join(FINISHED), "").expect("written");
-        let now = SystemTime::now();
+        let now = SystemTime::now() + FRESH;
         let surplus = || surplus(runs.all(), &SystemHost, now);
         assert_eq!(surplus(), Vec::<String>::new());
         runs.open("b-8", killed());
         assert_eq!(surplus(), ["a-finished"]);
         runs.open("b-9", killed());
         assert_eq!(surplus(), ["a-finished", "a-killed"]);
+    }
+
+    #[test]
+    fn those_of_the_last_hour_are_kept_as_well_but_not_without_limit() {
+        let runs = Runs::new();
+        for number in 0..KEPT_MAX + 2 {
+            runs.open(&format!("{number:03}"), killed());
+        }
+        let now = SystemTime::now();
+        assert_eq!(surplus(runs.all(), &SystemHost, now), ["000", "001"]);
+        let later = surplus(runs.all(), &SystemHost, now + FRESH);
+        assert_eq!(later.len(), KEPT_MAX + 2 - KEPT);
     }
 }

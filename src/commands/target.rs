@@ -13,10 +13,10 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::fs;
-use crate::edge::host::Host;
 use crate::edge::host::SystemHost;
 use crate::edge::publish;
 use crate::edge::publish::FileIdentity;
+use crate::lock::private_name;
 use crate::lock::strategy::Guard;
 use crate::lock::strategy::Strategy;
 use crate::model::exit_code::ExitCode;
@@ -29,7 +29,7 @@ use camino::Utf8PathBuf;
 /// # Errors
 /// The lock, the file system, or a command that cannot be guarded.
 pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode> {
-    let private = private_name(target);
+    let private = private_name::beside(target, &SystemHost);
     let command = rewritten(&session.args.command, target, &private)?;
     let before = publish::identity(target);
     if let Some(dir) = target.parent() {
@@ -114,21 +114,9 @@ fn run(
             return Err(lost().into());
         }
     }
-    publish::publish(private, target, is_shared)?;
+    let trial = is_shared.then(|| private_name::trial_beside(target, &SystemHost));
+    publish::publish(private, target, trial.as_ref())?;
     Ok(ExitCode::Success)
-}
-
-/// Makes a name beside the target that nobody else has, that ends as the target's does, and that
-/// no pattern such as `*.o` finds.
-fn private_name(target: &Utf8Path) -> Utf8PathBuf {
-    let name = target.file_name().unwrap_or("out");
-    let (stem, extension) = match name.rsplit_once('.') {
-        Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
-        _ => (name, String::new()),
-    };
-    let number = SystemHost.random() & 0xffff_ffff;
-    let pid = std::process::id();
-    target.with_file_name(format!(".{stem}.{pid}-{number:08x}.tmp{extension}"))
 }
 
 fn is_archiver(command: &[String]) -> bool {
@@ -245,17 +233,5 @@ mod tests {
             rewrite("cc -MD -MF x.d -MT d/a.o -c a.c -o d/a.o").as_deref(),
             Some("cc -MD -MF x.d -MT d/a.o -c a.c -o d/P.o")
         );
-    }
-
-    #[test]
-    fn a_private_name_keeps_the_suffix_and_is_hidden() {
-        let name = private_name(Utf8Path::new("d/a.b.o"));
-        assert_eq!(name.parent(), Some(Utf8Path::new("d")));
-        let file = name.file_name().unwrap_or_default();
-        assert!(
-            file.starts_with(".a.b.") && file.ends_with(".tmp.o"),
-            "{file}"
-        );
-        assert_ne!(name, private_name(Utf8Path::new("d/a.b.o")));
     }
 }

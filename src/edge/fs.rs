@@ -16,6 +16,7 @@ use std::io::Read;
 use std::io::Seek;
 use std::io::SeekFrom;
 use std::io::Write;
+use std::os::unix::fs::DirEntryExt;
 use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -55,6 +56,8 @@ pub struct DirEntry {
     pub is_utf8: bool,
     /// What it is.
     pub kind: EntryKind,
+    /// Its inode number.
+    pub inode: u64,
 }
 
 /// Turns an I/O error into a diagnostic: `cannot DOING PATH: WHY`.
@@ -316,6 +319,7 @@ pub fn entries(path: &Utf8Path) -> Result<Vec<DirEntry>> {
             Ok(kind) if kind.is_file() => EntryKind::File,
             _ => EntryKind::Other,
         };
+        let inode = entry.ino();
         let (name, is_utf8) = match entry.file_name().into_string() {
             Ok(name) => (name, true),
             Err(raw) => (raw.to_string_lossy().into_owned(), false),
@@ -324,6 +328,7 @@ pub fn entries(path: &Utf8Path) -> Result<Vec<DirEntry>> {
             name,
             is_utf8,
             kind,
+            inode,
         });
     }
     entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));

@@ -67,28 +67,42 @@ fn hands_out(table: &str, path: &Utf8Path) -> bool {
         .any(|export| path.starts_with(unescaped(export)))
 }
 
-/// Finds type and options of the mount that a path lies in: the longest mount point, and of equal
-/// ones the last, which hides the others (proc(5), `mountinfo`).
+/// Returns the device number of the file system that a path lies in, as the kernel's own tables
+/// have it: stat(2) can give another one, for a subvolume or a layer.
+pub fn device_of(path: &Utf8Path) -> Option<(u32, u32)> {
+    let table = read_text(Utf8Path::new("/proc/self/mountinfo")).ok()?;
+    let real = path.canonicalize_utf8().ok()?;
+    let mut numbers = line_of(&table, &real)?.split(' ').nth(2)?.split(':');
+    let mut number = || numbers.next()?.parse().ok();
+    Some((number()?, number()?))
+}
+
+/// Finds type and options of the mount that a path lies in.
 fn look_up(table: &str, path: &Utf8Path) -> (String, Vec<String>) {
-    let mut best: Option<(usize, String, Vec<String>)> = None;
+    let halves = line_of(table, path).and_then(|line| line.split_once(" - "));
+    let Some((mount, file_system)) = halves else {
+        return Default::default();
+    };
+    let mount_options = mount.split(' ').nth(5).unwrap_or_default();
+    let mut file_system = file_system.split(' ');
+    let kind = file_system.next().unwrap_or_default();
+    let super_options = file_system.nth(1).unwrap_or_default();
+    let options = mount_options.split(',').chain(super_options.split(','));
+    (kind.to_owned(), options.map(str::to_owned).collect())
+}
+
+/// Finds the line of the mount that a path lies in: the longest mount point, and of equal ones the
+/// last, which hides the others (proc(5), `mountinfo`).
+fn line_of<'a>(table: &'a str, path: &Utf8Path) -> Option<&'a str> {
+    let mut best: Option<(usize, &str)> = None;
     for line in table.lines() {
-        let Some((mount, file_system)) = line.split_once(" - ") else {
-            continue;
-        };
-        let mut mount = mount.split(' ').skip(4);
-        let point = unescaped(mount.next().unwrap_or_default());
-        let mount_options = mount.next().unwrap_or_default();
-        let mut file_system = file_system.split(' ');
-        let kind = file_system.next().unwrap_or_default();
-        let super_options = file_system.nth(1).unwrap_or_default();
-        let is_longer = best.as_ref().is_none_or(|best| point.len() >= best.0);
-        if is_longer && path.starts_with(&point) {
-            let options = mount_options.split(',').chain(super_options.split(','));
-            let options = options.map(str::to_owned).collect();
-            best = Some((point.len(), kind.to_owned(), options));
+        let point = unescaped(line.split(' ').nth(4).unwrap_or_default());
+        let is_longer = best.is_none_or(|(length, _)| point.len() >= length);
+        if is_longer && !point.is_empty() && path.starts_with(&point) {
+            best = Some((point.len(), line));
         }
     }
-    best.map_or_else(Default::default, |(_, kind, options)| (kind, options))
+    best.map(|(_, line)| line)
 }
 
 /// Undoes the octal escapes of the mount table: blank, tab, line feed and backslash.

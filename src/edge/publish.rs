@@ -2,6 +2,8 @@
 
 use crate::diagnostic::Result;
 use crate::edge::fs::io_problem;
+use crate::edge::rename;
+pub use crate::edge::rename::Trial;
 use crate::edge::storage::Storage;
 use crate::edge::storage::SystemStorage;
 
@@ -13,11 +15,9 @@ use std::fs::Permissions;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
-use std::sync::mpsc;
-use std::thread;
 use std::time::Duration;
 
-/// For how long a rename may take before the file is published by another way.
+/// For how long a rename may take before it counts as one that never returns.
 const RENAME_LIMIT: Duration = Duration::from_secs(5);
 
 /// Which file stands under a name: it differs whenever the file was replaced or rewritten.
@@ -129,8 +129,9 @@ fn adopt_group(path: &Utf8Path, dir: &Utf8Path) {
 /// Gives a whole file its public name, replacing what stands there.
 ///
 /// In a directory meant for a group, the file gets mode 0664, or 0775 where it can be executed, and
-/// the group. With `is_shared` a rename that hangs is replaced by a link, between which and the
-/// removal of the old file nobody sees a file; see also [`bring_to_disk`].
+/// the group. With a `trial` the directory is shared, and a rename may hang there: a file that is
+/// new gets its name by a link, and one that is replaced by a rename only if a trial returns; else by a link as well, before which nobody sees a file for a
+/// moment. See also [`bring_to_disk`].
 ///
 /// # Errors
 /// Any I/O error, with the path; the private file is still there then.
@@ -138,7 +139,7 @@ fn adopt_group(path: &Utf8Path, dir: &Utf8Path) {
     clippy::disallowed_methods,
     reason = "the one place that renames towards a target, as its users ask for"
 )]
-pub fn publish(private: &Utf8Path, target: &Utf8Path, is_shared: bool) -> Result<()> {
+pub fn publish(private: &Utf8Path, target: &Utf8Path, trial: Option<&Trial>) -> Result<()> {
     let problem = |error: &io::Error| io_problem(error, "publish", target);
     let dir = match target.parent() {
         Some(dir) if !dir.as_str().is_empty() => dir,
@@ -154,55 +155,60 @@ pub fn publish(private: &Utf8Path, target: &Utf8Path, is_shared: bool) -> Result
         fs::set_permissions(private, Permissions::from_mode(mode)).ok();
         adopt_group(private, dir);
     }
-    if !is_shared {
-        return fs::rename(private, target).map_err(|error| problem(&error).into());
-    }
-    let names = (private.to_owned(), target.to_owned());
-    let renamed = within_limit(RENAME_LIMIT, move || fs::rename(names.0, names.1));
-    let outcome = match renamed {
-        Some(Ok(())) => Ok(()),
-        // A lost reply turns a rename that was done into an error.
-        Some(Err(_)) if fs::metadata(target).is_ok_and(|now| now.ino() == meta.ino()) => Ok(()),
-        Some(Err(error)) => Err(error),
-        None => publish_by_link(private, target, meta.ino()),
+    let outcome = match trial {
+        None => fs::rename(private, target),
+        Some(trial) => publish_shared(private, target, meta.ino(), trial),
     };
     outcome.map_err(|error| problem(&error).into())
 }
 
-/// Does what a rename that hangs should have done. It may still be done meanwhile, so the old file
-/// goes only while the bytes have a name that no rename moves.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
 )]
-fn publish_by_link(private: &Utf8Path, target: &Utf8Path, inode: u64) -> io::Result<()> {
+fn publish_shared(
+    private: &Utf8Path,
+    target: &Utf8Path,
+    inode: u64,
+    trial: &Trial,
+) -> io::Result<()> {
     let is_done = || fs::metadata(target).is_ok_and(|now| now.ino() == inode);
-    let spare = Utf8PathBuf::from(format!("{private}.spare"));
-    match fs::hard_link(private, &spare) {
-        Err(_) if is_done() => return Ok(()),
+    match fs::hard_link(private, target) {
+        // A lost reply turns a link that was made into an error.
+        Err(_) if is_done() => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            if rename::returns(trial, RENAME_LIMIT)? {
+                return rename_shared(private, target, &is_done);
+            }
+            match fs::remove_file(target) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            match fs::hard_link(private, target) {
+                Err(_) if is_done() => {}
+                other => other?,
+            }
+        }
+        // There are no links, so it is this or nothing.
+        Err(_) if rename::returns(trial, RENAME_LIMIT)? => {
+            return rename_shared(private, target, &is_done);
+        }
         other => other?,
     }
-    let linked = match fs::remove_file(target) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => match fs::hard_link(&spare, target) {
-            Err(_) if is_done() => Ok(()),
-            other => other,
-        },
-    };
-    fs::remove_file(&spare).ok();
-    linked?;
-    // A rename that wakes up later finds nothing to rename, or two names of one file.
     fs::remove_file(private).ok();
     Ok(())
 }
 
-fn within_limit<T: Send + 'static>(
-    limit: Duration,
-    operation: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
-    let (teller, answer) = mpsc::channel();
-    thread::spawn(move || teller.send(operation()).ok());
-    answer.recv_timeout(limit).ok()
+fn rename_shared(
+    private: &Utf8Path,
+    target: &Utf8Path,
+    is_done: &dyn Fn() -> bool,
+) -> io::Result<()> {
+    match rename::apart(private, target, RENAME_LIMIT)? {
+        Some(Err(_)) if is_done() => Ok(()),
+        Some(renamed) => renamed,
+        None => Err(io::Error::from(io::ErrorKind::TimedOut)),
+    }
 }
 
 /// Copies a file that a command will change in place.
@@ -228,27 +234,27 @@ mod tests {
         (dir, path)
     }
 
-    #[test]
-    #[expect(clippy::disallowed_methods, reason = "looks at what is there")]
-    fn a_rename_that_hangs_costs_neither_file_whether_it_is_done_later_or_not() -> Result<()> {
-        let (_guard, dir) = temp();
-        let (private, target) = (dir.join("private"), dir.join("out"));
-        for was_renamed in [false, true] {
-            write(&target, "old")?;
-            write(&private, "new")?;
-            let inode = ino_of(&private);
-            if was_renamed {
-                fs::rename(&private, &target).expect("a local directory");
-            }
-            publish_by_link(&private, &target, inode).expect("a local directory");
-            assert_eq!(read_text(&target)?, "new");
-            assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 1);
+    fn trial_in(dir: &Utf8Path) -> Trial {
+        Trial {
+            dir: dir.join("trial"),
+            marker: dir.join("marker"),
         }
-        Ok(())
     }
 
-    fn ino_of(path: &Utf8Path) -> u64 {
-        identity(path).expect("it was written").inode
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "looks at what is there")]
+    fn where_a_rename_hangs_a_target_is_replaced_all_the_same() -> Result<()> {
+        let (_guard, dir) = temp();
+        let (private, target) = (dir.join("p"), dir.join("t"));
+        let trial = trial_in(&dir);
+        write(&trial.marker, "")?;
+        for text in ["first", "second"] {
+            write(&private, text)?;
+            publish(&private, &target, Some(&trial))?;
+            assert_eq!(read_text(&target)?, text);
+            assert_eq!(fs::read_dir(&dir).expect("a directory").count(), 2);
+        }
+        Ok(())
     }
 
     #[test]
@@ -256,10 +262,11 @@ mod tests {
         for is_shared in [false, true] {
             let (_guard, dir) = temp();
             let (private, target) = (dir.join("p"), dir.join("t"));
+            let trial = is_shared.then(|| trial_in(&dir));
             write(&target, "old")?;
             write(&private, "new")?;
             let before = identity(&target);
-            publish(&private, &target, is_shared)?;
+            publish(&private, &target, trial.as_ref())?;
             assert_eq!(read_text(&target)?, "new");
             assert!(!exists(&private));
             assert_ne!(identity(&target), before);
@@ -279,7 +286,7 @@ mod tests {
         assert_eq!(mode(&team.join("a/b")) & 0o7777, 0o2775);
         let (private, target) = (team.join("p"), team.join("t"));
         write(&private, "new")?;
-        publish(&private, &target, false)?;
+        publish(&private, &target, None)?;
         assert_eq!(mode(&target) & 0o777, 0o664);
         Ok(())
     }

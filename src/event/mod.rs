@@ -55,6 +55,19 @@ pub enum BuildOutcome {
     Failed(Box<Diagnostic>),
 }
 
+/// Another process that is making a build, in words.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BuildHolder {
+    /// Who it is, on which node.
+    pub name: String,
+    /// Since when, shortly; `None` where it did not say.
+    pub since: Option<String>,
+    /// Who it is, since when, and when it was last seen.
+    pub words: String,
+    /// What it is doing: the last line that its compiler said.
+    pub doing: Option<String>,
+}
+
 /// How a session ended.
 #[derive(Clone, Debug)]
 pub struct SessionFinished {
@@ -86,8 +99,8 @@ pub enum Event {
     BuildWaiting {
         /// Which.
         build: BuildName,
-        /// Who holds it and what they are doing, in words.
-        holder: String,
+        /// Who holds it.
+        holder: BuildHolder,
         /// For how long this session has waited.
         waited: Duration,
     },

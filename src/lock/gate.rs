@@ -88,7 +88,7 @@ impl Info {
         })
     }
 
-    fn since(&self) -> Option<SystemTime> {
+    pub(crate) fn since(&self) -> Option<SystemTime> {
         let since = Duration::try_from_secs_f64(self.timestamp).ok()?;
         SystemTime::UNIX_EPOCH.checked_add(since)
     }
@@ -405,6 +405,16 @@ impl Gate {
         }
     }
 
+    /// Leaves in the place of a dead leader. It may have died before it held the gate: then the
+    /// directory is another's.
+    fn leave_for_the_dead(&self) {
+        if self.remove_name() {
+            self.leave();
+        } else {
+            self.abandon();
+        }
+    }
+
     /// Removes `holder.info` if it is ours, and says so.
     fn remove_name(&self) -> bool {
         let storage = &self.disk.storage;
@@ -444,6 +454,35 @@ impl Gate {
         }
     }
 
+    /// Removes what the leader of this token left, which is closed; says what is in the way.
+    pub(crate) fn clear(&self) -> io::Result<()> {
+        self.leave_for_the_dead();
+        let storage = &self.disk.storage;
+        match storage.remove_file(&self.guard_path()) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        // Whoever took the gate meanwhile has put something in, or is not of cocorun.
+        let is_left = self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky())
+            && storage.list(&self.dir).is_ok_and(|names| names.is_empty());
+        if is_left {
+            storage.remove_dir(&self.dir)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Returns the tokens that a gate names: those of its guards, and that of its holder.
+    pub(crate) fn tokens_in(names: &[String], info: Option<&Info>) -> BTreeSet<String> {
+        let guards = names.iter().filter_map(|name| guard_of(name));
+        let holder = info.and_then(|info| info.token.as_deref());
+        guards
+            .map(|(_, token)| token)
+            .chain(holder)
+            .map(str::to_owned)
+            .collect()
+    }
+
     /// Clears what a leader left that died after it had closed its epoch.
     pub(crate) fn clear_left_over(&self, is_closed: &mut dyn FnMut(&str) -> bool) {
         let Ok(names) = self.disk.storage.list(&self.dir) else {
@@ -453,17 +492,12 @@ impl Gate {
             let Some((epoch, token)) = guard_of(name).filter(|(_, token)| is_closed(token)) else {
                 continue;
             };
-            let dead = Self {
+            Self {
                 token: token.to_owned(),
                 epoch,
                 ..self.clone()
-            };
-            // It may have died before it held the gate: then the directory is another's.
-            if dead.remove_name() {
-                dead.leave();
-            } else {
-                dead.abandon();
             }
+            .leave_for_the_dead();
         }
         // A leader that is about to put its guard here finds the directory gone and starts anew.
         if names.is_empty() && self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky()) {

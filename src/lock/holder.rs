@@ -44,22 +44,52 @@ impl Holder {
     }
 }
 
+impl Holder {
+    /// Says who it is, and no more.
+    pub fn name(&self) -> String {
+        let host = plain(&self.host);
+        let user = match plain(&self.user) {
+            user if user.is_empty() => user,
+            user => format!(" ({user})"),
+        };
+        format!("pid {} on {}{user}", self.pid, or_unknown(&host))
+    }
+
+    /// Says who it is and since when.
+    pub fn who(&self) -> String {
+        match self.since_in("%Y-%m-%d %H:%M:%S") {
+            Some(since) => format!("{} since {since}", self.name()),
+            None => self.name(),
+        }
+    }
+
+    /// Says who it is, since when, and when it was last seen.
+    pub fn seen(&self) -> String {
+        let ago = span(self.last_sign_of_life);
+        format!("{}; last sign of life {ago} ago", self.who())
+    }
+
+    /// Says since when as shortly as can be at this time; nothing where that is not known.
+    pub fn since_shortly(&self, now: SystemTime) -> Option<String> {
+        let today = Timestamp::try_from(now).ok()?.to_zoned(TimeZone::system());
+        let is_today = self.since_in("%Y-%m-%d")? == today.strftime("%Y-%m-%d").to_string();
+        self.since_in(if is_today {
+            "%H:%M:%S"
+        } else {
+            "%Y-%m-%d %H:%M"
+        })
+    }
+
+    fn since_in(&self, format: &str) -> Option<String> {
+        let since = self.since.and_then(|time| Timestamp::try_from(time).ok())?;
+        let local = since.to_zoned(TimeZone::system());
+        Some(local.strftime(format).to_string())
+    }
+}
+
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "pid {} on {}", self.pid, or_unknown(&plain(&self.host)))?;
-        if !self.user.is_empty() {
-            write!(f, " ({})", plain(&self.user))?;
-        }
-        let since = self.since.and_then(|time| Timestamp::try_from(time).ok());
-        if let Some(since) = since {
-            let local = since.to_zoned(TimeZone::system());
-            write!(f, " since {}", local.strftime("%Y-%m-%d %H:%M:%S"))?;
-        }
-        write!(
-            f,
-            "; last sign of life {} ago",
-            span(self.last_sign_of_life)
-        )?;
+        f.write_str(&self.seen())?;
         if let Some(doing) = &self.doing {
             write!(f, ": {}", plain(doing))?;
         }
@@ -68,10 +98,17 @@ impl fmt::Display for Holder {
 }
 
 /// Leaves out what could control a terminal: anybody may write into a shared directory.
-fn plain(text: &str) -> String {
-    text.chars()
-        .filter(|character| !character.is_control())
-        .collect()
+///
+/// So go marks that turn the direction of writing, which make a line read as another one.
+pub fn plain(text: &str) -> String {
+    let is_harmless = |character: &char| {
+        !character.is_control()
+            && !matches!(
+                character,
+                '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+            )
+    };
+    text.chars().filter(is_harmless).collect()
 }
 
 fn or_unknown(text: &str) -> &str {
@@ -115,6 +152,21 @@ mod tests {
     }
 
     #[test]
+    fn the_day_is_told_only_where_it_is_another_one() {
+        let since = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_000_000);
+        let holder = Holder {
+            since: Some(since),
+            ..Holder::of(&ProcessIdentity::default(), "/nfs/lock".into())
+        };
+        let short = holder.since_shortly(since).expect("it is known");
+        assert_eq!(short.len(), "07:41:33".len(), "{short}");
+        let later = since + Duration::from_secs(200_000);
+        let long = holder.since_shortly(later).expect("it is known");
+        assert_eq!(long.len(), "2026-11-21 07:41".len(), "{long}");
+        assert!(holder.who().ends_with(&short));
+    }
+
+    #[test]
     fn what_others_wrote_cannot_control_the_terminal() {
         let holder = Holder {
             host: "node\u{1b}[2J".to_owned(),
@@ -122,10 +174,12 @@ mod tests {
             user: "\u{7}anna".to_owned(),
             since: None,
             last_sign_of_life: Duration::ZERO,
-            doing: Some("\r\nok".to_owned()),
+            doing: Some("\r\nok\u{202e}".to_owned()),
             path: "/nfs/lock".into(),
         };
-        assert!(!holder.to_string().contains(char::is_control), "{holder:?}");
+        let said = holder.to_string();
+        assert!(!said.contains(char::is_control), "{holder:?}");
+        assert!(!said.contains('\u{202e}'), "{holder:?}");
     }
 
     #[test]

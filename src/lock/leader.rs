@@ -27,6 +27,9 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+/// When the first sign of life is given at the latest: those who wait want to know what for.
+const FIRST_BEAT: Duration = Duration::from_secs(1);
+
 type LostHook = Box<dyn FnOnce() + Send>;
 
 /// What the leader and its heartbeat thread share.
@@ -111,8 +114,10 @@ impl Pulse {
     }
 
     fn run(&self, period: Duration) {
-        while !self.end.is_rung_within(period) {
+        let mut pause = period.min(FIRST_BEAT);
+        while !self.end.is_rung_within(pause) {
             self.beat();
+            pause = period;
         }
     }
 }

@@ -12,21 +12,27 @@ mod ensure;
 mod error;
 mod gate;
 mod holder;
+pub mod inspect;
 mod leader;
 mod ledger;
+pub mod left_over;
 mod markers;
 mod nfs_lock;
 mod observe;
+pub mod private_name;
 mod record;
 pub mod strategy;
 pub mod survey;
 #[cfg(test)]
 mod tests;
+pub mod tree;
+mod vigil;
 mod watching;
 
 pub use call_once::CallOnce;
 pub use error::LockError;
 pub use holder::Holder;
+pub use holder::plain;
 pub use leader::Leader;
 pub use nfs_lock::Held;
 pub use nfs_lock::LockEntry;

@@ -12,6 +12,8 @@ use crate::lock::LockError;
 use crate::lock::disk::Disk;
 use crate::lock::disk::Put;
 use crate::lock::ledger::Ledger;
+use crate::lock::record::Claim;
+use crate::lock::record::Commit;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -21,6 +23,9 @@ use std::time::Duration;
 /// For how long a failing operation is repeated.
 const STALL: Duration = Duration::from_secs(5);
 
+/// The lease of a claim that names none.
+const LEASE: Duration = Duration::from_secs(30);
+
 /// An attempt or ticket that has not ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OpenEntry {
@@ -28,6 +33,8 @@ pub struct OpenEntry {
     pub number: u32,
     /// Whether it waits for an earlier one, as far as its register tells; only locks have that.
     pub is_granted: bool,
+    /// After which silence it counts as dead.
+    pub lease: Duration,
     /// Who.
     pub holder: Holder,
     /// What this node can say of the process.
@@ -36,10 +43,22 @@ pub struct OpenEntry {
     pub sign: Option<(i64, u32)>,
 }
 
+/// An attempt or ticket of any age.
+pub(crate) struct Past {
+    pub number: u32,
+    pub claim: Claim,
+    /// How it ended; `None` where it goes on.
+    pub commit: Option<Commit>,
+    /// Whether its result no longer counts.
+    pub is_retired: bool,
+    /// Whether it can do nothing any more that counts.
+    pub is_over: bool,
+}
+
 /// A ledger on the disk.
 pub struct Survey {
-    ledger: Ledger,
-    host: Arc<dyn Host>,
+    pub(crate) ledger: Ledger,
+    pub(crate) host: Arc<dyn Host>,
 }
 
 impl Survey {
@@ -84,10 +103,7 @@ impl Survey {
                 continue;
             };
             let grant = self.ledger.grant(number)?;
-            if grant
-                .as_ref()
-                .is_some_and(|text| !text.starts_with("granted;"))
-            {
+            if grant.as_deref().is_some_and(is_refusal) {
                 continue;
             }
             let stamp = self.ledger.stamp_of_claim(number).ok();
@@ -96,12 +112,42 @@ impl Survey {
             open.push(OpenEntry {
                 number,
                 is_granted: grant.is_some(),
+                lease: claim.lease.unwrap_or(LEASE),
                 fate: self.host.fate(&claim.process),
                 sign: stamp.map(|stamp| stamp.modified),
                 holder: self.ledger.holder(number, &claim, at, doing),
             });
         }
         Ok(open)
+    }
+
+    /// Lists all claims, oldest first.
+    pub(crate) fn claims(&self) -> Result<Vec<Claim>, LockError> {
+        let mut claims = Vec::new();
+        for number in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+            claims.extend(self.ledger.claim(number)?);
+        }
+        Ok(claims)
+    }
+
+    /// Lists all that were claimed, oldest first.
+    pub(crate) fn past(&self) -> Result<Vec<Past>, LockError> {
+        let mut past = Vec::new();
+        for number in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+            let Some(claim) = self.ledger.claim(number)? else {
+                continue;
+            };
+            let commit = self.ledger.commit(number)?;
+            let grant = self.ledger.grant(number)?;
+            past.push(Past {
+                number,
+                claim,
+                is_retired: self.ledger.is_retired(number)?,
+                is_over: commit.is_some() || grant.as_deref().is_some_and(is_refusal),
+                commit,
+            });
+        }
+        Ok(past)
     }
 
     /// Ends an attempt or ticket as a successor would; says whether it had not ended by itself.
@@ -112,10 +158,25 @@ impl Survey {
     /// The file system refused or stalled.
     pub fn revoke(&self, number: u32) -> Result<bool, LockError> {
         let text = format!("revoked;t={:032x}", self.host.random());
-        let put = self
-            .ledger
-            .disk
-            .put(&self.ledger.commit_path(number), &text)?;
+        let disk = &self.ledger.disk;
+        // A waiting ticket that only has ended could still be granted by its owner, beside the one
+        // behind it. To an attempt, which nobody grants, this register means nothing.
+        if !self.has_attempt(number)? {
+            disk.put(&self.ledger.grant_path(number), &text)?;
+        }
+        let put = disk.put(&self.ledger.commit_path(number), &text)?;
         Ok(put == Put::Won)
     }
+
+    /// Says whether this is known to be an attempt at a step, which has a directory of its own.
+    fn has_attempt(&self, number: u32) -> Result<bool, LockError> {
+        let claim = self.ledger.claim(number)?.unwrap_or_default();
+        let dir = self.ledger.attempt_dir(number, &claim.token);
+        Ok(self.ledger.disk.stamp(&dir).is_ok())
+    }
+}
+
+/// Says whether a register `grant` says that its ticket can never be granted.
+fn is_refusal(grant: &str) -> bool {
+    !grant.starts_with("granted;")
 }

@@ -21,6 +21,9 @@ const BACK_OFF_MIN: Duration = Duration::from_millis(250);
 const GONE_MIN: Duration = Duration::from_secs(1);
 /// How often the holder is asked what it is doing: that costs several requests.
 const DOING_EVERY: Duration = Duration::from_secs(15);
+/// How many signs of life may go by at first without a word of what is being done, before it is
+/// asked as rarely as that: the word comes with the first sign or never.
+const SILENT_SIGNS_MAX: u32 = 2;
 /// Longest random delay before a dead holder's place is contended for.
 const SPREAD_MAX: Duration = Duration::from_secs(5);
 
@@ -36,6 +39,7 @@ struct Watch {
     last_sign: Option<Sign>,
     doing: Option<String>,
     doing_at: Option<Instant>,
+    silent_signs: u32,
     gone_since: Option<Instant>,
     jump_at: Option<Instant>,
 }
@@ -103,6 +107,7 @@ impl Watcher {
                     last_sign: None,
                     doing: None,
                     doing_at: None,
+                    silent_signs: 0,
                     gone_since: None,
                     jump_at: None,
                 }
@@ -139,12 +144,19 @@ impl Watcher {
         if sign.is_some() && sign != watch.last_sign {
             watch.last_sign = sign;
             watch.jump_at = None;
-            let is_due = watch
-                .doing_at
-                .is_none_or(|at| asked.saturating_duration_since(at) >= DOING_EVERY);
+            let is_due = watch.silent_signs > 0
+                || watch
+                    .doing_at
+                    .is_none_or(|at| asked.saturating_duration_since(at) >= DOING_EVERY);
             if is_due {
+                let is_first = watch.doing_at.is_none();
                 watch.doing_at = Some(asked);
                 watch.doing = ledger.doing(watch.epoch, &watch.claim.token);
+                watch.silent_signs = match (&watch.doing, is_first) {
+                    (Some(_), _) => 0,
+                    (None, true) => SILENT_SIGNS_MAX,
+                    (None, false) => watch.silent_signs.saturating_sub(1),
+                };
             }
         }
         let mut retry_in = self.pause(options, watch.lease);

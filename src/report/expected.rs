@@ -5,6 +5,7 @@
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::edge::clock::Clock;
+use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::SessionFinished;
@@ -326,7 +327,14 @@ pub(super) fn session(log: &Utf8Path) -> Vec<Event> {
     let [started, done] = build_events(uart, Simulator::Verilator, BuildOutcome::BuiltElsewhere);
     let waiting = Event::BuildWaiting {
         build: BuildName(uart.to_owned()),
-        holder: "pid 41822 on node07".to_owned(),
+        holder: BuildHolder {
+            name: "pid 41822 on node07 (anna)".to_owned(),
+            since: Some("07:41:33".to_owned()),
+            words:
+                "pid 41822 on node07 (anna) since 2026-11-21 07:41:33; last sign of life 2 s ago"
+                    .to_owned(),
+            doing: Some("running verilator: g++ -c \u{1b}[1mVtop.cpp".to_owned()),
+        },
         waited: Duration::from_secs(2),
     };
     events.extend([started, waiting.clone(), waiting, done]);

@@ -6,9 +6,12 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::edge::interrupt::StopReason;
+use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::Slot;
+use crate::lock::Holder;
+use crate::lock::plain;
 use crate::schedule::group::Group;
 use crate::schedule::judge::stop_words;
 use crate::schedule::listing;
@@ -19,7 +22,9 @@ use crate::schedule::queue::Task;
 use crate::schedule::run;
 use crate::schedule::session::Session;
 
+use std::cell::Cell;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 /// Works until the queue is over.
 pub(super) fn work(session: &Session<'_>, queue: &Queue, slot: Slot) {
@@ -64,6 +69,16 @@ fn stopped(reason: StopReason) -> Diagnostic {
     Diagnostic::error(code, format!("it never began: {}", stop_words(reason)))
 }
 
+/// Puts a holder into words.
+fn holder(holder: &Holder, now: SystemTime) -> BuildHolder {
+    BuildHolder {
+        name: holder.name(),
+        since: holder.since_shortly(now),
+        words: holder.seen(),
+        doing: holder.doing.as_deref().map(plain),
+    }
+}
+
 fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopReason>) {
     let build = &session.plan.builds[index];
     if let Some(reason) = stop {
@@ -77,12 +92,16 @@ fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopRe
         build: build.name.clone(),
         simulator: build.simulator,
     });
+    let told = Cell::new(None);
     let outcome = (session.plan.ensure)(build, &|waiting| {
-        session.tell(Event::BuildWaiting {
-            build: build.name.clone(),
-            holder: waiting.holder.to_string(),
-            waited: waiting.waited,
-        });
+        // Once a second is what a person can read; the guard asks more often.
+        if told.replace(Some(waiting.waited.as_secs())) != Some(waiting.waited.as_secs()) {
+            session.tell(Event::BuildWaiting {
+                build: build.name.clone(),
+                holder: holder(waiting.holder, session.plan.clock.wall()),
+                waited: waiting.waited,
+            });
+        }
     });
     let duration = session.plan.clock.now().saturating_duration_since(began);
     match outcome {

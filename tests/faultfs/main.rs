@@ -19,5 +19,6 @@ mod schedules;
 #[expect(dead_code, reason = "these tests need less of it than others do")]
 #[path = "../it/support.rs"]
 mod support;
+mod targets;
 mod weather;
 mod words;

@@ -1,5 +1,5 @@
-//! Test suites that are not ours: those of `cocotbext-axi`, under cocorun and under their own
-//! Makefiles, testcase by testcase.
+//! Test suites that are not ours: those of `cocotbext-axi`, under cocorun forked and spawned and
+//! under their own Makefiles, testcase by testcase.
 //!
 //! The source distribution comes from `PyPI` into `target/test-cache`, its environment is made by
 //! cocorun from `[python] requirements`. The suites use `TestFactory` and so need cocotb 1.9. In
@@ -17,6 +17,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::thread;
 
+use crate::seen::Session;
+use crate::seen::expect_forked_like_spawned;
 use crate::support::Project;
 use crate::support::python;
 use crate::support::repository;
@@ -67,8 +69,23 @@ impl Flavour {
     }
 }
 
+fn runs_all() -> bool {
+    std::env::var_os("COCORUN_TEST_ALL").is_some()
+}
+
+/// Picks what is spawned for the comparison with forked runs: all but the one testcase that takes
+/// two thirds of the time of all suites together, which is then compared with the Makefile's only.
+fn spawned_filter(flavour: &Flavour) -> String {
+    let testcases = if flavour.suite == "axi" && !runs_all() {
+        "run_test_*"
+    } else {
+        "*"
+    };
+    format!("{}::*::{testcases}", flavour.build())
+}
+
 fn flavours() -> Vec<Flavour> {
-    let all = std::env::var_os("COCORUN_TEST_ALL").is_some();
+    let all = runs_all();
     let mut flavours = Vec::new();
     for (suite, parameter, usual) in SUITES {
         for width in WIDTHS {
@@ -165,7 +182,7 @@ fn runner_toml(
     build_dir: &Path,
 ) -> String {
     let mut text = format!(
-        "simulator = \"{simulator}\"\nbuild_dir = \"{}\"\n\n[python]\ninterpreter = \"{}\"\n\
+        "simulator = \"{simulator}\"\nisolation = \"testcase\"\nbuild_dir = \"{}\"\n\n[python]\ninterpreter = \"{}\"\n\
          paths = [{}]\nrequirements = {REQUIREMENTS:?}\n",
         build_dir.display(),
         python("1.9.2").display(),
@@ -200,19 +217,20 @@ fn runner_toml(
     text
 }
 
-/// Runs everything under cocorun and returns outcomes by build.
-fn under_cocorun(project: &Project, bad: usize) -> BTreeMap<String, Outcomes> {
-    let code = i32::from(bad > 0);
-    let ran = project.run(&["test", "--format", "json"]).expect_code(code);
+/// Returns the outcomes of a session by build.
+fn outcomes_by_build(session: &Session) -> BTreeMap<String, Outcomes> {
     let mut by_build: BTreeMap<String, Outcomes> = BTreeMap::new();
-    for event in ran.events() {
-        if event["event"] == "testcase-finished" {
-            let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
-            let testcase = &event["testcase"];
-            let outcomes = by_build.entry(text(&testcase["build"])).or_default();
-            let former = outcomes.insert(text(&testcase["testcase"]), text(&event["outcome"]));
-            assert_eq!(former, None, "one result for each testcase");
-        }
+    for (key, seen) in &session.seen {
+        // `BUILD::MODULE::TESTCASE NUMBER`
+        let id = key
+            .strip_suffix(" 0")
+            .expect("one result for each testcase");
+        let [build, _, testcase] = id.split("::").collect::<Vec<_>>()[..] else {
+            panic!("{id}");
+        };
+        let outcome = seen.verdict["outcome"].as_str().unwrap().to_owned();
+        let outcomes = by_build.entry(build.to_owned()).or_default();
+        outcomes.insert(testcase.to_owned(), outcome);
     }
     by_build
 }
@@ -324,7 +342,8 @@ fn compare(simulator: &str) {
     let flavours = flavours();
     let text = runner_toml(&project, simulator, &flavours, &build_dir);
     project.file("runner.toml", &text);
-    let ours = under_cocorun(&project, 1);
+    let forked = Session::of(&project, &[]);
+    assert_eq!(forked.code, 1);
     let environment = environment(&build_dir);
     let theirs: BTreeMap<String, Outcomes> = thread::scope(|scope| {
         let project = &project;
@@ -355,7 +374,14 @@ fn compare(simulator: &str) {
         };
         assert_eq!(failed, planted, "{build}: only what was planted");
     }
-    assert_eq!(ours, theirs);
+    assert_eq!(outcomes_by_build(&forked), theirs);
+    let mut args = vec!["--no-fork".to_owned(), "--assume-built".to_owned()];
+    args.extend(flavours.iter().map(spawned_filter));
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let spawned = Session::of(&project, &args);
+    let left_out = usize::from(!runs_all());
+    assert_eq!(spawned.seen.len(), forked.seen.len() - left_out);
+    expect_forked_like_spawned(forked, &spawned);
 }
 
 #[test]

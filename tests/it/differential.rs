@@ -1,24 +1,17 @@
 //! Forked or spawned must make no difference: every testbench of the repository runs both ways, and
 //! verdicts, seeds, simulated times, logs and files are compared testcase by testcase.
-//!
-//! What may differ: wall times, process ids, the names of sessions and runs, and what a simulator
-//! says before the fork (which is in the server's log).
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use serde_json::Value;
-
+use crate::seen::Session;
+use crate::seen::expect_alike;
+use crate::seen::expect_forked_like_spawned;
 use crate::support::Project;
-use crate::support::Ran;
 use crate::support::python;
 use crate::support::repository;
-
-/// Our own files of a run, which are no output of the testcase.
-const OWN_FILES: [&str; 3] = ["request.json", "events.ndjson", "sim.log"];
 
 /// One build of each core; `COCORUN_TEST_ALL=1` runs all, which takes minutes.
 const USUAL_CORES: [&str; 5] = [
@@ -28,21 +21,6 @@ const USUAL_CORES: [&str; 5] = [
     "axis_register_slice/DATA_WIDTH=8@icarus",
     "round_robin_arbiter/PORTS=3",
 ];
-
-/// What one testcase left, fit to be compared.
-#[derive(Debug, PartialEq)]
-struct Seen {
-    verdict: BTreeMap<&'static str, Value>,
-    files: BTreeMap<String, String>,
-    log: String,
-}
-
-/// What is to be compared, and how it was started.
-struct Session {
-    seen: BTreeMap<String, Seen>,
-    forked: usize,
-    spawned: usize,
-}
 
 /// Copies something of the repository into a project.
 fn copy(name: &str, into: &Path) {
@@ -63,156 +41,23 @@ fn prepare(toml: &Path) {
     symlink(shared, own).unwrap();
 }
 
+/// Runs everything with one seed.
+#[track_caller]
 fn session(project: &Project, toml: &Path, args: &[&str]) -> Session {
-    let mut command = project.command(&["test", "--format", "json", "--seed", "4711"]);
-    let output = command.args(args).arg("--config").arg(toml).output();
-    let ran = Ran::from(output.unwrap());
-    let mut session = Session {
-        seen: BTreeMap::new(),
-        forked: 0,
-        spawned: 0,
-    };
-    let mut session_id = String::new();
-    for event in ran.events() {
-        match event["event"].as_str().unwrap() {
-            "session-started" => event["session_id"]
-                .as_str()
-                .unwrap()
-                .clone_into(&mut session_id),
-            "run-started" if event["spawned_because"].is_null() => session.forked += 1,
-            "run-started" => session.spawned += 1,
-            "testcase-finished" => {
-                let id = event["testcase"]["id"].as_str().unwrap();
-                let same_name = format!("{id} ");
-                let is_same = |key: &&String| key.starts_with(&same_name);
-                let number = session.seen.keys().filter(is_same).count();
-                let occurrence = format!("{same_name}{number}");
-                let seen = look(&event, &session_id);
-                session.seen.insert(occurrence, seen);
-            }
-            _ => {}
-        }
-    }
-    assert!(!session.seen.is_empty(), "{}", ran.stderr);
-    session
-}
-
-fn look(event: &Value, session_id: &str) -> Seen {
-    let verdict = [
-        "outcome",
-        "cause",
-        "expected_failure",
-        "message",
-        "error_type",
-        "sim_time_ns",
-        "seed",
-        "line",
-    ];
-    let dir = Path::new(event["run_dir"].as_str().unwrap_or("/nonexistent"));
-    let names = |text: &str| {
-        let dir = dir.to_str().unwrap();
-        text.replace(dir, "RUN").replace(session_id, "SESSION")
-    };
-    let mut files = BTreeMap::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name().into_string().unwrap();
-        if OWN_FILES.contains(&name.as_str()) {
-            continue;
-        }
-        let content = fs::read(entry.path()).unwrap_or_default();
-        let content = names(&String::from_utf8_lossy(&content));
-        let content = match name.as_str() {
-            "results.xml" => without_times(&content),
-            // A wave file of cocorun's asking holds dates and, compressed, cannot be compared so.
-            "waves.fst" | "waves.vcd" => "waves".to_owned(),
-            "own.vcd" => without_date(&content),
-            _ => content,
-        };
-        files.insert(name, content);
-    }
-    let log = fs::read(dir.join("sim.log")).unwrap_or_default();
-    Seen {
-        verdict: verdict.map(|key| (key, event[key].clone())).into(),
-        files,
-        log: comparable(&names(&String::from_utf8_lossy(&log))),
-    }
-}
-
-/// Leaves out what a server says before the fork, and wall times in cocotb's summary.
-fn comparable(log: &str) -> String {
-    let mut text = String::new();
-    for line in log.lines() {
-        let words: Vec<&str> = line.split_whitespace().collect();
-        if matches!(words[..], ["-.--ns", _, "gpi" | "pygpi", ..]) {
-            continue;
-        }
-        match words[..] {
-            ["**", .., "**"] if words.len() > 4 => {
-                text.push_str(&words[..words.len() - 3].join(" "));
-            }
-            _ => text.push_str(line),
-        }
-        text.push('\n');
-    }
-    text
-}
-
-/// Takes wall times and what is computed from them out of `results.xml`.
-fn without_times(xml: &str) -> String {
-    const WALL_TIMES: [&str; 4] = [
-        " time=\"",
-        " ratio_time=\"",
-        " timestamp=\"",
-        " name=\"sim_time_ratio\" value=\"",
-    ];
-    let mut text = xml.to_owned();
-    for attribute in WALL_TIMES {
-        let mut parts = text.split(attribute);
-        let mut kept = parts.next().unwrap().to_owned();
-        for part in parts {
-            kept.push_str(part.split_once('"').unwrap().1);
-        }
-        text = kept;
-    }
-    text
-}
-
-/// Takes the date out of waves; with `--waves`, Icarus writes a binary form that has no such place.
-fn without_date(vcd: &str) -> String {
-    let cut = |text: &str| {
-        let (before, rest) = text.split_once("$date")?;
-        Some(format!("{before}{}", rest.split_once("$end")?.1))
-    };
-    cut(vcd).unwrap_or_else(|| "waves".to_owned())
+    let toml = toml.to_str().unwrap();
+    let always = ["--seed", "4711", "--config", toml];
+    Session::of(project, &[&always, args].concat())
 }
 
 /// Runs everything both ways and compares; returns how many testcases there were.
 #[track_caller]
-fn expect_no_difference(project: &Project, toml: &Path, args: &[&str], is_forked: bool) -> usize {
+fn expect_no_difference(project: &Project, toml: &Path, args: &[&str]) -> usize {
     let forked = session(project, toml, args);
-    let no_fork = [args, &["--no-fork"]].concat();
-    let spawned = session(project, toml, &no_fork);
-    assert_eq!(spawned.forked, 0);
-    if is_forked {
-        assert_eq!(forked.spawned, 0, "all of it can be forked");
-        assert_eq!(forked.forked, spawned.spawned);
-    } else {
-        assert_eq!(forked.forked, 0);
-    }
-    let keys = |session: &Session| session.seen.keys().cloned().collect::<Vec<_>>();
-    assert_eq!(keys(&forked), keys(&spawned));
-    for (key, seen) in &forked.seen {
-        let other = &spawned.seen[key];
-        assert_eq!(seen.verdict, other.verdict, "{key}");
-        assert_eq!(seen.files, other.files, "{key}");
-        assert!(
-            seen.log == other.log,
-            "{key}\n--- forked\n{}\n--- spawned\n{}",
-            seen.log,
-            other.log
-        );
-    }
-    forked.seen.len()
+    let spawned = session(project, toml, &[args, &["--no-fork"]].concat());
+    let count = spawned.seen.len();
+    assert_eq!(forked.seen.len(), count);
+    expect_forked_like_spawned(forked, &spawned);
+    count
 }
 
 #[test]
@@ -224,7 +69,7 @@ fn the_root_project_runs_alike_forked_and_spawned() {
     copy("tests/cocotb", &project.path("tests"));
     let toml = project.path("runner.toml");
     prepare(&toml);
-    assert!(expect_no_difference(&project, &toml, &[], true) > 20);
+    assert!(expect_no_difference(&project, &toml, &[]) > 20);
 }
 
 #[test]
@@ -238,7 +83,7 @@ fn the_cores_run_alike_forked_and_spawned_on_icarus() {
     if std::env::var_os("COCORUN_TEST_ALL").is_none() {
         args.extend(USUAL_CORES.iter().flat_map(|build| ["--build", build]));
     }
-    assert!(expect_no_difference(&project, &toml, &args, true) > 50);
+    assert!(expect_no_difference(&project, &toml, &args) > 50);
 }
 
 #[test]
@@ -255,20 +100,20 @@ fn the_examples_run_alike_forked_and_spawned() {
     ] {
         let toml = project.path("examples").join(name).join("runner.toml");
         prepare(&toml);
-        count += expect_no_difference(&project, &toml, &[], true);
+        count += expect_no_difference(&project, &toml, &[]);
     }
     assert!(count > 40, "{count}");
 }
 
 /// Makes the project whose only purpose is to show differences.
-fn telltale(cocotb: &str) -> Project {
+fn telltale(cocotb: &str, build_keys: &str) -> Project {
     let project = Project::new();
     for name in ["top.sv", "contents.hex", "test_sees.py"] {
         copy(&format!("tests/differential/{name}"), &project.path("."));
     }
     let text = format!(
         "simulator = [\"icarus\", \"verilator\"]\nisolation = \"testcase\"\n\n[python]\n\
-         interpreter = \"{}\"\n\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n\
+         interpreter = \"{}\"\n\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n{build_keys}\n\
          [build.top.verilator]\nbuild_args = [\"-Wno-fatal\"]\n\n[[test]]\n\
          test_module = \"test_sees\"\nplusargs = [\"+loud\", \"+depth=7\"]\n\
          run_files = [\"contents.hex\"]\n",
@@ -280,9 +125,9 @@ fn telltale(cocotb: &str) -> Project {
 
 #[track_caller]
 fn expect_nothing_told(cocotb: &str) {
-    let project = telltale(cocotb);
+    let project = telltale(cocotb, "");
     let toml = project.path("runner.toml");
-    assert_eq!(expect_no_difference(&project, &toml, &[], true), 14);
+    assert_eq!(expect_no_difference(&project, &toml, &[]), 14);
 }
 
 #[test]
@@ -300,18 +145,79 @@ fn nothing_that_a_testcase_sees_tells_that_it_was_forked_with_cocotb_2_1_0() {
     expect_nothing_told("2.1.0");
 }
 
+/// Runs with and without waves, and checks the wave files themselves by `is_wave_file`.
+#[track_caller]
+fn expect_waves_change_nothing(simulator: &str, name: &str, is_wave_file: fn(&str) -> bool) {
+    // One build that can write waves, so that nothing is compiled twice.
+    let project = telltale("2.1.0", "waves = true");
+    let toml = project.path("runner.toml");
+    let run = |args: &[&str]| {
+        session(
+            &project,
+            &toml,
+            &[&["--simulator", simulator], args].concat(),
+        )
+    };
+    let with = run(&["--waves", "--verbose"]);
+    expect_alike(&with, &run(&["--waves", "--no-fork"]));
+    assert_eq!(with.spawned_because, ["waves are written"; 7]);
+    assert_eq!(with.forked, 0);
+    let told = with.stderr.matches("spawned: waves are written").count();
+    assert_eq!(told, 7, "{}", with.stderr);
+    let without = run(&[]);
+    assert_eq!(without.forked, 7);
+    assert_eq!(with.seen.len(), 7);
+    for (key, seen) in &with.seen {
+        let other = &without.seen[key];
+        assert_eq!(seen.verdict, other.verdict, "{key}");
+        let logs = [seen, other].map(|seen| without_mention(&seen.log, name));
+        for (with, without) in logs[0].iter().zip(&logs[1]) {
+            assert_eq!(with, without, "{key}");
+        }
+        assert_eq!(logs[0].len(), logs[1].len(), "{key}");
+        assert!(
+            is_wave_file(&seen.files[name]),
+            "{key}: {:?}",
+            seen.files.keys()
+        );
+        assert!(!other.files.contains_key(name), "{key}");
+    }
+}
+
+/// Leaves out what Icarus says of a wave file, and its name in lists of plusargs, open files and of
+/// a folder.
+fn without_mention(log: &str, name: &str) -> Vec<String> {
+    let mut text = log.replace("'dumpfile_path': 'RUN/waves.fst', ", "");
+    for said in [
+        format!("FST info: dumpfile {name} opened for output.\n"),
+        "VCD info: dumping is suppressed.\n".to_owned(),
+        format!(", 'RUN/{name}'"),
+        format!(", 'RUN/{name}.hier'"),
+        format!(", '{name}'"),
+        format!(", '{name}.hier'"),
+    ] {
+        text = text.replace(&said, "");
+    }
+    // Two `$dumpvars`, the design's and ours, look at the same signals.
+    let is_warning = |line: &&str| {
+        line.starts_with("FST warning: ")
+            || line.ends_with(&format!(" using existing file ({name})."))
+    };
+    let lines = text.lines().filter(|line| !is_warning(line));
+    lines.map(str::to_owned).collect()
+}
+
 #[test]
 fn waves_make_no_difference_on_icarus_but_that_nothing_is_forked() {
-    let project = telltale("2.1.0");
-    let toml = project.path("runner.toml");
-    let without = session(&project, &toml, &["--simulator", "icarus"]);
-    let waves = ["--simulator", "icarus", "--waves"];
-    assert_eq!(expect_no_difference(&project, &toml, &waves, false), 7);
-    let with = session(&project, &toml, &waves);
-    for (key, seen) in &with.seen {
-        assert_eq!(seen.verdict, without.seen[key].verdict, "{key}");
-        // The design's own `$dumpfile` has the last word on the name.
-        let has_waves = seen.files.get("own.vcd").is_some_and(|it| it == "waves");
-        assert!(has_waves, "{key}");
-    }
+    // The design's own `$dumpfile` has the last word on the name. Only what is no text is escaped.
+    expect_waves_change_nothing("icarus", "own.vcd", |file| {
+        file.starts_with(r"\x00\x00\x00") && file.len() > 1_000
+    });
+}
+
+#[test]
+fn waves_make_no_difference_on_verilator_but_that_nothing_is_forked() {
+    expect_waves_change_nothing("verilator", "waves.vcd", |file| {
+        file.contains("$enddefinitions") && file.contains(" drawn ") && file.contains("\n#")
+    });
 }

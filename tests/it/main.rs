@@ -10,6 +10,7 @@
 
 mod architecture;
 mod bad_input;
+mod cleaning;
 mod cocotbext_axi;
 mod differential;
 mod examples;
@@ -29,8 +30,10 @@ mod processes;
 mod rebuilds;
 mod reports;
 mod scale;
+mod seen;
 mod smoke;
 mod stale;
 mod support;
 mod traps;
 mod traps_table;
+mod waiting;

@@ -229,7 +229,7 @@ impl Lock {
 }
 
 /// Describes the holder of a lock file, as far as it told; for people.
-fn holder_of(path: &Utf8Path) -> Holder {
+pub(crate) fn holder_of(path: &Utf8Path) -> Holder {
     let claim = Claim::from_text(&file_lock::text_of(path));
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(claim.since_s);
     Holder {

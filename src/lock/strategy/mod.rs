@@ -12,6 +12,7 @@ pub use detect::Choice;
 pub use detect::choose;
 pub use guard::Guard;
 pub use guard::Lock;
+pub(crate) use guard::holder_of;
 
 use std::fmt;
 

@@ -8,11 +8,11 @@ use crate::diagnostic::Result;
 use crate::edge::file_lock;
 use crate::edge::file_lock::LockKind;
 use crate::edge::fs::os_words;
-use crate::edge::host::Host;
 use crate::edge::host::SystemHost;
 use crate::edge::storage::ExclusiveStorage;
 use crate::edge::storage::Storage;
 use crate::edge::storage::SystemStorage;
+use crate::lock::private_name;
 use crate::lock::strategy::Strategy;
 pub(super) use crate::lock::strategy::detect::refusal as refused;
 
@@ -61,8 +61,7 @@ fn within<T: Send + 'static>(
 /// # Errors
 /// A primitive fails, hangs, or excludes nobody.
 pub(super) fn probe(strategy: Strategy, dir: &Utf8Path) -> Result<()> {
-    let name = format!(".cocorun-probe-{:032x}", SystemHost.random());
-    let path = dir.join(name);
+    let path = dir.join(private_name::of_probe(&SystemHost));
     let outcome = match strategy {
         // These are tried on the lock file itself, after each acquisition.
         Strategy::Flock | Strategy::ByteRange => return Ok(()),

@@ -2,6 +2,7 @@
 
 mod callers;
 mod chaos;
+mod cleaning;
 mod crash;
 mod fake;
 mod interop;

@@ -46,6 +46,7 @@ pub(super) enum Line<'a> {
         elapsed_s: f64,
         build: &'a str,
         holder: &'a str,
+        doing: Option<&'a str>,
         waited_s: f64,
     },
     BuildFinished {
@@ -217,7 +218,8 @@ pub(super) fn of<'a>(event: &'a Event, elapsed_s: f64, tally: &Tally) -> Line<'a
         } => Line::BuildWaiting {
             elapsed_s,
             build: build.as_str(),
-            holder,
+            holder: &holder.words,
+            doing: holder.doing.as_deref(),
             waited_s: waited.as_secs_f64(),
         },
         Event::BuildFinished {

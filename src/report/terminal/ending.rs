@@ -17,6 +17,10 @@ use crate::report::verdict;
 use camino::Utf8Path;
 use std::collections::BTreeMap;
 
+/// Details of more failures than this are not kept: the ending would not show them.
+pub(super) const DETAILED_FAILURES_MAX: usize = 500;
+/// How much of one message or traceback is kept, in bytes, from its end.
+pub(super) const DETAIL_BYTES_MAX: usize = 16 * 1024;
 /// More failures of one kind than this are shown by a few examples.
 const ALIKE_MAX: usize = 20;
 /// That many examples.
@@ -32,6 +36,30 @@ fn kind_of(result: &TestcaseResult) -> Kind {
 }
 
 impl TerminalReport {
+    /// Keeps a failure for the ending, within bounds.
+    pub(super) fn keep(&mut self, result: &TestcaseResult) {
+        let mut kept = result.clone();
+        let has_room = self.failures.len() < DETAILED_FAILURES_MAX;
+        let shorten = |long: &mut Option<String>| {
+            *long = long
+                .take()
+                .filter(|_| has_room)
+                .map(|long| text::last_bytes(&long, DETAIL_BYTES_MAX).to_owned());
+        };
+        // The headline is all of the message that the ending needs of those it does not show.
+        let headline = verdict::message_line(&kept);
+        shorten(&mut kept.details);
+        if !has_room
+            || kept
+                .message
+                .as_ref()
+                .is_some_and(|long| long.len() > DETAIL_BYTES_MAX)
+        {
+            kept.message = headline.map(|line| text::cut_end(&line, 400).into_owned());
+        }
+        self.failures.push(kept);
+    }
+
     /// Prints everything that belongs to the end of a session.
     pub(super) fn print_ending(&mut self) {
         self.print_failed_builds();

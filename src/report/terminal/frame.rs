@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub(super) elapsed: Duration,
     /// What, harmless and not painted.
     pub(super) label: String,
+    /// More of it, for a line of its own; may be empty.
+    pub(super) detail: String,
 }
 
 /// Everything the live part shows.
@@ -55,10 +57,18 @@ impl Frame {
         } else {
             room.saturating_sub(1)
         };
-        let mut lines: Vec<String> = self.rows[..shown]
-            .iter()
-            .map(|row| palette.cut_line(Mood::Work, row.word, row.elapsed, &row.label, columns))
-            .collect();
+        let details = self.rows.iter().filter(|row| !row.detail.is_empty());
+        // Where not all of them fit, it matters more that each row is there.
+        let has_room = self.rows.len() + details.count() <= room;
+        let mut lines = Vec::new();
+        for row in &self.rows[..shown] {
+            let line = palette.cut_line(Mood::Work, row.word, row.elapsed, &row.label, columns);
+            lines.push(line);
+            if has_room && !row.detail.is_empty() {
+                let detail = format!("{:>12} {}", "", row.detail);
+                lines.push(text::cut_end(&detail, columns).into_owned());
+            }
+        }
         if shown < self.rows.len() && room > 0 {
             let more = format!("{:>12} … and {} more", "", self.rows.len() - shown);
             lines.push(text::cut_end(&more, columns).into_owned());
@@ -150,6 +160,7 @@ mod tests {
             word: "RUNNING",
             elapsed: Duration::from_millis(410),
             label: format!("fifo::tests.test_fifo::burst_write/width={number}"),
+            detail: String::new(),
         };
         Frame {
             rows: (0..rows).map(row).collect(),
@@ -212,6 +223,21 @@ mod tests {
         let lines = lines(&frame(40), 80, 10);
         assert_eq!(lines.len(), 9);
         assert_eq!(lines[7], "             … and 33 more");
+    }
+
+    #[test]
+    fn what_a_holder_is_doing_has_a_line_of_its_own_where_there_is_room() {
+        let mut waiting = frame(2);
+        waiting.rows[0].detail = "since 07:41:33: g++ -c Vtop.cpp".to_owned();
+        let all = lines(&waiting, 40, 24);
+        assert_eq!(all.len(), 4);
+        assert_eq!(all[1], "             since 07:41:33: g++ -c Vt…");
+        assert_eq!(lines(&waiting, 40, 4).len(), 3);
+        assert!(
+            lines(&waiting, 40, 4)
+                .iter()
+                .all(|it| !it.contains("since"))
+        );
     }
 
     #[test]

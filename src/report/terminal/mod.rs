@@ -28,6 +28,7 @@ use crate::diagnostic::Result;
 use crate::diagnostic::Severity;
 use crate::diagnostic::render;
 use crate::edge::clock::Clock;
+use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::RunId;
@@ -88,16 +89,12 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const REDRAW: Duration = Duration::from_millis(50);
 /// A heartbeat names this many of the things that run.
 const HEARTBEAT_ROWS: usize = 4;
-/// Details of more failures than this are not kept: the ending would not show them.
-const DETAILED_FAILURES_MAX: usize = 500;
-/// How much of one message or traceback is kept, in bytes, from its end.
-const DETAIL_BYTES_MAX: usize = 16 * 1024;
 
 /// A build under way.
 struct BuildRow {
     simulator: Simulator,
     since: Instant,
-    holder: Option<String>,
+    holder: Option<BuildHolder>,
 }
 
 /// A simulator process under way.
@@ -197,16 +194,16 @@ impl TerminalReport {
         }
     }
 
-    fn on_build_waiting(&mut self, now: Instant, build: &BuildName, holder: &str) {
+    fn on_build_waiting(&mut self, now: Instant, build: &BuildName, holder: &BuildHolder) {
         let is_said = self.says(Verbosity::Normal);
         let Some(row) = self.builds.get_mut(build) else {
             return;
         };
-        let holder = text::first_line(holder);
-        let former = row.holder.replace(holder.clone().into_owned());
+        let former = row.holder.replace(holder.clone());
         if former.is_none() && is_said {
             let name = verdict::build_label(build, Some(row.simulator.name()));
-            let label = format!("{} for {holder}", text::visible(&name));
+            let label = format!("{name} for {}", holder.words);
+            let label = text::visible(&label).into_owned();
             let line = self.palette.line(Mood::Pale, "WAITING", None, &label);
             self.print(now, &line);
         }
@@ -356,30 +353,6 @@ impl TerminalReport {
         )
     }
 
-    /// Keeps a failure for the ending, within bounds.
-    fn keep(&mut self, result: &TestcaseResult) {
-        let mut kept = result.clone();
-        let has_room = self.failures.len() < DETAILED_FAILURES_MAX;
-        let shorten = |long: &mut Option<String>| {
-            *long = long
-                .take()
-                .filter(|_| has_room)
-                .map(|long| text::last_bytes(&long, DETAIL_BYTES_MAX).to_owned());
-        };
-        // The headline is all of the message that the ending needs of those it does not show.
-        let headline = verdict::message_line(&kept);
-        shorten(&mut kept.details);
-        if !has_room
-            || kept
-                .message
-                .as_ref()
-                .is_some_and(|long| long.len() > DETAIL_BYTES_MAX)
-        {
-            kept.message = headline.map(|line| text::cut_end(&line, 400).into_owned());
-        }
-        self.failures.push(kept);
-    }
-
     fn on_notice(&mut self, now: Instant, notice: &Diagnostic) {
         let problem = verdict::harmless(notice);
         let is_error = problem.severity == Severity::Error;
@@ -397,15 +370,19 @@ impl TerminalReport {
         let mut rows: Vec<Row> = Vec::new();
         for (build, row) in &self.builds {
             let name = verdict::build_label(build, Some(row.simulator.name()));
-            let (word, label) = match &row.holder {
-                Some(holder) => ("WAITING", format!("{name} for {holder}")),
-                None => ("BUILDING", name),
+            let (word, label, detail) = match &row.holder {
+                Some(holder) => (
+                    "WAITING",
+                    format!("{name} for {}", holder.name),
+                    what_it_does(holder),
+                ),
+                None => ("BUILDING", name, String::new()),
             };
-            let label = text::visible(&label).into_owned();
             rows.push(Row {
                 word,
                 elapsed: since(row.since),
-                label,
+                label: text::visible(&label).into_owned(),
+                detail: text::first_line(&detail).into_owned(),
             });
         }
         let mut runs: Vec<&RunRow> = self.runs.values().collect();
@@ -423,6 +400,7 @@ impl TerminalReport {
                 word,
                 elapsed,
                 label,
+                detail: String::new(),
             });
         }
         Frame {
@@ -454,10 +432,13 @@ impl TerminalReport {
                 .line(Mood::Work, "STILL", Some(frame.elapsed), &label),
         ];
         for row in frame.rows.iter().take(HEARTBEAT_ROWS) {
-            lines.push(
-                self.palette
-                    .line(Mood::Work, row.word, Some(row.elapsed), &row.label),
-            );
+            let label = format!("{} {}", row.label, row.detail);
+            lines.push(self.palette.line(
+                Mood::Work,
+                row.word,
+                Some(row.elapsed),
+                label.trim_end(),
+            ));
         }
         self.print(now, &lines.join("\n"));
     }
@@ -483,6 +464,16 @@ impl TerminalReport {
         span.map(|span| log::last_lines(span, self.log_lines))
             .unwrap_or_default()
     }
+}
+
+/// Says since when a holder is at work, and at what.
+fn what_it_does(holder: &BuildHolder) -> String {
+    let since = holder.since.as_ref().map(|since| format!("since {since}"));
+    let parts: Vec<&str> = [since.as_deref(), holder.doing.as_deref()]
+        .into_iter()
+        .flatten()
+        .collect();
+    parts.join(": ")
 }
 
 /// Returns what a run is called before its first testcase starts.

@@ -1,5 +1,9 @@
 //! The terminal report against the table of expected results, and its look.
 
+mod ending;
+
+use super::ending::DETAIL_BYTES_MAX;
+use super::ending::DETAILED_FAILURES_MAX;
 use super::*;
 
 use crate::diagnostic::Code;
@@ -371,6 +375,43 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
 }
 
 #[test]
+fn a_wait_tells_who_holds_the_build_since_when_and_what_it_is_doing() {
+    let (_dir, log) = expected::log_file();
+    let events = expected::session(&log);
+    let at = events
+        .iter()
+        .position(|event| matches!(event, Event::BuildWaiting { .. }))
+        .expect("it has a wait");
+    let (who, what) = (
+        "uart/BAUD=9600@verilator for pid 41822 on node07 (anna)",
+        "since 07:41:33: running verilator: g++ -c Vtop.cpp",
+    );
+    // In a log: a line at once, and again with each sign of life.
+    let mut played = Played::start(Verbosity::Normal, false, None);
+    played.take(&events[at - 1..=at]);
+    let text = played.sink.text();
+    let seen = "since 2026-11-21 07:41:33; last sign of life 2 s ago\n";
+    assert_eq!(text, format!("     WAITING {who} {seen}"));
+    played.pass(10);
+    let line = format!("     WAITING [  10.00s] {who} {what}\n");
+    assert!(
+        played.sink.text().ends_with(&line),
+        "{}",
+        played.sink.text()
+    );
+    // On a terminal: a row of its own for the deed, which a long name cannot push away.
+    let size = TerminalSize {
+        columns: 80,
+        rows: 24,
+    };
+    let mut played = Played::start(Verbosity::Normal, false, Some(size));
+    played.take(&events[at - 1..=at]);
+    played.pass(1);
+    let text = played.sink.text();
+    assert!(text.contains(&format!("             {what}\n")), "{text}");
+}
+
+#[test]
 fn a_build_that_the_end_of_the_session_stopped_is_no_culprit() {
     let stop = Diagnostic::error(Code::SessionInterrupted, "build `fifo` was interrupted");
     let stop = BuildOutcome::Failed(Box::new(stop));
@@ -526,58 +567,4 @@ fn on_a_terminal_what_runs_is_shown_below_what_is_done() {
         last.contains("\n     Summary [  3.210s]") && !last.contains("RUNNING"),
         "{last}"
     );
-}
-
-#[test]
-fn the_place_of_many_waves_is_the_folder_that_holds_them_all() {
-    let result = |testcase: &str, waves: &str| {
-        let mut result = expected::passed(expected::id("fifo", "tests.test_fifo", testcase));
-        result.waves = Some(waves.into());
-        result
-    };
-    let results = vec![
-        result("one", "/p/runs/1/a/waves.fst"),
-        result("two", "/p/runs/1/b/waves.fst"),
-        // Of the same process, which writes one file.
-        result("three", "/p/runs/1/b/waves.fst"),
-    ];
-    let text = play(Verbosity::Quiet, &session_of(results, ExitCode::Success));
-    let expect = "\n       Waves 2 files below /p/runs/1, as a/waves.fst\n";
-    assert!(text.contains(expect), "{text}");
-}
-
-#[test]
-fn a_testcase_that_a_stop_interrupted_is_named_and_what_never_began_is_counted() {
-    let id = |testcase: &str| expected::id("fifo", "tests.test_fifo", testcase);
-    let result = |testcase: &str| {
-        let mut result = bad(
-            testcase,
-            Cause::Session,
-            "it was stopped while it ran: SIGINT",
-        );
-        result.outcome = Outcome::NotRun;
-        result
-    };
-    let mut events = session_of(vec![result("hangs"), result("waits")], ExitCode::Signal(2));
-    let started = [
-        Event::RunStarted {
-            run: 1,
-            slot: 0,
-            build: id("hangs").build,
-            testcases: vec![id("hangs")],
-            dir: "/p/runs/1".into(),
-            spawned_because: None,
-        },
-        Event::TestcaseStarted {
-            run: 1,
-            slot: 0,
-            testcase: id("hangs"),
-        },
-    ];
-    events.splice(1..1, started);
-    let text = play(Verbosity::Normal, &events);
-    let line = "     NOT RUN [   0.41s] fifo::tests.test_fifo::hangs";
-    assert_eq!(text.matches(line).count(), 2, "{text}");
-    assert!(text.ends_with("     NOT RUN 1 testcase\n"), "{text}");
-    assert!(!text.contains("waits"), "{text}");
 }

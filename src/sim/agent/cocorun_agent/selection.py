@@ -15,8 +15,8 @@ from cocorun_agent.request import Wanted
 class Choice(NamedTuple):
     """What was asked for and is there, and what is not."""
 
-    chosen: set[int]
-    """Indices into the testcases that were found."""
+    occurrence_by_index: dict[int, int]
+    """The chosen ones by their place among the testcases that were found, in that order."""
     missing: list[Wanted]
 
 
@@ -36,22 +36,26 @@ def choose(names: Sequence[tuple[str, str]], wanted: Sequence[Wanted] | None) ->
     A name asked for twice means its first two occurrences, unless the occurrence is given.
     """
     if wanted is None:
-        return Choice(set(range(len(names))), [])
-    index_by_name: dict[tuple[str, str, int], int] = {
-        (module, testcase, number): index
-        for index, ((module, testcase), number) in enumerate(zip(names, occurrences(names)))
+        return Choice(dict(enumerate(occurrences(names))), [])
+    # A child picks one testcase of as many as its module has: what is done for each of those is
+    # paid for each testcase of each session.
+    places: dict[tuple[str, str], list[int]] = {
+        (want.module, want.testcase): [] for want in wanted
     }
-    chosen: set[int] = set()
+    for index, name in enumerate(names):
+        if name in places:
+            places[name].append(index)
+    chosen: dict[int, int] = {}
     missing: list[Wanted] = []
     for want in wanted:
+        found = places[want.module, want.testcase]
         number = want.occurrence
         if number is None:
             number = 0
-            while index_by_name.get((want.module, want.testcase, number)) in chosen:
+            while number < len(found) and found[number] in chosen:
                 number += 1
-        index = index_by_name.get((want.module, want.testcase, number))
-        if index is None:
-            missing.append(want._replace(occurrence=number))
+        if 0 <= number < len(found):
+            chosen[found[number]] = number
         else:
-            chosen.add(index)
-    return Choice(chosen, missing)
+            missing.append(want._replace(occurrence=number))
+    return Choice(dict(sorted(chosen.items())), missing)

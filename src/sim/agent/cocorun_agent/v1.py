@@ -94,23 +94,26 @@ class Adapter:
 
     def _selected(self, tests: Iterator[Any]) -> Iterator[Any]:
         """Yields the wanted ones of what cocotb discovers."""
-        found: list[tuple[Any, str]] = []
-        taken: set[int] = set()
+        found: list[Any] = []
+        origins: list[str] = []
         for test in tests:
-            # One object under two names is two testcases to cocotb; each needs an identity here.
-            if id(test) in taken:
-                test = copy.copy(test)
-            taken.add(id(test))
-            found.append((test, self._importing or test.__module__))
-        chosen = [test for test, _ in found]
+            found.append(test)
+            origins.append(self._importing or test.__module__)
+        chosen = found
         with self._reporter.guard("select"):
-            names = [(module, test.__qualname__) for test, module in found]
+            names = list(zip(origins, [test.__qualname__ for test in found]))
             choice = selection.choose(names, self._request.testcases)
-            numbers = selection.occurrences(names)
-            for (test, module), number in zip(found, numbers):
-                self._key_by_id[id(test)] = Key(module, test.__qualname__, number, test.__module__)
-            self._kept = chosen
-            chosen = [test for index, (test, _) in enumerate(found) if index in choice.chosen]
+            taken: set[int] = set()
+            picked = []
+            for index, number in choice.occurrence_by_index.items():
+                test = found[index]
+                # One object under two names is two testcases to cocotb; each needs an identity here.
+                if id(test) in taken:
+                    test = copy.copy(test)
+                taken.add(id(test))
+                self._key_by_id[id(test)] = Key(*names[index], number, test.__module__)
+                picked.append(test)
+            self._kept = chosen = picked
             self._reporter.missing(choice.missing)
         return iter(chosen)
 

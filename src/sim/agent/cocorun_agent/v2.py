@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 import functools
 import importlib
+import operator
 import os
 import re
 import sys
@@ -38,7 +39,8 @@ class Adapter:
         self._reporter = reporter
         self._request = request
         self._importing: str | None = None
-        self._registered: list[tuple[Any, str]] = []
+        self._registered: list[Any] = []
+        self._origins: list[str] = []
         self._key_by_id: dict[int, Key] = {}
         self._kept: list[Any] = []
         self._manager: Any = None
@@ -85,14 +87,23 @@ class Adapter:
 
         regression.import_module = importing
 
-        def registered(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
-            result = original(this, *args, **kwargs)
-            with reporter.guard("register_test"):
+        register_test = manager.register_test
+
+        @functools.wraps(register_test)
+        def registered(this: Any, *args: Any, **kwargs: Any) -> Any:
+            result = register_test(this, *args, **kwargs)
+            # No context manager here: a child registers every testcase of its module to run one.
+            try:
                 test = args[0] if args else kwargs["test"]
-                self._registered.append((test, self._importing or test.module))
+                origin = self._importing or test.module
+                self._registered.append(test)
+                self._origins.append(origin)
+            except Exception:
+                with reporter.guard("register_test"):
+                    raise
             return result
 
-        _hook(manager, "register_test", registered)
+        manager.register_test = registered
 
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
             with reporter.guard("discover_tests"):
@@ -123,27 +134,23 @@ class Adapter:
 
     def _select(self, manager: Any) -> None:
         """Cuts the queue down to what was asked for, before cocotb sorts and counts it."""
-        queue = []
-        names = []
-        taken: set[int] = set()
-        origins = [module for _, module in self._registered]
-        known = len(origins) == len(manager._test_queue) and all(
-            test is registered
-            for test, (registered, _) in zip(manager._test_queue, self._registered)
+        queue = manager._test_queue
+        known = len(queue) == len(self._registered) and all(
+            map(operator.is_, queue, self._registered)
         )
-        for index, test in enumerate(manager._test_queue):
+        origins = self._origins if known else [test.module for test in queue]
+        names = list(zip(origins, [test.name for test in queue]))
+        choice = selection.choose(names, self._request.testcases)
+        taken: set[int] = set()
+        for index, number in choice.occurrence_by_index.items():
+            test = queue[index]
             # One object under two names is two testcases to cocotb; each needs an identity here.
             if id(test) in taken:
                 test = copy.copy(test)
             taken.add(id(test))
-            queue.append(test)
-            names.append((origins[index] if known else test.module, test.name))
-        choice = selection.choose(names, self._request.testcases)
-        numbers = selection.occurrences(names)
-        for test, (module, name), number in zip(queue, names, numbers):
-            self._key_by_id[id(test)] = Key(module, name, number, test.module)
-        self._kept = queue
-        manager._test_queue = [test for i, test in enumerate(queue) if i in choice.chosen]
+            self._key_by_id[id(test)] = Key(*names[index], number, test.module)
+            self._kept.append(test)
+        manager._test_queue = list(self._kept)
         self._reporter.missing(choice.missing)
 
     def _filter_publicly(self) -> None:
