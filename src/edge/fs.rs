@@ -399,3 +399,17 @@ pub fn real_path(path: &Utf8Path) -> Result<Utf8PathBuf> {
     path.canonicalize_utf8()
         .map_err(|error| io_problem(&error, "find", path).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_or_started_is_not_called_unwritable() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let code = |doing| io_problem(&denied, doing, Utf8Path::new("top.sv")).code;
+        assert_eq!(code("read"), Code::DiskUnreadable);
+        assert_eq!(code("start"), Code::ToolBroken);
+        assert_eq!(code("write"), Code::DiskUnwritable);
+    }
+}

@@ -557,4 +557,11 @@ mod tests {
         assert!(judge.take(finished("only", "failed")).is_some());
         assert_eq!(judge.take(finished("only", "passed")), None);
     }
+
+    #[test]
+    fn simulated_times_are_whole_femtoseconds() {
+        for (told, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
+            assert_eq!(to_femtoseconds(told).to_bits(), f64::to_bits(right));
+        }
+    }
 }

@@ -64,3 +64,15 @@ fn a_testcase_that_a_stop_interrupted_is_named_and_what_never_began_is_counted()
     assert!(text.ends_with("     NOT RUN 1 testcase\n"), "{text}");
     assert!(!text.contains("waits"), "{text}");
 }
+
+#[test]
+fn a_long_message_without_a_traceback_is_told_once() {
+    let message = "the simulation ended before its time. ".repeat(8);
+    let mut result = bad("ends", Cause::SimulationEnded, message.trim());
+    result.error_type = Some("SimFailure".to_owned());
+    result.details = Some(format!("cocotb.regression.SimFailure: {message}"));
+    let events = session_of(vec![result], ExitCode::TestFailed);
+    let text = play(Verbosity::Quiet, &events);
+    let (_, block) = text.split_once("\n\nerror[").unwrap_or(("", &text));
+    assert_eq!(block.matches(message.trim()).count(), 1, "{text}");
+}
