@@ -105,8 +105,9 @@ pub struct SelectArgs {
     reason = "each is a switch of its own on the command line"
 )]
 pub struct WorkArgs {
-    /// Compiles and runs at once; default: the processors this process may use
-    #[arg(long, short, value_name = "N", env = "COCORUN_JOBS")]
+    /// Compiles and runs at once; default: `$COCORUN_JOBS`, `jobs` of `runner.toml`, or the
+    /// processors this process may use
+    #[arg(long, short, value_name = "N")]
     pub jobs: Option<usize>,
     /// Tell why each build was compiled
     #[arg(long)]
@@ -114,7 +115,7 @@ pub struct WorkArgs {
     /// Compile even what is up to date
     #[arg(long)]
     pub force: bool,
-    /// Never wait for another process: you know that no other one uses the build directory
+    /// Wait for nobody who was here before: you know that no other one uses the build directory
     #[arg(long)]
     pub no_lock: bool,
     /// Neither compile nor wait: take the builds that are there, or fail

@@ -46,6 +46,7 @@ pub(super) fn build(
         selects: &|_| true,
         only_lists: false,
         seed: None,
+        advice: selection.advice(),
     };
     let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|_| Vec::new())?;
     Ok(exit_code)

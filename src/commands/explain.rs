@@ -1,25 +1,22 @@
 //! `cocorun explain`: what an error code means.
 
 use crate::cli::ExplainArgs;
+use crate::commands::reporting::print;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::model::exit_code::ExitCode;
 
-use std::io;
-use std::io::Write;
-
 /// Prints one explanation, or the list of all codes.
 ///
 /// # Errors
-/// There is no such code.
+/// There is no such code, or standard output cannot be written.
 pub(super) fn explain(args: &ExplainArgs) -> Result<ExitCode> {
     let text = match &args.code {
         None => all_codes(),
         Some(name) => explanation(name)?,
     };
-    // A reader that has gone away has read enough.
-    io::stdout().write_all(text.as_bytes()).ok();
+    print(&text)?;
     Ok(ExitCode::Success)
 }
 
@@ -35,12 +32,26 @@ fn explanation(name: &str) -> Result<String> {
     let Some(code) = Code::from_name(name) else {
         return Err(unknown(name).into());
     };
-    Ok(format!(
-        "{}\n\n{}\n\nA session that this ends has exit code {}.\n",
-        code.name(),
-        code.explanation(),
+    let session = format!(
+        "A session that this ends has exit code {}.",
         code.exit_code().code()
-    ))
+    );
+    let guard = "`cocorun lock` and `cocorun once` end with 125 for this.";
+    let ends = match code {
+        Code::LockLost | Code::LockNoOutput | Code::LockTarget | Code::LockStrategy => {
+            guard.to_owned()
+        }
+        Code::LockTimeout
+        | Code::LockStorage
+        | Code::UsageBadArgument
+        | Code::DiskUnwritable
+        | Code::DiskUnreadable
+        | Code::DiskFull
+        | Code::DiskIo => format!("{session} {guard}"),
+        _ => session,
+    };
+    let (name, text) = (code.name(), code.explanation());
+    Ok(format!("{name}\n\n{text}\n\n{ends}\n"))
 }
 
 /// Tells that there is no such code, and which ones could be meant.

@@ -4,6 +4,7 @@ use crate::cli::Format;
 use crate::cli::Global;
 use crate::cli::ListArgs;
 use crate::commands::reporting::Console;
+use crate::commands::reporting::print;
 use crate::commands::run::Work;
 use crate::commands::run::run;
 use crate::commands::test::select;
@@ -19,8 +20,6 @@ use crate::plan;
 use crate::report::Report;
 
 use serde_json::json;
-use std::io;
-use std::io::Write;
 use std::time::Instant;
 
 /// Lists the selected testcases.
@@ -52,9 +51,10 @@ pub(super) fn list(
         selects: &|id| selection.selects(id),
         only_lists: true,
         seed: None,
+        advice: selection.advice(),
     };
     let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
-        unmatched(&selection, &tally.listed)
+        unmatched(&selection, tally)
     })?;
     // Modules come in the order in which simulators answered; people and diffs want theirs.
     let place = |testcase: &Testcase| {
@@ -68,8 +68,7 @@ pub(super) fn list(
         .iter()
         .map(|found| line(found, args.format))
         .collect();
-    // A reader that has gone away has read enough.
-    io::stdout().write_all(lines.as_bytes()).ok();
+    print(&lines)?;
     Ok(exit_code)
 }
 

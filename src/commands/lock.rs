@@ -155,7 +155,7 @@ pub(super) fn lost() -> Diagnostic {
         Code::LockLost,
         "the lock was taken over while the command ran",
     )
-    .help("raise `--stale-timeout` if this node can be frozen for so long")
+    .help("see whether somebody ran `cocorun locks break`; if not, raise `--stale-timeout`")
 }
 
 /// Lets go; where that cannot be recorded, others wait for the lease, and are told so.

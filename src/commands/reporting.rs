@@ -3,11 +3,15 @@
 use crate::cli::ColorChoice;
 use crate::cli::Format;
 use crate::cli::Global;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
 use crate::diagnostic::render;
 use crate::edge::clock::SystemClock;
 use crate::edge::env;
 use crate::edge::env::Environment;
+use crate::edge::fs;
 use crate::edge::terminal;
 use crate::report::JsonReport;
 use crate::report::JunitOptions;
@@ -89,32 +93,21 @@ impl Console {
         rerun_prefix: &str,
     ) -> Reports {
         let clock = Arc::new(SystemClock);
-        let verbosity = if explain {
-            Verbosity::Verbose
-        } else {
-            self.verbosity
-        };
         let mut reports: Vec<Box<dyn Report>> = vec![Box::new(TerminalReport::new(
             TerminalOptions {
                 color: self.color,
                 progress: self.is_terminal && self.verbosity > Verbosity::Quiet,
-                verbosity,
+                verbosity: self.verbosity,
+                explain,
                 rerun_prefix: rerun_prefix.to_owned(),
                 log_lines: LOG_LINES,
                 out: Box::new(io::stderr()),
                 size_of: Arc::new(terminal::size_of_stderr),
             },
-            clock.clone(),
+            clock,
         ))];
         if let Some(path) = junit {
-            let options = JunitOptions {
-                path: path.to_owned(),
-                hostname: hostname::get()
-                    .map(|name| name.to_string_lossy().into_owned())
-                    .unwrap_or_default(),
-                rerun_prefix: rerun_prefix.to_owned(),
-            };
-            reports.push(Box::new(JunitReport::new(options, clock)));
+            reports.push(Box::new(junit_report(path, rerun_prefix)));
         }
         if format == Format::Json {
             reports.push(Box::new(JsonReport::new(
@@ -123,5 +116,33 @@ impl Console {
             )));
         }
         Reports(reports)
+    }
+}
+
+/// Makes the JUnit report of a session.
+pub(super) fn junit_report(path: &Utf8Path, rerun_prefix: &str) -> JunitReport {
+    let options = JunitOptions {
+        path: path.to_owned(),
+        hostname: hostname::get()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        rerun_prefix: rerun_prefix.to_owned(),
+    };
+    JunitReport::new(options, Arc::new(SystemClock))
+}
+
+/// Writes to standard output what was asked for; a reader that has gone away has read enough.
+///
+/// # Errors
+/// `report::unwritable`: a full disk must not look like an empty list.
+pub(super) fn print(text: &str) -> Result<()> {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            let words = fs::os_words(&error);
+            let message = format!("cannot write to standard output because of `{words}`");
+            Err(Diagnostic::error(Code::ReportUnwritable, message).into())
+        }
+        _ => Ok(()),
     }
 }

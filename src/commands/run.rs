@@ -33,6 +33,8 @@ pub(super) struct Work<'a> {
     pub(super) selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
     pub(super) only_lists: bool,
     pub(super) seed: Option<u32>,
+    /// What to tell where nothing is selected.
+    pub(super) advice: String,
 }
 
 /// What came of a session.
@@ -43,6 +45,8 @@ pub(super) struct Tally {
     /// Testcases that were listed and have no result yet; below zero: results too many.
     open: BTreeMap<TestcaseId, i32>,
     deselected: usize,
+    /// Modules of which nobody knows the testcases.
+    unlisted: usize,
     failed_builds: Vec<Code>,
     has_trouble: bool,
 }
@@ -52,7 +56,9 @@ impl Tally {
         match event {
             Event::TestcaseFinished(result) => {
                 self.counts.add(result.outcome);
-                if !result.id.is_whole_module() {
+                if result.id.is_whole_module() {
+                    self.unlisted += 1;
+                } else {
                     *self.open.entry(result.id.clone()).or_default() -= 1;
                 }
             }
@@ -79,6 +85,11 @@ impl Tally {
             }
             _ => {}
         }
+    }
+
+    /// Says whether every testcase that a filter could mean was listed.
+    pub(super) fn knows_all(&self) -> bool {
+        self.unlisted == 0 && self.failed_builds.is_empty()
     }
 
     /// Returns the testcases that do not have exactly one result: a mistake of ours, never a pass.
@@ -178,7 +189,7 @@ pub(super) fn run(
     }
     let exit_code = tally.borrow().exit_code(workspace.interrupt.raised(), work);
     if exit_code == ExitCode::NothingSelected {
-        sink(Event::Notice(Box::new(nothing_selected())));
+        sink(Event::Notice(Box::new(nothing_selected(&work.advice))));
     }
     let finished = SessionFinished {
         exit_code,
@@ -195,7 +206,6 @@ pub(super) fn run(
 }
 
 /// Tells that the filters leave nothing.
-pub(super) fn nothing_selected() -> Diagnostic {
-    Diagnostic::error(Code::NothingSelected, "no testcase is selected")
-        .help("see what there is with `cocorun list`")
+pub(super) fn nothing_selected(advice: &str) -> Diagnostic {
+    Diagnostic::error(Code::NothingSelected, "no testcase is selected").help(advice)
 }

@@ -47,6 +47,8 @@ pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode>
             } else {
                 let outcome = run(session, &command, target, &private, &guard, strategy);
                 fs::remove(&private);
+                // A command may have made a folder of that name, which is no output.
+                fs::remove_dir(&private);
                 outcome
             };
             release(guard);

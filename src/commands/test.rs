@@ -4,6 +4,8 @@ use crate::cli::Global;
 use crate::cli::SelectArgs;
 use crate::cli::TestArgs;
 use crate::commands::reporting::Console;
+use crate::commands::reporting::junit_report;
+use crate::commands::run::Tally;
 use crate::commands::run::Work;
 use crate::commands::run::nothing_selected;
 use crate::commands::run::run;
@@ -24,11 +26,35 @@ use crate::plan::SelectionArgs;
 
 use std::time::Duration;
 
-/// Runs the selected testcases.
+/// Runs the selected testcases; from the start, the JUnit file is this session's.
 ///
 /// # Errors
-/// Configuration, tools and disks; verdicts are in the exit code.
+/// Configuration, tools and disks, and a report that cannot be written; verdicts are in the exit
+/// code.
 pub(super) fn test(
+    args: &TestArgs,
+    global: &Global,
+    surroundings: Surroundings,
+    console: Console,
+) -> Result<ExitCode> {
+    let Some(path) = &args.junit else {
+        return session(args, global, surroundings, console);
+    };
+    let report = || junit_report(path, &rerun_prefix(global));
+    report().announce()?;
+    session(args, global, surroundings, console).map_err(|mut problems| {
+        // Reports are written last, so where one of them fails, this one is there or cannot be.
+        let is_of_reports = |problem: &Diagnostic| problem.code == Code::ReportUnwritable;
+        if !problems.0.iter().any(is_of_reports)
+            && let Err(more) = report().write_errors(&problems.0)
+        {
+            problems.0.extend(more.0);
+        }
+        problems
+    })
+}
+
+fn session(
     args: &TestArgs,
     global: &Global,
     surroundings: Surroundings,
@@ -51,9 +77,10 @@ pub(super) fn test(
         selects: &|id| selection.selects(id),
         only_lists: false,
         seed: args.seed,
+        advice: selection.advice(),
     };
     let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
-        unmatched(&selection, &tally.listed)
+        unmatched(&selection, tally)
     })?;
     Ok(exit_code)
 }
@@ -117,27 +144,26 @@ pub(super) fn select(
             .into());
     }
     if modules.is_empty() {
-        return Err(nothing_selected().into());
+        return Err(nothing_selected(&selection.advice()).into());
     }
     Ok((selection, builds, modules))
 }
 
-/// Warns of filters that matched nothing while others did.
-pub(super) fn unmatched(
-    selection: &Selection,
-    listed: &[crate::model::test::TestcaseId],
-) -> Vec<Diagnostic> {
-    if listed.is_empty() {
+/// Warns of filters that matched nothing while others did; where a build or a module failed, what
+/// they mean may be there.
+pub(super) fn unmatched(selection: &Selection, tally: &Tally) -> Vec<Diagnostic> {
+    if tally.listed.is_empty() || !tally.knows_all() {
         return Vec::new();
     }
     selection
-        .unmatched(listed)
+        .unmatched(&tally.listed)
         .into_iter()
         .map(|filter| {
-            Diagnostic::warning(
-                Code::NothingSelected,
-                format!("`{filter}` selects no testcase"),
-            )
+            let text = format!("`{filter}` selects no testcase");
+            Diagnostic {
+                help: selection.advice_on(&filter),
+                ..Diagnostic::warning(Code::NothingSelected, text)
+            }
         })
         .collect()
 }

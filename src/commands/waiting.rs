@@ -13,6 +13,10 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+/// After which wait the first line is printed where there is no terminal: a log in which nothing
+/// happens for half a minute looks like a hang.
+const FIRST_LINE: Duration = Duration::from_secs(2);
+
 /// The environment's say on waiting, under the names that compiletools gave it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct WaitSettings {
@@ -61,6 +65,15 @@ impl WaitSettings {
             is_verbose: level > 0,
         }
     }
+
+    /// Returns after which wait somebody is told: short ones are not worth a flicker or a line.
+    fn first_line_after(&self, is_terminal: bool) -> Duration {
+        if is_terminal {
+            Duration::from_millis(500)
+        } else {
+            FIRST_LINE.min(self.warn_interval)
+        }
+    }
 }
 
 /// Shows one wait: a line that is rewritten on a terminal, else a line from time to time.
@@ -81,12 +94,7 @@ impl<'a> WaitView<'a> {
             settings,
             what: what.to_owned(),
             is_terminal,
-            // Short waits are not worth a flicker.
-            next: if is_terminal {
-                Duration::from_millis(500)
-            } else {
-                settings.warn_interval
-            },
+            next: settings.first_line_after(is_terminal),
             is_drawn: false,
         }
     }
@@ -157,6 +165,7 @@ mod tests {
         assert_eq!(settings.warn_interval, Duration::from_secs(30));
         assert_eq!(settings.sleep_interval, Some(Duration::from_millis(50)));
         assert!(!settings.is_verbose);
+        assert_eq!(settings.first_line_after(false), Duration::from_secs(2));
     }
 
     #[test]
@@ -170,5 +179,6 @@ mod tests {
         assert_eq!(settings.warn_interval, Duration::from_secs(2));
         assert_eq!(settings.sleep_interval, Some(Duration::from_millis(200)));
         assert!(settings.is_verbose);
+        assert_eq!(settings.first_line_after(false), Duration::from_secs(2));
     }
 }

@@ -99,15 +99,7 @@ impl Workspace {
         let environment = with_absolute_python_path(environment, &here);
         let path = config::find(&here, global.config.as_deref())?;
         let config = config::load(&path)?;
-        if work.jobs == Some(0) {
-            return Err(
-                Diagnostic::error(Code::UsageBadArgument, "`--jobs` must be at least 1")
-                    .help("leave it out to use every processor")
-                    .into(),
-            );
-        }
-        let jobs = work
-            .jobs
+        let jobs = jobs_of(work, &environment)?
             .or(config.jobs)
             .unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -183,7 +175,8 @@ impl Workspace {
             self.clock.as_ref(),
             &self.cache,
             &self.environment,
-        )?;
+        )
+        .map_err(|problems| self.advised(problems))?;
         let search = Search {
             environment: &self.environment,
             python: &python,
@@ -226,6 +219,17 @@ impl Workspace {
             tools: Tools { python, simulators },
             cxx_identity,
         })
+    }
+
+    /// Says where to name cocotb to somebody whose environment was made from a list without it.
+    fn advised(&self, mut problems: Problems) -> Problems {
+        for problem in &mut problems.0 {
+            if problem.code == Code::PythonNoCocotb && !self.config.python.requirements.is_empty() {
+                problem.help =
+                    Some("add `\"cocotb==2.1.0\"` to `requirements` in `[python]`".to_owned());
+            }
+        }
+        problems
     }
 
     fn interpreter(&self, console: Console) -> Result<Utf8PathBuf> {
@@ -374,6 +378,28 @@ impl Workspace {
             fs::write(&package.join(name), text)?;
         }
         Ok(dir)
+    }
+}
+
+/// Returns how many jobs the command line asks for, or else the environment.
+///
+/// # Errors
+/// It is no number, or zero.
+fn jobs_of(work: &WorkArgs, environment: &Environment) -> Result<Option<usize>> {
+    let variable = environment.get(env::COCORUN_JOBS).unwrap_or_default();
+    let (name, jobs) = match work.jobs {
+        Some(jobs) => ("--jobs", Some(jobs)),
+        // A variable that is set to nothing is how many a script unsets one.
+        None if variable.is_empty() => return Ok(None),
+        None => ("COCORUN_JOBS", variable.parse().ok()),
+    };
+    match jobs {
+        Some(jobs) if jobs > 0 => Ok(Some(jobs)),
+        _ => {
+            let text = format!("`{name}` must be a number, at least 1");
+            let problem = Diagnostic::error(Code::UsageBadArgument, text);
+            Err(problem.help("leave it out to use every processor").into())
+        }
     }
 }
 

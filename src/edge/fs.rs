@@ -62,7 +62,10 @@ pub struct DirEntry {
 
 /// Turns an I/O error into a diagnostic: `cannot DOING PATH: WHY`.
 pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Diagnostic {
+    const LOOKING: [&str; 4] = ["read", "list", "find", "look at"];
     let code = match error.kind() {
+        io::ErrorKind::PermissionDenied if doing == "start" => Code::ToolBroken,
+        io::ErrorKind::PermissionDenied if LOOKING.contains(&doing) => Code::DiskUnreadable,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Code::DiskFull,
         io::ErrorKind::PermissionDenied
         | io::ErrorKind::ReadOnlyFilesystem
@@ -395,4 +398,18 @@ pub fn private_dir(path: &Utf8Path) -> bool {
 pub fn real_path(path: &Utf8Path) -> Result<Utf8PathBuf> {
     path.canonicalize_utf8()
         .map_err(|error| io_problem(&error, "find", path).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_or_started_is_not_called_unwritable() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let code = |doing| io_problem(&denied, doing, Utf8Path::new("top.sv")).code;
+        assert_eq!(code("read"), Code::DiskUnreadable);
+        assert_eq!(code("start"), Code::ToolBroken);
+        assert_eq!(code("write"), Code::DiskUnwritable);
+    }
 }

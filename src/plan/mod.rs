@@ -4,6 +4,7 @@
 //! refuses what has no plan. The order is that of `runner.toml`: builds by table, matrix and
 //! simulator; modules by table, then build, then name as the table gives them.
 
+mod advice;
 mod selection;
 
 pub use selection::Selection;

@@ -20,12 +20,16 @@ use crate::model::test::PlannedModule;
 use crate::model::test::TestModule;
 use crate::model::test::TestcaseId;
 use crate::plan::Plan;
+use crate::plan::advice;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
 /// What stands between the parts of a testcase's identity, and in none of them.
 const SEPARATOR: &str = "::";
+
+/// How many known names are listed where none is like the wanted one.
+const SHOWN_MAX: usize = 8;
 
 /// The selecting arguments, as the user wrote them. An empty list selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,6 +54,7 @@ pub struct Selection {
     filters: Vec<Filter>,
     simulators: BTreeMap<BuildName, Simulator>,
     needed: BTreeSet<BuildName>,
+    modules: BTreeSet<String>,
 }
 
 #[derive(Clone, Debug)]
@@ -149,6 +154,7 @@ impl Selection {
             filters,
             simulators,
             needed: BTreeSet::new(),
+            modules: modules.into_iter().map(str::to_owned).collect(),
         };
         selection.needed = selection
             .modules(plan)
@@ -218,6 +224,26 @@ impl Selection {
             .collect()
     }
 
+    /// Returns what is probably wrong with a filter that selects nothing.
+    pub fn advice_on(&self, filter: &str) -> Option<String> {
+        advice::on_filter(filter, self.modules.iter().map(String::as_str))
+    }
+
+    /// Returns what to tell somebody for whom nothing is left.
+    pub fn advice(&self) -> String {
+        let known: BTreeSet<Simulator> = self.simulators.values().copied().collect();
+        if let Some(wanted) = self.args.simulator
+            && !known.contains(&wanted)
+        {
+            let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
+            return format!("`runner.toml` has builds for {} only", names.join(" and "));
+        }
+        let mut filters = self.args.filters.iter();
+        filters
+            .find_map(|filter| self.advice_on(filter))
+            .unwrap_or_else(|| "see what there is with `cocorun list`".to_owned())
+    }
+
     fn admits_build(&self, build: &BuildName) -> bool {
         let by_name = self.args.builds.is_empty()
             || self
@@ -246,8 +272,11 @@ fn unknown_module(wanted: &str, known: &BTreeSet<&str>) -> Diagnostic {
         Code::UsageBadArgument,
         format!("no `[[test]]` runs a module called `{wanted}`"),
     );
-    match closest(wanted, known.iter().copied()) {
-        Some(name) => problem.help(format!("did you mean `{name}`?")),
-        None => problem,
+    if let Some(name) = closest(wanted, known.iter().copied()) {
+        return problem.help(format!("did you mean `{name}`?"));
     }
+    let shown = known.iter().take(SHOWN_MAX);
+    let names: Vec<String> = shown.map(|name| format!("`{name}`")).collect();
+    let more = if known.len() > SHOWN_MAX { ", …" } else { "" };
+    problem.fact(format!("known modules: {}{more}", names.join(", ")))
 }

@@ -9,6 +9,8 @@
 //! other readers use: `file`, `line` and `properties` of a testcase; `skipped` and `timestamp` of
 //! `testsuites`, which quick-junit always writes.
 
+mod stand_in;
+
 use super::Report;
 use super::log;
 use super::tally::Tally;
@@ -51,7 +53,7 @@ use std::time::Duration;
 /// Where the JUnit report goes and what it cannot know by itself.
 #[derive(Clone, Debug)]
 pub struct JunitOptions {
-    /// The file; missing parent directories are made.
+    /// The file; missing parent directories are made, however many.
     pub path: Utf8PathBuf,
     /// The name of this machine.
     pub hostname: String,
@@ -273,7 +275,10 @@ impl JunitReport {
     /// Returns message, traceback and the command that repeats it.
     fn description(&mut self, result: &TestcaseResult) -> String {
         let mut description = verdict::headline(result);
-        let parts = [verdict::long_message(result), result.details.as_deref()];
+        let parts = [
+            verdict::long_message(result),
+            verdict::further_details(result),
+        ];
         for part in parts
             .into_iter()
             .flatten()
@@ -484,6 +489,12 @@ impl Report for JunitReport {
     /// Writes the file: whole, or a former one of that name stays as it is.
     fn finish(&mut self) -> Result<()> {
         self.add_session_problems();
+        self.write()
+    }
+}
+
+impl JunitReport {
+    fn write(&mut self) -> Result<()> {
         let report = self.report();
         let mut bytes = Vec::new();
         let path = &self.options.path;

@@ -17,18 +17,25 @@ const LINE_COLUMNS_MAX: usize = 400;
 
 /// Returns the last lines of a span, at most `lines_max`, made visible and cut to a sane width.
 ///
-/// Blank lines at the end are left out. A log that cannot be read has no lines.
+/// Blank lines at the end and cocotb's table are left out. A log that cannot be read has no lines.
 pub(super) fn last_lines(span: &LogSpan, lines_max: usize) -> Vec<String> {
     let text = last_part(&span.path, span.start, span.end, TAIL_BYTES).0;
     let mut lines: Vec<String> = text
         .trim_end()
         .lines()
         .rev()
+        .filter(|line| !is_of_table(line))
         .take(lines_max)
         .map(|line| text::cut_end(&text::visible(line), LINE_COLUMNS_MAX).into_owned())
         .collect();
     lines.reverse();
     lines
+}
+
+/// Says whether a line is of the table that cocotb prints last: it has one row, of what is told
+/// anyway, and takes the place of what the testcase said.
+fn is_of_table(line: &str) -> bool {
+    line.ends_with("**") && (line.contains("*****") || line.contains(" ** "))
 }
 
 /// Returns at most the last `limit` bytes of a part of a file, and whether something was left out.
@@ -79,6 +86,14 @@ mod tests {
         span.end = 22;
         assert_eq!(last_lines(&span, 2), ["two", "three"]);
         assert_eq!(last_lines(&span, 20), ["one", "two", "three"]);
+    }
+
+    #[test]
+    fn the_table_of_cocotb_is_left_out() {
+        let log = b"2 ** 3 is 8\n 1.00ns INFO  cocotb.regression  **********\n\
+            \x20   ** TEST  STATUS **\n    **********\n    ** TESTS=1 PASS=1 **\nlast\n";
+        let (_dir, span) = span_of(log);
+        assert_eq!(last_lines(&span, 20), ["2 ** 3 is 8", "last"]);
     }
 
     #[test]

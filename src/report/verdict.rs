@@ -135,7 +135,7 @@ fn default_words(cause: Cause) -> &'static str {
 /// Returns the headline of a bad result: who, how, why.
 pub(super) fn headline(result: &TestcaseResult) -> String {
     let verb = match result.outcome {
-        Outcome::NotRun => "was not run",
+        Outcome::NotRun => "has no verdict",
         other => other.word(),
     };
     let mut line = format!("`{}` {verb}", name(&result.id));
@@ -179,8 +179,8 @@ pub(super) fn diagnostic(
 ) -> Diagnostic {
     let mut problem = Diagnostic::error(code, headline(result));
     if let Some(file) = &result.file {
-        let line = result
-            .line
+        let line = failing_line(result)
+            .or(result.line)
             .map(|line| format!(":{line}"))
             .unwrap_or_default();
         problem = problem.fact(text::visible(&format!("at {file}{line}")));
@@ -188,16 +188,10 @@ pub(super) fn diagnostic(
     if let Some(message) = long_message(result) {
         problem = problem.fact(quote(message));
     }
-    match result
-        .details
-        .as_deref()
-        .map(str::trim_end)
-        .filter(|details| !details.is_empty())
-    {
+    match further_details(result) {
         Some(details) => problem = problem.fact(quote(details)),
         None if !log_lines.is_empty() => {
-            let words = text::count(log_lines.len(), "line");
-            problem = problem.fact(format!("last {words} of its log:"));
+            problem = problem.fact("the end of its log, without cocotb's table:");
             problem = problem.fact(indented(log_lines.iter().map(String::as_str)));
         }
         None => {}
@@ -217,12 +211,32 @@ pub(super) fn diagnostic(
     ))
 }
 
-/// Returns the message where the headline cannot hold it: when it has several lines or a long one.
+/// Returns the message where the headline does not hold it: when it has several lines or a long one.
 pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
+    let headline = headline(result);
     result
         .message
         .as_deref()
         .filter(|message| message.trim().contains('\n') || message.len() > LINE_COLUMNS_MAX / 2)
+        .filter(|message| !headline.contains(message.trim()))
+}
+
+/// Returns the traceback, unless all it holds is the exception whose message is told anyway.
+pub(super) fn further_details(result: &TestcaseResult) -> Option<&str> {
+    let details = result.details.as_deref()?.trim();
+    let message = result.message.as_deref().map_or("", str::trim);
+    let is_told = !details.contains('\n') && !message.is_empty() && details.ends_with(message);
+    (!details.is_empty() && !is_told).then_some(details)
+}
+
+/// Returns the line of the testcase's own file in which the traceback ends.
+///
+/// Python names a frame as `File "PATH", line N, in NAME`.
+fn failing_line(result: &TestcaseResult) -> Option<u32> {
+    let frame = format!("File \"{}\", line ", result.file.as_ref()?);
+    let (_, after) = result.details.as_deref()?.rsplit_once(&frame)?;
+    let digits = after.find(|c: char| !c.is_ascii_digit())?;
+    after[..digits].parse().ok()
 }
 
 /// Returns the last lines of a foreign text, visible, indented, each of a sane width.

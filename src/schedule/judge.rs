@@ -84,7 +84,7 @@ impl Verdict {
             duration: finished
                 .duration_s
                 .and_then(|s| Duration::try_from_secs_f64(s).ok()),
-            sim_time_ns: finished.sim_time_ns,
+            sim_time_ns: finished.sim_time_ns.map(to_femtoseconds),
             log_start,
             log_end: finished.log_offset,
         }
@@ -339,6 +339,8 @@ impl<'a> Judge<'a> {
             outcome,
             cause: Some(cause),
             message: Some(message),
+            // What it took until it passed is not what it took until it was killed.
+            duration: verdict.duration.filter(|_| end != End::TimedOut),
             ..verdict
         }
     }
@@ -401,6 +403,12 @@ impl<'a> Judge<'a> {
             End::Stopped(_) | End::Lost => unreachable!("handled above"),
         }
     }
+}
+
+/// Takes away what adding binary fractions left behind the finest simulated time there is.
+fn to_femtoseconds(ns: f64) -> f64 {
+    let rounded = (ns * 1e6).round() / 1e6;
+    if rounded.is_finite() { rounded } else { ns }
 }
 
 /// Says in words why a session stops.
@@ -548,5 +556,12 @@ mod tests {
         judge.take(started("only"));
         assert!(judge.take(finished("only", "failed")).is_some());
         assert_eq!(judge.take(finished("only", "passed")), None);
+    }
+
+    #[test]
+    fn simulated_times_are_whole_femtoseconds() {
+        for (told, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
+            assert_eq!(to_femtoseconds(told).to_bits(), f64::to_bits(right));
+        }
     }
 }

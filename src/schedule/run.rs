@@ -43,6 +43,8 @@ pub(super) const KILL_GRACE: Duration = Duration::from_millis(500);
 /// For how long a simulator may take to leave once its last testcase is judged: it writes waves
 /// and coverage. Never longer than the testcase limit.
 const LEAVE_LIMIT: Duration = Duration::from_secs(60);
+/// How much of what a simulator says while it is killed is looked at.
+const FAREWELL_BYTES_MAX: u64 = 1 << 20;
 /// How much of a testcase's log is searched for HDL errors.
 const LOG_SEARCHED_BYTES_MAX: u64 = 256 << 20;
 
@@ -181,6 +183,8 @@ impl<'a> Run<'a> {
                 ProcessEvent::Stop(reason) => break End::Stopped(reason),
             }
         };
+        let is_killed = matches!(end, End::TimedOut | End::Stopped(_));
+        let killed_at = is_killed.then(|| self.log_size());
         let mut last_lines = Vec::new();
         process.end_tree(KILL_GRACE, &mut last_lines);
         drop(process);
@@ -196,6 +200,9 @@ impl<'a> Run<'a> {
             let mut verdict = verdict.clone();
             if let (Some(Cause::Timeout), Some(message)) = (verdict.cause, &mut verdict.message) {
                 *message = format!("{message} (limit {} s)", limit.as_secs_f64());
+            }
+            if let (Some(at), None) = (killed_at, verdict.log_end) {
+                verdict.log_end = self.end_of_own_words(at);
             }
             self.tell_verdict(*index, verdict);
         }
@@ -244,34 +251,66 @@ impl<'a> Run<'a> {
             })));
     }
 
+    fn log_size(&self) -> u64 {
+        let stamp = fs::stamp(&self.folder.log).ok().flatten();
+        stamp.map_or(0, |stamp| stamp.size)
+    }
+
+    /// Returns where cocotb began to judge a testcase that we were killing: that the simulation
+    /// "ended prematurely" is then our doing, and would mislead.
+    fn end_of_own_words(&self, killed_at: u64) -> Option<u64> {
+        let after = fs::read_range_lossy(&self.folder.log, killed_at, FAREWELL_BYTES_MAX);
+        let judged = after.find("cocotb.regression")?;
+        let line = after[..judged].rfind('\n').map_or(0, |at| at + 1);
+        Some(killed_at + line as u64)
+    }
+
     fn log_span(&self, verdict: &Verdict) -> LogSpan {
-        let size = fs::stamp(&self.folder.log)
-            .ok()
-            .flatten()
-            .map_or(0, |stamp| stamp.size);
         LogSpan {
             path: self.folder.log.clone(),
             start: verdict.log_start.unwrap_or(0),
-            end: verdict.log_end.unwrap_or(size),
+            end: verdict.log_end.unwrap_or_else(|| self.log_size()),
         }
     }
 
-    /// Turns a pass into a failure where the HDL printed `$error` meanwhile.
+    /// Turns a pass into a failure where the HDL printed `$error` meanwhile, and says what the HDL
+    /// printed where the simulation ended under the testcase.
     fn with_hdl_errors(&self, verdict: Verdict, log: &LogSpan) -> Verdict {
-        let applies = self.task.group.settings.fail_on_hdl_error
-            && verdict.outcome == Outcome::Passed
-            && !verdict.expected_failure;
-        if !applies {
-            return verdict;
-        }
-        match first_hdl_error(self.design.simulator, log) {
-            Some(line) => Verdict {
-                outcome: Outcome::Failed,
-                cause: Some(Cause::HdlError),
-                message: Some(format!("the HDL reported: {line}")),
-                ..verdict
+        let reported = || {
+            // A testcase may print such a line itself, so this says how it is known.
+            first_hdl_error(self.design.simulator, log)
+                .map(|line| format!("the HDL reported, by this line of the log: {line}"))
+        };
+        let looks_for_errors =
+            self.task.group.settings.fail_on_hdl_error && !verdict.expected_failure;
+        match (verdict.outcome, verdict.cause) {
+            (Outcome::Passed, _) if looks_for_errors => match reported() {
+                Some(message) => Verdict {
+                    outcome: Outcome::Failed,
+                    cause: Some(Cause::HdlError),
+                    message: Some(message),
+                    ..verdict
+                },
+                None => verdict,
             },
-            None => verdict,
+            // cocotb knows only that it ended, and guesses why.
+            (Outcome::Failed, Some(Cause::SimulationEnded)) => match reported() {
+                Some(message) => Verdict {
+                    message: Some(message),
+                    error_type: None,
+                    details: None,
+                    ..verdict
+                },
+                None => verdict,
+            },
+            (Outcome::Errored, Some(Cause::NoResult | Cause::Crashed | Cause::ExitStatus)) => {
+                let message = match (verdict.message, reported()) {
+                    (Some(ours), Some(theirs)) => Some(format!("{ours}; {theirs}")),
+                    (ours, _) => ours,
+                };
+                Verdict { message, ..verdict }
+            }
+            _ => verdict,
         }
     }
 }

@@ -145,12 +145,20 @@ pub fn read_dependencies(simulator: Simulator, text: &str) -> Vec<String> {
     }
 }
 
-/// Picks out the lines of a compiler's log that complain, first ones first.
+/// Picks out the lines of a compiler's log that complain, first ones first; a short log is shown
+/// whole, since no list of words knows every complaint.
 pub fn complaints(log: &str, limit: usize) -> Vec<String> {
+    let is_short = log.lines().filter(|line| !line.trim().is_empty()).count() <= limit;
     let complains = |line: &&str| {
         let lower = line.to_ascii_lowercase();
-        lower.contains("error") && !lower.contains("exiting due to")
+        if lower.contains("exiting due to") || lower.trim().is_empty() {
+            return false;
+        }
+        is_short
+            || lower.contains("error")
             || lower.contains("sorry:")
+            // Icarus 11 of a missing include file, before errors that only follow from it.
+            || lower.contains("include file") && lower.contains("not found")
             || lower.contains("unable to open")
             || lower.contains("no such file")
             || lower.starts_with("%warning")

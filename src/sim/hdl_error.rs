@@ -1,18 +1,22 @@
-//! HDL errors in a simulator's output: what `$error` prints while cocotb sees nothing.
+//! HDL errors in a simulator's output: what `$error` and `$fatal` print and cocotb does not see.
 
 use crate::model::build::Simulator;
 
-/// Says whether a line of a log is a simulator's report of `$error`.
+/// Says whether a line of a log is a simulator's report of `$error` or `$fatal`.
 ///
-/// Icarus prints `ERROR: FILE:LINE: text` (version 11.0), Verilator
-/// `[TIME] %Error: FILE:LINE: text` (version 5.48). cocotb's own lines carry a time and a
+/// Icarus prints `ERROR: FILE:LINE: text` and `FATAL:` (version 11.0), Verilator
+/// `[TIME] %Error: FILE:LINE: text` and `%Fatal:` (version 5.48). cocotb's own lines carry a time and a
 /// logger's name before the level, Python's `logging` writes `ERROR:name:` without a space.
 pub fn is_hdl_error(simulator: Simulator, line: &str) -> bool {
     match simulator {
-        Simulator::Icarus => line.strip_prefix("ERROR: ").is_some_and(names_a_place),
-        Simulator::Verilator => line
-            .split_once("%Error: ")
-            .is_some_and(|(before, after)| is_time(before) && names_a_place(after)),
+        Simulator::Icarus => ["ERROR: ", "FATAL: "]
+            .into_iter()
+            .filter_map(|word| line.strip_prefix(word))
+            .any(names_a_place),
+        Simulator::Verilator => ["%Error: ", "%Fatal: "]
+            .into_iter()
+            .filter_map(|word| line.split_once(word))
+            .any(|(before, after)| is_time(before) && names_a_place(after)),
     }
 }
 
@@ -41,6 +45,7 @@ mod tests {
     fn only_the_simulators_own_error_lines_count() {
         let icarus = |line| is_hdl_error(Simulator::Icarus, line);
         assert!(icarus("ERROR: hdl/fifo.sv:41: overflow"));
+        assert!(icarus("FATAL: hdl/fifo.sv:41: overflow"));
         assert!(!icarus("ERROR: no place here"));
         assert!(!icarus("ERROR:root:12: python logging"));
         assert!(!icarus("    10.00ns ERROR    cocotb.x  a.py:12: text"));
@@ -49,6 +54,9 @@ mod tests {
             "[100] %Error: fifo.sv:41: Assertion failed in top.fifo: overflow"
         ));
         assert!(verilator("%Error: fifo.sv:41: Verilog $stop"));
+        assert!(verilator(
+            "[100] %Fatal: fifo.sv:41: Assertion failed in top: overflow"
+        ));
         assert!(!verilator("a test prints %Error: fifo.sv:41: text"));
     }
 }

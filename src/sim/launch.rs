@@ -112,7 +112,13 @@ fn icarus_command(input: LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
         .to_owned(),
     );
     if let Some(waves) = input.waves {
-        args.push(format!("+dumpfile_path={waves}"));
+        // `$value$plusargs` of Icarus 11 loses what is not ASCII. The file stands in the folder that
+        // vvp starts in; the whole path is better where it can be had, since a testcase may leave.
+        let told = match waves.file_name() {
+            Some(name) if !waves.as_str().is_ascii() => name,
+            _ => waves.as_str(),
+        };
+        args.push(format!("+dumpfile_path={told}"));
     }
     args.extend(input.test_args.iter().cloned());
     args.extend(input.plusargs.iter().cloned());

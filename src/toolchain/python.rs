@@ -134,6 +134,13 @@ fn ask(
         PROBE_LIMIT,
     )
     .map_err(|problems| {
+        if problems
+            .0
+            .iter()
+            .any(|cause| cause.code == Code::DiskUnwritable)
+        {
+            return problems;
+        }
         let mut problem = Diagnostic::error(
             Code::PythonNotFound,
             format!("the interpreter `{interpreter}` cannot be started"),
@@ -141,7 +148,7 @@ fn ask(
         for cause in problems.0 {
             problem = problem.fact(cause.message);
         }
-        problem
+        problem.into()
     })?;
     captured
         .lines

@@ -162,7 +162,9 @@ fn a_mistake_in_runner_toml_is_one_error_that_names_its_place() {
         let ran = project.run(&["test", "--junit", "report.xml"]);
         let ran = expect_error(ran, 2, code, words);
         assert!(ran.stderr.contains("--> runner.toml:"), "{}", ran.stderr);
-        expect_nothing_written(&project);
+        let report = fs::read_to_string(project.path("report.xml")).unwrap();
+        assert!(report.contains(code), "{report}");
+        assert!(!project.path("sim_build").exists());
     }
 }
 

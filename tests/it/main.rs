@@ -23,6 +23,7 @@ mod junit;
 mod kills;
 mod live;
 mod lock_commands;
+mod messages;
 mod nfs;
 mod order;
 mod processes;

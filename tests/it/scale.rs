@@ -249,6 +249,7 @@ fn reports(terminal: &Buffer, json: &Buffer, junit: &Utf8Path) -> Reports {
         color: true,
         progress: false,
         verbosity: Verbosity::Normal,
+        explain: false,
         rerun_prefix: rerun_prefix.clone(),
         log_lines: 20,
         out: Box::new(terminal.clone()),

@@ -5,7 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::fs;
-use crate::edge::fs::io_problem;
+use crate::edge::fs::os_words;
 use crate::edge::process::CommandSpec;
 use crate::edge::process::Exit;
 use crate::edge::process::ProcessEvent;
@@ -40,8 +40,16 @@ pub fn capture(
     channel_env: Option<&str>,
     limit: Duration,
 ) -> Result<Captured> {
-    let scratch = tempfile::NamedTempFile::new()
-        .map_err(|error| io_problem(&error, "make a temporary file for", program))?;
+    let scratch = tempfile::NamedTempFile::new().map_err(|error| {
+        // A folder that is missing is as good as one that nobody may write.
+        let dir = std::env::temp_dir();
+        let words = os_words(&error);
+        let text = format!(
+            "cannot make a temporary file in `{}`: {words}",
+            dir.display()
+        );
+        Diagnostic::error(Code::DiskUnwritable, text).help("set TMPDIR to another folder")
+    })?;
     let log = Utf8PathBuf::from_path_buf(scratch.path().to_owned()).map_err(|path| {
         Diagnostic::error(
             Code::ConfigNonUtf8Path,

@@ -54,7 +54,17 @@ pub fn foreground(
         return Err(Diagnostic::error(Code::UsageBadArgument, "there is no command to run").into());
     };
     let problem = |error: &io::Error| io_problem(error, "start", Utf8Path::new(program));
-    let mut child = start(program, args, env).map_err(|error| problem(&error))?;
+    let mut child = start(program, args, env).map_err(|error| {
+        let problem = problem(&error);
+        match error.kind() {
+            // No disk and no tool of ours is at fault, but what the caller wrote.
+            io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Diagnostic {
+                code: Code::UsageBadArgument,
+                ..problem
+            },
+            _ => problem,
+        }
+    })?;
     let waited = await_end(&child, interrupt, goes_on);
     if waited.is_err() {
         tree::kill_tree(child.id().cast_signed());

@@ -14,8 +14,13 @@ use crate::model::outcome::TestcaseResult;
 use crate::report::text;
 use crate::report::verdict;
 
+use camino::Utf8Path;
 use std::collections::BTreeMap;
 
+/// Details of more failures than this are not kept: the ending would not show them.
+pub(super) const DETAILED_FAILURES_MAX: usize = 500;
+/// How much of one message or traceback is kept, in bytes, from its end.
+pub(super) const DETAIL_BYTES_MAX: usize = 16 * 1024;
 /// More failures of one kind than this are shown by a few examples.
 const ALIKE_MAX: usize = 20;
 /// That many examples.
@@ -31,6 +36,30 @@ fn kind_of(result: &TestcaseResult) -> Kind {
 }
 
 impl TerminalReport {
+    /// Keeps a failure for the ending, within bounds.
+    pub(super) fn keep(&mut self, result: &TestcaseResult) {
+        let mut kept = result.clone();
+        let has_room = self.failures.len() < DETAILED_FAILURES_MAX;
+        let shorten = |long: &mut Option<String>| {
+            *long = long
+                .take()
+                .filter(|_| has_room)
+                .map(|long| text::last_bytes(&long, DETAIL_BYTES_MAX).to_owned());
+        };
+        // The headline is all of the message that the ending needs of those it does not show.
+        let headline = verdict::message_line(&kept);
+        shorten(&mut kept.details);
+        if !has_room
+            || kept
+                .message
+                .as_ref()
+                .is_some_and(|long| long.len() > DETAIL_BYTES_MAX)
+        {
+            kept.message = headline.map(|line| text::cut_end(&line, 400).into_owned());
+        }
+        self.failures.push(kept);
+    }
+
     /// Prints everything that belongs to the end of a session.
     pub(super) fn print_ending(&mut self) {
         self.print_failed_builds();
@@ -160,7 +189,23 @@ impl TerminalReport {
         if let Some(seed) = self.seed.filter(|_| self.is_seed_used) {
             text::add(&mut line, format_args!("{:>12} {seed}\n", "Seed"));
         }
+        if let Some(place) = self.wave_words() {
+            text::add(&mut line, format_args!("{:>12} {place}\n", "Waves"));
+        }
         line
+    }
+
+    /// Says where the waves are: the file, or the folder that holds them all.
+    fn wave_words(&self) -> Option<String> {
+        let first = self.waves.first()?;
+        if self.waves.len() == 1 {
+            return Some(text::visible(first.as_str()).into_owned());
+        }
+        let holds_all = |dir: &&Utf8Path| self.waves.iter().all(|path| path.starts_with(dir));
+        let dir = first.ancestors().find(holds_all)?;
+        let files = text::count(self.waves.len(), "file");
+        let first_below = first.strip_prefix(dir).unwrap_or(first);
+        Some(text::visible(&format!("{files} below {dir}, as {first_below}")).into_owned())
     }
 
     fn result_words(&self) -> String {
@@ -250,8 +295,12 @@ impl TerminalReport {
             let mood = Mood::of(result.outcome);
             lines.push(self.palette.line(mood, word, Some(result.duration), &label));
         }
-        if self.tally.counts.not_run > 0 {
-            let label = text::count(self.tally.counts.not_run, "testcase");
+        // Those that were under way have a line of their own above.
+        let stopped = self.failures.iter();
+        let stopped = stopped.filter(|result| result.outcome == Outcome::NotRun);
+        let never_begun = self.tally.counts.not_run.saturating_sub(stopped.count());
+        if never_begun > 0 {
+            let label = text::count(never_begun, "testcase");
             lines.push(self.palette.line(Mood::Pale, "NOT RUN", None, &label));
         }
         lines

@@ -45,6 +45,7 @@ use crate::model::test::TestcaseId;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -69,6 +70,8 @@ pub struct TerminalOptions {
     pub progress: bool,
     /// How much to say.
     pub verbosity: Verbosity,
+    /// Whether to tell why each build was compiled, however little is said otherwise.
+    pub explain: bool,
     /// How a command that repeats a testcase begins: `cocorun test`, with `--config` where needed;
     /// quoted for a shell.
     pub rerun_prefix: String,
@@ -86,10 +89,6 @@ const HEARTBEAT: Duration = Duration::from_secs(10);
 const REDRAW: Duration = Duration::from_millis(50);
 /// A heartbeat names this many of the things that run.
 const HEARTBEAT_ROWS: usize = 4;
-/// Details of more failures than this are not kept: the ending would not show them.
-const DETAILED_FAILURES_MAX: usize = 500;
-/// How much of one message or traceback is kept, in bytes, from its end.
-const DETAIL_BYTES_MAX: usize = 16 * 1024;
 
 /// A build under way.
 struct BuildRow {
@@ -119,6 +118,7 @@ struct FailedBuild {
 pub struct TerminalReport {
     palette: Palette,
     verbosity: Verbosity,
+    explain: bool,
     rerun_prefix: String,
     log_lines: usize,
     screen: Screen,
@@ -135,6 +135,7 @@ pub struct TerminalReport {
     failed_builds: Vec<FailedBuild>,
     failures: Vec<TestcaseResult>,
     error_notices: Vec<Diagnostic>,
+    waves: BTreeSet<Utf8PathBuf>,
 }
 
 impl TerminalReport {
@@ -146,6 +147,7 @@ impl TerminalReport {
                 color: options.color,
             },
             verbosity: options.verbosity,
+            explain: options.explain,
             rerun_prefix: options.rerun_prefix,
             log_lines: options.log_lines,
             screen: Screen::new(options.out, options.size_of, options.progress),
@@ -161,6 +163,7 @@ impl TerminalReport {
             failed_builds: Vec::new(),
             failures: Vec::new(),
             error_notices: Vec::new(),
+            waves: BTreeSet::new(),
         }
     }
 
@@ -247,12 +250,15 @@ impl TerminalReport {
     }
 
     fn explain_build(&mut self, now: Instant, reasons: &[String], log: Option<&Utf8Path>) {
-        if !self.says(Verbosity::Verbose) {
-            return;
-        }
-        let log = log.map(|path| format!("log: {path}"));
-        for line in reasons.iter().chain(&log) {
-            let line = format!("{:>12} {}", "", text::visible(line));
+        let is_verbose = self.says(Verbosity::Verbose);
+        let reasons = reasons.iter().filter(|_| is_verbose || self.explain);
+        let log = log.filter(|_| is_verbose);
+        let lines: Vec<String> = reasons
+            .cloned()
+            .chain(log.map(|path| format!("log: {path}")))
+            .collect();
+        for line in lines {
+            let line = format!("{:>12} {}", "", text::visible(&line));
             self.print(now, &line);
         }
     }
@@ -294,18 +300,12 @@ impl TerminalReport {
 
     fn on_testcase_finished(&mut self, now: Instant, result: &TestcaseResult) {
         self.is_seed_used |= Some(result.seed) == self.seed;
-        for row in self.runs.values_mut() {
-            if row
-                .testcase
-                .as_ref()
-                .is_some_and(|(id, _)| *id == result.id)
-            {
-                row.testcase = None;
-            }
-        }
+        let was_running = self.take_from_its_run(result);
+        self.waves.extend(result.waves.clone());
         // A thousand testcases that never ran are one number in the summary, not a thousand lines.
+        // What a stop interrupted is another matter: it may be why somebody lost patience.
         let is_worth_a_line = match result.outcome {
-            Outcome::NotRun => self.says(Verbosity::Verbose),
+            Outcome::NotRun => was_running || self.says(Verbosity::Verbose),
             outcome => !outcome.is_good() || self.says(Verbosity::Normal),
         };
         if is_worth_a_line {
@@ -315,9 +315,18 @@ impl TerminalReport {
         if result.attempt > 1 {
             self.failures.retain(|former| former.id != result.id);
         }
-        if !result.outcome.is_good() && result.outcome != Outcome::NotRun {
+        if !result.outcome.is_good() && (result.outcome != Outcome::NotRun || was_running) {
             self.keep(result);
         }
+    }
+
+    /// Says whether this testcase was under way, and takes it out of its row.
+    fn take_from_its_run(&mut self, result: &TestcaseResult) -> bool {
+        let is_it = |running: &Option<(TestcaseId, Instant)>| {
+            running.as_ref().is_some_and(|(id, _)| *id == result.id)
+        };
+        let row = self.runs.values_mut().find(|row| is_it(&row.testcase));
+        row.is_some_and(|row| row.testcase.take().is_some())
     }
 
     /// Returns a testcase's line: status, duration, name, and in few words what is special.
@@ -342,30 +351,6 @@ impl TerminalReport {
             Some(result.duration),
             &label,
         )
-    }
-
-    /// Keeps a failure for the ending, within bounds.
-    fn keep(&mut self, result: &TestcaseResult) {
-        let mut kept = result.clone();
-        let has_room = self.failures.len() < DETAILED_FAILURES_MAX;
-        let shorten = |long: &mut Option<String>| {
-            *long = long
-                .take()
-                .filter(|_| has_room)
-                .map(|long| text::last_bytes(&long, DETAIL_BYTES_MAX).to_owned());
-        };
-        // The headline is all of the message that the ending needs of those it does not show.
-        let headline = verdict::message_line(&kept);
-        shorten(&mut kept.details);
-        if !has_room
-            || kept
-                .message
-                .as_ref()
-                .is_some_and(|long| long.len() > DETAIL_BYTES_MAX)
-        {
-            kept.message = headline.map(|line| text::cut_end(&line, 400).into_owned());
-        }
-        self.failures.push(kept);
     }
 
     fn on_notice(&mut self, now: Instant, notice: &Diagnostic) {

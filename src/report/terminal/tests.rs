@@ -1,5 +1,9 @@
 //! The terminal report against the table of expected results, and its look.
 
+mod ending;
+
+use super::ending::DETAIL_BYTES_MAX;
+use super::ending::DETAILED_FAILURES_MAX;
 use super::*;
 
 use crate::diagnostic::Code;
@@ -30,6 +34,7 @@ impl Played {
             color,
             progress: live.is_some(),
             verbosity,
+            explain: false,
             rerun_prefix: "cocorun test --config x/runner.toml".to_owned(),
             log_lines: 20,
             out: Box::new(sink.clone()),
@@ -132,7 +137,7 @@ help: rerun it alone: `cocorun test --config x/runner.toml --build fifo \
 error[test::crashed]: `fifo::tests.test_fifo::segfault` errored: \
 `vvp` ended with signal 11 (SIGSEGV)
   at /p/tests/test_fifo.py:41
-  last 3 lines of its log:
+  the end of its log, without cocotb's table:
     first line
     \u{fffd}\u{fffd} binary \\x01 red \\x1b[2J ]]> <&>
     last line
@@ -151,6 +156,7 @@ fn the_summary_of_an_interrupted_session_says_so_and_names_all_culprits() {
     let expect = " [  3.210s] stopped (interrupted by SIGINT): 11 testcases on 3 builds: \
 3 passed, 2 failed, 3 errored, 1 timed out, 1 skipped, 1 not run, 1 build failed (5 deselected)
         Seed 7
+       Waves /p/runs/1/dump.fst
 BUILD FAILED [   1.20s] broken (icarus)
         FAIL [   0.41s] fifo::tests.test_fifo::burst_write/width=8
         FAIL [   0.41s] fifo::tests.test_fifo::it's \"odd\" $HOME
@@ -457,6 +463,7 @@ fn a_stream_that_breaks_ends_the_report_and_nothing_else() {
         color: false,
         progress: true,
         verbosity: Verbosity::Normal,
+        explain: false,
         rerun_prefix: "cocorun test".to_owned(),
         log_lines: 20,
         out: Box::new(expected::Broken(std::io::ErrorKind::BrokenPipe)),
