@@ -175,11 +175,12 @@ fn what_a_killed_holder_had_started_keeps_the_lock_of_the_kernel() {
     for strategy in ["flock", "byte-range"] {
         let project = Project::new();
         let args = ["lock", "--strategy", strategy, "a", "--", "sh", "-c"];
-        let script = "sh -c 'touch held; sleep 1; touch over'; true";
-        let holder = start(&project, &[&args[..], &[script]].concat());
+        let script = "sh -c 'touch held; sleep 1.5; touch over'; true";
+        let mut holder = start(&project, &[&args[..], &[script]].concat());
         await_file(&project, "held");
         signal(&holder, Signal::SIGKILL);
-        holder.wait_with_output().unwrap();
+        // Its output stays open as long as what it had started lives.
+        holder.wait().unwrap();
         let next = project.run(&[&args[..], &["test -e over"]].concat());
         assert_eq!(next.code, 0, "two were inside: {strategy}");
     }
