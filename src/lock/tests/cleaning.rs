@@ -352,6 +352,21 @@ fn what_nobody_claims_and_what_python_holds_stays() {
 }
 
 #[test]
+fn a_lock_that_python_has_just_made_stays_without_the_guard_of_the_dead() {
+    let mut world = World::new();
+    let leader = world.leader("node");
+    let token = leader.token().to_owned();
+    leader.publish(serde_json::json!(1)).expect("written");
+    // It died before it held the gate, and Python has not yet written its name.
+    fs::create_dirs(&world.gate()).expect("a local directory");
+    let guard = world.gate().join(format!("cocorun.guard.00000001.{token}"));
+    fs::write(&guard, "").expect("a local directory");
+    world.clean(&world.cleaning());
+    assert!(!fs::exists(&guard));
+    assert!(fs::exists(&world.gate()), "it is Python's");
+}
+
+#[test]
 fn a_tree_of_attempts_that_is_a_link_is_not_followed() {
     let mut world = World::new();
     let attempt = world.die("dead");
