@@ -111,7 +111,8 @@ impl LockSession<'_> {
             ..Options::new(&self.args.command.join(" "))
         };
         let path = dir.join(name);
-        let mut lock = Lock::new(choice.strategy, clock, &path, options);
+        let lock = Lock::new(choice.strategy, clock, &path, options);
+        let mut lock = lock.beside_flock(choice.also_flock);
         let mut view = WaitView::new(&self.interrupt, self.settings, path.as_str());
         let got = lock.acquire(&mut |waiting| view.on_wait(waiting), self.args.timeout.0);
         view.clear();

@@ -80,8 +80,10 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
         let Some(survey) = survey(path) else {
             continue;
         };
-        let open = survey.open().map_err(LockError::into_problems)?;
-        found.push((path, survey, open));
+        match survey.open() {
+            Ok(open) => found.push((path, survey, open)),
+            Err(error) => say(&format!("{path}: not looked into: {error}")),
+        }
     }
     let is_unknown = |entry: &OpenEntry| entry.fate == Fate::Unknown;
     if found.iter().any(|(_, _, open)| open.iter().any(is_unknown)) {
@@ -94,7 +96,7 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
             continue;
         }
         let after = if before.iter().any(is_unknown) {
-            survey.open().map_err(LockError::into_problems)?
+            survey.open().unwrap_or_default()
         } else {
             before.clone()
         };
@@ -113,10 +115,8 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
         let survey = found.iter().find(|(path, ..)| **path == ledger);
         let survey = survey.map(|(_, survey, _)| survey);
         let words = inspect::gate(path, &SystemStorage, &SystemHost, survey);
-        say(&format!(
-            "{path}: {}",
-            words.map_err(LockError::into_problems)?
-        ));
+        let words = words.unwrap_or_else(|error| format!("not looked into: {error}"));
+        say(&format!("{path}: {words}"));
     }
     for (path, words) in inspect::lock_files(&tree, &SystemHost) {
         say(&format!("{path}: {words}"));

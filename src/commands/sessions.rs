@@ -119,7 +119,8 @@ impl SessionFolder {
         }
         let Some(all) = self.dir.parent() else { return };
         let Some(now) = modified(&mark) else { return };
-        for name in surplus(all, host, now) {
+        let own = self.dir.file_name().unwrap_or_default();
+        for name in surplus(all, own, host, now) {
             fs::remove_dir(&all.join(name));
         }
     }
@@ -130,24 +131,48 @@ fn modified(path: &Utf8Path) -> Option<SystemTime> {
     fs::stamp(path).ok().flatten()?.modified
 }
 
-/// Names the folders that may go: all that are over but the newest; names begin with their time.
-fn surplus(all: &Utf8Path, host: &dyn Host, now: SystemTime) -> Vec<String> {
-    let mut over = fs::list(all).unwrap_or_default();
-    over.retain(|name| is_over(&all.join(name), host, now));
-    let certain = over.len().saturating_sub(KEPT_MAX);
-    over.truncate(over.len().saturating_sub(KEPT));
-    let is_fresh = |name: &str| {
-        let dir = all.join(name);
-        let end = modified(&dir.join(FINISHED)).or_else(|| modified(&dir.join(OWNER)));
-        // What seems to come from the future is not old.
-        end.is_some_and(|end| now.duration_since(end).is_ok_and(|age| age < FRESH))
-    };
+/// Names the folders that may go: all that are over but those that ended last. `own` ends now.
+fn surplus(all: &Utf8Path, own: &str, host: &dyn Host, now: SystemTime) -> Vec<String> {
+    let mut over: Vec<(SystemTime, String)> = fs::list(all)
+        .unwrap_or_default()
+        .into_iter()
+        .filter(|name| name != own && is_over(&all.join(name), host, now))
+        .map(|name| (end_of(&all.join(&name)).unwrap_or(now), name))
+        .collect();
+    over.sort();
+    let ours = usize::from(!own.is_empty());
+    let certain = over.len().saturating_sub(KEPT_MAX - ours);
+    over.truncate(over.len().saturating_sub(KEPT - ours));
+    // What seems to come from the future is not old.
+    let is_fresh = |end| now.duration_since(end).is_ok_and(|age| age < FRESH);
     let mut index = 0;
-    over.retain(|name| {
+    over.retain(|(end, _)| {
         index += 1;
-        index <= certain || !is_fresh(name)
+        index <= certain || !is_fresh(*end)
     });
-    over
+    over.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Returns when a session that is over showed itself for the last time.
+fn end_of(dir: &Utf8Path) -> Option<SystemTime> {
+    modified(&dir.join(FINISHED))
+        .or_else(|| modified(&dir.join(OWNER)))
+        .or_else(|| modified(dir))
+}
+
+/// Says whether a folder is named as those of sessions are, `20261121T084026-b08f42`; anything else
+/// that lies there is somebody's.
+fn is_named_as_session(dir: &Utf8Path) -> bool {
+    let name = dir.file_name().unwrap_or_default();
+    let Some((time, rest)) = name.split_once('-') else {
+        return false;
+    };
+    let is_time = time.len() == 15
+        && time
+            .bytes()
+            .enumerate()
+            .all(|(at, byte)| byte.is_ascii_digit() || (at == 8 && byte == b'T'));
+    is_time && rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn is_over(dir: &Utf8Path, host: &dyn Host, now: SystemTime) -> bool {
@@ -162,6 +187,7 @@ fn is_over(dir: &Utf8Path, host: &dyn Host, now: SystemTime) -> bool {
     match host.fate(&process) {
         Fate::Gone => true,
         Fate::Running => false,
+        Fate::Unknown if !fs::exists(&owner) && !is_named_as_session(dir) => false,
         Fate::Unknown => {
             // Before a session has said whose its folder is, the folder itself is its only sign.
             let sign = modified(&owner).or_else(|| modified(dir));
@@ -245,13 +271,19 @@ mod tests {
     #[test]
     fn a_folder_that_says_nothing_is_over_after_a_week() {
         let runs = Runs::new();
-        let dir = runs.all().join("old");
-        fs::create_dirs(&dir).expect("made");
+        let dir = runs.all().join("20261121T084026-b08f42");
+        let strange = runs.all().join("golden-20261121");
+        for dir in [&dir, &strange] {
+            fs::create_dirs(dir).expect("made");
+        }
         let now = SystemTime::now();
         assert!(!is_over(&dir, &SystemHost, now));
-        let opened = File::open(&dir).expect("opened");
-        opened.set_modified(now - SILENCE_MAX).expect("set");
+        for dir in [&dir, &strange] {
+            let opened = File::open(dir).expect("opened");
+            opened.set_modified(now - SILENCE_MAX).expect("set");
+        }
         assert!(is_over(&dir, &SystemHost, now));
+        assert!(!is_over(&strange, &SystemHost, now), "it is somebody's");
     }
 
     #[test]
@@ -276,20 +308,40 @@ mod tests {
     #[test]
     fn the_newest_ten_that_are_over_are_kept_however_they_ended() {
         let runs = Runs::new();
+        runs.open("a-living", SystemHost.me());
+        let finished = runs.open("a-finished", SystemHost.me());
+        fs::write(&finished.join(FINISHED), "").expect("written");
+        runs.open("a-killed", killed());
         for number in 0..8 {
             runs.open(&format!("b-{number}"), killed());
         }
-        runs.open("a-living", SystemHost.me());
-        runs.open("a-killed", killed());
-        let finished = runs.open("a-finished", SystemHost.me());
-        fs::write(&finished.join(FINISHED), "").expect("written");
         let now = SystemTime::now() + FRESH;
-        let surplus = || surplus(runs.all(), &SystemHost, now);
+        let surplus = || surplus(runs.all(), "", &SystemHost, now);
         assert_eq!(surplus(), Vec::<String>::new());
         runs.open("b-8", killed());
         assert_eq!(surplus(), ["a-finished"]);
         runs.open("b-9", killed());
         assert_eq!(surplus(), ["a-finished", "a-killed"]);
+    }
+
+    #[test]
+    fn the_end_of_a_session_counts_and_not_its_start() {
+        let runs = Runs::new();
+        let long = runs.open("a-long", killed());
+        let now = SystemTime::now() + 2 * FRESH;
+        for number in 0..KEPT {
+            runs.open(&format!("b-{number}"), killed());
+        }
+        // As it tidies up itself, it is the last one, whatever its name.
+        let surplus = |own| surplus(runs.all(), own, &SystemHost, now);
+        assert_eq!(surplus("a-long"), ["b-0"]);
+        assert_eq!(surplus(""), ["a-long"]);
+        let mark = long.join(FINISHED);
+        fs::write(&mark, "").expect("written");
+        let later = SystemTime::now() + FRESH / 2;
+        let file = File::options().write(true).open(&mark).expect("opened");
+        file.set_modified(later).expect("set");
+        assert_eq!(surplus(""), ["b-0"]);
     }
 
     #[test]
@@ -299,8 +351,8 @@ mod tests {
             runs.open(&format!("{number:03}"), killed());
         }
         let now = SystemTime::now();
-        assert_eq!(surplus(runs.all(), &SystemHost, now), ["000", "001"]);
-        let later = surplus(runs.all(), &SystemHost, now + FRESH);
+        assert_eq!(surplus(runs.all(), "", &SystemHost, now), ["000", "001"]);
+        let later = surplus(runs.all(), "", &SystemHost, now + FRESH);
         assert_eq!(later.len(), KEPT_MAX + 2 - KEPT);
     }
 }

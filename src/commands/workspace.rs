@@ -349,6 +349,9 @@ impl Workspace {
                 self.config.project_dir.to_string(),
             ),
         ]);
+        if let Some(seed) = self.environment.get(env::PYTHONHASHSEED) {
+            env.insert(env::PYTHONHASHSEED.to_owned(), seed.to_owned());
+        }
         // Byte code never goes beside shared sources: many nodes would write it at once, by rename.
         // An empty PYTHONDONTWRITEBYTECODE counts as not set.
         match self.cache.byte_code_dir() {

@@ -15,7 +15,9 @@ use nix::sys::stat::utimensat;
 use nix::sys::time::TimeSpec;
 use std::ffi::CString;
 use std::fs;
+use std::fs::OpenOptions;
 use std::io;
+use std::io::Read;
 use std::io::Write;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -28,6 +30,8 @@ use std::time::SystemTime;
 /// about the attributes of a name it knows once it asks the server for them. So the end of an
 /// epoch is also told by the time stamp of its claim.
 pub const ENDED_S: i64 = 1;
+/// Longest file that is read, bytes: the record of a build with very many outputs fits.
+const READ_BYTES_MAX: u64 = 256 << 20;
 
 /// What kind of thing a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -189,7 +193,7 @@ impl SystemStorage {
         clippy::disallowed_methods,
         reason = "this is the edge that others must go through"
     )]
-    fn write_new(options: &fs::OpenOptions, path: &Utf8Path, content: &[u8]) -> io::Result<()> {
+    fn write_new(options: &OpenOptions, path: &Utf8Path, content: &[u8]) -> io::Result<()> {
         let mut file = options.open(path)?;
         file.write_all(content)?;
         // NFS reports a failed write back here or at close; `close` errors are lost in Rust, so
@@ -217,19 +221,34 @@ impl Storage for SystemStorage {
     }
 
     fn create_file(&self, path: &Utf8Path, content: &[u8]) -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
+        let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o644);
         Self::write_new(&options, path, content)
     }
 
     fn write_file(&self, path: &Utf8Path, content: &[u8]) -> io::Result<()> {
-        let mut options = fs::OpenOptions::new();
+        let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(true).mode(0o644);
         Self::write_new(&options, path, content)
     }
 
     fn read_file(&self, path: &Utf8Path) -> io::Result<Vec<u8>> {
-        fs::read(path)
+        // In a shared directory anybody can plant a link, a pipe or a device.
+        let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(flags)
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            let words = "it is no regular file";
+            return Err(io::Error::new(io::ErrorKind::InvalidData, words));
+        }
+        let mut bytes = Vec::new();
+        let size = file.take(READ_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        if u64::try_from(size).is_ok_and(|size| size > READ_BYTES_MAX) {
+            return Err(io::Error::from(io::ErrorKind::FileTooLarge));
+        }
+        Ok(bytes)
     }
 
     fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp> {
@@ -409,6 +428,20 @@ mod tests {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = Utf8PathBuf::try_from(dir.path().to_path_buf()).expect("a UTF-8 path");
         (dir, path)
+    }
+
+    #[test]
+    fn what_is_planted_in_place_of_a_file_is_neither_waited_for_nor_followed() {
+        let (_guard, dir) = temp();
+        let pipe = dir.join("pipe");
+        nix::unistd::mkfifo(pipe.as_std_path(), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        assert!(SystemStorage.read_file(&pipe).is_err());
+        let link = dir.join("link");
+        SystemStorage
+            .create_symlink(&link, "/dev/zero")
+            .expect("made");
+        assert!(SystemStorage.read_file(&link).is_err());
+        assert!(SystemStorage.read_file(Utf8Path::new("/dev/zero")).is_err());
     }
 
     #[test]

@@ -267,6 +267,8 @@ impl Gate {
             let claim = if is_earlier {
                 None
             } else {
+                // A client may believe a new claim absent until it asks for the directory.
+                self.ledger.refresh();
                 self.ledger.claim(epoch)?
             };
             if claim.is_none_or(|claim| claim.token != token) {

@@ -59,7 +59,7 @@ fn file_words(
     claim: &Claim,
     host: &dyn Host,
 ) -> String {
-    let holder = holder_of(path);
+    let holder = holder_of(path, host);
     let doing = holder
         .doing
         .clone()

@@ -121,7 +121,9 @@ pub fn trial_beside(target: &Utf8Path, host: &dyn Host) -> Trial {
     let name = |end: &str| target.with_file_name(format!("{TRIAL}{end}"));
     Trial {
         dir: name(&maker.tag(host.random())),
+        dir_of_second: name(&maker.tag(host.random())),
         marker: name(&maker.place),
+        link: beside(target, host),
     }
 }
 

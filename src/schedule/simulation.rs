@@ -157,7 +157,9 @@ fn command(
     });
     let mut env = settings.env.clone();
     let own_paths = env.get(variables::PYTHONPATH).cloned();
+    let own_order = env.get(variables::PYTHONHASHSEED).cloned();
     env.extend(session.plan.base_env.clone());
+    env.extend(own_order.map(|seed| (variables::PYTHONHASHSEED.to_owned(), seed)));
     if let (Some(own), Some(paths)) = (own_paths, env.get_mut(variables::PYTHONPATH)) {
         paths.push(':');
         paths.push_str(&own);

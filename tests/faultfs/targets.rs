@@ -128,6 +128,35 @@ fn a_rename_that_returns_replaces_a_target_at_once() {
 }
 
 #[test]
+fn a_target_is_never_taken_away_where_no_link_can_follow() {
+    let Some(shore) = Shore::new() else { return };
+    let mount = shore.mount("node", Client::default());
+    let at = mount.path();
+    let no_links = Fault::always(Op::Link, "", Moment::Before, Effect::Fail(libc::EPERM));
+    // Slower than what counts as one that never returns, and for once only.
+    let slow = Effect::Delay(Duration::from_secs(6));
+    let slow = Fault {
+        times: 1,
+        ..Fault::always(Op::Rename, "", Moment::Before, slow)
+    };
+    fs::write(at.join("a.o"), "old\n").unwrap();
+    mount.weather.set(vec![no_links, slow]);
+    for text in ["first", "second"] {
+        expect_made(make(at, "a.o", text));
+        let made = fs::read_to_string(at.join("a.o")).unwrap();
+        assert_eq!(made, format!("{text}\nwhole\n"));
+    }
+    // Where a rename does not return at all, what is there stays.
+    let no_links = Fault::always(Op::Link, "", Moment::Before, Effect::Fail(libc::EPERM));
+    let hang = Fault::always(Op::Rename, "", Moment::Before, Effect::Hang);
+    mount.weather.set(vec![no_links, hang]);
+    let (code, words) = end(make(at, "a.o", "third"));
+    assert_eq!(code, Some(125), "{words}");
+    let kept = fs::read_to_string(at.join("a.o")).unwrap();
+    assert_eq!(kept, "second\nwhole\n");
+}
+
+#[test]
 fn what_cannot_be_removed_is_told_and_the_exit_code_says_so() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("node", Client::default());

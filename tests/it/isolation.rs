@@ -2,6 +2,7 @@
 
 use crate::support::COCOTB;
 use crate::support::Project;
+use crate::support::Ran;
 
 /// The second testcase passes only where nothing of the first one is left.
 const MODULE: &str = "\
@@ -55,9 +56,12 @@ fn waves_and_no_fork_change_no_verdict_and_are_repeated() {
 #[test]
 fn the_seed_decides_the_order_of_sets() {
     let project = project();
-    let order = |args: &[&str]| {
+    let order_with = |inherited: Option<&str>, args: &[&str]| {
         let args = [&["test", "wants", "-v"], args].concat();
-        project.run(&args).expect_code(0);
+        let mut command = project.command(&args);
+        command.env_remove("PYTHONHASHSEED");
+        command.envs(inherited.map(|seed| ("PYTHONHASHSEED", seed)));
+        Ran::from(command.output().unwrap()).expect_code(0);
         let runs = std::fs::read_dir(project.path("sim_build/runs")).unwrap();
         let mut sessions: Vec<_> = runs.map(|it| it.unwrap().path()).collect();
         sessions.sort();
@@ -70,9 +74,11 @@ fn the_seed_decides_the_order_of_sets() {
         std::fs::remove_dir_all(newest).unwrap();
         line.expect("it was printed")
     };
+    let order = |args: &[&str]| order_with(None, args);
     let first = order(&["--seed", "5"]);
     assert_eq!(order(&["--seed", "5", "--no-fork"]), first);
     assert_ne!(order(&["--seed", "6"]), first);
+    assert_eq!(order_with(Some("5"), &["--seed", "6"]), first);
 }
 
 #[test]

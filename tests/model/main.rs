@@ -14,7 +14,6 @@
 
 mod gate;
 
-use cocorun::edge::env::Environment;
 use stateright::Checker;
 use stateright::Model;
 use stateright::Property;
@@ -459,14 +458,10 @@ fn no_invariant_breaks_in_any_state_of_three_processes_and_three_epochs() {
     );
 }
 
-/// Minutes of work, so only where `COCORUN_SOAK` is set, as the nightly run does.
 #[test]
-#[expect(clippy::print_stderr, reason = "a test that is left out must say so")]
+#[ignore = "takes minutes; tests/run --lab runs it"]
+#[expect(clippy::print_stderr, reason = "tells how much was seen")]
 fn no_invariant_breaks_in_any_state_of_four_processes_and_four_epochs() {
-    if Environment::of_this_process().get("COCORUN_SOAK").is_none() {
-        eprintln!("left out: COCORUN_SOAK is not set");
-        return;
-    }
     let (states, broken) = explore(4, 4, Mutation::None);
     eprintln!("{states} states");
     assert_eq!(broken, Vec::<&str>::new());

@@ -39,6 +39,9 @@ const LUSTRE: u32 = 0x0bd0_0bd0;
 pub struct Choice {
     /// The strategy.
     pub strategy: Strategy,
+    /// Whether flock(2) is held beside it: this node exports the directory, and processes of it
+    /// that cannot see that, such as those in a container, take the directory for their own.
+    pub also_flock: bool,
     /// What is doubtful about it, where somebody forced it.
     pub doubt: Option<String>,
 }
@@ -71,6 +74,7 @@ pub fn choose(dir: &Utf8Path, forced: Option<Strategy>) -> Result<Choice> {
     probe::probe(strategy, dir)?;
     Ok(Choice {
         strategy,
+        also_flock: forced.is_none() && file_system.is_exported,
         doubt: forced.and_then(|strategy| doubt(strategy, &file_system)),
     })
 }

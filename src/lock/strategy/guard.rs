@@ -10,6 +10,8 @@ use crate::edge::file_lock;
 use crate::edge::file_lock::FileLock;
 use crate::edge::file_lock::LockKind;
 use crate::edge::fs::os_words;
+use crate::edge::host::Fate;
+use crate::edge::host::Host;
 use crate::edge::storage::ExclusiveStorage;
 use crate::edge::storage::Storage;
 use crate::edge::storage::SystemStorage;
@@ -40,6 +42,7 @@ pub struct Lock {
     clock: Arc<dyn Clock>,
     options: Options,
     path: Utf8PathBuf,
+    also_flock: bool,
 }
 
 enum Kind {
@@ -50,8 +53,8 @@ enum Kind {
 /// A lock that is held.
 #[derive(Debug)]
 pub enum Guard {
-    /// By registers.
-    Registers(Held),
+    /// By registers, and by flock(2) where that is held as well.
+    Registers(Held, Option<FileLock>),
     /// By the kernel.
     Kernel(FileLock),
 }
@@ -61,19 +64,19 @@ impl Guard {
     /// none.
     pub fn fence(&self) -> Option<u32> {
         match self {
-            Self::Registers(held) => Some(held.fence()),
+            Self::Registers(held, _) => Some(held.fence()),
             Self::Kernel(_) => None,
         }
     }
 
     /// Says whether somebody took over because we seemed dead.
     pub fn is_lost(&self) -> bool {
-        matches!(self, Self::Registers(held) if held.is_lost())
+        matches!(self, Self::Registers(held, _) if held.is_lost())
     }
 
     /// Asks the registers now whether we still hold it.
     pub fn is_lost_now(&self) -> bool {
-        if let Self::Registers(held) = self {
+        if let Self::Registers(held, _) = self {
             held.beat();
         }
         self.is_lost()
@@ -85,7 +88,7 @@ impl Guard {
     /// It could not be recorded; the others then wait for the lease.
     pub fn release(self) -> std::result::Result<(), LockError> {
         match self {
-            Self::Registers(held) => held.release(),
+            Self::Registers(held, _) => held.release(),
             Self::Kernel(_) => Ok(()),
         }
     }
@@ -118,7 +121,17 @@ impl Lock {
             clock,
             options,
             path: path.to_owned(),
+            also_flock: false,
         }
+    }
+
+    /// Takes flock(2) as well, before the registers; see [`Choice::also_flock`].
+    ///
+    /// [`Choice::also_flock`]: crate::lock::strategy::Choice::also_flock
+    #[must_use]
+    pub fn beside_flock(mut self, also_flock: bool) -> Self {
+        self.also_flock = also_flock;
+        self
     }
 
     /// Waits for the lock; `None` where `on_wait` said `Break`.
@@ -133,10 +146,20 @@ impl Lock {
         on_wait: &mut dyn FnMut(&Waiting) -> ControlFlow<()>,
         timeout: Option<Duration>,
     ) -> Result<Option<Guard>> {
+        let start = self.clock.now();
+        let mut flock = None;
+        if self.also_flock {
+            match self.acquire_kernels(LockKind::Whole, on_wait, timeout)? {
+                Some(Guard::Kernel(lock)) => flock = Some(lock),
+                _ => return Ok(None),
+            }
+        }
+        let waited = self.clock.now().saturating_duration_since(start);
         match &mut self.kind {
             Kind::Registers(lock) => {
-                let held = lock.acquire(on_wait, timeout)?;
-                Ok(held.map(Guard::Registers))
+                let left = timeout.map(|timeout| timeout.saturating_sub(waited));
+                let held = lock.acquire(on_wait, left)?;
+                Ok(held.map(|held| Guard::Registers(held, flock)))
             }
             Kind::Kernel(kind) => {
                 let kind = *kind;
@@ -176,7 +199,7 @@ impl Lock {
                 return Ok(Some(Guard::Kernel(lock)));
             }
             let waited = self.clock.now().saturating_duration_since(start);
-            let holder = holder_of(&self.path);
+            let holder = holder_of(&self.path, &*self.options.host);
             let waiting = Waiting {
                 holder: &holder,
                 waited,
@@ -229,12 +252,17 @@ impl Lock {
 }
 
 /// Describes the holder of a lock file, as far as it told; for people.
-pub(crate) fn holder_of(path: &Utf8Path) -> Holder {
+pub(crate) fn holder_of(path: &Utf8Path, host: &dyn Host) -> Holder {
     let claim = Claim::from_text(&file_lock::text_of(path));
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(claim.since_s);
+    let doing = if host.fate(&claim.process) == Fate::Gone {
+        Some("it is dead, so if the lock is held, then by what it had started".to_owned())
+    } else {
+        (!claim.run_id.is_empty()).then_some(claim.run_id)
+    };
     Holder {
         since: (claim.since_s > 0).then_some(since),
-        doing: (!claim.run_id.is_empty()).then_some(claim.run_id),
+        doing,
         ..Holder::of(&claim.process, path.to_owned())
     }
 }
@@ -279,6 +307,26 @@ mod tests {
             held.release().map_err(LockError::into_problems)?;
             assert!(lock(strategy, &path).acquire(go_on, None)?.is_some());
         }
+        Ok(())
+    }
+
+    #[test]
+    fn beside_flock_the_registers_exclude_who_knows_only_flock_and_who_knows_only_registers()
+    -> Result<()> {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let path = Utf8PathBuf::try_from(dir.path().join("a.lock")).expect("a UTF-8 path");
+        let go_on = &mut |_: &Waiting| ControlFlow::Continue(());
+        let both = || lock(Strategy::Ledger, &path).beside_flock(true);
+        let mut is_held = |mut lock: Lock| lock.acquire(go_on, Some(Duration::ZERO)).is_err();
+        let held = both().acquire(&mut |_| ControlFlow::Break(()), None)?;
+        assert!(held.is_some());
+        assert!(is_held(lock(Strategy::Flock, &path)) && is_held(lock(Strategy::Ledger, &path)));
+        drop(held);
+        for strategy in [Strategy::Flock, Strategy::Ledger] {
+            let one = lock(strategy, &path).acquire(&mut |_| ControlFlow::Break(()), None)?;
+            assert!(one.is_some() && is_held(both()), "{strategy}");
+        }
+        assert!(!is_held(both()));
         Ok(())
     }
 
