@@ -96,7 +96,14 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
             continue;
         }
         let after = if before.iter().any(is_unknown) {
-            survey.open().unwrap_or_default()
+            match survey.open() {
+                Ok(after) => after,
+                Err(error) => {
+                    // Who cannot be seen any more has not ended.
+                    say(&format!("{path}: not looked into again: {error}"));
+                    continue;
+                }
+            }
         } else {
             before.clone()
         };

@@ -130,8 +130,9 @@ fn adopt_group(path: &Utf8Path, dir: &Utf8Path) {
 ///
 /// In a directory meant for a group, the file gets mode 0664, or 0775 where it can be executed, and
 /// the group. With a `trial` the directory is shared, and a rename may hang there: a file that is
-/// new gets its name by a link, and one that is replaced by a rename only if a trial returns; else by a link as well, before which nobody sees a file for a
-/// moment. See also [`bring_to_disk`].
+/// new gets its name by a link, and one that is replaced by a rename only if a trial returns. Else,
+/// where links work, it gets a link as well, before which nobody sees a file for a moment. See also
+/// [`bring_to_disk`].
 ///
 /// # Errors
 /// Any I/O error, with the path; the private file is still there then.

@@ -123,6 +123,26 @@ pub struct RunSettings {
     pub fail_on_hdl_error: bool,
 }
 
+#[cfg(test)]
+impl RunSettings {
+    /// Returns what a table has that says nothing, with this limit.
+    pub(crate) fn plain(timeout: Duration) -> Self {
+        Self {
+            timeout,
+            seed: None,
+            test_args: Vec::new(),
+            plusargs: Vec::new(),
+            env: BTreeMap::new(),
+            waves: false,
+            run_files: Vec::new(),
+            isolation: Isolation::default(),
+            fork: true,
+            preload: Vec::new(),
+            fail_on_hdl_error: true,
+        }
+    }
+}
+
 /// One test module on one build, as the plan wants it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedModule {

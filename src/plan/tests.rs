@@ -21,17 +21,9 @@ use std::time::Duration;
 
 fn settings(waves: bool) -> RunSettings {
     RunSettings {
-        timeout: Duration::from_secs(600),
-        seed: None,
-        test_args: Vec::new(),
-        plusargs: Vec::new(),
-        env: BTreeMap::new(),
         waves,
-        run_files: Vec::new(),
         isolation: Isolation::Module,
-        fork: true,
-        preload: Vec::new(),
-        fail_on_hdl_error: true,
+        ..RunSettings::plain(Duration::from_secs(600))
     }
 }
 

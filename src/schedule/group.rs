@@ -236,26 +236,10 @@ fn first_message(problems: &[Diagnostic]) -> String {
 mod tests {
     use super::*;
 
-    use crate::model::test::Isolation;
-
-    use std::collections::BTreeMap;
-
     #[test]
     fn a_server_may_start_as_long_as_a_testcase_may_run_and_never_less_than_two_minutes() {
         let limit_s = |timeout_s| {
-            let settings = RunSettings {
-                timeout: Duration::from_secs(timeout_s),
-                seed: None,
-                test_args: Vec::new(),
-                plusargs: Vec::new(),
-                env: BTreeMap::new(),
-                waves: false,
-                run_files: Vec::new(),
-                isolation: Isolation::default(),
-                preload: Vec::new(),
-                fork: true,
-                fail_on_hdl_error: true,
-            };
+            let settings = RunSettings::plain(Duration::from_secs(timeout_s));
             start_limit(&settings).as_secs()
         };
         assert_eq!([1, 120, 3600].map(limit_s), [120, 120, 3600]);

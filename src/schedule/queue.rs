@@ -237,26 +237,11 @@ mod tests {
     use super::*;
 
     use crate::model::build::BuildName;
-    use crate::model::test::Isolation;
     use crate::model::test::RunSettings;
     use crate::model::test::TestcaseId;
 
-    use std::collections::BTreeMap;
-
     fn group(build: usize) -> Arc<Group> {
-        let settings = RunSettings {
-            timeout: Duration::from_secs(1),
-            seed: None,
-            test_args: Vec::new(),
-            plusargs: Vec::new(),
-            env: BTreeMap::new(),
-            waves: false,
-            run_files: Vec::new(),
-            isolation: Isolation::default(),
-            fork: true,
-            preload: Vec::new(),
-            fail_on_hdl_error: true,
-        };
+        let settings = RunSettings::plain(Duration::from_secs(1));
         Arc::new(Group::new(build, settings))
     }
 
