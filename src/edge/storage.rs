@@ -436,10 +436,12 @@ mod tests {
         let pipe = dir.join("pipe");
         nix::unistd::mkfifo(pipe.as_std_path(), nix::sys::stat::Mode::S_IRWXU).expect("made");
         assert!(SystemStorage.read_file(&pipe).is_err());
-        let link = dir.join("link");
+        let (real, link) = (dir.join("real"), dir.join("link"));
+        SystemStorage.write_file(&real, b"text").expect("written");
         SystemStorage
-            .create_symlink(&link, "/dev/zero")
+            .create_symlink(&link, real.as_str())
             .expect("made");
+        assert!(SystemStorage.read_file(&real).is_ok());
         assert!(SystemStorage.read_file(&link).is_err());
         assert!(SystemStorage.read_file(Utf8Path::new("/dev/zero")).is_err());
     }
