@@ -14,6 +14,7 @@ use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
+use crate::support::clean_command;
 
 const RUNNER: &str = "\
 simulator = \"verilator\"
@@ -119,13 +120,8 @@ fn outer_make(project: &Project, make_args: &[&str], cocorun_args: &str) -> Comm
     let program = program.display();
     let rule = format!(".PHONY: a b\na b:\n\t+{program} --config $@/runner.toml {cocorun_args}\n");
     project.file("Makefile", &rule);
-    // The environment that a session under test gets.
-    let session = project.command(&[]);
-    let mut make = Command::new("make");
+    let mut make = clean_command("make");
     make.args(make_args).current_dir(project.path("."));
-    for (name, _) in session.get_envs() {
-        make.env_remove(name);
-    }
     make
 }
 
