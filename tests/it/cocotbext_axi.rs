@@ -183,7 +183,7 @@ fn runner_toml(
     build_dir: &Path,
 ) -> String {
     let mut text = format!(
-        "simulator = \"{simulator}\"\nisolation = \"testcase\"\nbuild_dir = \"{}\"\n\n[python]\ninterpreter = \"{}\"\n\
+        "simulator = \"{simulator}\"\nisolation = \"testcase\"\ntimeout_s = 7200\nbuild_dir = \"{}\"\n\n[python]\ninterpreter = \"{}\"\n\
          paths = [{}]\nrequirements = {REQUIREMENTS:?}\n",
         build_dir.display(),
         python("1.9.2").display(),
