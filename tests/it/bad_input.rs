@@ -15,6 +15,7 @@ use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
+use crate::support::clean_command;
 use crate::support::python;
 
 const TOP: &str = "\
@@ -537,7 +538,7 @@ fn a_reader_that_leaves_changes_no_verdict() {
     ] {
         let bin = bin.display();
         let line = format!("{{ {bin} {args}; echo $? >code; }} {redirection}");
-        let mut command = Command::new("bash");
+        let mut command = clean_command("bash");
         command.args(["-c", &line]).current_dir(project.path("."));
         command.stdout(Stdio::null()).stderr(Stdio::piped());
         let output = command.output().unwrap();

@@ -20,6 +20,7 @@ use std::thread;
 use crate::seen::Session;
 use crate::seen::expect_forked_like_spawned;
 use crate::support::Project;
+use crate::support::clean_command;
 use crate::support::python;
 use crate::support::repository;
 
@@ -182,7 +183,7 @@ fn runner_toml(
     build_dir: &Path,
 ) -> String {
     let mut text = format!(
-        "simulator = \"{simulator}\"\nisolation = \"testcase\"\nbuild_dir = \"{}\"\n\n[python]\ninterpreter = \"{}\"\n\
+        "simulator = \"{simulator}\"\nisolation = \"testcase\"\ntimeout_s = 7200\nbuild_dir = \"{}\"\n\n[python]\ninterpreter = \"{}\"\n\
          paths = [{}]\nrequirements = {REQUIREMENTS:?}\n",
         build_dir.display(),
         python("1.9.2").display(),
@@ -253,12 +254,11 @@ fn under_make(
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{}:{path}", project.path("bin").display(), bin.display());
     let log = File::create(dir.join("make.log")).unwrap();
-    let mut make = Command::new("make");
+    let mut make = clean_command("make");
     make.arg(format!("SIM={simulator}"))
         .arg(format!("PARAM_{}={}", flavour.parameter, flavour.width))
         .env("PATH", path)
         .env("RANDOM_SEED", "1")
-        .env_remove("MAKEFLAGS")
         .current_dir(&dir)
         .stdout(log.try_clone().unwrap())
         .stderr(log);

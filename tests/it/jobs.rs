@@ -1,7 +1,9 @@
 //! The job budget: never more compilers at once than `--jobs`, and no fewer where there is work.
 //!
 //! A wrapper named `c++` on PATH writes a line when it begins and one when it ends, and compiles
-//! nothing, so that a build takes the time of its jobs only.
+//! nothing. Each one lingers until once as many were at work as should be at once, so that it does
+//! not depend on the machine whether they meet; 5 s at most, since who waits for another one's object
+//! has a job and no compiler.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,6 +14,7 @@ use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
+use crate::support::clean_command;
 
 const RUNNER: &str = "\
 simulator = \"verilator\"
@@ -42,6 +45,15 @@ if [ -n \"$KILL_MAKE\" ]; then
   [ \"$(cat /proc/$PPID/comm)\" = make ] && kill -9 $PPID
   exec sleep 1000
 fi
+waits=0
+until [ -e \"$COMPILERS.met\" ] || [ $waits -ge 250 ]; do
+  begun=$(grep -c + \"$COMPILERS\")
+  ended=$(grep -c - \"$COMPILERS\")
+  [ $((begun - ended)) -ge \"$MEET\" ] && : > \"$COMPILERS.met\"
+  waits=$((waits + 1))
+  sleep 0.02
+done
+# One more than allowed has time to show itself.
 sleep 0.1
 : > \"$output\"
 echo - >> \"$COMPILERS\"
@@ -55,10 +67,11 @@ fn project() -> Project {
     project
 }
 
-/// Runs `command` with the wrapper on PATH.
-fn ran(command: &mut Command, project: &Project) -> Ran {
+/// Runs `command` with the wrapper on PATH, of which `meet` should be at work at once.
+fn ran(command: &mut Command, project: &Project, meet: usize) -> Ran {
     let bin = project.path("bin");
     command
+        .env("MEET", meet.to_string())
         .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
         .env("COMPILERS", project.path("compilers.txt"));
     Ran::from(command.output().unwrap())
@@ -83,7 +96,7 @@ fn compilers(project: &Project) -> (usize, usize) {
 #[test]
 fn four_builds_at_once_use_all_jobs_and_no_more() {
     let project = project();
-    ran(&mut project.command(&["build", "--jobs", "2"]), &project).expect_code(0);
+    ran(&mut project.command(&["build", "--jobs", "2"]), &project, 2).expect_code(0);
     let (most, all) = compilers(&project);
     assert_eq!(most, 2);
     assert!(all >= 12, "{all} compiles of four builds");
@@ -95,6 +108,7 @@ fn a_single_build_uses_the_jobs_of_idle_slots() {
     ran(
         &mut project.command(&["build", "--jobs", "3", "top/WIDTH=1"]),
         &project,
+        3,
     )
     .expect_code(0);
     assert_eq!(compilers(&project).0, 3);
@@ -106,13 +120,8 @@ fn outer_make(project: &Project, make_args: &[&str], cocorun_args: &str) -> Comm
     let program = program.display();
     let rule = format!(".PHONY: a b\na b:\n\t+{program} --config $@/runner.toml {cocorun_args}\n");
     project.file("Makefile", &rule);
-    // The environment that a session under test gets.
-    let session = project.command(&[]);
-    let mut make = Command::new("make");
+    let mut make = clean_command("make");
     make.args(make_args).current_dir(project.path("."));
-    for (name, _) in session.get_envs() {
-        make.env_remove(name);
-    }
     make
 }
 
@@ -129,7 +138,7 @@ fn two_sessions_in_recipes_of_one_make_share_its_jobs() {
     copy_into(&project, "a");
     copy_into(&project, "b");
     let mut make = outer_make(&project, &["-j3", "a", "b"], "build --jobs 8");
-    let ran = ran(&mut make, &project).expect_code(0);
+    let ran = ran(&mut make, &project, 3).expect_code(0);
     assert_eq!(compilers(&project).0, 3);
     // At its end, make counts its tokens.
     assert!(!ran.stderr.contains("INTERNAL"), "{}", ran.stderr);
@@ -140,7 +149,7 @@ fn jobs_bounds_what_is_taken_of_an_outer_make() {
     let project = project();
     copy_into(&project, "a");
     let mut make = outer_make(&project, &["-j8", "a"], "build --jobs 2");
-    ran(&mut make, &project).expect_code(0);
+    ran(&mut make, &project, 2).expect_code(0);
     assert_eq!(compilers(&project).0, 2);
 }
 
@@ -151,7 +160,7 @@ fn a_compile_that_is_killed_costs_an_outer_make_no_job() {
     let mut make = outer_make(&project, &["-j3", "a"], "build --jobs 8 top/WIDTH=1");
     make.env("KILL_MAKE", "1");
     // Three compilers at once have killed their own make, which held two jobs that were borrowed.
-    let ran = ran(&mut make, &project).expect_code(2);
+    let ran = ran(&mut make, &project, 3).expect_code(2);
     assert!(ran.stderr.contains("signal 9"), "{}", ran.stderr);
     assert!(!ran.stderr.contains("INTERNAL"), "{}", ran.stderr);
 }

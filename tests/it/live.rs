@@ -151,6 +151,19 @@ impl Ended {
         Duration::from_secs_f64(finished[0]["duration_s"].as_f64().unwrap())
     }
 
+    /// Says whether the machine was too slow for a limit: outcomes differ from the wanted ones only
+    /// in that more testcases timed out.
+    pub(crate) fn was_too_slow(&self, wanted: &[String]) -> bool {
+        let name = |line: &String| line.rsplit_once(' ').unwrap().0.to_owned();
+        let found = self.outcomes();
+        found.iter().map(name).eq(wanted.iter().map(name))
+            && found != wanted
+            && found
+                .iter()
+                .zip(wanted)
+                .all(|(found, wanted)| found == wanted || found.ends_with(" timed-out"))
+    }
+
     /// Returns the events of one kind.
     pub(crate) fn named(&self, name: &str) -> Vec<&Value> {
         self.events

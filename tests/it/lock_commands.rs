@@ -1,14 +1,19 @@
 //! `cocorun lock` and `cocorun once` as makefiles and people use them, with real compilers.
 
 use std::fs;
+use std::io::BufRead as _;
+use std::io::BufReader;
+use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::process::Child;
+use std::process::ChildStderr;
 use std::process::Command;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
+use std::time::SystemTime;
 
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -17,6 +22,7 @@ use nix::unistd::Pid;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
+use crate::support::clean_command;
 
 const STRATEGIES: [&str; 4] = ["flock", "byte-range", "ledger", "exclusive-create"];
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -38,6 +44,44 @@ fn await_file(project: &Project, name: &str) {
     while !project.path(name).exists() {
         assert!(Instant::now() < until, "{name} does not appear");
         thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A call that waits for somebody else, and what it has said of that.
+struct Waiter {
+    child: Child,
+    stderr: BufReader<ChildStderr>,
+    said: String,
+}
+
+impl Waiter {
+    /// Starts a call and returns when it has said that it waits: it has looked by then.
+    #[track_caller]
+    fn start(project: &Project, args: &[&str]) -> Self {
+        let mut command = project.command(args);
+        command.env("CT_LOCK_WARN_INTERVAL", "0.02");
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut said = String::new();
+        while !said.contains("held by ") {
+            let bytes = stderr.read_line(&mut said).unwrap();
+            assert!(bytes > 0, "it did not wait:\n{said}");
+        }
+        Self {
+            child,
+            stderr,
+            said,
+        }
+    }
+
+    /// Waits for its end.
+    fn end(mut self) -> Ran {
+        self.stderr.read_to_string(&mut self.said).unwrap();
+        Ran {
+            stderr: self.said,
+            ..end(self.child)
+        }
     }
 }
 
@@ -134,18 +178,13 @@ fn a_wait_is_told_from_time_to_time_and_ends_at_once_by_a_signal() {
     let script = "touch held; while ! test -e go; do sleep 0.02; done";
     let holder = start(&project, &["lock", "a", "--", "sh", "-c", script]);
     await_file(&project, "held");
-    let mut command = project.command(&["lock", "a", "--", "touch", "entered"]);
-    command.env("CT_LOCK_WARN_INTERVAL", "0.1");
-    let waiting = command
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    thread::sleep(Duration::from_millis(700));
-    signal(&waiting, Signal::SIGINT);
+    // So rarely does it look at the lock that only the signal can end it within the bound.
+    let args = ["lock", "--poll-interval=600", "a", "--", "touch", "entered"];
+    let waiting = Waiter::start(&project, &args);
+    signal(&waiting.child, Signal::SIGINT);
     let began = Instant::now();
-    let ran = end(waiting).expect_code(130);
-    assert!(began.elapsed() < Duration::from_secs(2));
+    let ran = waiting.end().expect_code(130);
+    assert!(began.elapsed() < PATIENCE);
     assert!(ran.stderr.contains("held by pid"), "{}", ran.stderr);
     assert!(ran.stderr.contains("sh -c touch held"), "{}", ran.stderr);
     assert!(!project.path("entered").exists());
@@ -175,14 +214,16 @@ fn what_a_killed_holder_had_started_keeps_the_lock_of_the_kernel() {
     for strategy in ["flock", "byte-range"] {
         let project = Project::new();
         let args = ["lock", "--strategy", strategy, "a", "--", "sh", "-c"];
-        let script = "sh -c 'touch held; sleep 1.5; touch over'; true";
+        let script =
+            "sh -c 'touch held; while ! test -e go; do sleep 0.02; done; touch over'; true";
         let mut holder = start(&project, &[&args[..], &[script]].concat());
         await_file(&project, "held");
         signal(&holder, Signal::SIGKILL);
         // Its output stays open as long as what it had started lives.
         holder.wait().unwrap();
-        let next = project.run(&[&args[..], &["test -e over"]].concat());
-        assert_eq!(next.code, 0, "two were inside: {strategy}");
+        let next = Waiter::start(&project, &[&args[..], &["test -e over"]].concat());
+        project.file("go", "");
+        assert_eq!(next.end().code, 0, "two were inside: {strategy}");
     }
 }
 
@@ -242,7 +283,8 @@ fn a_command_that_does_not_name_the_target_is_not_run() {
 #[test]
 fn what_another_process_made_meanwhile_is_not_made_again() {
     let project = Project::new();
-    let script = "echo run >> log; touch held; sleep 0.3; echo x > $1";
+    let script =
+        "echo run >> log; touch held; while ! test -e go; do sleep 0.02; done; echo x > $1";
     let args = [
         "lock",
         "--target=out.o",
@@ -255,9 +297,10 @@ fn what_another_process_made_meanwhile_is_not_made_again() {
     ];
     let first = start(&project, &args);
     await_file(&project, "held");
-    let second = start(&project, &args);
+    let second = Waiter::start(&project, &args);
+    project.file("go", "");
     end(first).expect_code(0);
-    end(second).expect_code(0);
+    second.end().expect_code(0);
     let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 1);
     // Nobody was waited for: the caller, as make, has decided that it must be made.
@@ -268,8 +311,10 @@ fn what_another_process_made_meanwhile_is_not_made_again() {
     let newer = [&["lock", "--skip-if-newer-than=log"], &args[1..]].concat();
     project.run(&newer).expect_code(0);
     assert_eq!(runs(), 2);
-    thread::sleep(Duration::from_millis(20));
     project.file("source", "newer than the target");
+    let source = fs::File::options().write(true).open(project.path("source"));
+    let ahead = SystemTime::now() + Duration::from_secs(3600);
+    source.unwrap().set_modified(ahead).unwrap();
     let older = [&["lock", "--skip-if-newer-than=source"], &args[1..]].concat();
     project.run(&older).expect_code(0);
     assert_eq!(runs(), 3);
@@ -350,7 +395,7 @@ fn four_makes_compile_each_object_once_and_no_object_is_torn() {
     project.file("Makefile", &makefile);
     let makes: Vec<Child> = (0..4)
         .map(|_| {
-            let mut make = Command::new("make");
+            let mut make = clean_command("make");
             make.arg("-j16").current_dir(project.path(""));
             make.stdout(Stdio::piped()).stderr(Stdio::piped());
             make.spawn().unwrap()
@@ -412,11 +457,10 @@ fn a_failure_is_told_to_those_who_watched_and_tried_anew_by_the_next() {
     ];
     let first = start(&project, &args);
     await_file(&project, "held");
-    let second = start(&project, &args);
-    thread::sleep(Duration::from_millis(500));
+    let second = Waiter::start(&project, &args);
     project.file("go", "");
     end(first).expect_code(7);
-    let told = end(second).expect_code(7);
+    let told = second.end().expect_code(7);
     assert!(told.stderr.contains("exit status 7"), "{}", told.stderr);
     let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 1);
@@ -472,21 +516,16 @@ fn lines_of(project: &Project, name: &str) -> usize {
 fn what_was_made_of_older_prerequisites_meanwhile_is_made_again() {
     let project = Project::new();
     project.file("src", "new\n");
-    let script = "echo run >> log; touch held; sleep 1; cp src out; touch -d '1 hour ago' out";
-    let make = |skip: &[&str]| {
-        let script = script.replace(" out", " \"$1\"");
-        let command = ["--", "sh", "-c", &script, "sh", "out"];
-        start(
-            &project,
-            &[&["lock", "--target=out"], skip, &command].concat(),
-        )
-    };
-    let prerequisites = ["--skip-if-newer-than=src"];
-    let first = make(&prerequisites);
+    let script = "echo run >> log; touch held; while ! test -e go; do sleep 0.02; done; \
+                  cp src \"$1\"; touch -d '1 hour ago' \"$1\"";
+    let lock = ["lock", "--target=out", "--skip-if-newer-than=src"];
+    let args = [&lock[..], &["--", "sh", "-c", script, "sh", "out"]].concat();
+    let first = start(&project, &args);
     await_file(&project, "held");
-    let second = make(&prerequisites);
+    let second = Waiter::start(&project, &args);
+    project.file("go", "");
     end(first).expect_code(0);
-    end(second).expect_code(0);
+    second.end().expect_code(0);
     assert_eq!(
         lines_of(&project, "log"),
         2,

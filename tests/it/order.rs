@@ -41,7 +41,11 @@ async def short_bad(dut):
     assert False
 ";
 const AS_PLANNED: [&str; 5] = ["short_one", "short_two", "long", "short_three", "short_bad"];
+/// What follows where all but the long one took less than [`SHORT_S`].
 const AS_MEASURED: [&str; 5] = ["long", "short_bad", "short_one", "short_two", "short_three"];
+/// Seconds below which all durations count as equal; above it, those between two powers of two of
+/// it do (`docs/architecture.md`).
+const SHORT_S: f64 = 0.062;
 
 fn project(build: &str) -> Project {
     let project = Project::with_cocotb(
@@ -73,10 +77,42 @@ fn started(ended: &Ended) -> Vec<&str> {
 }
 
 #[track_caller]
-fn expect_order(project: &Project, wanted: &[&str]) {
+fn expect_order(project: &Project, wanted: &[&str]) -> Ended {
     let ended = start(project).end(SESSION);
     assert_eq!(ended.code, 1, "{}", ended.stderr);
     assert_eq!(started(&ended), wanted);
+    ended
+}
+
+/// Returns the order that follows from what a session has measured: a busy machine may hold a short
+/// testcase up for as long as the long one takes.
+fn order_after(ended: &Ended) -> Vec<&str> {
+    let finished = ended.named("testcase-finished");
+    let mut runs: Vec<(&str, f64, bool)> = finished
+        .iter()
+        .map(|event| {
+            let name = event["testcase"]["testcase"].as_str().unwrap();
+            let duration_s = event["duration_s"].as_f64().unwrap();
+            let is_short = duration_s < SHORT_S;
+            let counted_s = if is_short { 0.0 } else { duration_s };
+            (name, counted_s, event["outcome"] != "passed")
+        })
+        .collect();
+    let planned = |name: &str| AS_PLANNED.iter().position(|it| *it == name);
+    runs.sort_by_key(|run| planned(run.0));
+    runs.sort_by(|one, other| {
+        let magnitude = |run: &(&str, f64, bool)| (run.1 / SHORT_S).log2().floor();
+        let by_magnitude = magnitude(other).total_cmp(&magnitude(one));
+        let by_outcome = other.2.cmp(&one.2);
+        by_magnitude
+            .then(by_outcome)
+            .then(other.1.total_cmp(&one.1))
+    });
+    let order: Vec<&str> = runs.iter().map(|run| run.0).collect();
+    if runs.iter().all(|run| run.1 == 0.0 || run.0 == "long") {
+        assert_eq!(order, AS_MEASURED, "on a machine that is not busy");
+    }
+    order
 }
 
 fn history_files(project: &Project) -> Vec<String> {
@@ -89,18 +125,18 @@ fn history_files(project: &Project) -> Vec<String> {
 #[test]
 fn the_second_session_starts_the_long_testcase_first_and_then_what_failed() {
     let project = project("plain");
-    expect_order(&project, &AS_PLANNED);
-    expect_order(&project, &AS_MEASURED);
+    let first = expect_order(&project, &AS_PLANNED);
+    expect_order(&project, &order_after(&first));
     assert_eq!(history_files(&project).len(), 1);
 }
 
 #[test]
 fn an_edited_design_keeps_its_order() {
     let project = project("plain");
-    expect_order(&project, &AS_PLANNED);
+    let first = expect_order(&project, &AS_PLANNED);
     let design = fs::read_to_string(project.path("plain.sv")).unwrap();
     project.file("plain.sv", &format!("{design}// edited\n"));
-    expect_order(&project, &AS_MEASURED);
+    expect_order(&project, &order_after(&first));
 }
 
 #[test]
@@ -133,8 +169,8 @@ fn sessions_at_once_and_a_damaged_history_cost_nothing_but_the_order() {
         assert_eq!(ended.code, 1, "{}", ended.stderr);
         assert_eq!(started(ended), AS_PLANNED, "what is damaged says nothing");
     }
-    expect_order(&project, &AS_MEASURED);
-    expect_order(&other, &AS_MEASURED);
+    expect_order(&project, &order_after(&both[0]));
+    expect_order(&other, &order_after(&both[1]));
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
-use std::process::Command;
 use std::thread;
 
 use quick_junit::TestCaseStatus;
@@ -14,6 +13,7 @@ use crate::support::COCOTB_VERSIONS;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
+use crate::support::clean_command;
 
 const TOP: &str = "\
 module top(input logic clk, output logic [7:0] q);
@@ -193,7 +193,7 @@ fn the_printed_command_repeats_the_failure_exactly() {
         let command = line.split('`').nth(1).unwrap();
         assert!(command.starts_with("cocorun test "), "{command}");
         let folder = binary().parent().unwrap().display().to_string();
-        let output = Command::new("sh")
+        let output = clean_command("sh")
             .args(["-c", &format!("{command} --format json")])
             .env(
                 "PATH",

@@ -1,5 +1,6 @@
 //! Small projects in temporary folders, and cocorun run on them as a user would.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -36,6 +37,45 @@ pub(crate) fn binary() -> PathBuf {
         || PathBuf::from(env!("CARGO_BIN_EXE_cocorun")),
         PathBuf::from,
     )
+}
+
+/// Variables that decide what cocorun, Python, make or a compiler does, and that who runs the tests
+/// may have set.
+const NOT_INHERITED: [&str; 25] = [
+    "CARGO_MAKEFLAGS",
+    "CDPATH",
+    "COCORUN_JOBS",
+    "COCOTB_LOG_LEVEL",
+    "COCOTB_RANDOM_SEED",
+    "COCOTB_TESTCASE",
+    "COCOTB_TEST_FILTER",
+    "CT_LOCK_SLEEP_INTERVAL",
+    "CT_LOCK_TIMEOUT",
+    "CT_LOCK_VERBOSE",
+    "CT_LOCK_WARN_INTERVAL",
+    "MAKEFILES",
+    "MAKEFLAGS",
+    "MAKELEVEL",
+    "MFLAGS",
+    "NO_COLOR",
+    "OBJCACHE",
+    "PYTHONDONTWRITEBYTECODE",
+    "PYTHONHASHSEED",
+    "PYTHONHOME",
+    "PYTHONPATH",
+    "PYTHONPYCACHEPREFIX",
+    "RANDOM_SEED",
+    "VERILATOR_ROOT",
+    "VIRTUAL_ENV",
+];
+
+/// Returns a command whose environment holds nothing that would decide a verdict.
+pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for name in NOT_INHERITED {
+        command.env_remove(name);
+    }
+    command
 }
 
 /// A project in a temporary folder that is removed at the end.
@@ -84,23 +124,10 @@ impl Project {
         self.dir.path().join(name)
     }
 
-    /// Returns the command that runs cocorun here, with nothing of the caller's Python in its
-    /// environment.
+    /// Returns the command that runs cocorun here, see [`clean_command`].
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = clean_command(binary());
         command.args(args).current_dir(self.dir.path());
-        for name in [
-            "VIRTUAL_ENV",
-            "PYTHONPATH",
-            "VERILATOR_ROOT",
-            "COCORUN_JOBS",
-            "CARGO_MAKEFLAGS",
-            "MAKEFLAGS",
-            "MFLAGS",
-            "NO_COLOR",
-        ] {
-            command.env_remove(name);
-        }
         command
     }
 

@@ -31,6 +31,13 @@ use std::sync::PoisonError;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+/// For how long a killed process is waited for: it takes no time but its turn at a processor.
+const DEATH_MAX: Duration = Duration::from_secs(5);
+/// How often a killed process is looked at.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
@@ -181,13 +188,22 @@ pub(super) fn kill_tree(pid: i32) {
 }
 
 /// Kills and reaps the children of this process that it did not start: what ended runs left.
+///
+/// Returns when all of them are dead, or after [`DEATH_MAX`].
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long the kernel takes is real time, whatever the clock"
+)]
 pub(super) fn kill_orphans() {
     if !ADOPTS_ORPHANS.load(Ordering::Relaxed) {
         return;
     }
-    // An orphan's own children become ours when it dies; three rounds are two more than a daemon
-    // of daemons needs, and the next run's end looks again.
-    for _ in 0..3 {
+    // An orphan's own children become ours when it dies. What is killed needs a processor to die,
+    // which a busy machine gives it late; what cannot die now (a file server is away) is left to the
+    // end of the next run.
+    let until = Instant::now() + DEATH_MAX;
+    let mut killed = BTreeSet::new();
+    loop {
         let orphans: Vec<i32> = {
             let started = started();
             let ours = children(unistd::getpid().as_raw());
@@ -195,19 +211,19 @@ pub(super) fn kill_orphans() {
                 .filter(|pid| !started.contains(pid))
                 .collect()
         };
-        if orphans.is_empty() {
+        let mut is_any_alive = false;
+        for orphan in &orphans {
+            if killed.insert(*orphan) {
+                kill_tree(*orphan);
+            }
+            let flags = Some(WaitPidFlag::WNOHANG);
+            is_any_alive |= waitpid(Pid::from_raw(*orphan), flags) == Ok(WaitStatus::StillAlive);
+        }
+        if orphans.is_empty() || Instant::now() > until {
             return;
         }
-        for orphan in orphans {
-            kill_tree(orphan);
-            // One that cannot die now (a file server is away) is reaped by a later round.
-            for _ in 0..50 {
-                let flags = Some(WaitPidFlag::WNOHANG);
-                if waitpid(Pid::from_raw(orphan), flags) != Ok(WaitStatus::StillAlive) {
-                    break;
-                }
-                thread::yield_now();
-            }
+        if is_any_alive {
+            thread::sleep(LOOK_EVERY);
         }
     }
 }

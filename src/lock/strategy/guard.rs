@@ -217,13 +217,19 @@ impl Lock {
             }
             let rest = timeout.map_or(Duration::MAX, |timeout| timeout.saturating_sub(waited));
             let until = self.clock.now() + self.pause().min(rest);
-            // In slices, so that a signal ends it at once.
-            while on_wait(&waiting).is_continue() {
-                let left = until.saturating_duration_since(self.clock.now());
+            // In slices, so that a signal ends it at once and people are told however rare looks are.
+            loop {
+                let now = self.clock.now();
+                let left = until.saturating_duration_since(now);
                 if left.is_zero() {
                     break;
                 }
                 self.clock.sleep(left.min(WAIT_SLICE));
+                let waited = self.clock.now().saturating_duration_since(start);
+                let holder = &holder;
+                if on_wait(&Waiting { holder, waited }).is_break() {
+                    return Ok(None);
+                }
             }
         }
     }
