@@ -11,6 +11,7 @@ use fuser::BackgroundSession;
 use fuser::Config;
 use fuser::MountOption;
 use fuser::SessionACL;
+use nix::errno::Errno;
 use nix::mount::MntFlags;
 use nix::mount::MsFlags;
 use nix::mount::mount;
@@ -18,6 +19,7 @@ use nix::mount::umount2;
 use nix::sched::CloneFlags;
 use nix::sched::unshare;
 use std::fs;
+use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
@@ -33,12 +35,11 @@ impl Shore {
     /// Moves the calling thread into a mount namespace of its own; what it starts is there as
     /// well. Nothing where that is not allowed, and then it says so.
     pub(crate) fn new() -> Option<Self> {
-        if !nix::unistd::Uid::effective().is_root() {
+        if let Err(reason) = may_mount() {
             let mut stderr = std::io::stderr();
-            writeln!(stderr, "SKIPPED: only root can mount").unwrap();
+            writeln!(stderr, "SKIPPED: {reason}").unwrap();
             return None;
         }
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
         let nothing: Option<&str> = None;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(nothing, "/", nothing, private, nothing).unwrap();
@@ -73,6 +74,20 @@ impl Shore {
 impl Drop for Shore {
     fn drop(&mut self) {
         umount2(&self.backing(), MntFlags::MNT_DETACH).ok();
+    }
+}
+
+/// Moves the calling thread into a mount namespace of its own, or says what keeps it from mounting
+/// there: a container's root may not, and its kernel may have no FUSE.
+fn may_mount() -> Result<(), String> {
+    if !nix::unistd::Uid::effective().is_root() {
+        return Err("only root can mount".to_owned());
+    }
+    let device = File::options().read(true).write(true).open("/dev/fuse");
+    device.map_err(|error| format!("there is no FUSE here: {error}"))?;
+    match unshare(CloneFlags::CLONE_NEWNS) {
+        Err(Errno::EPERM) => Err("mounting is not allowed here".to_owned()),
+        outcome => outcome.map_err(|errno| panic!("cannot unshare: {errno}")),
     }
 }
 
