@@ -1,7 +1,7 @@
 //! The lock and whole builds on a file system that fails, lies and hangs.
 //!
-//! The file system is a FUSE mount of a directory in memory. Mounting needs root; without it these
-//! tests say that they were skipped.
+//! The file system is a FUSE mount of a directory in memory. Mounting needs root, who is allowed to,
+//! and `/dev/fuse`; without these the tests say that they were skipped.
 #![expect(
     clippy::unwrap_used,
     clippy::disallowed_methods,

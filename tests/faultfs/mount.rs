@@ -5,12 +5,14 @@
 
 use crate::client::Client;
 use crate::passthrough::Passthrough;
+use crate::support::skip;
 use crate::weather::Weather;
 
 use fuser::BackgroundSession;
 use fuser::Config;
 use fuser::MountOption;
 use fuser::SessionACL;
+use nix::errno::Errno;
 use nix::mount::MntFlags;
 use nix::mount::MsFlags;
 use nix::mount::mount;
@@ -18,7 +20,7 @@ use nix::mount::umount2;
 use nix::sched::CloneFlags;
 use nix::sched::unshare;
 use std::fs;
-use std::io::Write as _;
+use std::fs::File;
 use std::path::Path;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,12 +35,10 @@ impl Shore {
     /// Moves the calling thread into a mount namespace of its own; what it starts is there as
     /// well. Nothing where that is not allowed, and then it says so.
     pub(crate) fn new() -> Option<Self> {
-        if !nix::unistd::Uid::effective().is_root() {
-            let mut stderr = std::io::stderr();
-            writeln!(stderr, "SKIPPED: only root can mount").unwrap();
+        if let Err(reason) = may_mount() {
+            skip(&reason);
             return None;
         }
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
         let nothing: Option<&str> = None;
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(nothing, "/", nothing, private, nothing).unwrap();
@@ -73,6 +73,20 @@ impl Shore {
 impl Drop for Shore {
     fn drop(&mut self) {
         umount2(&self.backing(), MntFlags::MNT_DETACH).ok();
+    }
+}
+
+/// Moves the calling thread into a mount namespace of its own, or says what keeps it from mounting
+/// there: a container's root may not, and its kernel may have no FUSE.
+fn may_mount() -> Result<(), String> {
+    if !nix::unistd::Uid::effective().is_root() {
+        return Err("only root can mount".to_owned());
+    }
+    let device = File::options().read(true).write(true).open("/dev/fuse");
+    device.map_err(|error| format!("there is no FUSE here: {error}"))?;
+    match unshare(CloneFlags::CLONE_NEWNS) {
+        Err(Errno::EPERM) => Err("mounting is not allowed here".to_owned()),
+        outcome => outcome.map_err(|errno| panic!("cannot unshare: {errno}")),
     }
 }
 

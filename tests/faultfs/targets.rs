@@ -19,7 +19,7 @@ use std::thread;
 use std::time::Duration;
 
 /// No command here takes so long unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(150);
 
 fn start(at: &Path, args: &[&str]) -> Child {
     Command::new(binary())

@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 use std::path::PathBuf;
 use std::process::Command;
@@ -29,6 +30,15 @@ pub(crate) fn python(cocotb: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// Says that something cannot be tested on this machine; under `COCORUN_TEST_NO_SKIP`, which CI
+/// sets, that is a failure.
+pub(crate) fn skip(reason: &str) {
+    let may_skip = std::env::var_os("COCORUN_TEST_NO_SKIP").is_none();
+    assert!(may_skip, "cannot be tested here: {reason}");
+    let mut stderr = std::io::stderr();
+    writeln!(stderr, "SKIPPED: {reason}").unwrap();
 }
 
 /// The program under test: what `tests/run` built for release, or what cargo built for this test.

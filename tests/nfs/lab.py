@@ -3,7 +3,7 @@
 
     lab.py prepare CACHE             fetches Debian's kernel into CACHE, once
     lab.py up --cache CACHE DIR      boots srv, n1, n2; serves DIR/lab.sock; ends with its standard
-                                     input, after --ttl, or by `down`, and everything with it
+                                     input, --ttl seconds later, or by `down`, and everything with it
     lab.py call DIR VERB ARG...      run NODE CMD..., kill NODE, start NODE, freeze NODE, thaw NODE,
                                      cut NODE, heal NODE, status, down
 
@@ -582,10 +582,11 @@ class Lab:
         door.listen(64)
         threading.Thread(target=self.serve, args=[door], daemon=True).start()
         threading.Thread(target=self.watch_stdin, daemon=True).start()
-        print(f"ready after {time.monotonic() - began:.1f} s, {'KVM' if self.has_kvm else 'emulated'}", flush=True)
+        ready = time.monotonic()
+        print(f"ready after {ready - began:.1f} s, {'KVM' if self.has_kvm else 'emulated'}", flush=True)
         while True:
             try:
-                job = self.jobs.get(timeout=max(0, began + ttl - time.monotonic()))
+                job = self.jobs.get(timeout=max(0, ready + ttl - time.monotonic()))
             except queue.Empty:
                 print(f"lab.py: ends after {ttl} s", file=sys.stderr)
                 return

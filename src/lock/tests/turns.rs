@@ -1,6 +1,5 @@
 //! Many callers on one machine: one of them asks the server for all, and none waits for long.
 
-use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
 use crate::edge::host::Host;
 use crate::edge::host::SystemHost;
@@ -17,10 +16,17 @@ use crate::lock::tests::server::Server;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
+
+const CALLERS: usize = 8;
+/// Half of the time after which those look for themselves who were told nothing. Who is told needs
+/// seconds: a pause of the one that looks for all.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn caller(dir: &Utf8Path) -> CallOnce {
     CallOnce::new(
@@ -54,19 +60,27 @@ fn callers_of_one_machine_all_learn_of_the_result_within_seconds() {
     let Ok(Entry::Lead(leader)) = first.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
+    let (tell, told) = mpsc::channel();
     thread::scope(|scope| {
-        for _ in 0..8 {
-            scope.spawn(|| {
-                let ensured = caller(&dir).ensure_done(
+        for number in 0..CALLERS {
+            let (tell, dir) = (tell.clone(), &dir);
+            scope.spawn(move || {
+                let ensured = caller(dir).ensure_done(
                     &mut |_| Acceptance::Use,
                     &mut |_| panic!("it is being done"),
-                    &mut |_| ControlFlow::Continue(()),
-                    Some(Duration::from_secs(10)),
+                    &mut |_| {
+                        tell.send(number).ok();
+                        ControlFlow::Continue(())
+                    },
+                    Some(PATIENCE),
                 );
                 assert!(matches!(ensured, Ok(Ensured::Found(_))), "{ensured:?}");
             });
         }
-        SystemClock.sleep(Duration::from_secs(1));
+        let mut waiting = BTreeSet::new();
+        while waiting.len() < CALLERS {
+            waiting.insert(told.recv_timeout(PATIENCE).expect("all come to wait"));
+        }
         leader
             .publish(serde_json::json!("result"))
             .expect("a local directory works");

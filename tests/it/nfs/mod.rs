@@ -31,15 +31,20 @@ fn held<'scope, 'lab: 'scope>(
     let dir = words.split(' ').nth(1).unwrap().to_owned();
     let words = words.to_owned();
     let holder = scope.spawn(move || lab.worker("n1", &words));
+    wait_for(lab, "n1", &format!("{dir}.held"));
+    holder
+}
+
+/// Waits for a file that a worker on this node makes.
+fn wait_for(lab: &Lab, node: &str, file: &str) {
     let begun = Instant::now();
-    while lab.sh("n1", &format!("test -e {dir}.held")).code != 0 {
+    while lab.sh(node, &format!("test -e {file}")).code != 0 {
         assert!(
-            begun.elapsed() < Duration::from_secs(120),
-            "{dir} is not held"
+            begun.elapsed() < Duration::from_secs(300),
+            "{file} never came"
         );
         thread::sleep(Duration::from_millis(300));
     }
-    holder
 }
 
 fn waiting<'scope, 'lab: 'scope>(
@@ -74,7 +79,8 @@ fn takeover(lab: &Lab, places: &[&str], lease_ms: u64) {
             // Both places are the same directory of the server.
             let dir = format!("{place}/takeover{}-{lease_ms}", &place[5..]);
             held(scope, lab, &format!("hold {dir} 600 {lease_ms} 5000"));
-            waiters.push(waiting(scope, lab, &format!("wait {dir} {lease_ms} 5000")));
+            waiters.push(waiting(scope, lab, &format!("take {dir} {lease_ms} 5000")));
+            wait_for(lab, "n2", &format!("{dir}.awaited"));
         }
         pause(8);
         let clock = lab.sh("n2", "date +%s.%N").good();
@@ -83,19 +89,23 @@ fn takeover(lab: &Lab, places: &[&str], lease_ms: u64) {
         for (place, waiter) in places.iter().zip(waiters) {
             let reply = waiter.join().unwrap().good();
             let after = reply.number("leads") - killed;
+            let slow = reply.number("slow");
             tell(&format!(
-                "{place}: node killed, replaced after {after:.1} s, lease {lease_ms} ms"
+                "{place}: node killed, replaced after {after:.1} s, lease {lease_ms} ms, \
+                 {slow:.1} s too slow to see it"
             ));
             assert_eq!(reply.said("epoch"), "2");
-            let limit = f64::from(u32::try_from(lease_ms).unwrap()) / 1000.0 + TAKEOVER_S;
-            assert!(after <= limit, "{after} s");
+            let whole_lease = f64::from(u32::try_from(lease_ms).unwrap()) / 1000.0;
+            // What a machine without time for its nodes does not see cannot be reacted to.
+            let limit = whole_lease + TAKEOVER_S + slow;
+            assert!(after <= limit, "{after} s of {limit} s");
         }
     });
 }
 
 #[test]
 fn nfs_clients_agree_on_every_result_while_processes_and_a_node_are_killed() {
-    let lab = Lab::boot(300);
+    let lab = Lab::boot(900);
     lab.sh("n1", "mkdir -p /mnt/v4/storm/answers").good();
     thread::scope(|scope| {
         let begun = Instant::now();

@@ -14,6 +14,7 @@ use std::process::Child;
 use std::process::Command;
 use std::process::Stdio;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::thread;
@@ -21,10 +22,12 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use cocorun::edge::clock::SystemClock;
 use cocorun::edge::host::Host;
 use cocorun::edge::host::SystemHost;
+use cocorun::edge::storage::Storage as _;
 use cocorun::edge::storage::SystemStorage;
 use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
@@ -42,6 +45,8 @@ pub(crate) const VARIABLE: &str = "COCORUN_NFS_WORKER";
 
 /// What stands in a result many times over, so that a torn one shows.
 const REPEATS: usize = 2000;
+/// Of so many keys, the first attempt at one dies.
+const DEADLY_KEYS: u64 = 8;
 
 #[test]
 fn nfs_worker() {
@@ -53,6 +58,7 @@ fn nfs_worker() {
     match words[0] {
         "hold" => hold(words[1], at(2), at(3), at(4)),
         "wait" => wait(words[1], at(2), at(3)),
+        "take" => take(words[1], at(2), at(3)),
         "storm" => storm(&words),
         "walk" => walk(words[1], words[2], at(3), at(4), at(5), at(6)),
         "mutex" => rivals::mutex(words[1], words[2], at(3), words[4]),
@@ -95,8 +101,13 @@ pub(crate) fn caller(dir: &str, lease_ms: u64, poll_max_ms: u64) -> CallOnce {
     )
 }
 
-/// Does the step, or finds it done; a result is checked for being whole.
-pub(crate) fn ensure(once: &mut CallOnce, work: &mut dyn FnMut()) -> (bool, u32, String) {
+/// Does the step, or finds it done; a result is checked for being whole. `work` is given the number
+/// of the epoch, and `waits` is called again and again while another one holds the step.
+pub(crate) fn ensure(
+    once: &mut CallOnce,
+    work: &mut dyn FnMut(u32),
+    waits: &mut dyn FnMut(),
+) -> (bool, u32, String) {
     let ended = once.ensure_done(
         &mut |published| {
             let made = fs::read_to_string(published.dir.join("out")).unwrap_or_default();
@@ -108,14 +119,17 @@ pub(crate) fn ensure(once: &mut CallOnce, work: &mut dyn FnMut()) -> (bool, u32,
             Acceptance::Use
         },
         &mut |leader| {
-            work();
+            work(leader.epoch());
             let mut out = File::create(leader.dir().join("out")).unwrap();
             out.write_all(leader.token().repeat(REPEATS).as_bytes())
                 .unwrap();
             out.sync_all().unwrap();
             Ok(json!({}))
         },
-        &mut |_| ControlFlow::Continue(()),
+        &mut |_| {
+            waits();
+            ControlFlow::Continue(())
+        },
         Some(Duration::from_secs(600)),
     );
     match ended.expect("nobody waits for ever") {
@@ -127,11 +141,12 @@ pub(crate) fn ensure(once: &mut CallOnce, work: &mut dyn FnMut()) -> (bool, u32,
 
 fn hold(dir: &str, seconds: u64, lease_ms: u64, poll_max_ms: u64) {
     let mut once = caller(dir, lease_ms, poll_max_ms);
-    let (built, epoch, _) = ensure(&mut once, &mut || {
+    let mut hold = |_| {
         // The other node waits for this before it comes.
         fs::write(format!("{dir}.held"), "").unwrap();
         thread::sleep(Duration::from_secs(seconds));
-    });
+    };
+    let (built, epoch, _) = ensure(&mut once, &mut hold, &mut || {});
     say("ended", now_s());
     say("built", built);
     say("epoch", epoch);
@@ -139,10 +154,51 @@ fn hold(dir: &str, seconds: u64, lease_ms: u64, poll_max_ms: u64) {
 
 fn wait(dir: &str, lease_ms: u64, poll_max_ms: u64) {
     let mut once = caller(dir, lease_ms, poll_max_ms);
-    let (built, epoch, _) = ensure(&mut once, &mut || say("leads", now_s()));
+    let (built, epoch, _) = ensure(&mut once, &mut |_| say("leads", now_s()), &mut || {});
     say("ended", now_s());
     say("built", built);
     say("epoch", epoch);
+}
+
+/// Waits until the holder is dead, and says that it waits by a file; says for how long at most this
+/// node, the server or the machine below them was too slow for the holder's death to be seen.
+fn take(dir: &str, lease_ms: u64, poll_max_ms: u64) {
+    let mut once = caller(dir, lease_ms, poll_max_ms);
+    let sign = format!("{dir}.awaited");
+    let is_over = AtomicBool::new(false);
+    let slow = thread::scope(|scope| {
+        let slow = scope.spawn(|| time_lost(dir, Duration::from_millis(lease_ms), &is_over));
+        let mut is_told = false;
+        let mut tell = || {
+            if !is_told {
+                fs::write(&sign, "").unwrap();
+                is_told = true;
+            }
+        };
+        let (_, epoch, _) = ensure(&mut once, &mut |_| say("leads", now_s()), &mut tell);
+        say("epoch", epoch);
+        is_over.store(true, Ordering::SeqCst);
+        slow.join().unwrap()
+    });
+    say("slow", slow.as_secs_f64());
+}
+
+/// Asks the server again and again about a directory, and adds up the answers that took long. One
+/// that takes more than a quarter of the lease proves nothing of a holder: a watch begins anew.
+fn time_lost(dir: &str, lease: Duration, is_over: &AtomicBool) -> Duration {
+    const STEP: Duration = Duration::from_millis(250);
+    let mut lost = Duration::ZERO;
+    while !is_over.load(Ordering::SeqCst) {
+        let begun = Instant::now();
+        thread::sleep(STEP);
+        SystemStorage.stamp(Utf8Path::new(dir)).unwrap();
+        let late = begun.elapsed().saturating_sub(STEP * 2);
+        lost += late;
+        if late > lease / 4 {
+            lost += lease;
+        }
+    }
+    lost
 }
 
 /// Lets several workers of this node walk over all keys, and kills and freezes them meanwhile.
@@ -274,16 +330,16 @@ fn walk(root: &str, node: &str, slot: u64, from: u64, keys: u64, lease_ms: u64) 
     for step in from..keys {
         let key = (step + (slot % 4) * keys / 4) % keys;
         let mut once = caller(&format!("{root}/key{key}"), lease_ms, 500);
-        let (_, epoch, token) = ensure(&mut once, &mut || {
+        let mut work = |epoch| {
             let dice = u64::try_from(SystemHost.random() & 0xffff).unwrap();
             thread::sleep(Duration::from_millis(dice % 150));
-            // Of a storm's first keys, the first ones at work die, however the dice fall.
-            let mark = format!("{root}/died-at-{key}");
-            let is_doomed = keys >= 24 && key < 3 && File::create_new(mark).is_ok();
-            if is_doomed || dice.is_multiple_of(16) {
+            // Chance alone can spare everybody.
+            let is_marked = epoch == 1 && key.is_multiple_of(DEADLY_KEYS);
+            if is_marked || dice.is_multiple_of(16) {
                 kill(Pid::this(), Signal::SIGKILL).unwrap();
             }
-        });
+        };
+        let (_, epoch, token) = ensure(&mut once, &mut work, &mut || {});
         answers
             .write_all(format!("{step} {key} {epoch} {token}.\n").as_bytes())
             .unwrap();
@@ -317,7 +373,7 @@ fn check(root: &str, keys: u64, lease_ms: u64) {
         let given = answers.get(&key).cloned().unwrap_or_default();
         assert_eq!(given.len(), 1, "key {key} has the results {given:?}");
         let mut once = caller(&format!("{root}/key{key}"), lease_ms, 500);
-        let (built, epoch, token) = ensure(&mut once, &mut || {});
+        let (built, epoch, token) = ensure(&mut once, &mut |_| {}, &mut || {});
         assert!(!built, "key {key} was done again");
         assert!(given.contains_key(&format!("{epoch} {token}")), "key {key}");
         for epoch in once.status().unwrap().epochs {
