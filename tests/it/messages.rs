@@ -310,9 +310,10 @@ fn what_the_caller_got_wrong_is_not_called_a_fault_of_the_disk() {
     let ran = project.run(&["lock", "b.lock", "--", "/etc/passwd"]);
     expect_words(&ran.expect_code(125), &["error[usage::bad-argument]"]);
     let mut command = project.command(&["list"]);
-    let ran = Ran::from(command.env("TMPDIR", "/nonexistent").output().unwrap());
-    let words = ["temporary file in `/nonexistent`", "TMPDIR"];
-    expect_words(&ran.expect_code(5), &words);
+    let absent = project.path("absent");
+    let ran = Ran::from(command.env("TMPDIR", &absent).output().unwrap());
+    let place = format!("temporary file in `{}`", absent.display());
+    expect_words(&ran.expect_code(5), &[&place, "TMPDIR"]);
     let said = project
         .run(&["explain", "lock::lost"])
         .expect_code(0)
