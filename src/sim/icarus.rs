@@ -55,10 +55,14 @@ pub(super) fn recipe(build: &Build, tools: Toolset<'_>, out: &Utf8Path) -> Recip
         args.extend(["-f".to_owned(), commands.to_string()]);
     }
     args.extend(build.build_args.iter().cloned());
+    if build.waves {
+        // Under POSIXLY_CORRECT, what stands behind the first source is a source.
+        args.extend(["-s".to_owned(), DUMP_MODULE.to_owned()]);
+    }
     args.extend(build.sources.iter().map(ToString::to_string));
     if build.waves {
         let dump = out.join("cocorun_dump.v");
-        args.extend(["-s".to_owned(), DUMP_MODULE.to_owned(), dump.to_string()]);
+        args.push(dump.to_string());
         files.push(GeneratedFile {
             path: dump,
             text: dump_module(&build.hdl_toplevel),
