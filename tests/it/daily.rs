@@ -1,0 +1,60 @@
+//! What teams meet every day: a hang that must be found, habits from cocotb's Makefiles.
+
+use crate::support::COCOTB;
+use crate::support::Project;
+use crate::support::Ran;
+
+fn project(module: &str, settings: &str) -> Project {
+    project_with(COCOTB, module, settings)
+}
+
+fn project_with(cocotb: &str, module: &str, settings: &str) -> Project {
+    let project = Project::with_cocotb(
+        cocotb,
+        &format!(
+            "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n\
+             [[test]]\ntest_module = \"it_is\"\n{settings}\n"
+        ),
+    );
+    project.file("it_is.py", module);
+    project.file(
+        "top.sv",
+        "module top(input logic d, output logic q); assign q = d; endmodule\n",
+    );
+    project
+}
+
+#[test]
+fn a_hang_in_python_is_shown_with_the_line_it_hangs_in() {
+    let module = "\
+import cocotb, time
+
+def waits_for_nobody():
+    time.sleep(1000)
+
+@cocotb.test()
+async def hangs(dut):
+    waits_for_nobody()
+";
+    let at_import = module.replace("@cocotb", "waits_for_nobody()\n@cocotb");
+    // The limit is that of a cold start on a busy machine; the three reach it side by side.
+    let project = project(
+        module,
+        "timeout_s = 4\n\n[[test]]\ntest_module = \"spawned\"\ntimeout_s = 8\nfork = false\n\n\
+         [[test]]\ntest_module = \"at_import\"\ntimeout_s = 4\n",
+    );
+    project.file("spawned.py", module);
+    project.file("at_import.py", &at_import);
+    let said = project.run(&["test", "--jobs", "3"]).expect_code(1).stderr;
+    assert!(said.contains("3 timed out"), "{said}");
+    for frame in [
+        "it_is.py\", line 4 in waits_for_nobody",
+        "it_is.py\", line 8 in hangs",
+        "spawned.py\", line 4 in waits_for_nobody",
+        "spawned.py\", line 8 in hangs",
+        "at_import.py\", line 4 in waits_for_nobody",
+    ] {
+        assert!(said.contains(frame), "no `{frame}` in\n{said}");
+    }
+    assert!(!said.contains("cocorun_agent"), "{said}");
+}
