@@ -58,3 +58,31 @@ async def hangs(dut):
     }
     assert!(!said.contains("cocorun_agent"), "{said}");
 }
+
+/// Stands for the package of that name, which cocotb 1.9 and 2.x start themselves.
+const COVERAGE: &str = "\
+import os, sys
+
+class coverage:
+    def __init__(self, *args, **kwargs): pass
+
+    def start(self):
+        with open(os.environ['COCORUN_PROJECT_DIR'] + '/started', 'a') as file:
+            print('late' if 'it_is' in sys.modules else 'in time', file=file)
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: None
+";
+
+#[test]
+fn cocotb_1_9_measures_the_coverage_of_a_module_from_its_import_on() {
+    let module = "import cocotb\n@cocotb.test()\nasync def a(dut): pass\n";
+    let project = project_with("1.9.2", module, "env = { COVERAGE = 1 }");
+    project.file("coverage.py", COVERAGE);
+    for how in [&["test"][..], &["test", "--no-fork"]] {
+        project.run(how).expect_code(0);
+        let started = std::fs::read_to_string(project.path("started")).unwrap();
+        assert_eq!(started, "in time\n");
+        std::fs::remove_file(project.path("started")).unwrap();
+    }
+}
