@@ -59,6 +59,41 @@ async def hangs(dut):
     assert!(!said.contains("cocorun_agent"), "{said}");
 }
 
+/// As `NumPy` does: the module's own generator is seeded by the system when it is imported.
+const NUMPY_RANDOM: &str = "\
+import os
+
+def seed():
+    global drawn
+    drawn = os.urandom(8).hex()
+
+seed()
+";
+
+#[test]
+fn numpys_numbers_differ_between_forked_testcases_though_it_is_preloaded() {
+    let testcase = "\
+@cocotb.test()
+async def NAME(dut):
+    drawn = sys.modules['numpy.random'].drawn
+    print(drawn, file=open(os.environ['COCORUN_PROJECT_DIR'] + '/drawn', 'a'))
+";
+    let module = format!(
+        "import cocotb, os, sys\n{}{}",
+        testcase.replace("NAME", "first"),
+        testcase.replace("NAME", "second")
+    );
+    let project = project(&module, "preload = [\"numpy.random\"]");
+    project.file("numpy/__init__.py", "");
+    project.file("numpy/random.py", NUMPY_RANDOM);
+    project.run(&["test"]).expect_code(0);
+    let drawn = std::fs::read_to_string(project.path("drawn")).unwrap();
+    let [first, second] = drawn.lines().collect::<Vec<_>>()[..] else {
+        panic!("two testcases drew: {drawn}");
+    };
+    assert_ne!(first, second);
+}
+
 /// Stands for the package of that name, which cocotb 1.9 and 2.x start themselves.
 const COVERAGE: &str = "\
 import os, sys
