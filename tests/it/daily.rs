@@ -59,6 +59,24 @@ async def hangs(dut):
     assert!(!said.contains("cocorun_agent"), "{said}");
 }
 
+#[test]
+fn variables_of_cocotbs_makefiles_that_select_are_told_to_have_no_effect() {
+    let module = "import cocotb\n@cocotb.test()\nasync def a(dut): pass\n\
+        @cocotb.test()\nasync def b(dut): pass\n";
+    let project = project(module, "");
+    let mut command = project.command(&["test"]);
+    command.env("COCOTB_TESTCASE", "a").env("RANDOM_SEED", "7");
+    let said = Ran::from(command.output().unwrap()).expect_code(0).stderr;
+    assert!(said.contains("2 passed"), "{said}");
+    for (name, instead) in [("COCOTB_TESTCASE", "--testcase"), ("RANDOM_SEED", "--seed")] {
+        let warning = format!("warning[select::variable]: `{name}` is set");
+        assert!(said.contains(&warning), "{said}");
+        assert!(said.contains(&format!("help: give `{instead}`")), "{said}");
+    }
+    let said = project.run(&["test"]).expect_code(0).stderr;
+    assert!(!said.contains("select::variable"), "{said}");
+}
+
 /// As `NumPy` does: the module's own generator is seeded by the system when it is imported.
 const NUMPY_RANDOM: &str = "\
 import os
