@@ -139,3 +139,17 @@ fn cocotb_1_9_measures_the_coverage_of_a_module_from_its_import_on() {
         std::fs::remove_file(project.path("started")).unwrap();
     }
 }
+
+#[test]
+fn an_interpreter_that_is_there_and_out_of_reach_is_not_called_absent() {
+    let project = project("import cocotb\n", "");
+    // What a user without rights meets, made so that root meets it too.
+    std::os::unix::fs::symlink("loop", project.path("loop")).unwrap();
+    let toml = std::fs::read_to_string(project.path("runner.toml")).unwrap();
+    let reached = toml.lines().find(|line| line.starts_with("interpreter"));
+    let toml = toml.replace(reached.unwrap(), "interpreter = \"./loop\"");
+    project.file("runner.toml", &toml);
+    let said = project.run(&["test"]).expect_code(5).stderr;
+    assert!(said.contains("cannot look at"), "{said}");
+    assert!(!said.contains("does not exist"), "{said}");
+}
