@@ -36,6 +36,11 @@ pub(super) fn line(text: &str) {
     writeln!(io::stderr(), "{text}").ok();
 }
 
+/// Says whether a terminal, if there is one, knows colours and can move its cursor.
+pub(super) fn can_draw(environment: &Environment) -> bool {
+    environment.get(env::TERM) != Some("dumb")
+}
+
 /// The streams of this process and how to write on them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Console {
@@ -47,7 +52,7 @@ pub(super) struct Console {
 impl Console {
     /// Decides colour, progress and verbosity once.
     pub(super) fn new(global: &Global, environment: &Environment) -> Self {
-        let is_terminal = io::stderr().is_terminal();
+        let is_terminal = io::stderr().is_terminal() && can_draw(environment);
         let color = match global.color {
             ColorChoice::Always => true,
             ColorChoice::Never => false,
@@ -144,5 +149,18 @@ pub(super) fn print(text: &str) -> Result<()> {
             Err(Diagnostic::error(Code::ReportUnwritable, message).into())
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dumb_terminal_gets_plain_lines() {
+        let with = |pairs: &[(&str, &str)]| can_draw(&Environment::from_pairs(pairs.to_vec()));
+        assert!(!with(&[("TERM", "dumb")]));
+        assert!(with(&[("TERM", "xterm-256color")]));
+        assert!(with(&[]));
     }
 }

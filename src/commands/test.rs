@@ -15,6 +15,7 @@ use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::edge::env::Environment;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
@@ -23,6 +24,7 @@ use crate::plan;
 use crate::plan::Plan;
 use crate::plan::Selection;
 use crate::plan::SelectionArgs;
+use crate::sim::launch::TYPED_VARIABLES;
 
 use std::time::Duration;
 
@@ -60,6 +62,7 @@ fn session(
     surroundings: Surroundings,
     console: Console,
 ) -> Result<ExitCode> {
+    let without_effect = without_effect(&surroundings.environment);
     let workspace = Workspace::open(global, &args.work, surroundings)?;
     let mut plan = plan::expand(&workspace.config);
     apply_overrides(args, &mut plan);
@@ -80,9 +83,22 @@ fn session(
         advice: selection.advice(),
     };
     let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
-        unmatched(&selection, tally)
+        [without_effect.clone(), unmatched(&selection, tally)].concat()
     })?;
     Ok(exit_code)
+}
+
+/// Warns of variables that would have selected something else, had cocotb been called alone.
+fn without_effect(environment: &Environment) -> Vec<Diagnostic> {
+    let is_set = |name: &str| environment.get(name).is_some();
+    TYPED_VARIABLES
+        .into_iter()
+        .filter(|(name, _)| is_set(name))
+        .map(|(name, instead)| {
+            let text = format!("`{name}` is set in the environment and has no effect");
+            Diagnostic::warning(Code::SelectVariable, text).help(instead)
+        })
+        .collect()
 }
 
 /// Returns how a command that repeats a testcase of this session begins.

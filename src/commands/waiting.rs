@@ -1,5 +1,6 @@
 //! What a person sees while a lock is held by somebody else, and when the wait ends.
 
+use crate::commands::reporting::can_draw;
 use crate::commands::reporting::line;
 use crate::edge::env;
 use crate::edge::env::Environment;
@@ -28,6 +29,8 @@ pub(super) struct WaitSettings {
     long_after: Duration,
     /// Whether to tell of each lock.
     pub(super) is_verbose: bool,
+    /// Whether a terminal, if there is one, can rewrite a line.
+    can_draw: bool,
 }
 
 impl WaitSettings {
@@ -63,6 +66,7 @@ impl WaitSettings {
             warn_interval: Duration::from_secs_f64(seconds(env::CT_LOCK_WARN_INTERVAL, 30.0)),
             long_after: Duration::from_secs_f64(seconds(env::CT_LOCK_TIMEOUT, 600.0)),
             is_verbose: level > 0,
+            can_draw: can_draw(environment),
         }
     }
 
@@ -88,7 +92,7 @@ pub(super) struct WaitView<'a> {
 
 impl<'a> WaitView<'a> {
     pub(super) fn new(interrupt: &'a Interrupt, settings: WaitSettings, what: &str) -> Self {
-        let is_terminal = io::stderr().is_terminal();
+        let is_terminal = io::stderr().is_terminal() && settings.can_draw;
         Self {
             interrupt,
             settings,

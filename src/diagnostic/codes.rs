@@ -49,6 +49,7 @@ codes! {
     ConfigFileList, "config::file-list", Usage, "A `.f` file list cannot be followed: it is missing, includes itself, or holds an option that cocorun does not know.";
     UsageBadArgument, "usage::bad-argument", Usage, "A command-line value cannot be used.";
     NothingSelected, "select::nothing", NothingSelected, "The filters leave no testcase. A session that runs nothing proves nothing, so it does not end with 0.";
+    SelectVariable, "select::variable", Usage, "A variable is set by which cocotb alone, called by its Makefiles or its runner, selects testcases, draws a seed or stops early. cocorun hides it from the simulator, since it would run something else than is reported. The message names the option that does the same; unset the variable, or give the option.";
     PythonNotFound, "python::not-found", Environment, "The interpreter does not exist or does not start. It is taken from `[python] interpreter`, else `$VIRTUAL_ENV`, else `python3` on PATH.";
     PythonNoCocotb, "python::no-cocotb", Environment, "The interpreter starts but cannot import cocotb. Install it there, or let cocorun make an environment with `[python] requirements`.";
     PythonUnsupportedCocotb, "python::unsupported-cocotb", Environment, "This cocotb is older than 1.9, or lacks a part that cocorun needs; the message says which.";

@@ -5,6 +5,8 @@ use std::ffi::OsString;
 
 /// Turns colour off when it is set and not empty (<https://no-color.org>).
 pub const NO_COLOR: &str = "NO_COLOR";
+/// What the terminal is; `dumb` is one that writes lines and nothing else.
+pub const TERM: &str = "TERM";
 /// The active virtual environment.
 pub const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
 /// Where Verilator is installed.

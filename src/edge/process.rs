@@ -125,6 +125,9 @@ pub enum ProcessEvent {
     Stop(StopReason),
 }
 
+/// Asks a simulator for Python's stack. Users' own code takes SIGUSR1 more often.
+pub const STACK_SIGNAL: i32 = libc::SIGUSR2;
+
 /// A child that was started.
 pub trait Process: Send {
     /// Returns its process id, for messages.
@@ -132,6 +135,13 @@ pub trait Process: Send {
 
     /// Waits for the next event, at the longest until `until`.
     fn next_event(&mut self, until: Option<Instant>) -> ProcessEvent;
+
+    /// Sends [`STACK_SIGNAL`] to the child alone, and says whether it was sent.
+    ///
+    /// A child that has installed no handler for it dies of it.
+    fn ask_for_stack(&mut self) -> bool {
+        false
+    }
 
     /// Ends the child and everything it has started, and returns how the child itself ended.
     ///

@@ -12,24 +12,50 @@ use camino::Utf8Path;
 /// How much of a log is read for its last lines.
 const TAIL_BYTES: u64 = 32 * 1024;
 
+/// How the line above the frames of a stack ends, where faulthandler wrote it.
+const STACK_HEAD: &str = "(most recent call first):";
+
 /// How wide a quoted log line may be, in cells.
 const LINE_COLUMNS_MAX: usize = 400;
 
 /// Returns the last lines of a span, at most `lines_max`, made visible and cut to a sane width.
 ///
-/// Blank lines at the end and cocotb's table are left out. A log that cannot be read has no lines.
+/// Blank lines at the end, cocotb's table and its own frames in Python's stack are left out. A log
+/// that cannot be read has no lines.
 pub(super) fn last_lines(span: &LogSpan, lines_max: usize) -> Vec<String> {
     let text = last_part(&span.path, span.start, span.end, TAIL_BYTES).0;
-    let mut lines: Vec<String> = text
-        .trim_end()
-        .lines()
-        .rev()
-        .filter(|line| !is_of_table(line))
-        .take(lines_max)
+    let mut lines: Vec<&str> = Vec::new();
+    for line in text.trim_end().lines() {
+        // Where no frame is the user's, the innermost one still says what is going on.
+        let is_innermost = lines.last().is_some_and(|it| it.ends_with(STACK_HEAD));
+        if !is_of_table(line) && (is_innermost || !is_cocotbs_frame(line)) {
+            lines.push(line);
+        }
+    }
+    lines[lines.len().saturating_sub(lines_max)..]
+        .iter()
         .map(|line| text::cut_end(&text::visible(line), LINE_COLUMNS_MAX).into_owned())
-        .collect();
-    lines.reverse();
-    lines
+        .collect()
+}
+
+/// Says whether a line is a frame of what runs the testcase, in a stack that faulthandler wrote
+/// (`File "…", line 4 in name`; the comma of a traceback is missing).
+fn is_cocotbs_frame(line: &str) -> bool {
+    const PLACES: [&str; 5] = [
+        "<cocorun_agent",
+        "<frozen importlib",
+        "/importlib/__init__.py",
+        "-packages/cocotb/",
+        "-packages/pygpi/",
+    ];
+    let Some((path, at)) = line
+        .strip_prefix("  File \"")
+        .and_then(|rest| rest.split_once("\", line "))
+    else {
+        return false;
+    };
+    let is_of_a_stack = at.trim_start_matches(|c: char| c.is_ascii_digit());
+    is_of_a_stack.starts_with(" in ") && PLACES.iter().any(|place| path.contains(place))
 }
 
 /// Says whether a line is of the table that cocotb prints last: it has one row, of what is told
@@ -94,6 +120,28 @@ mod tests {
             \x20   ** TEST  STATUS **\n    **********\n    ** TESTS=1 PASS=1 **\nlast\n";
         let (_dir, span) = span_of(log);
         assert_eq!(last_lines(&span, 20), ["2 ** 3 is 8", "last"]);
+    }
+
+    #[test]
+    fn of_a_stack_the_users_frames_are_quoted_and_the_innermost() {
+        let machinery = "  File \"/v/lib/site-packages/cocotb/task.py\", line 9 in _resume\n\
+            \x20 File \"<cocorun_agent.boot>\", line 64 in start\n";
+        let head = "Current thread 0x7 (most recent call first):\n";
+        let user = "  File \"/p/cocotb/test_a.py\", line 4 in busy\n";
+        let (_dir, span) = span_of(format!("{head}{user}{machinery}{head}{machinery}").as_bytes());
+        assert_eq!(
+            last_lines(&span, 20),
+            [
+                head,
+                user,
+                head,
+                machinery.lines().next().unwrap_or_default()
+            ]
+            .map(str::trim_end)
+        );
+        let traceback = "  File \"/v/lib/site-packages/cocotb/task.py\", line 9, in _resume";
+        let (_dir, span) = span_of(traceback.as_bytes());
+        assert_eq!(last_lines(&span, 20), [traceback]);
     }
 
     #[test]

@@ -29,6 +29,7 @@ use crate::schedule::run::KILL_GRACE;
 use crate::schedule::session::Session;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::events_from_file;
+use crate::schedule::stack;
 use crate::sim::agent;
 use crate::sim::agent::AgentEvent;
 use crate::sim::agent::ListedTestcase;
@@ -254,6 +255,7 @@ fn ask(
     let end = follow(
         session,
         started.process,
+        &folder,
         task.group.settings.timeout,
         &mut said,
     );
@@ -268,14 +270,17 @@ fn ask(
 fn follow(
     session: &Session<'_>,
     mut process: Box<dyn Process>,
+    folder: &RunFolder,
     limit: Duration,
     said: &mut Said,
 ) -> End {
     let mut until = session.plan.clock.now() + limit;
+    let mut has_spoken = false;
     let end = loop {
         match process.next_event(Some(until)) {
             ProcessEvent::Line(line) => {
                 if let Some(event) = agent::read_event(&line) {
+                    has_spoken = true;
                     said.take(event);
                     until = session.plan.clock.now() + limit;
                 }
@@ -286,6 +291,9 @@ fn follow(
             ProcessEvent::Stop(reason) => break End::Stopped(reason),
         }
     };
+    if matches!(end, End::TimedOut) {
+        stack::ask(session, process.as_mut(), &folder.log, has_spoken);
+    }
     process.end_tree(KILL_GRACE, &mut Vec::new());
     end
 }

@@ -13,4 +13,5 @@ mod queue;
 mod run;
 pub mod session;
 mod simulation;
+mod stack;
 mod worker;

@@ -29,6 +29,7 @@ use crate::schedule::queue::RunTask;
 use crate::schedule::session::Session;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::events_from_file;
+use crate::schedule::stack;
 use crate::sim::agent;
 use crate::sim::agent::Mode;
 use crate::sim::agent::Wanted;
@@ -161,12 +162,14 @@ impl<'a> Run<'a> {
         let limit = self.task.group.settings.timeout;
         let mut judge = Judge::new(&self.task.testcases);
         let mut until = self.session.plan.clock.now() + limit;
+        let mut has_spoken = false;
         let end = loop {
             match process.next_event(Some(until)) {
                 ProcessEvent::Line(line) => {
                     let Some(event) = agent::read_event(&line) else {
                         continue;
                     };
+                    has_spoken = true;
                     let now = self.session.plan.clock.now();
                     match judge.take(event) {
                         Some(Step::Leaving) => until = now + limit.min(LEAVE_LIMIT),
@@ -185,6 +188,9 @@ impl<'a> Run<'a> {
         };
         let is_killed = matches!(end, End::TimedOut | End::Stopped(_));
         let killed_at = is_killed.then(|| self.log_size());
+        if matches!(end, End::TimedOut) {
+            stack::ask(self.session, process.as_mut(), &self.folder.log, has_spoken);
+        }
         let mut last_lines = Vec::new();
         process.end_tree(KILL_GRACE, &mut last_lines);
         drop(process);

@@ -6,6 +6,7 @@ use crate::diagnostic::Result;
 use crate::edge::env as variables;
 use crate::edge::fs;
 use crate::edge::process::CommandSpec;
+use crate::edge::process::STACK_SIGNAL;
 use crate::edge::process::processors;
 use crate::event::RunId;
 use crate::event::Slot;
@@ -58,6 +59,7 @@ impl Simulation<'_> {
             results_file: folder.results.clone(),
             cpus: Vec::new(),
             preload: Vec::new(),
+            dump_signal: STACK_SIGNAL,
         };
         fs::write(&folder.request, to_json(&request))
     }
@@ -122,6 +124,7 @@ pub(super) fn server_command(
         results_file: folder.results.clone(),
         cpus: processors(),
         preload: settings.preload.clone(),
+        dump_signal: STACK_SIGNAL,
     };
     fs::write(&folder.request, to_json(&request))?;
     command(session, design, settings, &folder, None)

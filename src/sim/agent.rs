@@ -67,6 +67,8 @@ pub struct Request {
     /// For a server: modules to import before it forks, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preload: Vec<String>,
+    /// The signal that has the process write Python's stack to its log, and go on.
+    pub dump_signal: i32,
 }
 
 /// What a server is asked for: a request, and the surroundings of the child that serves it.

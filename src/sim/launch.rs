@@ -68,6 +68,25 @@ const STRAY_VARIABLES: [&str; 24] = [
     "TOPLEVEL",
 ];
 
+/// Those of them that are typed before a command to run something else than usual, and what says the
+/// same to cocorun.
+pub const TYPED_VARIABLES: [(&str, &str); 8] = [
+    ("COCOTB_MAX_FAILURES", "there is no such limit here"),
+    (
+        "COCOTB_PDB_ON_EXCEPTION",
+        "testcases have no terminal here; see \"Debugging\" in docs/runner-toml.md",
+    ),
+    (
+        "COCOTB_RANDOM_TEST_ORDER",
+        "testcases have processes of their own here",
+    ),
+    ("COCOTB_RANDOM_SEED", "give `--seed`"),
+    ("COCOTB_TESTCASE", "give `--testcase`"),
+    ("COCOTB_TEST_FILTER", "give a FILTER"),
+    ("RANDOM_SEED", "give `--seed`"),
+    ("TESTCASE", "give `--testcase`"),
+];
+
 /// Returns how to start a simulation.
 pub fn launch(input: LaunchInput<'_>) -> Launch {
     let (program, args) = match input.design.simulator {

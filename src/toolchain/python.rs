@@ -55,15 +55,16 @@ struct CocotbAnswer {
 /// There is none; the message names every place that was looked at.
 pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<Utf8PathBuf> {
     if let Some(path) = configured {
-        return if fs::exists(path) {
-            Ok(path.to_owned())
-        } else {
-            Err(Diagnostic::error(
+        // A link into a folder of somebody else is there and leads nowhere that this user may go.
+        return match fs::stamp(path) {
+            Ok(Some(_)) => Ok(path.to_owned()),
+            Ok(None) => Err(Diagnostic::error(
                 Code::PythonNotFound,
                 format!("the interpreter `{path}` does not exist"),
             )
             .help("mend `interpreter` in `[python]`, or make that environment first")
-            .into())
+            .into()),
+            Err(problems) => Err(problems),
         };
     }
     if let Some(root) = environment.get(env::VIRTUAL_ENV) {

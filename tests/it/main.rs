@@ -12,6 +12,7 @@ mod architecture;
 mod bad_input;
 mod cleaning;
 mod cocotbext_axi;
+mod daily;
 mod differential;
 mod examples;
 mod flat;

@@ -296,6 +296,11 @@ impl Process for Running {
         self.wait(until, true)
     }
 
+    fn ask_for_stack(&mut self) -> bool {
+        // The number of a child that has ended may be somebody else's.
+        !self.has_ended && !self.is_reaped && tree::ask_for_stack(self.pid())
+    }
+
     #[expect(
         clippy::disallowed_methods,
         reason = "the grace is real time, whatever the clock"

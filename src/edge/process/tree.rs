@@ -3,6 +3,8 @@
 //! Invariant: the registry holds every child this process started and has not reaped. It is locked
 //! over every start, so that a child is never seen without being known.
 
+use crate::edge::process::STACK_SIGNAL;
+
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CpuSet;
@@ -160,6 +162,12 @@ pub fn kill_everything() {
 /// Sends SIGTERM to the group of a child.
 pub(super) fn terminate_group(pid: i32) {
     killpg(Pid::from_raw(pid), Signal::SIGTERM).ok();
+}
+
+/// Sends the signal that has the agent write Python's stack; says whether it could be sent.
+pub(super) fn ask_for_stack(pid: i32) -> bool {
+    let signal = Signal::try_from(STACK_SIGNAL);
+    signal.is_ok_and(|signal| kill(Pid::from_raw(pid), signal).is_ok())
 }
 
 /// Kills a child that is not reaped yet, its group, and every process below it.

@@ -93,7 +93,11 @@ class Adapter:
         manager.from_discovery = classmethod(made)
 
     def _selected(self, tests: Iterator[Any]) -> Iterator[Any]:
-        """Yields the wanted ones of what cocotb discovers."""
+        """Yields the wanted ones of what cocotb discovers.
+
+        Nothing is imported before the first is asked for: cocotb starts to measure coverage between
+        making this generator and using it.
+        """
         found: list[Any] = []
         origins: list[str] = []
         for test in tests:
@@ -115,7 +119,7 @@ class Adapter:
                 picked.append(test)
             self._kept = chosen = picked
             self._reporter.missing(choice.missing)
-        return iter(chosen)
+        yield from chosen
 
     def _list(self, manager: Any, regression: Any) -> Any:
         from cocotb.decorators import test as test_class

@@ -1,0 +1,53 @@
+//! Where a simulation that reached its limit hangs: Python's stack, written into its log.
+//!
+//! Invariant: asking changes no verdict. It is done once the limit was reached, the process is
+//! ended afterwards whatever it answers, and events that come meanwhile are too late.
+
+use crate::edge::fs;
+use crate::edge::process::Process;
+use crate::edge::process::ProcessEvent;
+use crate::schedule::session::Session;
+
+use camino::Utf8Path;
+use std::time::Duration;
+
+/// Between two looks at the log.
+const TICK: Duration = Duration::from_millis(20);
+/// How often the log is looked at for an answer: half a second, like the grace that follows.
+const TICKS_MAX: u32 = 25;
+
+/// Has a process that hangs write where it is, and waits until its log has it.
+///
+/// `has_spoken` says that the agent in it has sent an event, so it knows the signal.
+pub(super) fn ask(
+    session: &Session<'_>,
+    process: &mut dyn Process,
+    log: &Utf8Path,
+    has_spoken: bool,
+) {
+    let before = size(log);
+    if !has_spoken || !process.ask_for_stack() {
+        return;
+    }
+    let mut last = before;
+    for _ in 0..TICKS_MAX {
+        let until = session.plan.clock.now() + TICK;
+        loop {
+            match process.next_event(Some(until)) {
+                ProcessEvent::Line(_) => {}
+                ProcessEvent::Deadline => break,
+                ProcessEvent::Exited(_) | ProcessEvent::Lost | ProcessEvent::Stop(_) => return,
+            }
+        }
+        let now = size(log);
+        if now > before && now == last {
+            return;
+        }
+        last = now;
+    }
+}
+
+fn size(log: &Utf8Path) -> u64 {
+    let stamp = fs::stamp(log).ok().flatten();
+    stamp.map_or(0, |stamp| stamp.size)
+}

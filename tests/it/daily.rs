@@ -1,0 +1,155 @@
+//! What teams meet every day: a hang that must be found, habits from cocotb's Makefiles.
+
+use crate::support::COCOTB;
+use crate::support::Project;
+use crate::support::Ran;
+
+fn project(module: &str, settings: &str) -> Project {
+    project_with(COCOTB, module, settings)
+}
+
+fn project_with(cocotb: &str, module: &str, settings: &str) -> Project {
+    let project = Project::with_cocotb(
+        cocotb,
+        &format!(
+            "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n\
+             [[test]]\ntest_module = \"it_is\"\n{settings}\n"
+        ),
+    );
+    project.file("it_is.py", module);
+    project.file(
+        "top.sv",
+        "module top(input logic d, output logic q); assign q = d; endmodule\n",
+    );
+    project
+}
+
+#[test]
+fn a_hang_in_python_is_shown_with_the_line_it_hangs_in() {
+    let module = "\
+import cocotb, time
+
+def waits_for_nobody():
+    time.sleep(1000)
+
+@cocotb.test()
+async def hangs(dut):
+    waits_for_nobody()
+";
+    let at_import = module.replace("@cocotb", "waits_for_nobody()\n@cocotb");
+    // The limit is that of a cold start on a busy machine; the three reach it side by side.
+    let project = project(
+        module,
+        "timeout_s = 4\n\n[[test]]\ntest_module = \"spawned\"\ntimeout_s = 8\nfork = false\n\n\
+         [[test]]\ntest_module = \"at_import\"\ntimeout_s = 4\n",
+    );
+    project.file("spawned.py", module);
+    project.file("at_import.py", &at_import);
+    let said = project.run(&["test", "--jobs", "3"]).expect_code(1).stderr;
+    assert!(said.contains("3 timed out"), "{said}");
+    for frame in [
+        "it_is.py\", line 4 in waits_for_nobody",
+        "it_is.py\", line 8 in hangs",
+        "spawned.py\", line 4 in waits_for_nobody",
+        "spawned.py\", line 8 in hangs",
+        "at_import.py\", line 4 in waits_for_nobody",
+    ] {
+        assert!(said.contains(frame), "no `{frame}` in\n{said}");
+    }
+    assert!(!said.contains("cocorun_agent"), "{said}");
+}
+
+#[test]
+fn variables_of_cocotbs_makefiles_that_select_are_told_to_have_no_effect() {
+    let module = "import cocotb\n@cocotb.test()\nasync def a(dut): pass\n\
+        @cocotb.test()\nasync def b(dut): pass\n";
+    let project = project(module, "");
+    let mut command = project.command(&["test"]);
+    command.env("COCOTB_TESTCASE", "a").env("RANDOM_SEED", "7");
+    let said = Ran::from(command.output().unwrap()).expect_code(0).stderr;
+    assert!(said.contains("2 passed"), "{said}");
+    for (name, instead) in [("COCOTB_TESTCASE", "--testcase"), ("RANDOM_SEED", "--seed")] {
+        let warning = format!("warning[select::variable]: `{name}` is set");
+        assert!(said.contains(&warning), "{said}");
+        assert!(said.contains(&format!("help: give `{instead}`")), "{said}");
+    }
+    let said = project.run(&["test"]).expect_code(0).stderr;
+    assert!(!said.contains("select::variable"), "{said}");
+}
+
+/// As `NumPy` does: the module's own generator is seeded by the system when it is imported.
+const NUMPY_RANDOM: &str = "\
+import os
+
+def seed():
+    global drawn
+    drawn = os.urandom(8).hex()
+
+seed()
+";
+
+#[test]
+fn numpys_numbers_differ_between_forked_testcases_though_it_is_preloaded() {
+    let testcase = "\
+@cocotb.test()
+async def NAME(dut):
+    drawn = sys.modules['numpy.random'].drawn
+    print(drawn, file=open(os.environ['COCORUN_PROJECT_DIR'] + '/drawn', 'a'))
+";
+    let module = format!(
+        "import cocotb, os, sys\n{}{}",
+        testcase.replace("NAME", "first"),
+        testcase.replace("NAME", "second")
+    );
+    let project = project(&module, "preload = [\"numpy.random\"]");
+    project.file("numpy/__init__.py", "");
+    project.file("numpy/random.py", NUMPY_RANDOM);
+    project.run(&["test"]).expect_code(0);
+    let drawn = std::fs::read_to_string(project.path("drawn")).unwrap();
+    let [first, second] = drawn.lines().collect::<Vec<_>>()[..] else {
+        panic!("two testcases drew: {drawn}");
+    };
+    assert_ne!(first, second);
+}
+
+/// Stands for the package of that name, which cocotb 1.9 and 2.x start themselves.
+const COVERAGE: &str = "\
+import os, sys
+
+class coverage:
+    def __init__(self, *args, **kwargs): pass
+
+    def start(self):
+        with open(os.environ['COCORUN_PROJECT_DIR'] + '/started', 'a') as file:
+            print('late' if 'it_is' in sys.modules else 'in time', file=file)
+
+    def __getattr__(self, name):
+        return lambda *args, **kwargs: None
+";
+
+#[test]
+fn cocotb_1_9_measures_the_coverage_of_a_module_from_its_import_on() {
+    let module = "import cocotb\n@cocotb.test()\nasync def a(dut): pass\n";
+    let project = project_with("1.9.2", module, "env = { COVERAGE = 1 }");
+    project.file("coverage.py", COVERAGE);
+    for how in [&["test"][..], &["test", "--no-fork"]] {
+        project.run(how).expect_code(0);
+        let started = std::fs::read_to_string(project.path("started")).unwrap();
+        assert_eq!(started, "in time\n");
+        std::fs::remove_file(project.path("started")).unwrap();
+    }
+}
+
+#[test]
+fn an_interpreter_that_is_there_and_out_of_reach_is_not_called_absent() {
+    let project = project("import cocotb\n", "");
+    // What a user without rights meets, made so that root meets it too.
+    std::os::unix::fs::symlink("loop", project.path("loop")).unwrap();
+    let toml = std::fs::read_to_string(project.path("runner.toml")).unwrap();
+    let reached = toml.lines().find(|line| line.starts_with("interpreter"));
+    let toml = toml.replace(reached.unwrap(), "interpreter = \"./loop\"");
+    project.file("runner.toml", &toml);
+    let said = project.run(&["test"]).expect_code(5).stderr;
+    assert!(said.contains("cannot look at"), "{said}");
+    assert!(!said.contains("does not exist"), "{said}");
+}
