@@ -142,7 +142,8 @@ mod tests {
     use crate::edge::fs::exists;
     use crate::edge::fs::write;
 
-    const LIMIT: Duration = Duration::from_secs(10);
+    /// No local rename takes so long unless it hangs, on a busy machine either.
+    const LIMIT: Duration = Duration::from_secs(120);
 
     fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
         let dir = tempfile::tempdir().expect("a temporary directory");

@@ -13,6 +13,8 @@ use std::io;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::fs::symlink;
+use std::process::Command;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -162,5 +164,53 @@ fn what_hangs_does_so_until_it_is_thawed_or_the_mount_goes_away() {
         }
         let ended = hanging.join().unwrap();
         assert!(ended.is_some(), "it was never carried out: {ended:?}");
+    }
+}
+
+/// Tells [`hanging_child`] where to say that it hangs.
+const SIGN: &str = "COCORUN_FAULTFS_SIGN";
+
+/// Hangs in a call to its own file system until it is killed.
+#[test]
+fn hanging_child() {
+    let Ok(sign) = std::env::var(SIGN) else {
+        return;
+    };
+    let shore = Shore::new().unwrap();
+    let mount = shore.mount("a", Client::default());
+    let hang = Fault::always(Op::Lookup, "never", Moment::Before, Effect::Hang);
+    mount.weather.set(vec![hang]);
+    let never = mount.path().join("never");
+    thread::spawn(move || never.exists());
+    while mount.weather.hanging() == 0 {
+        thread::sleep(Duration::from_millis(1));
+    }
+    fs::write(sign, "").unwrap();
+    thread::sleep(LONG);
+}
+
+#[test]
+fn a_test_that_is_killed_while_it_hangs_in_its_own_file_system_ends() {
+    if Shore::new().is_none() {
+        return;
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let sign = dir.path().join("hangs");
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["itself::hanging_child", "--exact"])
+        .env(SIGN, &sign)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    while !sign.exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it did not come to it");
+        thread::sleep(Duration::from_millis(5));
+    }
+    child.kill().unwrap();
+    let patience = Instant::now() + LONG / 10;
+    while child.try_wait().unwrap().is_none() {
+        assert!(Instant::now() < patience, "it cannot be killed");
+        thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,7 +1,9 @@
 //! Mounts that cannot outlive their test, however it ends.
 //!
-//! Invariant: everything is mounted in a mount namespace of the test's own thread. The kernel
-//! removes it together with the last thread and child in it, also after a SIGKILL.
+//! Invariants: everything is mounted in a mount namespace of the test's own thread, which the kernel
+//! removes together with the last thread and child in it. A test that is killed while one of its
+//! threads waits for an answer of its own file system would never end, since that thread keeps the
+//! device open whose end it waits for: a process beside it then ends the mounts by force.
 
 use crate::client::Client;
 use crate::passthrough::Passthrough;
@@ -21,14 +23,63 @@ use nix::sched::CloneFlags;
 use nix::sched::unshare;
 use std::fs;
 use std::fs::File;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::path::PathBuf;
+use std::process::Child;
+use std::process::Command;
+use std::process::Stdio;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A shared file system in memory, and the clients that mount it.
 pub(crate) struct Shore {
     temp: TempDir,
+    guardian: Child,
+}
+
+/// Names the process whose mounts [`guardian_child`] ends should it be killed.
+const WARD: &str = "COCORUN_FAULTFS_WARD";
+
+/// Starts a process in the namespace of this thread, and out of reach of who kills our group.
+fn guardian() -> Child {
+    Command::new(std::env::current_exe().unwrap())
+        .args(["mount::guardian_child", "--exact"])
+        .env(WARD, std::process::id().to_string())
+        .process_group(0)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Ends the mounts of a test that was killed.
+#[test]
+fn guardian_child() {
+    let Ok(ward) = std::env::var(WARD) else {
+        return;
+    };
+    let lives = || {
+        let stat = fs::read_to_string(format!("/proc/{ward}/stat")).unwrap_or_default();
+        let is_zombie = stat
+            .rsplit_once(") ")
+            .is_none_or(|it| it.1.starts_with('Z'));
+        std::os::unix::process::parent_id().to_string() == ward && !is_zombie
+    };
+    while lives() {
+        thread::sleep(Duration::from_millis(200));
+    }
+    for line in fs::read_to_string("/proc/self/mounts").unwrap().lines() {
+        if let Some(rest) = line.strip_prefix("faultfs ")
+            && let Some((at, _)) = rest.split_once(' ')
+        {
+            let at = at.replace("\\040", " ");
+            umount2(at.as_str(), MntFlags::MNT_FORCE | MntFlags::MNT_DETACH).ok();
+        }
+    }
 }
 
 impl Shore {
@@ -43,7 +94,10 @@ impl Shore {
         let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
         mount(nothing, "/", nothing, private, nothing).unwrap();
         let temp = tempfile::tempdir().unwrap();
-        let shore = Self { temp };
+        let shore = Self {
+            temp,
+            guardian: guardian(),
+        };
         fs::create_dir(shore.backing()).unwrap();
         let flags = MsFlags::empty();
         mount(
@@ -72,6 +126,8 @@ impl Shore {
 
 impl Drop for Shore {
     fn drop(&mut self) {
+        self.guardian.kill().ok();
+        self.guardian.wait().ok();
         umount2(&self.backing(), MntFlags::MNT_DETACH).ok();
     }
 }

@@ -93,7 +93,7 @@ impl Child {
 
 struct State {
     phase: Phase,
-    /// The server's process id, from its start to its end.
+    /// The server's process id, from its start until it is reaped.
     pid: Option<i32>,
     children: BTreeMap<u32, Child>,
     /// What it could not prepare, for people.
@@ -389,6 +389,8 @@ fn follow(
             ProcessEvent::Lost | ProcessEvent::Deadline | ProcessEvent::Stop(_) => {}
         }
     };
+    // It is reaped next, and its number may go to another process: nobody is to kill that.
+    shared.locked().pid = None;
     process.end_tree(Duration::ZERO, &mut lines);
     shared.gone(&format!("the fork server ended with {exit}"));
 }
