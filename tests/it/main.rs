@@ -11,6 +11,7 @@
 mod architecture;
 mod bad_input;
 mod cleaning;
+mod cleaning_storm;
 mod cocotbext_axi;
 mod differential;
 mod examples;
@@ -27,6 +28,7 @@ mod messages;
 mod nfs;
 mod order;
 mod processes;
+mod program_storm;
 mod rebuilds;
 mod reports;
 mod scale;
