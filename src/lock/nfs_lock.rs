@@ -86,7 +86,8 @@ pub enum LockEntry {
 #[derive(Debug)]
 pub struct Held {
     leader: Leader,
-    sweeping: Sweeping,
+    /// Boxed, because a guard is moved about.
+    sweeping: Box<Sweeping>,
 }
 
 /// What a holder removes when it has let go.
@@ -130,7 +131,7 @@ impl Held {
         let writer = self.leader.token().to_owned();
         let released = self.leader.release();
         // The next holder goes on where this ends early.
-        let Sweeping { blocks, names } = self.sweeping;
+        let Sweeping { blocks, names } = *self.sweeping;
         blocks.sweep(&names, &writer).ok();
         released
     }
@@ -202,10 +203,10 @@ impl NfsLock {
             if self.ledger.disk.put(&path, &grant)? == Put::Won
                 && self.blocks.is_seen(&ticket.marker)?
             {
-                let sweeping = Sweeping {
+                let sweeping = Box::new(Sweeping {
                     blocks: self.blocks.clone(),
                     names: ticket.old_names,
-                };
+                });
                 let leader = ticket.leader;
                 return Ok(LockEntry::Held(Held { leader, sweeping }));
             }

@@ -42,12 +42,9 @@ fn of_many_entries_a_bounded_number_of_names_and_two_for_each_block_stay() {
 fn who_sleeps_over_the_sweep_of_its_block_does_not_hold_whatever_it_was_about_to_do() {
     for waits_first in [false, true] {
         let mut tried = 0;
-        loop {
-            let Some(sleeper) = sleep_at(tried, waits_first) else {
-                break;
-            };
+        while let Some(holds) = sleep_at(tried, waits_first) {
             assert!(
-                !sleeper,
+                !holds,
                 "call {tried}, waits first: {waits_first}: two are inside"
             );
             tried += 1;
@@ -106,7 +103,8 @@ fn others_pass_by(world: &World) -> Held {
             .expect("a healthy server");
     }
     let inside = wait_for(world, &mut world.lock(15));
-    let claims = names(world).into_iter().filter(|it| it.ends_with(".claim"));
+    let names = names(world);
+    let claims = names.iter().filter_map(|it| it.strip_suffix(".claim"));
     assert!(claims.count() < 10, "nothing was swept");
     inside
 }

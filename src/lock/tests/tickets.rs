@@ -1,5 +1,6 @@
 //! The lock in order of arrival: never two inside, nobody overtaken, the dead passed by.
 
+use crate::edge::env::Environment;
 use crate::lock::Held;
 use crate::lock::LockEntry;
 use crate::lock::LockError;
@@ -264,8 +265,9 @@ fn perform(turns_max: u32) {
 
 /// How much longer it is looked than usually.
 fn soak() -> usize {
-    let soak = std::env::var("COCORUN_SOAK");
-    soak.map_or(1, |soak| soak.parse().expect("COCORUN_SOAK is a number"))
+    let environment = Environment::of_this_process();
+    let soak = environment.get("COCORUN_SOAK");
+    soak.map_or(1, |soak| soak.parse().expect("a number"))
 }
 
 /// Counts entries over all schedules; a ticket whose release failed blocks the rest of one, since
