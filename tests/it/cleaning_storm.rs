@@ -53,6 +53,7 @@ fn storm_and_clean(project: &Project, mischief: Duration) -> u32 {
         slots: 4,
         keys: KEYS,
         kills_in_16: 5,
+        kill_within_ms: 120,
         mischief,
         deeds: &["once", "lock", "target", "build"],
     };

@@ -81,6 +81,8 @@ pub(crate) struct Storm {
     pub(crate) keys: u32,
     /// How many of 16 calls are killed.
     pub(crate) kills_in_16: u32,
+    /// How long after its start a call is killed at the latest, milliseconds.
+    pub(crate) kill_within_ms: u32,
     /// For how long calls are killed.
     pub(crate) mischief: Duration,
     /// What is done for each key: `once`, `lock`, `target`, `build`; the last in a [`project`].
@@ -185,7 +187,8 @@ impl Storm {
                     let word = format!("{:016x}", SystemHost.random() & 0xffff_ffff_ffff_ffff);
                     let mut command = self.command(what, key, &word);
                     let is_victim = dice(16) < self.kills_in_16 && Instant::now() < quiet_after;
-                    let delay = is_victim.then(|| Duration::from_millis(dice(800).into()));
+                    let delay =
+                        is_victim.then(|| Duration::from_millis(dice(self.kill_within_ms).into()));
                     let Some((code, err)) = end(command.spawn().unwrap(), delay) else {
                         kills.fetch_add(1, Ordering::SeqCst);
                         continue;

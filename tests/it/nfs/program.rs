@@ -30,6 +30,7 @@ pub(crate) fn storm_in_node(words: &[&str]) {
         slots: at(3),
         keys: at(4),
         kills_in_16: at(5),
+        kill_within_ms: 800,
         mischief: Duration::from_secs(at(6).into()),
         binary: PathBuf::from(words[7]),
         deeds: &["once", "lock", "target"],
