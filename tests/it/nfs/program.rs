@@ -50,7 +50,7 @@ fn storm_words(root: &str, node: &str, slots: u32, keys: u32, kills: u32, second
 
 /// A few calls from both nodes at once, for a lab that is there already.
 pub(crate) fn short(lab: &Lab) {
-    const KEYS: u32 = 2;
+    const KEYS: u32 = 1;
     let begun = Instant::now();
     let root = "/mnt/v3/program";
     lab.sh("n1", &format!("mkdir -p {root}")).good();
