@@ -177,6 +177,11 @@ impl Disk {
         self.storage.stamp(path)
     }
 
+    /// Asks the server about a name, with patience.
+    pub(crate) fn ask(&self, doing: &'static str, path: &Utf8Path) -> Result<Stamp, LockError> {
+        self.retried(doing, path, |storage| storage.stamp(path))
+    }
+
     /// Lists a directory; a missing one is `None`.
     pub(crate) fn list(&self, dir: &Utf8Path) -> Result<Option<Vec<String>>, LockError> {
         self.retried("list the lock directory", dir, |storage| {

@@ -17,6 +17,7 @@ use crate::lock::record::escaped;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::io;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -99,19 +100,24 @@ impl Ledger {
     /// Returns the highest claimed epoch in the listing, which may be stale; `None` where the
     /// ledger does not exist.
     pub(crate) fn listed_top(&self) -> Result<Option<u32>, LockError> {
+        Ok(self.listed()?.as_deref().map(top_of))
+    }
+
+    /// Returns the numbers from the lowest to the highest that is claimed in the listing.
+    pub(crate) fn listed_span(&self) -> Result<RangeInclusive<u32>, LockError> {
+        let names = self.listed()?.unwrap_or_default();
+        let lowest = names.iter().filter_map(|name| epoch_of(name)).min();
+        Ok(lowest.unwrap_or(1)..=top_of(&names))
+    }
+
+    /// Returns the names of the listing, which may be stale; `None` where the ledger does not exist.
+    pub(crate) fn listed(&self) -> Result<Option<Vec<String>>, LockError> {
         // The forced look makes an NFS client read the listing anew, too.
         let stamp = self.disk.stamp(&self.registers);
         if stamp.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(None);
         }
-        let names = self.disk.list(&self.registers)?;
-        Ok(names.map(|names| {
-            names
-                .iter()
-                .filter_map(|name| epoch_of(name))
-                .max()
-                .unwrap_or(0)
-        }))
+        self.disk.list(&self.registers)
     }
 
     pub(crate) fn create(&self) -> Result<(), LockError> {
@@ -298,6 +304,12 @@ impl Ledger {
         let plain: String = line.chars().filter(|c| !c.is_control()).take(160).collect();
         (!plain.is_empty()).then_some(plain)
     }
+}
+
+/// Returns the highest epoch that is claimed in a listing, or 0.
+pub(crate) fn top_of(names: &[String]) -> u32 {
+    let epochs = names.iter().filter_map(|name| epoch_of(name));
+    epochs.max().unwrap_or(0)
 }
 
 /// Reads the epoch out of a claim's name.

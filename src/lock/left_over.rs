@@ -239,7 +239,7 @@ impl Cleaning {
                     Deed::RemovedGate,
                     path,
                     "cocorun made it and is gone",
-                    || self.storage.remove_dir(path),
+                    || unless_taken(self.storage.remove_dir(path)),
                     tell,
                 );
             } else {
@@ -247,27 +247,48 @@ impl Cleaning {
             }
             return;
         }
+        let (mut ended, mut is_left) = (Vec::new(), true);
         for token in &tokens {
             let past = site.and_then(|site| {
                 let mut past = site.past.iter();
                 Some((site, past.find(|past| past.claim.token == *token)?))
             });
-            let Some((site, past)) = past else {
-                tell(Deed::Kept, path, "no claim tells whose it is");
-                continue;
-            };
-            if !site.is_over(past) {
+            match past {
+                Some((site, past)) if site.is_over(past) && !site.runs_here(past) => {
+                    ended.push((site, past));
+                    continue;
+                }
+                Some((site, past)) if site.is_over(past) => {
+                    tell(Deed::Kept, path, "its process runs on this node");
+                }
                 // Its holder was told of already.
-                continue;
+                Some(_) => {}
+                None => tell(Deed::Kept, path, "no claim tells whose it is"),
             }
-            if site.runs_here(past) {
-                tell(Deed::Kept, path, "its process runs on this node");
-                continue;
-            }
-            let why = format!("attempt {} has ended", past.number);
-            let clear = || self.clear_gate(site, past);
-            self.removed(Deed::RemovedGate, path, &why, clear, tell);
+            is_left = false;
         }
+        if ended.is_empty() {
+            return;
+        }
+        ended.sort_by_key(|(_, past)| past.number);
+        let numbers: Vec<String> = ended.iter().map(|it| it.1.number.to_string()).collect();
+        let (word, verb) = if ended.len() == 1 {
+            ("attempt", "has")
+        } else {
+            ("attempts", "have")
+        };
+        let why = format!("{word} {} {verb} ended", numbers.join(" and "));
+        let clear = || {
+            let mut each = ended.iter();
+            each.try_for_each(|(site, past)| self.clear_gate(site, past))
+        };
+        // Beside one that goes on, only what the others put in goes.
+        let deed = if is_left {
+            Deed::RemovedGate
+        } else {
+            Deed::RemovedFile
+        };
+        self.removed(deed, path, &why, clear, tell);
     }
 
     fn clear_gate(&self, site: &Site, past: &Past) -> io::Result<()> {
@@ -280,7 +301,7 @@ impl Cleaning {
                 .map_err(|error| io::Error::other(error.to_string()))?;
         }
         let host = Arc::clone(&self.host);
-        Gate::new(ledger, host, &past.claim.token, past.number).clear()
+        unless_taken(Gate::new(ledger, host, &past.claim.token, past.number).clear())
     }
 
     /// Removes the directory of an attempt that has ended and is no result.
@@ -409,11 +430,20 @@ impl Cleaning {
     ) {
         let outcome = if self.is_dry_run { Ok(()) } else { remove() };
         match outcome {
+            // Another cleaner was faster.
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 tell(Deed::Failed, path, &os_words(&error));
             }
             _ => tell(deed, path, why),
         }
+    }
+}
+
+/// Takes it for no failure that somebody entered a gate just before its directory was removed.
+fn unless_taken(outcome: io::Result<()>) -> io::Result<()> {
+    match outcome {
+        Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
+        other => other,
     }
 }
 

@@ -6,6 +6,7 @@
 //! epochs by filling their `commit`; who fills its own `commit` first with `done` has published.
 //! Time decides only when somebody may try.
 
+mod blocks;
 mod call_once;
 mod disk;
 mod ensure;
@@ -69,6 +70,8 @@ pub struct Options {
     /// step when this caller comes counts as dead at once, and a file system without links will do.
     /// If the caller is wrong, a step can be done twice at once.
     pub alone: bool,
+    /// How many tickets of an [`NfsLock`] are removed together; 128. All who use the lock agree.
+    pub block: u32,
 }
 
 impl Options {
@@ -81,6 +84,7 @@ impl Options {
             stall: Duration::from_secs(30),
             interop: true,
             alone: false,
+            block: 128,
             run_id: run_id.to_owned(),
             host: Arc::new(SystemHost),
         }

@@ -18,11 +18,14 @@ use crate::lock::Holder;
 use crate::lock::LockError;
 use crate::lock::Options;
 use crate::lock::Waiting;
+use crate::lock::blocks::Blocks;
 use crate::lock::disk::Disk;
 use crate::lock::disk::Put;
 use crate::lock::leader::Leader;
 use crate::lock::ledger::Ledger;
+use crate::lock::ledger::top_of;
 use crate::lock::record::Claim;
+use crate::lock::record::Commit;
 use crate::lock::watching::Verdict;
 use crate::lock::watching::Watcher;
 
@@ -39,18 +42,30 @@ const WAIT_SLICE: Duration = Duration::from_millis(200);
 
 /// A lock in a shared directory of its own.
 ///
-/// Each acquisition leaves three symbolic links there; remove the directory when nobody uses it
-/// to get the room back.
+/// Each acquisition puts three symbolic links there. Those of old tickets are removed a block at a
+/// time, see [`Blocks`](crate::lock::blocks); two links for each block of tickets stay.
 pub struct NfsLock {
     ledger: Ledger,
     options: Options,
     me: ProcessIdentity,
+    blocks: Blocks,
     /// The ticket that waits.
-    ticket: Option<Leader>,
-    /// Earlier tickets that cannot be granted any more.
+    ticket: Option<Ticket>,
+    /// All tickets up to this one cannot be granted any more.
+    floor: u32,
+    /// Later ones that cannot, either.
     passed: BTreeSet<u32>,
     /// Who watches each of the others.
     watchers: BTreeMap<u32, Watcher>,
+}
+
+/// A place in the queue.
+struct Ticket {
+    leader: Leader,
+    /// Stands as long as the registers of the ticket's block.
+    marker: Utf8PathBuf,
+    /// What may be removed once everybody before is passed.
+    old_names: Vec<String>,
 }
 
 /// What one try to get an [`NfsLock`] came to.
@@ -69,35 +84,56 @@ pub enum LockEntry {
 
 /// A held [`NfsLock`]; dropping it releases it.
 #[derive(Debug)]
-pub struct Held(Leader);
+pub struct Held {
+    leader: Leader,
+    /// Boxed, because a guard is moved about.
+    sweeping: Box<Sweeping>,
+}
+
+/// What a holder removes when it has let go.
+struct Sweeping {
+    blocks: Blocks,
+    names: Vec<String>,
+}
+
+impl std::fmt::Debug for Sweeping {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.names).finish()
+    }
+}
 
 impl Held {
     /// Returns a number that is higher than that of every earlier holder.
     pub fn fence(&self) -> u32 {
-        self.0.epoch()
+        self.leader.epoch()
     }
 
     /// Says whether somebody took over because we seemed dead.
     pub fn is_lost(&self) -> bool {
-        self.0.is_lost()
+        self.leader.is_lost()
     }
 
     /// Calls this once when somebody takes over, see [`Leader::on_lost`].
     pub fn on_lost(&self, hook: impl FnOnce() + Send + 'static) {
-        self.0.on_lost(hook);
+        self.leader.on_lost(hook);
     }
 
     /// Gives one sign of life now, for callers that asked for no heartbeat thread.
     pub fn beat(&self) {
-        self.0.beat();
+        self.leader.beat();
     }
 
-    /// Releases it.
+    /// Releases it, and then removes a little of what is left of tickets long gone.
     ///
     /// # Errors
     /// It could not be recorded; the others then wait for the lease.
     pub fn release(self) -> Result<(), LockError> {
-        self.0.release()
+        let writer = self.leader.token().to_owned();
+        let released = self.leader.release();
+        // The next holder goes on where this ends early.
+        let Sweeping { blocks, names } = *self.sweeping;
+        blocks.sweep(&names, &writer).ok();
+        released
     }
 }
 
@@ -120,11 +156,14 @@ impl NfsLock {
             is_alone: false,
         };
         let me = options.host.me();
+        let ledger = Ledger::new(disk, dir, name, false);
         Self {
-            ledger: Ledger::new(disk, dir, name, false),
+            blocks: Blocks::new(ledger.clone(), options.block.max(1)),
+            ledger,
             options,
             me,
             ticket: None,
+            floor: 0,
             passed: BTreeSet::new(),
             watchers: BTreeMap::new(),
         }
@@ -140,29 +179,36 @@ impl NfsLock {
                 Some(ticket) => ticket,
                 None => self.draw()?,
             };
+            let leader = &ticket.leader;
             if self.options.heartbeat.is_zero() {
-                ticket.beat();
+                leader.beat();
             }
-            if ticket.is_lost() {
+            if leader.is_lost() {
                 continue;
             }
-            if let Some((holder, retry_in)) = self.look_ahead(ticket.epoch())? {
+            let number = leader.epoch();
+            if let Some((holder, retry_in)) = self.look_ahead(number)? {
                 self.ticket = Some(ticket);
                 return Ok(LockEntry::Wait { holder, retry_in });
             }
             // A directory that was removed and made anew knows nothing of our ticket.
-            ticket.beat();
-            if ticket.is_lost() {
+            leader.beat();
+            if leader.is_lost() {
                 continue;
             }
-            // Whoever took us for dead while we waited has filled this register.
-            let grant = format!("granted;t={}", ticket.token());
-            let put = self
-                .ledger
-                .disk
-                .put(&self.ledger.grant_path(ticket.epoch()), &grant)?;
-            if put == Put::Won {
-                return Ok(LockEntry::Held(Held(ticket)));
+            // Whoever took us for dead while we waited has filled this register; if it was removed
+            // since, so was the marker.
+            let grant = format!("granted;t={}", leader.token());
+            let path = self.ledger.grant_path(number);
+            if self.ledger.disk.put(&path, &grant)? == Put::Won
+                && self.blocks.is_seen(&ticket.marker)?
+            {
+                let sweeping = Box::new(Sweeping {
+                    blocks: self.blocks.clone(),
+                    names: ticket.old_names,
+                });
+                let leader = ticket.leader;
+                return Ok(LockEntry::Held(Held { leader, sweeping }));
             }
         }
     }
@@ -216,44 +262,62 @@ impl NfsLock {
     }
 
     /// Draws the next ticket.
-    fn draw(&mut self) -> Result<Leader, LockError> {
+    fn draw(&mut self) -> Result<Ticket, LockError> {
+        self.floor = 0;
         self.passed.clear();
         self.watchers.clear();
-        let top = self.ledger.listed_top()?;
-        if top.is_none() {
+        let names = self.ledger.listed()?;
+        if names.is_none() {
             self.ledger.create()?;
         }
-        let since = self
-            .ledger
-            .disk
-            .clock
-            .wall()
-            .duration_since(SystemTime::UNIX_EPOCH);
-        let since_s = since.map_or(0, |since| since.as_secs());
-        let mut number = top.unwrap_or(0);
+        let names = names.unwrap_or_default();
+        let mut number = top_of(&names) + 1;
+        let mut block: Option<(u32, Utf8PathBuf)> = None;
         loop {
-            number += 1;
-            let token = format!("{:032x}", self.options.host.random());
-            let claim = Claim {
-                token: token.clone(),
-                process: self.me.clone(),
-                lease: Some(self.options.lease),
-                run_id: self.options.run_id.clone(),
-                since_s,
-            };
+            let claim = self.claim();
             let text = claim.to_text();
-            if self
-                .ledger
-                .disk
-                .put(&self.ledger.claim_path(number), &text)?
-                == Put::Won
-            {
-                let heartbeat = self.options.heartbeat;
-                let heartbeat = (!heartbeat.is_zero()).then_some(heartbeat);
-                let ledger = self.ledger.clone();
-                let run_id = self.options.run_id.clone();
-                return Leader::start(ledger, number, token, text, run_id, heartbeat);
+            let marker = match block.take() {
+                Some((of, marker)) if of == self.blocks.of(number) => marker,
+                _ => self.blocks.marker_of(number, &claim.token)?,
+            };
+            block = Some((self.blocks.of(number), marker.clone()));
+            let path = self.ledger.claim_path(number);
+            if self.ledger.disk.put(&path, &text)? != Put::Won {
+                number += 1;
+                continue;
             }
+            if !self.blocks.is_seen(&marker)? {
+                // The listing was old, and what stood here has been removed.
+                let ended = Commit::Released.to_text(&claim.token);
+                self.ledger
+                    .disk
+                    .put(&self.ledger.commit_path(number), &ended)?;
+                number = self.blocks.next_first(number);
+                continue;
+            }
+            let heartbeat = self.options.heartbeat;
+            let heartbeat = (!heartbeat.is_zero()).then_some(heartbeat);
+            let ledger = self.ledger.clone();
+            let run_id = self.options.run_id.clone();
+            let leader = Leader::start(ledger, number, claim.token, text, run_id, heartbeat)?;
+            return Ok(Ticket {
+                leader,
+                marker,
+                old_names: self.blocks.before(number, &names),
+            });
+        }
+    }
+
+    /// Makes a claim of a new name.
+    fn claim(&self) -> Claim {
+        let wall = self.ledger.disk.clock.wall();
+        let since = wall.duration_since(SystemTime::UNIX_EPOCH);
+        Claim {
+            token: format!("{:032x}", self.options.host.random()),
+            process: self.me.clone(),
+            lease: Some(self.options.lease),
+            run_id: self.options.run_id.clone(),
+            since_s: since.map_or(0, |since| since.as_secs()),
         }
     }
 
@@ -265,9 +329,18 @@ impl NfsLock {
         self.ledger.refresh();
         let mut wait: Option<(Box<Holder>, Duration)> = None;
         let mut seems_dead = false;
-        for earlier in (1..ticket).rev() {
+        let own_block = self.blocks.of(ticket);
+        for earlier in (self.floor + 1..ticket).rev() {
             if self.passed.contains(&earlier) {
                 continue;
+            }
+            let is_last_of_block = self.blocks.next_first(earlier) == earlier + 1;
+            if is_last_of_block
+                && self.blocks.of(earlier) < own_block
+                && self.blocks.is_swept(earlier)?
+            {
+                self.floor = earlier;
+                break;
             }
             let is_closed = self.ledger.is_closed(earlier)?;
             let grant = self.ledger.grant(earlier)?;
@@ -288,7 +361,7 @@ impl NfsLock {
             self.watchers.remove(&earlier);
             if was_granted {
                 // Everything before it was passed when it was granted.
-                self.passed.extend(1..earlier);
+                self.floor = earlier;
                 break;
             }
         }

@@ -95,7 +95,7 @@ impl Survey {
     /// The file system refused or stalled.
     pub fn open(&self) -> Result<Vec<OpenEntry>, LockError> {
         let mut open = Vec::new();
-        for number in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+        for number in self.ledger.listed_span()? {
             if self.ledger.is_closed(number)? {
                 continue;
             }
@@ -124,7 +124,7 @@ impl Survey {
     /// Lists all claims, oldest first.
     pub(crate) fn claims(&self) -> Result<Vec<Claim>, LockError> {
         let mut claims = Vec::new();
-        for number in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+        for number in self.ledger.listed_span()? {
             claims.extend(self.ledger.claim(number)?);
         }
         Ok(claims)
@@ -133,7 +133,7 @@ impl Survey {
     /// Lists all that were claimed, oldest first.
     pub(crate) fn past(&self) -> Result<Vec<Past>, LockError> {
         let mut past = Vec::new();
-        for number in 1..=self.ledger.listed_top()?.unwrap_or(0) {
+        for number in self.ledger.listed_span()? {
             let Some(claim) = self.ledger.claim(number)? else {
                 continue;
             };

@@ -434,6 +434,8 @@ fn lock_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
                     // Patience outlasts all faults, also where a look takes long: a release that
                     // failed would be waited for as long as the lease lasts.
                     stall: Duration::from_secs(10) * HURRY,
+                    // Old tickets are removed while others draw and wait.
+                    block: 2,
                     ..options(number, Duration::from_secs(1_000_000), false)
                 };
                 let mut lock = NfsLock::new(Arc::new(SystemStorage), clock, dir, "lock", options);

@@ -11,6 +11,7 @@
 mod architecture;
 mod bad_input;
 mod cleaning;
+mod cleaning_storm;
 mod cocotbext_axi;
 mod daily;
 mod differential;
@@ -28,6 +29,7 @@ mod messages;
 mod nfs;
 mod order;
 mod processes;
+mod program_storm;
 mod rebuilds;
 mod reports;
 mod scale;

@@ -13,6 +13,7 @@
 //! [`Mutation`] must be caught, so that the checker is known to look.
 
 mod gate;
+mod tickets;
 
 use stateright::Checker;
 use stateright::Model;

@@ -316,6 +316,46 @@ fn a_result_is_announced_before_its_gate_goes() {
 }
 
 #[test]
+fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_stays() {
+    let mut world = World::new();
+    world.leader("node").release().expect("written");
+    let token = world.leader("node").token().to_owned();
+    let guard = |number: u32, token: &str| {
+        let name = format!("cocorun.guard.{number:08}.{token}");
+        world.dir.join(".locks/step.lock").join(name)
+    };
+    let dead = [
+        guard(2, &token),
+        guard(1, &world.survey().claims().expect("readable")[0].token),
+    ];
+    for guard in &dead {
+        fs::create_dirs(&world.gate()).expect("a local directory");
+        fs::write(guard, "").expect("a local directory");
+    }
+    let told = world.clean(&world.cleaning());
+    let of_gates: Vec<_> = told.iter().filter(|it| it.0 == Deed::RemovedGate).collect();
+    assert_eq!(of_gates.len(), 1, "{told:#?}");
+    let words = &of_gates[0].1;
+    assert!(words.ends_with("attempts 1 and 2 have ended"), "{words}");
+    // It was made without the mark of ours, so it is left to whoever made it.
+    SystemStorage
+        .remove_dir(&world.gate())
+        .expect("it is empty");
+    let living = world.leader("node");
+    fs::write(&dead[1], "").expect("a local directory");
+    let told = world.clean(&Cleaning {
+        lease_max: Duration::ZERO,
+        ..world.cleaning()
+    });
+    let is_file = |it: &&(Deed, String)| it.0 == Deed::RemovedFile;
+    assert_eq!(told.iter().filter(is_file).count(), 1, "{told:#?}");
+    assert!(!deeds(&told).contains(&Deed::RemovedGate), "{told:#?}");
+    assert!(!fs::exists(&dead[1]));
+    let own = format!("cocorun.guard.{:08}.{}", living.epoch(), living.token());
+    assert!(fs::exists(&world.gate().join(own)));
+}
+
+#[test]
 fn results_and_the_last_failure_stay_and_earlier_failures_go() {
     let mut world = World::new();
     let fail = |leader: Leader| {

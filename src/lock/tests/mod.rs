@@ -11,5 +11,6 @@ mod races;
 mod server;
 mod short_way;
 mod storm;
+mod sweeping;
 mod tickets;
 mod turns;

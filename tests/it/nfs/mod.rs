@@ -4,6 +4,7 @@
 //! skipped where the lab does not boot: it fails and says why.
 
 mod lab;
+pub(crate) mod program;
 pub(crate) mod rivals;
 pub(crate) mod worker;
 
@@ -114,6 +115,7 @@ fn nfs_clients_agree_on_every_result_while_processes_and_a_node_are_killed() {
             let words = format!("storm /mnt/v4/storm {node} 4 24 3000 12");
             scope.spawn(move || lab.worker(node, &words))
         });
+        program::short(&lab);
         takeover(&lab, &["/mnt/v3"], 10_000);
         let [dead, alive] = storms.map(|storm| storm.join().unwrap());
         assert!([0, 125].contains(&dead.code), "{dead:?}");

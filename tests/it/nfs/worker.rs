@@ -38,6 +38,7 @@ use nix::sys::signal::kill;
 use nix::unistd::Pid;
 use serde_json::json;
 
+use crate::nfs::program;
 use crate::nfs::rivals;
 
 /// Tells the worker what to do.
@@ -66,6 +67,8 @@ fn nfs_worker() {
         "entries" => rivals::entries(words[1]),
         "crowd" => rivals::crowd(words[1], at(2), at(3), words[4]),
         "rounds" => rivals::rounds(words[1], at(2)),
+        "program-storm" => program::storm_in_node(&words),
+        "program-check" => program::check_in_node(words[1], u32::try_from(at(2)).unwrap()),
         "check" => check(words[1], at(2), at(3)),
         other => panic!("`{other}` is no work"),
     }
