@@ -43,7 +43,7 @@ const WAIT_SLICE: Duration = Duration::from_millis(200);
 /// A lock in a shared directory of its own.
 ///
 /// Each acquisition puts three symbolic links there. Those of old tickets are removed a block at a
-/// time, see [`Blocks`](crate::lock::blocks); two links for each block of tickets stay.
+/// time, see `blocks.rs`; two links for each block of tickets stay.
 pub struct NfsLock {
     ledger: Ledger,
     options: Options,
