@@ -179,7 +179,7 @@ fn read_source(
             };
             reader.read(&path, base, set)?;
         } else {
-            set.sources.add(path);
+            set.add_source(path)?;
         }
     }
     Ok(())

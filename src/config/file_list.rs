@@ -52,6 +52,26 @@ enum Library {
 }
 
 impl SourceSet {
+    /// Adds a source file at the end, unless it is there already.
+    ///
+    /// # Errors
+    /// It is VHDL by its name. Icarus takes such a file and finds nothing in it, without a word.
+    pub(super) fn add_source(&mut self, path: Utf8PathBuf) -> Unplaced<()> {
+        let is_vhdl = path.extension().is_some_and(|extension| {
+            ["vhd", "vhdl"]
+                .iter()
+                .any(|it| extension.eq_ignore_ascii_case(it))
+        });
+        if is_vhdl {
+            let words = format!("`{path}` is VHDL, which neither simulator reads");
+            return Err(Diagnostic::error(Code::ConfigBadValue, words)
+                .help("translate it to Verilog, for example with `ghdl synth --out=verilog`")
+                .into());
+        }
+        self.sources.add(path);
+        Ok(())
+    }
+
     /// Returns what the lists add to a simulator's compiler arguments.
     pub(super) fn build_args(&self, simulator: Simulator) -> Vec<String> {
         let mut args = Vec::new();
@@ -254,8 +274,7 @@ impl<'a> ListReader<'a> {
             }
             problem
         })?;
-        into.sources.add(path);
-        Ok(())
+        into.add_source(path)
     }
 
     fn take_include(&mut self, list: &List<'_>, dir: &str, into: &mut SourceSet) -> Unplaced<()> {

@@ -166,3 +166,22 @@ fn module_patterns_find_files_and_packages_once() {
                     (help: rename the file, or narrow the pattern)";
     assert_eq!(project.brief(&text("['tests']", "'test_*'")), [expected]);
 }
+
+#[test]
+fn vhdl_is_refused_wherever_it_is_named() {
+    let project = Project::new(&["hdl/a.sv", "hdl/b.vhd", "hdl/c.VHDL", "vhd/d.sv"]);
+    project.put("all.f", "hdl/a.sv\nhdl/b.vhd\n");
+    let text = |source| format!("[build.b]\nsources = ['{source}']\nhdl_toplevel = 'b'\n");
+    project.fine(&text("vhd/d.sv"));
+    for (source, place, name) in [
+        ("hdl/b.vhd", "2", "b.vhd"),
+        ("hdl/[ac].*", "2", "c.VHDL"),
+        ("all.f", "all.f:2", "b.vhd"),
+    ] {
+        let expected = format!(
+            "{place} bad-value: `[ROOT]/hdl/{name}` is VHDL, which neither simulator reads (help: \
+             translate it to Verilog, for example with `ghdl synth --out=verilog`)"
+        );
+        assert_eq!(project.brief(&text(source)), [expected], "{source}");
+    }
+}
