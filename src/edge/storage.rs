@@ -9,16 +9,25 @@
 //! failed call may have been carried out all the same.
 
 use camino::Utf8Path;
+use nix::errno::Errno;
 use nix::fcntl::AT_FDCWD;
+use nix::fcntl::OFlag;
+use nix::fcntl::open;
+use nix::sys::stat::Mode;
 use nix::sys::stat::UtimensatFlags;
 use nix::sys::stat::utimensat;
 use nix::sys::time::TimeSpec;
+use nix::unistd::UnlinkatFlags;
+use nix::unistd::unlinkat;
 use std::ffi::CString;
 use std::fs;
 use std::fs::OpenOptions;
 use std::io;
 use std::io::Read;
 use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
+use std::os::fd::BorrowedFd;
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
@@ -171,6 +180,16 @@ pub trait Storage: Send + Sync {
     /// `ENOENT` where there is none, also when we removed it and only the reply was lost.
     fn remove_file(&self, path: &Utf8Path) -> io::Result<()>;
 
+    /// Removes names beside a witness, in that order, if the witness stands there, which the server
+    /// is asked; says whether it does. A name that is missing is fine.
+    ///
+    /// All is done in one directory, even if its path comes to mean another one in between. A
+    /// directory that is no longer there has no witness.
+    ///
+    /// # Errors
+    /// Any I/O error; the names before the one that failed are removed.
+    fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool>;
+
     /// Removes an empty directory.
     ///
     /// # Errors
@@ -252,7 +271,7 @@ impl Storage for SystemStorage {
     }
 
     fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp> {
-        statx_forced(path)
+        statx_forced(AT_FDCWD, path)
     }
 
     fn list(&self, dir: &Utf8Path) -> io::Result<Vec<String>> {
@@ -286,6 +305,29 @@ impl Storage for SystemStorage {
 
     fn remove_file(&self, path: &Utf8Path) -> io::Result<()> {
         fs::remove_file(path)
+    }
+
+    fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
+        let (Some(dir), Some(witness)) = (witness.parent(), witness.file_name()) else {
+            return Ok(false);
+        };
+        let removed = (|| {
+            // Calls by this handle go to this directory or fail (`ESTALE` on NFS).
+            let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+            let dir = open(dir.as_std_path(), flags, Mode::empty())?;
+            statx_forced(dir.as_fd(), Utf8Path::new(witness))?;
+            for name in names {
+                match unlinkat(&dir, *name, UnlinkatFlags::NoRemoveDir) {
+                    Ok(()) | Err(Errno::ENOENT) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            Ok(true)
+        })();
+        match removed {
+            Err(error) if is_gone(&error) => Ok(false),
+            other => other,
+        }
     }
 
     fn remove_dir(&self, path: &Utf8Path) -> io::Result<()> {
@@ -369,6 +411,10 @@ impl Storage for ExclusiveStorage {
         SystemStorage.remove_file(path)
     }
 
+    fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
+        SystemStorage.remove_beside(witness, names)
+    }
+
     fn remove_dir(&self, path: &Utf8Path) -> io::Result<()> {
         SystemStorage.remove_dir(path)
     }
@@ -378,12 +424,17 @@ impl Storage for ExclusiveStorage {
     }
 }
 
+/// Says whether an error means that a name, or the directory around it, is not there.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
+}
+
 /// Calls `statx` with `AT_STATX_FORCE_SYNC`, which neither `std` nor `nix` offers.
 #[expect(
     unsafe_code,
     reason = "std and nix have no statx, and only statx can bypass the cache"
 )]
-fn statx_forced(path: &Utf8Path) -> io::Result<Stamp> {
+fn statx_forced(dir: BorrowedFd<'_>, path: &Utf8Path) -> io::Result<Stamp> {
     let name = CString::new(path.as_str())
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidInput, "path with a zero byte"))?;
     let flags = libc::AT_SYMLINK_NOFOLLOW | libc::AT_STATX_FORCE_SYNC;
@@ -392,7 +443,7 @@ fn statx_forced(path: &Utf8Path) -> io::Result<Stamp> {
     // SAFETY: `name` is a terminated string and `found` a statx structure; both outlive the call.
     let status = unsafe {
         libc::statx(
-            libc::AT_FDCWD,
+            dir.as_raw_fd(),
             name.as_ptr(),
             flags,
             libc::STATX_BASIC_STATS,
@@ -431,10 +482,32 @@ mod tests {
     }
 
     #[test]
+    fn names_go_only_while_their_witness_stands_beside_them() {
+        let (_guard, dir) = temp();
+        let ledger = dir.join("ledger");
+        let witness = ledger.join("witness");
+        let is_done = |names: &[&str]| SystemStorage.remove_beside(&witness, names);
+        assert!(!is_done(&["a"]).expect("no directory"));
+        SystemStorage.create_dir(&ledger).expect("made");
+        for name in ["a", "b"] {
+            let path = ledger.join(name);
+            SystemStorage.create_symlink(&path, "text").expect("made");
+        }
+        assert!(!is_done(&["a"]).expect("no witness"));
+        SystemStorage
+            .create_symlink(&witness, "text")
+            .expect("made");
+        assert!(is_done(&["a", "missing"]).expect("a witness"));
+        let mut left = SystemStorage.list(&ledger).expect("listed");
+        left.sort();
+        assert_eq!(left, ["b", "witness"]);
+    }
+
+    #[test]
     fn what_is_planted_in_place_of_a_file_is_neither_waited_for_nor_followed() {
         let (_guard, dir) = temp();
         let pipe = dir.join("pipe");
-        nix::unistd::mkfifo(pipe.as_std_path(), nix::sys::stat::Mode::S_IRWXU).expect("made");
+        nix::unistd::mkfifo(pipe.as_std_path(), Mode::S_IRWXU).expect("made");
         assert!(SystemStorage.read_file(&pipe).is_err());
         let (real, link) = (dir.join("real"), dir.join("link"));
         SystemStorage.write_file(&real, b"text").expect("written");

@@ -6,7 +6,8 @@
 //! - `block`, a register that stays: it names the marker, whose name is random and never used again;
 //! - the marker, which stands while the registers of the block do, and is removed *first*;
 //! - `swept`, a register that stays: it is filled before anything is removed, and only once every
-//!   ticket of the block is passed.
+//!   ticket of the block is passed. It repeats the random name, so that it says nothing of a block
+//!   of another directory, made anew where this one was removed.
 //!
 //! Invariant: a ticket or a grant that was put counts only if the marker of its block was seen
 //! afterwards, by a question that the server answers. Then nothing of the block had been removed
@@ -19,11 +20,16 @@ use crate::lock::error::LockError;
 use crate::lock::ledger::Ledger;
 use crate::lock::record::Commit;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::io;
 
-/// How many names one holder removes at most. It makes five, so the rest goes down.
-const REMOVED_MAX: usize = 24;
+/// Of how many tickets one holder removes the registers at most. It draws one, so what is left
+/// goes down.
+const REMOVED_MAX: usize = 4;
+
+/// How the names of a ticket's registers end.
+const TICKET_ENDINGS: [&str; 3] = ["claim", "commit", "grant"];
 
 /// The blocks of one lock.
 #[derive(Clone)]
@@ -62,13 +68,7 @@ impl Blocks {
 
     /// Returns the marker that a register `block` names; no path that somebody wrote is followed.
     fn marker(&self, block: u32, text: &str) -> Utf8PathBuf {
-        let token = text.split_once(";t=").map_or("", |(_, token)| token);
-        let plain: String = token
-            .chars()
-            .filter(char::is_ascii_alphanumeric)
-            .take(32)
-            .collect();
-        let name = format!("{block:08}.{plain}.open");
+        let name = format!("{block:08}.{}.open", token_of(text));
         self.ledger.registers.join(name)
     }
 
@@ -93,7 +93,7 @@ impl Blocks {
     }
 
     /// Says whether the marker was seen just now.
-    pub(crate) fn is_seen(&self, marker: &Utf8PathBuf) -> Result<bool, LockError> {
+    pub(crate) fn is_seen(&self, marker: &Utf8Path) -> Result<bool, LockError> {
         match self.disk().ask("look for", marker) {
             Ok(_) => Ok(true),
             Err(LockError::Storage { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
@@ -104,61 +104,187 @@ impl Blocks {
     }
 
     /// Says whether a ticket is known to be passed because its whole block is.
+    ///
+    /// A `swept` that names another token was meant for a directory that has been removed since.
     pub(crate) fn is_swept(&self, ticket: u32) -> Result<bool, LockError> {
-        let swept = self.swept_path(self.of(ticket));
-        Ok(self.disk().get(&swept)?.is_some())
+        let block = self.of(ticket);
+        let Some(swept) = self.disk().get(&self.swept_path(block))? else {
+            return Ok(false);
+        };
+        let text = self.disk().get(&self.block_path(block))?;
+        Ok(text.is_some_and(|text| token_of(&text) == token_of(&swept)))
     }
 
-    /// Picks from a listing what stands in blocks before that of a ticket, the oldest block only.
-    pub(crate) fn before(&self, ticket: u32, names: &[String]) -> Vec<String> {
-        let block_of = |name: &String| {
-            let (digits, _) = name.split_once('.')?;
-            let number: u32 = digits.parse().ok()?;
-            let is_of_ticket = [".claim", ".grant", ".commit"]
-                .iter()
-                .any(|ending| name.ends_with(ending));
-            (is_of_ticket && number > 0).then(|| self.of(number))
-        };
-        let oldest = names.iter().filter_map(block_of).min();
-        let oldest = oldest.filter(|block| *block < self.of(ticket));
-        let Some(oldest) = oldest else {
-            return Vec::new();
-        };
-        let names = names.iter().filter(|name| block_of(name) == Some(oldest));
-        names.cloned().collect()
+    /// Picks from a listing what stands in blocks before that of a ticket.
+    pub(crate) fn before(&self, ticket: u32, names: Vec<String>) -> Old {
+        let own = self.of(ticket);
+        let mut old = Old::default();
+        for name in names {
+            let Some(number) = number_of(&name) else {
+                continue;
+            };
+            let ending = Utf8Path::new(&name).extension().unwrap_or_default();
+            let is_of_ticket = TICKET_ENDINGS.contains(&ending) && number > 0;
+            if is_of_ticket && self.of(number) < own {
+                old.registers.push(name);
+            } else if ending == "open" && number < own {
+                old.markers.push(name);
+            }
+        }
+        old.registers.sort();
+        old
     }
 
     /// Removes some of what [`Blocks::before`] found, for one who held the lock with that ticket:
     /// then all before it are passed.
-    pub(crate) fn sweep(&self, names: &[String], writer: &str) -> Result<(), LockError> {
-        let number = |name: &String| name.split_once('.').and_then(|it| it.0.parse().ok());
-        let Some(first) = names.iter().find_map(number) else {
-            return Ok(());
-        };
-        let block = self.of(first);
-        if !self.is_swept(first)? {
-            // A step of the same name keeps its results here, and they count on.
-            for name in names.iter().filter(|name| name.ends_with(".commit")) {
-                let text = self.disk().get(&self.ledger.registers.join(name))?;
-                if let Commit::Done { .. } | Commit::Failed { .. } =
-                    Commit::from_text(&text.unwrap_or_default())
-                {
-                    return Ok(());
-                }
+    ///
+    /// `own` is the marker of that ticket. While it is seen, this is still the directory in which
+    /// the lock was held, not one that was made anew.
+    pub(crate) fn sweep(
+        &self,
+        (ticket, token): (u32, &str),
+        own: &Utf8Path,
+        old: &Old,
+    ) -> Result<(), LockError> {
+        let mut last = None;
+        for names in old.share_of(ticket) {
+            let Some(number) = names.first().and_then(|name| number_of(name)) else {
+                continue;
+            };
+            let block = self.of(number);
+            let may_go = match last {
+                Some((of, may_go)) if of == block => may_go,
+                _ => self.close(block, token, own, old)?,
+            };
+            last = Some((block, may_go));
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            if may_go && !self.disk().remove_beside(own, &names)? {
+                return Ok(());
             }
-            let text = format!("swept;t={writer}");
-            self.disk().put(&self.swept_path(block), &text)?;
-        }
-        // Who drew a ticket before there were blocks finds no marker of this name.
-        let closed = format!("closed;t={writer}");
-        let text = match self.disk().put(&self.block_path(block), &closed)? {
-            Put::Won => closed,
-            Put::Lost(theirs) => theirs,
-        };
-        self.disk().remove(&self.marker(block, &text))?;
-        for name in names.iter().take(REMOVED_MAX) {
-            self.disk().remove(&self.ledger.registers.join(name))?;
         }
         Ok(())
+    }
+
+    /// Fills `swept` of a block and removes its marker; says whether the registers may go.
+    fn close(&self, block: u32, token: &str, own: &Utf8Path, old: &Old) -> Result<bool, LockError> {
+        let path = self.block_path(block);
+        let text = if let Some(text) = self.disk().get(&path)? {
+            text
+        } else {
+            // Who drew a ticket before there were blocks finds no marker of this name.
+            let text = format!("closed;t={token}");
+            match self.disk().put(&path, &text)? {
+                Put::Won => text,
+                Put::Lost(theirs) => theirs,
+            }
+        };
+        // What was read before this is of the directory in which the lock was held, and `swept`
+        // says nothing in any other.
+        if !self.is_seen(own)? || self.has_results(block, old)? {
+            return Ok(false);
+        }
+        let swept = format!("swept;t={}", token_of(&text));
+        match self.disk().put(&self.swept_path(block), &swept)? {
+            Put::Lost(theirs) if theirs != swept => return Ok(false),
+            Put::Won | Put::Lost(_) => {}
+        }
+        let marker = self.marker(block, &text);
+        let of_block = |name: &&str| number_of(name) == Some(block);
+        let left_over = old.markers.iter().map(String::as_str).filter(of_block);
+        let markers: Vec<&str> = marker.file_name().into_iter().chain(left_over).collect();
+        self.disk().remove_beside(own, &markers)
+    }
+
+    /// Says whether a step of the same name keeps its results in a block; they count on.
+    fn has_results(&self, block: u32, old: &Old) -> Result<bool, LockError> {
+        if self.disk().get(&self.swept_path(block))?.is_some() {
+            return Ok(false);
+        }
+        let of_block = |name: &&String| number_of(name).is_some_and(|it| self.of(it) == block);
+        let commits = old.registers.iter().filter(of_block);
+        for name in commits.filter(|name| name.ends_with(".commit")) {
+            let text = self.disk().get(&self.ledger.registers.join(name))?;
+            if let Commit::Done { .. } | Commit::Failed { .. } =
+                Commit::from_text(&text.unwrap_or_default())
+            {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+/// What a listing showed of blocks before that of a ticket.
+#[derive(Debug, Default)]
+pub(crate) struct Old {
+    /// Registers of tickets, in order; the claim of each comes first, so that a ticket of which
+    /// some are left does not look as if it waited.
+    registers: Vec<String>,
+    /// Markers, of which those that no register names are left of processes that died.
+    markers: Vec<String>,
+}
+
+impl Old {
+    /// Returns what the holder of a ticket removes, ticket by ticket.
+    ///
+    /// Who waited together saw the same listing, so each begins somewhere else.
+    fn share_of(&self, ticket: u32) -> impl Iterator<Item = &[String]> {
+        let tickets = self.registers.chunk_by(|a, b| number_of(a) == number_of(b));
+        let tickets: Vec<&[String]> = tickets.collect();
+        let count = tickets.len();
+        let start = ticket as usize * REMOVED_MAX % count.max(1);
+        let share = tickets.into_iter().cycle().skip(start);
+        share.take(count.min(REMOVED_MAX))
+    }
+}
+
+/// Reads the number that a name begins with: of a ticket, or of a block.
+fn number_of(name: &str) -> Option<u32> {
+    name.split_once('.')?.0.parse().ok()
+}
+
+/// Reads the token out of a register `block` or `swept`.
+fn token_of(text: &str) -> String {
+    let token = text.split_once(";t=").map_or("", |(_, token)| token);
+    let plain = token.chars().filter(char::is_ascii_alphanumeric);
+    plain.take(32).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::collections::BTreeSet;
+
+    fn old(tickets: u32) -> Old {
+        let names = |ticket| TICKET_ENDINGS.map(|ending| format!("{ticket:08}.{ending}"));
+        Old {
+            registers: (1..=tickets).flat_map(names).collect(),
+            markers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn a_ticket_loses_its_claim_first() {
+        for names in old(9).share_of(3) {
+            assert_eq!(names.len(), 3);
+            let ending = names[0].split_once('.').map(|it| it.1);
+            assert_eq!(ending, Some("claim"), "{names:?}");
+        }
+    }
+
+    #[test]
+    fn those_who_wait_together_share_out_the_old_tickets() {
+        let old = old(100);
+        let share = |ticket| old.share_of(ticket).map(|names| names[0].clone());
+        let removed: BTreeSet<String> = (700..725).flat_map(share).collect();
+        assert_eq!(removed.len(), 100);
+        assert_eq!(share(700).count(), REMOVED_MAX);
+    }
+
+    #[test]
+    fn nothing_is_removed_twice_where_little_is_left() {
+        assert_eq!(old(3).share_of(8).count(), 3);
+        assert_eq!(old(0).share_of(8).count(), 0);
     }
 }

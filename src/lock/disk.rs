@@ -31,7 +31,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 pub(crate) enum Put {
     /// It holds our text.
     Won,
-    /// It holds this other text, for ever.
+    /// It holds this other text, which never changes.
     Lost(String),
 }
 
@@ -240,6 +240,17 @@ impl Disk {
         self.retried("remove", path, |storage| match storage.remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
+        })
+    }
+
+    /// Removes names beside a witness if it is there, see [`Storage::remove_beside`].
+    pub(crate) fn remove_beside(
+        &self,
+        witness: &Utf8Path,
+        names: &[&str],
+    ) -> Result<bool, LockError> {
+        self.retried("clear up beside", witness, |storage| {
+            storage.remove_beside(witness, names)
         })
     }
 

@@ -2,7 +2,8 @@
 //!
 //! `DIR/.locks/NAME.ledger/` holds, for each epoch from 1, the registers `claim` (who tries),
 //! `commit` (how it ended) and `retired` (its result no longer counts). Invariant: a register is
-//! filled at most once and never removed, so whatever was read of it stays true.
+//! filled at most once and stays, so whatever was read of it stays true. Only those of old lock
+//! tickets go, see `blocks.rs`; what was read of these stays true as well.
 
 use crate::edge::storage::Stamp;
 use crate::lock::Published;

@@ -19,13 +19,13 @@ use crate::lock::LockError;
 use crate::lock::Options;
 use crate::lock::Waiting;
 use crate::lock::blocks::Blocks;
+use crate::lock::blocks::Old;
 use crate::lock::disk::Disk;
 use crate::lock::disk::Put;
 use crate::lock::leader::Leader;
 use crate::lock::ledger::Ledger;
 use crate::lock::ledger::top_of;
 use crate::lock::record::Claim;
-use crate::lock::record::Commit;
 use crate::lock::watching::Verdict;
 use crate::lock::watching::Watcher;
 
@@ -65,7 +65,7 @@ struct Ticket {
     /// Stands as long as the registers of the ticket's block.
     marker: Utf8PathBuf,
     /// What may be removed once everybody before is passed.
-    old_names: Vec<String>,
+    old: Old,
 }
 
 /// What one try to get an [`NfsLock`] came to.
@@ -93,12 +93,14 @@ pub struct Held {
 /// What a holder removes when it has let go.
 struct Sweeping {
     blocks: Blocks,
-    names: Vec<String>,
+    /// Of the ticket that was held.
+    marker: Utf8PathBuf,
+    old: Old,
 }
 
 impl std::fmt::Debug for Sweeping {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(&self.names).finish()
+        self.old.fmt(f)
     }
 }
 
@@ -128,11 +130,15 @@ impl Held {
     /// # Errors
     /// It could not be recorded; the others then wait for the lease.
     pub fn release(self) -> Result<(), LockError> {
-        let writer = self.leader.token().to_owned();
+        let (ticket, token) = (self.leader.epoch(), self.leader.token().to_owned());
         let released = self.leader.release();
-        // The next holder goes on where this ends early.
-        let Sweeping { blocks, names } = *self.sweeping;
-        blocks.sweep(&names, &writer).ok();
+        // The next holders go on where this ends early.
+        let Sweeping {
+            blocks,
+            marker,
+            old,
+        } = *self.sweeping;
+        blocks.sweep((ticket, &token), &marker, &old).ok();
         released
     }
 }
@@ -203,11 +209,17 @@ impl NfsLock {
             if self.ledger.disk.put(&path, &grant)? == Put::Won
                 && self.blocks.is_seen(&ticket.marker)?
             {
+                let Ticket {
+                    leader,
+                    marker,
+                    old,
+                } = ticket;
+                let blocks = self.blocks.clone();
                 let sweeping = Box::new(Sweeping {
-                    blocks: self.blocks.clone(),
-                    names: ticket.old_names,
+                    blocks,
+                    marker,
+                    old,
                 });
-                let leader = ticket.leader;
                 return Ok(LockEntry::Held(Held { leader, sweeping }));
             }
         }
@@ -286,24 +298,22 @@ impl NfsLock {
                 number += 1;
                 continue;
             }
-            if !self.blocks.is_seen(&marker)? {
-                // The listing was old, and what stood here has been removed.
-                let ended = Commit::Released.to_text(&claim.token);
-                self.ledger
-                    .disk
-                    .put(&self.ledger.commit_path(number), &ended)?;
-                number = self.blocks.next_first(number);
-                continue;
-            }
             let heartbeat = self.options.heartbeat;
             let heartbeat = (!heartbeat.is_zero()).then_some(heartbeat);
             let ledger = self.ledger.clone();
             let run_id = self.options.run_id.clone();
+            // From here on, an error ends the ticket.
             let leader = Leader::start(ledger, number, claim.token, text, run_id, heartbeat)?;
+            if !self.blocks.is_seen(&marker)? {
+                // The listing was old, and what stood here has been removed.
+                drop(leader);
+                number = self.blocks.next_first(number);
+                continue;
+            }
             return Ok(Ticket {
                 leader,
                 marker,
-                old_names: self.blocks.before(number, &names),
+                old: self.blocks.before(number, names),
             });
         }
     }

@@ -15,11 +15,11 @@ use crate::lock::Options;
 use crate::lock::PublishOutcome;
 use crate::lock::Published;
 use crate::lock::record::Commit;
+use crate::lock::tests::client::Client;
+use crate::lock::tests::client::Weather;
 use crate::lock::tests::fake::FakeClock;
 use crate::lock::tests::fake::FakeHost;
-use crate::lock::tests::server::Client;
 use crate::lock::tests::server::Server;
-use crate::lock::tests::server::Weather;
 
 use shuttle::rand::Rng;
 use std::collections::BTreeMap;

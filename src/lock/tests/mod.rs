@@ -3,6 +3,7 @@
 mod callers;
 mod chaos;
 mod cleaning;
+mod client;
 mod crash;
 mod fake;
 mod interop;

@@ -3,8 +3,8 @@
 use crate::lock::Held;
 use crate::lock::LockEntry;
 use crate::lock::NfsLock;
-use crate::lock::tests::server::Client;
-use crate::lock::tests::server::Weather;
+use crate::lock::tests::client::Client;
+use crate::lock::tests::client::Weather;
 use crate::lock::tests::tickets::World;
 use crate::lock::tests::tickets::held;
 
@@ -36,6 +36,93 @@ fn of_many_entries_a_bounded_number_of_names_and_two_for_each_block_stay() {
         assert!(count <= stays + 13, "{count} names after {turn} entries");
     }
     assert_eq!(held(&mut world.lock(101)).fence(), 101);
+}
+
+#[test]
+fn of_many_who_wait_each_removes_something_else() {
+    let world = World::new();
+    let mut locks: Vec<NfsLock> = (1..=12).map(|number| world.lock(number)).collect();
+    let mut inside = held(&mut locks[0]);
+    for lock in &mut locks[1..] {
+        lock.try_acquire().expect("a healthy server");
+    }
+    let mut most = 0;
+    for entry in 1..=300 {
+        inside.release().expect("a healthy server");
+        locks.rotate_left(1);
+        inside = held(&mut locks[0]);
+        // Who has left comes again, behind all others.
+        let last = locks.last_mut().expect("twelve");
+        assert!(matches!(last.try_acquire(), Ok(LockEntry::Wait { .. })));
+        // Two for each block of two tickets, and what the tickets of those who wait have.
+        let stays = entry + 2 + 12 + 1;
+        most = most.max(names(&world).len().saturating_sub(stays));
+    }
+    assert!(most <= 3 * 12 * 4, "{most} names of tickets");
+}
+
+#[test]
+fn who_held_in_a_directory_that_was_made_anew_lets_nobody_into_the_new_one() {
+    let mut tried = 0;
+    while release_at(tried) {
+        tried += 1;
+    }
+    assert!(tried > 12, "only {tried} calls");
+}
+
+/// One who came to the directory that was made anew, and whether it was let in.
+type Comer = (NfsLock, Option<Held>);
+
+/// Lets a holder sleep before one call of its release, until the directory was removed and made
+/// anew and the first of five others is inside; says whether there is such a call.
+fn release_at(call: u64) -> bool {
+    let world = Arc::new(World::new());
+    for number in 1..=12 {
+        held(&mut world.lock(number))
+            .release()
+            .expect("a healthy server");
+    }
+    let new: Arc<Mutex<Vec<Comer>>> = Arc::default();
+    let calls = Arc::new(AtomicU64::new(u64::MAX / 2));
+    let turn = {
+        let (world, new, calls) = (Arc::clone(&world), Arc::clone(&new), Arc::clone(&calls));
+        Box::new(move || {
+            if calls.fetch_add(1, Ordering::SeqCst) == call {
+                world.server.remove_all("/nfs/dir");
+                // What the sleeper wants to remove are tickets 11 and 12; here the 11th is inside.
+                for number in 1..=10 {
+                    let inside = held(&mut world.lock(number));
+                    inside.release().expect("a healthy server");
+                }
+                let mut locks = new.lock().expect("nobody panics in here");
+                for number in 21..=25 {
+                    let mut lock = world.lock(number);
+                    let entry = lock.try_acquire().expect("a healthy server");
+                    let inside = match entry {
+                        LockEntry::Held(inside) => Some(inside),
+                        LockEntry::Wait { .. } => None,
+                    };
+                    locks.push((lock, inside));
+                }
+            }
+        })
+    };
+    let client = Client::in_weather(&world.server, Weather::default(), Box::new(|_| 0), turn);
+    let old = held(&mut world.lock_over(20, client));
+    calls.store(0, Ordering::SeqCst);
+    old.release().ok();
+    let mut new = new.lock().expect("nobody panics in here");
+    for (lock, inside) in new.iter_mut() {
+        if let Some(inside) = inside {
+            inside.beat();
+            assert!(!inside.is_lost(), "call {call}");
+        } else {
+            let entry = lock.try_acquire().expect("a healthy server");
+            let waits = matches!(entry, LockEntry::Wait { .. });
+            assert!(waits, "call {call}: two are inside");
+        }
+    }
+    !new.is_empty()
 }
 
 #[test]

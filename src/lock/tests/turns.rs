@@ -10,8 +10,8 @@ use crate::lock::Ensured;
 use crate::lock::Entry;
 use crate::lock::LockError;
 use crate::lock::Options;
+use crate::lock::tests::client::Client;
 use crate::lock::tests::fake::FakeClock;
-use crate::lock::tests::server::Client;
 use crate::lock::tests::server::Server;
 
 use camino::Utf8Path;
