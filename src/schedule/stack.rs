@@ -13,7 +13,11 @@ use std::time::Duration;
 
 /// Between two looks at the log.
 const TICK: Duration = Duration::from_millis(20);
-/// How often the log is looked at for an answer: half a second, like the grace that follows.
+/// How often the log is looked at until an answer begins: five seconds. It takes no time but its
+/// turn at a processor, which a busy machine gives it late.
+const SILENT_TICKS_MAX: u32 = 250;
+/// How often it is looked at from then on, since what hangs may print all the while: half a second,
+/// like the grace that follows.
 const TICKS_MAX: u32 = 25;
 
 /// Has a process that hangs write where it is, and waits until its log has it.
@@ -30,7 +34,8 @@ pub(super) fn ask(
         return;
     }
     let mut last = before;
-    for _ in 0..TICKS_MAX {
+    let mut ticks_left = SILENT_TICKS_MAX;
+    while ticks_left > 0 {
         let until = session.plan.clock.now() + TICK;
         loop {
             match process.next_event(Some(until)) {
@@ -44,6 +49,10 @@ pub(super) fn ask(
             return;
         }
         last = now;
+        ticks_left -= 1;
+        if now > before {
+            ticks_left = ticks_left.min(TICKS_MAX);
+        }
     }
 }
 
