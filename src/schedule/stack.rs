@@ -1,7 +1,9 @@
 //! Where a simulation that reached its limit hangs: Python's stack, written into its log.
 //!
 //! Invariant: asking changes no verdict. It is done once the limit was reached, the process is
-//! ended afterwards whatever it answers, and events that come meanwhile are too late.
+//! ended afterwards whatever it answers, and events that come meanwhile are too late. Only a process
+//! whose agent has greeted is asked: any other, such as a script that stands for the simulator and
+//! waits for it, has no handler for the signal and would die of it.
 
 use crate::edge::fs;
 use crate::edge::process::Process;
@@ -22,15 +24,15 @@ const TICKS_MAX: u32 = 25;
 
 /// Has a process that hangs write where it is, and waits until its log has it.
 ///
-/// `has_spoken` says that the agent in it has sent an event, so it knows the signal.
+/// `agent` is the process that the agent has greeted from, which knows the signal.
 pub(super) fn ask(
     session: &Session<'_>,
     process: &mut dyn Process,
     log: &Utf8Path,
-    has_spoken: bool,
+    agent: Option<u32>,
 ) {
     let before = size(log);
-    if !has_spoken || !process.ask_for_stack() {
+    if agent != Some(process.id()) || !process.ask_for_stack() {
         return;
     }
     let mut last = before;

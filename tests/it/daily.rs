@@ -1,6 +1,7 @@
 //! What teams meet every day: a hang that must be found, habits from cocotb's Makefiles.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::support::COCOTB;
 use crate::support::Project;
@@ -85,6 +86,40 @@ fn a_hang_in_python_is_shown_with_the_line_it_hangs_in() {
         said
     });
     assert!(!said.contains("cocorun_agent"), "{said}");
+}
+
+/// Stands for the simulator and waits for it, which takes another process than with `exec`.
+const SCRIPT_AROUND_VVP: &str = "\
+#!/bin/sh
+trap 'touch \"$COCORUN_PROJECT_DIR/asked\"' USR2
+PATH=${PATH#*:}
+vvp \"$@\" &
+wait $!
+";
+
+#[test]
+fn a_script_around_the_simulator_is_not_asked_where_python_hangs() {
+    let frames = ["it_is.py\", line 4 in waits_for_nobody"];
+    expect_frames(&frames, |limit_s| {
+        let project = project(
+            HANGS,
+            &format!(
+                "timeout_s = {limit_s}\n\n[[test]]\ntest_module = \"spawned\"\n\
+                 timeout_s = {limit_s}\nfork = false\n"
+            ),
+        );
+        project.file("spawned.py", HANGS);
+        project.file("bin/vvp", SCRIPT_AROUND_VVP);
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(project.path("bin/vvp"), executable).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut command = project.command(&["test", "--jobs", "2"]);
+        command.env("PATH", format!("{}:{path}", project.path("bin").display()));
+        let said = Ran::from(command.output().unwrap()).expect_code(1).stderr;
+        assert!(said.contains("2 timed out"), "{said}");
+        assert!(!project.path("asked").exists(), "{said}");
+        said
+    });
 }
 
 #[test]
