@@ -263,6 +263,10 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("channel.py", include_str!("agent/cocorun_agent/channel.py")),
     ("child.py", include_str!("agent/cocorun_agent/child.py")),
     (
+        "generators.py",
+        include_str!("agent/cocorun_agent/generators.py"),
+    ),
+    (
         "interpreter.py",
         include_str!("agent/cocorun_agent/interpreter.py"),
     ),
