@@ -183,3 +183,17 @@ pub(super) fn unmatched(selection: &Selection, tally: &Tally) -> Vec<Diagnostic>
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_variables_that_say_something_are_told_to_have_no_effect() {
+        let warned = |value| {
+            let pairs = TYPED_VARIABLES.map(|(name, _)| (name, value));
+            without_effect(&Environment::from_pairs(pairs)).len()
+        };
+        assert_eq!([warned(""), warned("7")], [0, TYPED_VARIABLES.len()]);
+    }
+}

@@ -275,12 +275,12 @@ fn follow(
     said: &mut Said,
 ) -> End {
     let mut until = session.plan.clock.now() + limit;
-    let mut has_spoken = false;
+    let mut agent_pid = None;
     let end = loop {
         match process.next_event(Some(until)) {
             ProcessEvent::Line(line) => {
                 if let Some(event) = agent::read_event(&line) {
-                    has_spoken = true;
+                    agent_pid = agent_pid.or(event.greeter());
                     said.take(event);
                     until = session.plan.clock.now() + limit;
                 }
@@ -292,7 +292,7 @@ fn follow(
         }
     };
     if matches!(end, End::TimedOut) {
-        stack::ask(session, process.as_mut(), &folder.log, has_spoken);
+        stack::ask(session, process.as_mut(), &folder.log, agent_pid);
     }
     process.end_tree(KILL_GRACE, &mut Vec::new());
     end

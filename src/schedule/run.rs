@@ -162,14 +162,14 @@ impl<'a> Run<'a> {
         let limit = self.task.group.settings.timeout;
         let mut judge = Judge::new(&self.task.testcases);
         let mut until = self.session.plan.clock.now() + limit;
-        let mut has_spoken = false;
+        let mut agent_pid = None;
         let end = loop {
             match process.next_event(Some(until)) {
                 ProcessEvent::Line(line) => {
                     let Some(event) = agent::read_event(&line) else {
                         continue;
                     };
-                    has_spoken = true;
+                    agent_pid = agent_pid.or(event.greeter());
                     let now = self.session.plan.clock.now();
                     match judge.take(event) {
                         Some(Step::Leaving) => until = now + limit.min(LEAVE_LIMIT),
@@ -189,7 +189,7 @@ impl<'a> Run<'a> {
         let is_killed = matches!(end, End::TimedOut | End::Stopped(_));
         let killed_at = is_killed.then(|| self.log_size());
         if matches!(end, End::TimedOut) {
-            stack::ask(self.session, process.as_mut(), &self.folder.log, has_spoken);
+            stack::ask(self.session, process.as_mut(), &self.folder.log, agent_pid);
         }
         let mut last_lines = Vec::new();
         process.end_tree(KILL_GRACE, &mut last_lines);

@@ -1,7 +1,9 @@
 //! Where a simulation that reached its limit hangs: Python's stack, written into its log.
 //!
 //! Invariant: asking changes no verdict. It is done once the limit was reached, the process is
-//! ended afterwards whatever it answers, and events that come meanwhile are too late.
+//! ended afterwards whatever it answers, and events that come meanwhile are too late. Only a process
+//! whose agent has greeted is asked: any other, such as a script that stands for the simulator and
+//! waits for it, has no handler for the signal and would die of it.
 
 use crate::edge::fs;
 use crate::edge::process::Process;
@@ -13,24 +15,29 @@ use std::time::Duration;
 
 /// Between two looks at the log.
 const TICK: Duration = Duration::from_millis(20);
-/// How often the log is looked at for an answer: half a second, like the grace that follows.
+/// How often the log is looked at until an answer begins: five seconds. It takes no time but its
+/// turn at a processor, which a busy machine gives it late.
+const SILENT_TICKS_MAX: u32 = 250;
+/// How often it is looked at from then on, since what hangs may print all the while: half a second,
+/// like the grace that follows.
 const TICKS_MAX: u32 = 25;
 
 /// Has a process that hangs write where it is, and waits until its log has it.
 ///
-/// `has_spoken` says that the agent in it has sent an event, so it knows the signal.
+/// `agent` is the process that the agent has greeted from, which knows the signal.
 pub(super) fn ask(
     session: &Session<'_>,
     process: &mut dyn Process,
     log: &Utf8Path,
-    has_spoken: bool,
+    agent: Option<u32>,
 ) {
     let before = size(log);
-    if !has_spoken || !process.ask_for_stack() {
+    if agent != Some(process.id()) || !process.ask_for_stack() {
         return;
     }
     let mut last = before;
-    for _ in 0..TICKS_MAX {
+    let mut ticks_left = SILENT_TICKS_MAX;
+    while ticks_left > 0 {
         let until = session.plan.clock.now() + TICK;
         loop {
             match process.next_event(Some(until)) {
@@ -44,6 +51,10 @@ pub(super) fn ask(
             return;
         }
         last = now;
+        ticks_left -= 1;
+        if now > before {
+            ticks_left = ticks_left.min(TICKS_MAX);
+        }
     }
 }
 

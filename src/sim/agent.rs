@@ -139,6 +139,9 @@ pub enum AgentEvent {
         cocotb: String,
         /// The simulator's own name.
         simulator: Option<String>,
+        /// The process that speaks; another than the one started where the simulator's command is
+        /// a script.
+        pid: Option<u32>,
     },
     /// A module is about to be imported for listing.
     Listing {
@@ -260,6 +263,10 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("channel.py", include_str!("agent/cocorun_agent/channel.py")),
     ("child.py", include_str!("agent/cocorun_agent/child.py")),
     (
+        "generators.py",
+        include_str!("agent/cocorun_agent/generators.py"),
+    ),
+    (
         "interpreter.py",
         include_str!("agent/cocorun_agent/interpreter.py"),
     ),
@@ -290,6 +297,16 @@ pub const PACKAGE: &[(&str, &str)] = &[
 
 /// The package's name, the folder its files belong in.
 pub const PACKAGE_NAME: &str = "cocorun_agent";
+
+impl AgentEvent {
+    /// Returns which process greets, if this is a greeting.
+    pub fn greeter(&self) -> Option<u32> {
+        match self {
+            Self::Hello { pid, .. } => *pid,
+            _ => None,
+        }
+    }
+}
 
 /// Reads a line; `None` for an event this version does not know, which is no error.
 pub fn read_event(line: &str) -> Option<AgentEvent> {

@@ -1,5 +1,8 @@
 //! What teams meet every day: a hang that must be found, habits from cocotb's Makefiles.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
 use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
@@ -24,9 +27,10 @@ fn project_with(cocotb: &str, module: &str, settings: &str) -> Project {
     project
 }
 
-#[test]
-fn a_hang_in_python_is_shown_with_the_line_it_hangs_in() {
-    let module = "\
+/// Limits of what hangs: a machine may be too slow for the first ones, and the last one decides.
+const LIMITS_S: [u32; 3] = [4, 30, 120];
+
+const HANGS: &str = "\
 import cocotb, time
 
 def waits_for_nobody():
@@ -36,27 +40,86 @@ def waits_for_nobody():
 async def hangs(dut):
     waits_for_nobody()
 ";
-    let at_import = module.replace("@cocotb", "waits_for_nobody()\n@cocotb");
-    // The limit is that of a cold start on a busy machine; the three reach it side by side.
-    let project = project(
-        module,
-        "timeout_s = 4\n\n[[test]]\ntest_module = \"spawned\"\ntimeout_s = 8\nfork = false\n\n\
-         [[test]]\ntest_module = \"at_import\"\ntimeout_s = 4\n",
-    );
-    project.file("spawned.py", module);
-    project.file("at_import.py", &at_import);
-    let said = project.run(&["test", "--jobs", "3"]).expect_code(1).stderr;
-    assert!(said.contains("3 timed out"), "{said}");
-    for frame in [
+
+/// Runs a session of what hangs, under longer limits until `frames` are shown, and returns what it
+/// said. `session` says so for one limit.
+#[track_caller]
+fn expect_frames(frames: &[&str], session: impl Fn(u32) -> String) -> String {
+    let mut said = String::new();
+    let mut missing = Vec::new();
+    for limit_s in LIMITS_S {
+        said = session(limit_s);
+        missing = frames.to_vec();
+        missing.retain(|frame| !said.contains(frame));
+        if missing.is_empty() {
+            break;
+        }
+    }
+    assert!(missing.is_empty(), "no {missing:?} in\n{said}");
+    said
+}
+
+#[test]
+fn a_hang_in_python_is_shown_with_the_line_it_hangs_in() {
+    let frames = [
         "it_is.py\", line 4 in waits_for_nobody",
         "it_is.py\", line 8 in hangs",
         "spawned.py\", line 4 in waits_for_nobody",
         "spawned.py\", line 8 in hangs",
         "at_import.py\", line 4 in waits_for_nobody",
-    ] {
-        assert!(said.contains(frame), "no `{frame}` in\n{said}");
-    }
+    ];
+    let said = expect_frames(&frames, |limit_s| {
+        // The three reach it side by side.
+        let project = project(
+            HANGS,
+            &format!(
+                "timeout_s = {limit_s}\n\n[[test]]\ntest_module = \"spawned\"\n\
+                 timeout_s = {limit_s}\nfork = false\n\n\
+                 [[test]]\ntest_module = \"at_import\"\ntimeout_s = {limit_s}\n"
+            ),
+        );
+        let at_import = HANGS.replace("@cocotb", "waits_for_nobody()\n@cocotb");
+        project.file("spawned.py", HANGS);
+        project.file("at_import.py", &at_import);
+        let said = project.run(&["test", "--jobs", "3"]).expect_code(1).stderr;
+        assert!(said.contains("3 timed out"), "{said}");
+        said
+    });
     assert!(!said.contains("cocorun_agent"), "{said}");
+}
+
+/// Stands for the simulator and waits for it, which takes another process than with `exec`.
+const SCRIPT_AROUND_VVP: &str = "\
+#!/bin/sh
+trap 'touch \"$COCORUN_PROJECT_DIR/asked\"' USR2
+PATH=${PATH#*:}
+vvp \"$@\" &
+wait $!
+";
+
+#[test]
+fn a_script_around_the_simulator_is_not_asked_where_python_hangs() {
+    let frames = ["it_is.py\", line 4 in waits_for_nobody"];
+    expect_frames(&frames, |limit_s| {
+        let project = project(
+            HANGS,
+            &format!(
+                "timeout_s = {limit_s}\n\n[[test]]\ntest_module = \"spawned\"\n\
+                 timeout_s = {limit_s}\nfork = false\n"
+            ),
+        );
+        project.file("spawned.py", HANGS);
+        project.file("bin/vvp", SCRIPT_AROUND_VVP);
+        let executable = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(project.path("bin/vvp"), executable).unwrap();
+        let path = std::env::var("PATH").unwrap();
+        let mut command = project.command(&["test", "--jobs", "2"]);
+        command.env("PATH", format!("{}:{path}", project.path("bin").display()));
+        let said = Ran::from(command.output().unwrap()).expect_code(1).stderr;
+        assert!(said.contains("2 timed out"), "{said}");
+        assert!(!project.path("asked").exists(), "{said}");
+        said
+    });
 }
 
 #[test]
@@ -77,39 +140,59 @@ fn variables_of_cocotbs_makefiles_that_select_are_told_to_have_no_effect() {
     assert!(!said.contains("select::variable"), "{said}");
 }
 
-/// As `NumPy` does: the module's own generator is seeded by the system when it is imported.
+/// As `NumPy` does: the module's own generator is seeded by the system when it is imported, and not
+/// by a fork.
 const NUMPY_RANDOM: &str = "\
-import os
+import array, random
 
-def seed():
-    global drawn
-    drawn = os.urandom(8).hex()
+generator = random.Random()
+seed = generator.seed
+rand = generator.random
 
-seed()
+def get_state():
+    _, state, _ = generator.getstate()
+    return 'MT19937', array.array('I', state[:-1]), state[-1], 0, 0.0
 ";
 
-#[test]
-fn numpys_numbers_differ_between_forked_testcases_though_it_is_preloaded() {
+/// Returns what two testcases draw whose preloaded `shared` is this text, forked and spawned.
+fn drawn_by_numpy(shared: &str) -> [[String; 2]; 2] {
     let testcase = "\
 @cocotb.test()
 async def NAME(dut):
-    drawn = sys.modules['numpy.random'].drawn
-    print(drawn, file=open(os.environ['COCORUN_PROJECT_DIR'] + '/drawn', 'a'))
+    with open(os.environ['COCORUN_PROJECT_DIR'] + '/drawn', 'a') as file:
+        print(shared.numpy.random.rand(), file=file)
 ";
     let module = format!(
-        "import cocotb, os, sys\n{}{}",
+        "import cocotb, os, shared\n{}{}",
         testcase.replace("NAME", "first"),
         testcase.replace("NAME", "second")
     );
-    let project = project(&module, "preload = [\"numpy.random\"]");
+    let project = project(&module, "preload = [\"shared\"]");
     project.file("numpy/__init__.py", "");
     project.file("numpy/random.py", NUMPY_RANDOM);
-    project.run(&["test"]).expect_code(0);
-    let drawn = std::fs::read_to_string(project.path("drawn")).unwrap();
-    let [first, second] = drawn.lines().collect::<Vec<_>>()[..] else {
-        panic!("two testcases drew: {drawn}");
-    };
-    assert_ne!(first, second);
+    project.file("shared.py", shared);
+    [&["test"][..], &["test", "--no-fork"]].map(|how| {
+        project.file("drawn", "");
+        let said = project.run(how).expect_code(0).stderr;
+        assert!(!said.contains("test::preload"), "{said}");
+        let drawn = fs::read_to_string(project.path("drawn")).unwrap();
+        let drawn: Vec<String> = drawn.lines().map(str::to_owned).collect();
+        drawn.try_into().expect("two testcases drew once each")
+    })
+}
+
+#[test]
+fn numpys_numbers_differ_between_forked_testcases_though_it_is_preloaded() {
+    for [first, second] in drawn_by_numpy("import numpy.random\n") {
+        assert_ne!(first, second);
+    }
+}
+
+#[test]
+fn a_seed_that_a_preloaded_module_gives_numpy_holds_forked_or_not() {
+    let [forked, spawned] = drawn_by_numpy("import numpy.random\nnumpy.random.seed(42)\n");
+    assert_eq!(forked, spawned);
+    assert_eq!(forked[0], forked[1]);
 }
 
 /// Stands for the package of that name, which cocotb 1.9 and 2.x start themselves.
@@ -134,9 +217,9 @@ fn cocotb_1_9_measures_the_coverage_of_a_module_from_its_import_on() {
     project.file("coverage.py", COVERAGE);
     for how in [&["test"][..], &["test", "--no-fork"]] {
         project.run(how).expect_code(0);
-        let started = std::fs::read_to_string(project.path("started")).unwrap();
+        let started = fs::read_to_string(project.path("started")).unwrap();
         assert_eq!(started, "in time\n");
-        std::fs::remove_file(project.path("started")).unwrap();
+        fs::remove_file(project.path("started")).unwrap();
     }
 }
 
@@ -145,7 +228,7 @@ fn an_interpreter_that_is_there_and_out_of_reach_is_not_called_absent() {
     let project = project("import cocotb\n", "");
     // What a user without rights meets, made so that root meets it too.
     std::os::unix::fs::symlink("loop", project.path("loop")).unwrap();
-    let toml = std::fs::read_to_string(project.path("runner.toml")).unwrap();
+    let toml = fs::read_to_string(project.path("runner.toml")).unwrap();
     let reached = toml.lines().find(|line| line.starts_with("interpreter"));
     let toml = toml.replace(reached.unwrap(), "interpreter = \"./loop\"");
     project.file("runner.toml", &toml);

@@ -39,4 +39,5 @@ mod stale;
 mod support;
 mod traps;
 mod traps_table;
+mod unkillable;
 mod waiting;

@@ -38,14 +38,22 @@ use std::time::Instant;
 
 /// For how long a killed process is waited for: it takes no time but its turn at a processor.
 const DEATH_MAX: Duration = Duration::from_secs(5);
-/// How often a killed process is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
+/// Between the first two looks at a killed process, and twice as long after each.
+const LOOK_AFTER: Duration = Duration::from_millis(1);
+/// Between two looks at one that takes its time.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 
+/// Orphans that were waited for in vain. A number stays with its process until that is reaped here.
+static GIVEN_UP: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
 
 fn started() -> MutexGuard<'static, BTreeSet<i32>> {
     STARTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn given_up() -> MutexGuard<'static, BTreeSet<i32>> {
+    GIVEN_UP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Makes this process the heir of its descendants' orphans.
@@ -197,7 +205,8 @@ pub(super) fn kill_tree(pid: i32) {
 
 /// Kills and reaps the children of this process that it did not start: what ended runs left.
 ///
-/// Returns when all of them are dead, or after [`DEATH_MAX`].
+/// Returns when all of them are dead, or after [`DEATH_MAX`]; one that an earlier call has waited for
+/// so long is reaped if it is dead, and not waited for again.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long the kernel takes is real time, whatever the clock"
@@ -208,32 +217,52 @@ pub(super) fn kill_orphans() {
     }
     // An orphan's own children become ours when it dies. What is killed needs a processor to die,
     // which a busy machine gives it late; what cannot die now (a file server is away) is left to the
-    // end of the next run.
+    // ends of later runs.
     let until = Instant::now() + DEATH_MAX;
+    let mut pause = LOOK_AFTER;
     let mut killed = BTreeSet::new();
     loop {
-        let orphans: Vec<i32> = {
-            let started = started();
-            let ours = children(unistd::getpid().as_raw());
-            ours.into_iter()
-                .filter(|pid| !started.contains(pid))
-                .collect()
-        };
-        let mut is_any_alive = false;
+        let orphans = orphans();
         for orphan in &orphans {
             if killed.insert(*orphan) {
                 kill_tree(*orphan);
             }
-            let flags = Some(WaitPidFlag::WNOHANG);
-            is_any_alive |= waitpid(Pid::from_raw(*orphan), flags) == Ok(WaitStatus::StillAlive);
         }
-        if orphans.is_empty() || Instant::now() > until {
+        let (alive, dead): (Vec<i32>, Vec<i32>) =
+            orphans.into_iter().partition(|orphan| is_alive(*orphan));
+        let mut given_up = given_up();
+        let is_any_awaited = alive.iter().any(|orphan| !given_up.contains(orphan));
+        // The dead may have left us children.
+        if dead.is_empty() && !is_any_awaited || Instant::now() > until {
+            given_up.extend(alive);
             return;
         }
-        if is_any_alive {
-            thread::sleep(LOOK_EVERY);
+        drop(given_up);
+        if dead.is_empty() {
+            thread::sleep(pause);
+            pause = LOOK_EVERY.min(pause * 2);
         }
     }
+}
+
+/// Lists the children of this process that it did not start.
+fn orphans() -> Vec<i32> {
+    let started = started();
+    let mut ours = children(unistd::getpid().as_raw());
+    ours.retain(|pid| !started.contains(pid));
+    ours
+}
+
+/// Says whether a child lives; a dead one is reaped and forgotten.
+fn is_alive(orphan: i32) -> bool {
+    // Reaping and forgetting are one step: in between, the number could go to a new child.
+    let mut given_up = given_up();
+    let flags = Some(WaitPidFlag::WNOHANG);
+    let is_alive = waitpid(Pid::from_raw(orphan), flags) == Ok(WaitStatus::StillAlive);
+    if !is_alive {
+        given_up.remove(&orphan);
+    }
+    is_alive
 }
 
 fn descendants(pid: i32) -> Vec<i32> {

@@ -6,12 +6,11 @@ those of the request; what could not be set after the fact was refused before th
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 
 import cocorun_agent
-from cocorun_agent import rehearsal
+from cocorun_agent import generators, rehearsal
 from cocorun_agent.request import Request
 
 _EARLY_PREFIXES = ("COCOTB_", "GPI_", "LC_", "LD_", "MALLOC_", "PYGPI_", "PYTHON")
@@ -63,7 +62,7 @@ def settle(wanted: Request, cpus: list[int] | None) -> None:
     if cpus:
         os.sched_setaffinity(0, cpus)
     _forget_user_paths()
-    _draw_fresh_seeds()
+    generators.refresh()
     rehearsal.offer()
 
 
@@ -71,15 +70,6 @@ def _redirect(path: str, flags: int, fd: int) -> None:
     opened = os.open(path, flags, 0o666)
     os.dup2(opened, fd)
     os.close(opened)
-
-
-def _draw_fresh_seeds() -> None:
-    """Seeds NumPy's global generator, where it was preloaded, as an import in the child would have.
-
-    `random` does so by itself after a fork. Two children would draw the same numbers otherwise.
-    """
-    with contextlib.suppress(Exception):
-        sys.modules["numpy.random"].seed()
 
 
 def _forget_user_paths() -> None:

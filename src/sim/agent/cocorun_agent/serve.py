@@ -22,7 +22,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from cocorun_agent import child, output, processes, rehearsal
+from cocorun_agent import child, generators, output, processes, rehearsal
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
 
@@ -57,11 +57,12 @@ _LOOK_AGAIN_MS = 20
 
 def warm() -> None:
     """Imports what cocotb and pytest import in a run, and nothing that is the user's."""
-    for name in _WARM:
-        with contextlib.suppress(Exception):
-            importlib.import_module(name)
-    if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
-        rehearsal.rehearse()
+    with generators.watched():
+        for name in _WARM:
+            with contextlib.suppress(Exception):
+                importlib.import_module(name)
+        if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
+            rehearsal.rehearse()
 
 
 def preload(reporter: Reporter, modules: list[str]) -> None:
@@ -70,7 +71,7 @@ def preload(reporter: Reporter, modules: list[str]) -> None:
     They see no `cocotb.top`, no plusargs and no seed. What cannot be imported like that is told and
     left to the children.
     """
-    with rehearsal.rewriting():
+    with rehearsal.rewriting(), generators.watched():
         for name in modules:
             threads = processes.threads()
             try:
