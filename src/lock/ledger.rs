@@ -125,9 +125,10 @@ impl Ledger {
         self.disk.create_dirs(&self.registers)
     }
 
-    /// Makes names that this client wrongly believes absent visible.
-    pub(crate) fn refresh(&self) {
-        self.disk.stamp(&self.registers).ok();
+    /// Makes names that this client wrongly believes absent visible; returns what the server said
+    /// of the directory.
+    pub(crate) fn refresh(&self) -> Option<Stamp> {
+        self.disk.stamp(&self.registers).ok()
     }
 
     pub(crate) fn stamp_of_claim(&self, epoch: u32) -> io::Result<Stamp> {

@@ -20,6 +20,7 @@ pub mod left_over;
 mod markers;
 mod nfs_lock;
 mod observe;
+mod pace;
 pub mod private_name;
 mod record;
 pub mod strategy;

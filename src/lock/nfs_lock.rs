@@ -25,9 +25,11 @@ use crate::lock::disk::Put;
 use crate::lock::leader::Leader;
 use crate::lock::ledger::Ledger;
 use crate::lock::ledger::top_of;
+use crate::lock::pace::Pace;
 use crate::lock::record::Claim;
 use crate::lock::watching::Verdict;
 use crate::lock::watching::Watcher;
+use crate::lock::watching::spread;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -66,6 +68,7 @@ struct Ticket {
     marker: Utf8PathBuf,
     /// What may be removed once everybody before is passed.
     old: Old,
+    pace: Pace,
 }
 
 /// What one try to get an [`NfsLock`] came to.
@@ -181,7 +184,7 @@ impl NfsLock {
     /// The file system refused or stalled; the place in the queue is given up.
     pub fn try_acquire(&mut self) -> Result<LockEntry, LockError> {
         loop {
-            let ticket = match self.ticket.take() {
+            let mut ticket = match self.ticket.take() {
                 Some(ticket) => ticket,
                 None => self.draw()?,
             };
@@ -193,7 +196,13 @@ impl NfsLock {
                 continue;
             }
             let number = leader.epoch();
+            let stamp = self.ledger.refresh();
             if let Some((holder, retry_in)) = self.look_ahead(number)? {
+                // Those before us tell when to look again at a queue that stands; this moves.
+                let front = ticket.pace.front(&self.ledger, stamp)?;
+                let now = self.ledger.disk.clock.now();
+                let pause = ticket.pace.next(now, front, number);
+                let retry_in = retry_in.min(spread(pause, &self.options));
                 self.ticket = Some(ticket);
                 return Ok(LockEntry::Wait { holder, retry_in });
             }
@@ -213,6 +222,7 @@ impl NfsLock {
                     leader,
                     marker,
                     old,
+                    ..
                 } = ticket;
                 let blocks = self.blocks.clone();
                 let sweeping = Box::new(Sweeping {
@@ -314,6 +324,7 @@ impl NfsLock {
                 leader,
                 marker,
                 old: self.blocks.before(number, names),
+                pace: Pace::default(),
             });
         }
     }
@@ -336,7 +347,6 @@ impl NfsLock {
     /// As a rule one other is watched. Once that one seems dead, all before it are watched too:
     /// where a node died with many tickets, their leases run at the same time.
     fn look_ahead(&mut self, ticket: u32) -> Result<Option<(Box<Holder>, Duration)>, LockError> {
-        self.ledger.refresh();
         let mut wait: Option<(Box<Holder>, Duration)> = None;
         let mut seems_dead = false;
         let own_block = self.blocks.of(ticket);

@@ -190,8 +190,13 @@ impl Watcher {
         let cap = options.poll_max.min(lease / 6);
         let pause = self.back_off.max(BACK_OFF_MIN).min(cap);
         self.back_off = (pause * 3 / 2).min(cap);
-        pause.mul_f64(0.75 + 0.5 * chance(options))
+        spread(pause, options)
     }
+}
+
+/// Makes a pause a little shorter or longer, so that those who wait do not look all at once.
+pub(crate) fn spread(pause: Duration, options: &Options) -> Duration {
+    pause.mul_f64(0.75 + 0.5 * chance(options))
 }
 
 /// Returns a random number from 0 to 1.

@@ -93,6 +93,53 @@ fn the_lock_goes_round_in_the_order_of_arrival() {
     }
 }
 
+/// Lets twelve hold the lock for `section` each, again and again; returns how long it takes from
+/// one entry to the next, and how many looks of all twelve there are in between.
+fn go_round(section: Duration, entries: u32) -> (Duration, u32) {
+    let world = World::new();
+    let mut locks: Vec<NfsLock> = (1..=12).map(|number| world.lock(number)).collect();
+    let mut due = vec![Duration::ZERO; locks.len()];
+    let mut inside: Option<(usize, Held)> = None;
+    let (mut entered, mut asked) = (0, 0);
+    let mut rounds = 0_u64;
+    while entered < entries {
+        rounds += 1;
+        let next = (0..due.len()).min_by_key(|index| due[*index]);
+        let next = next.expect("twelve");
+        let now = world.clock.elapsed();
+        world.clock.advance(due[next].saturating_sub(now));
+        let now = due[next].max(now);
+        if inside.as_ref().is_some_and(|(index, _)| *index == next) {
+            let (_, held) = inside.take().expect("it is inside");
+            held.release().expect("a healthy server");
+            entered += 1;
+            due[next] = now + Duration::from_millis(1);
+            continue;
+        }
+        asked += 1;
+        due[next] = match locks[next].try_acquire().expect("a healthy server") {
+            LockEntry::Held(held) => {
+                assert!(inside.replace((next, held)).is_none(), "two are inside");
+                now + section
+            }
+            LockEntry::Wait { retry_in, .. } => now + retry_in,
+        };
+        assert!(rounds < 100_000, "it does not go on");
+    }
+    (world.clock.elapsed() / entries, asked / entries)
+}
+
+#[test]
+fn a_queue_that_moves_goes_on_moving_and_one_that_hardly_does_is_seldom_looked_at() {
+    for (section_ms, looks_max) in [(1, 6), (30, 10), (1_000, 20), (10_000, 48)] {
+        let section = Duration::from_millis(section_ms);
+        let (entry, looks) = go_round(section, 60);
+        let bound = section * 3 / 2 + Duration::from_millis(50);
+        assert!(entry < bound, "{section:?}: {entry:?} an entry");
+        assert!(looks <= looks_max, "{section:?}: {looks} looks an entry");
+    }
+}
+
 #[test]
 fn one_that_gives_up_waiting_is_passed_at_once() {
     let world = World::new();
