@@ -16,6 +16,7 @@ use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
 use crate::edge::env;
 use crate::edge::env::Environment;
+use crate::edge::fs;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
 use crate::edge::process;
@@ -78,7 +79,9 @@ impl LockSession<'_> {
             Got::Stop(code) => Ok(code),
             Got::Lock(guard, _) => {
                 let exit = self.run(&self.args.command, &guard)?;
-                release(guard);
+                if !release(guard) {
+                    return Err(lost().into());
+                }
                 Ok(exit_code(exit))
             }
         }
@@ -95,6 +98,12 @@ impl LockSession<'_> {
             let text = format!("`{path}` names no file");
             return Err(Diagnostic::error(Code::UsageBadArgument, text).into());
         };
+        if !fs::exists(&dir) {
+            let text = format!("there is no directory `{dir}` for the lock `{path}`");
+            return Err(Diagnostic::error(Code::UsageBadArgument, text)
+                .help("make it first, or name another path")
+                .into());
+        }
         let choice = strategy::choose(&dir, self.args.strategy)?;
         if let Some(doubt) = &choice.doubt {
             line(&format!("warning: {doubt}"));
@@ -159,12 +168,14 @@ pub(super) fn lost() -> Diagnostic {
     .help("see whether somebody ran `cocorun locks break`; if not, raise `--stale-timeout`")
 }
 
-/// Lets go; where that cannot be recorded, others wait for the lease, and are told so.
-pub(super) fn release(guard: Guard) {
-    if let Err(error) = guard.release() {
+/// Lets go; says whether nobody had taken over. Where the end cannot be recorded, others wait for
+/// the lease, and are told so.
+pub(super) fn release(guard: Guard) -> bool {
+    guard.release().unwrap_or_else(|error| {
         let problems = LockError::into_problems(error);
         line(&format!("warning: {problems}"));
-    }
+        true
+    })
 }
 
 /// Returns what a shell would have said of the command.

@@ -15,6 +15,7 @@ use crate::edge::clock::SystemClock;
 use crate::edge::fs;
 use crate::edge::host::Fate;
 use crate::edge::host::SystemHost;
+use crate::edge::publish;
 use crate::edge::storage::SystemStorage;
 use crate::lock::LockError;
 use crate::lock::inspect;
@@ -22,11 +23,13 @@ use crate::lock::left_over::Cleaning;
 use crate::lock::left_over::Deed;
 use crate::lock::plain;
 use crate::lock::survey::OpenEntry;
+use crate::lock::survey::Stage;
 use crate::lock::survey::Survey;
 use crate::lock::tree::Tree;
 use crate::model::exit_code::ExitCode;
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::io;
 use std::io::Write;
@@ -135,34 +138,67 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
 }
 
 /// Says in a few words how it stands with an entry that was looked at twice.
-fn state(before: &OpenEntry, now: Option<&OpenEntry>) -> &'static str {
-    match (before.fate, now) {
+fn state(before: &OpenEntry, now: Option<&OpenEntry>) -> String {
+    let stage = match now.unwrap_or(before).stage {
+        Stage::Works => "works",
+        Stage::Holds => "holds",
+        Stage::Waits => "waits",
+    };
+    let life = match (before.fate, now) {
         (_, None) => "has just ended",
         (Fate::Running, _) => "lives on this node",
         (Fate::Gone, _) => "is gone from this node; the next caller takes over",
         (Fate::Unknown, Some(now)) if now.sign != before.sign => "lives elsewhere",
         (Fate::Unknown, Some(_)) => "gave no sign of life while it was watched",
-    }
+    };
+    format!("{stage}, {life}")
 }
 
 fn end_all(path: &Utf8Path) -> Result<ExitCode> {
+    let path = &ledger_of(path);
     let Some(survey) = survey(path).filter(|_| fs::exists(path)) else {
         let text = format!("`{path}` is no ledger");
+        let help = if publish::is_regular(path) {
+            "it is a lock of the kernel, which nobody can break: it ends with the process that \
+             holds it, and `cocorun locks list` names that one"
+        } else {
+            "name a `.locks/NAME.ledger`, as `cocorun locks list` shows it"
+        };
         return Err(Diagnostic::error(Code::UsageBadArgument, text)
-            .help("name a `.locks/NAME.ledger`, as `cocorun locks list` shows it")
+            .help(help)
             .into());
     };
+    let mut is_any = false;
     for entry in survey.open().map_err(LockError::into_problems)? {
         let is_ours = survey
             .revoke(entry.number)
             .map_err(LockError::into_problems)?;
         let word = if is_ours { "revoked" } else { "had ended" };
+        is_any |= is_ours;
         say(&format!(
             "{path}: {} {word}: {}",
             entry.number, entry.holder
         ));
     }
+    if is_any {
+        say(
+            "who was revoked and lives stops at its next sign of life, at most 5 s from now; until then its command goes on beside the next one",
+        );
+    }
     Ok(ExitCode::Success)
+}
+
+/// Returns the ledger of a lock that was named as `cocorun lock` names it.
+fn ledger_of(path: &Utf8Path) -> Utf8PathBuf {
+    let (dir, name) = (path.parent().unwrap_or(Utf8Path::new("")), path.file_name());
+    let ledger = dir
+        .join(".locks")
+        .join(format!("{}.ledger", name.unwrap_or_default()));
+    if fs::exists(&ledger) {
+        ledger
+    } else {
+        path.to_owned()
+    }
 }
 
 /// Removes what the dead left, tells each thing, and ends with the sum.

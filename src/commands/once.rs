@@ -53,13 +53,17 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     let interrupt = Interrupt::on_signals_with_cleanup()?;
     let settings = WaitSettings::new(environment);
     let mut view = WaitView::new(&interrupt, settings, &args.name);
-    let mut trouble = None;
-    let mut ended = None;
+    let mut rounds = 0;
+    let (mut trouble, mut ended) = (None, None);
     let ensured = step.ensure_done(
         &mut |_| Acceptance::Use,
         &mut |leader| {
             // Of a round that was lost to another process, nothing counts.
             (trouble, ended) = (None, None);
+            rounds += 1;
+            if rounds > 1 {
+                tell_again(&args.name);
+            }
             leader.note(&args.command.join(" "));
             let exit =
                 process::foreground(&args.command, &[], &interrupt, &mut || !leader.is_lost());
@@ -100,6 +104,14 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
             _ => ExitCode::Guard,
         },
     })
+}
+
+/// Warns of a second run: what a command did besides its result is done twice.
+fn tell_again(name: &str) {
+    line(&format!(
+        "warning: `{name}` was taken from this process while it worked; what the command did does \
+         not count, and it runs again"
+    ));
 }
 
 /// Makes the record of a failure; a signal, ours or another, is not the command's fault.

@@ -270,12 +270,12 @@ impl Leader {
         })
     }
 
-    /// Ends the epoch without a result and without blame.
+    /// Ends the epoch without a result and without blame; says whether it was ours to the end.
     ///
     /// # Errors
     /// It could not be recorded; the others then wait for the lease.
-    pub fn release(mut self) -> Result<(), LockError> {
-        self.close(&Commit::Released).map(|_| ())
+    pub fn release(mut self) -> Result<bool, LockError> {
+        self.close(&Commit::Released)
     }
 
     /// Fills our commit; says whether it holds our own words.

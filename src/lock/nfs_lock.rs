@@ -128,11 +128,12 @@ impl Held {
         self.leader.beat();
     }
 
-    /// Releases it, and then removes a little of what is left of tickets long gone.
+    /// Releases it, and then removes a little of what is left of tickets long gone. Says whether
+    /// it was ours to the end: if not, somebody else may have been inside as well.
     ///
     /// # Errors
     /// It could not be recorded; the others then wait for the lease.
-    pub fn release(self) -> Result<(), LockError> {
+    pub fn release(self) -> Result<bool, LockError> {
         let (ticket, token) = (self.leader.epoch(), self.leader.token().to_owned());
         let released = self.leader.release();
         // The next holders go on where this ends early.
@@ -394,7 +395,13 @@ impl NfsLock {
         let disk = self.ledger.disk.clone();
         let watcher = self.watchers.entry(earlier).or_default();
         match watcher.observe(&self.ledger, &self.options, earlier)? {
-            Verdict::Wait { holder, retry_in } => return Ok(Some((holder, retry_in))),
+            Verdict::Wait {
+                mut holder,
+                retry_in,
+            } => {
+                holder.doing = watcher.purpose();
+                return Ok(Some((holder, retry_in)));
+            }
             Verdict::Dead | Verdict::Ended => {}
             // That a ticket cannot be seen proves nothing: only the server knows.
             Verdict::NoClaim => {

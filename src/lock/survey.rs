@@ -31,8 +31,8 @@ const LEASE: Duration = Duration::from_secs(30);
 pub struct OpenEntry {
     /// Its number, from 1.
     pub number: u32,
-    /// Whether it waits for an earlier one, as far as its register tells; only locks have that.
-    pub is_granted: bool,
+    /// What it has come to.
+    pub stage: Stage,
     /// After which silence it counts as dead.
     pub lease: Duration,
     /// Who.
@@ -41,6 +41,17 @@ pub struct OpenEntry {
     pub fate: Fate,
     /// The time stamp of its claim, by the server's clock; it moves with each sign of life.
     pub sign: Option<(i64, u32)>,
+}
+
+/// What an attempt or ticket has come to, as far as its registers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// A step is being done.
+    Works,
+    /// A lock is held.
+    Holds,
+    /// Somebody waits for a lock, or has just come for a step.
+    Waits,
 }
 
 /// An attempt or ticket of any age.
@@ -108,10 +119,21 @@ impl Survey {
             }
             let stamp = self.ledger.stamp_of_claim(number).ok();
             let at = stamp.map(|stamp| stamp.modified_at());
-            let doing = self.ledger.doing(number, &claim.token);
+            let stage = if grant.is_some() {
+                Stage::Holds
+            } else if self.has_attempt(number)? {
+                Stage::Works
+            } else {
+                Stage::Waits
+            };
+            let doing = match stage {
+                // Who locks says in its claim what for.
+                Stage::Holds | Stage::Waits => Some(claim.run_id.clone()),
+                Stage::Works => self.ledger.doing(number, &claim.token),
+            };
             open.push(OpenEntry {
                 number,
-                is_granted: grant.is_some(),
+                stage,
                 lease: claim.lease.unwrap_or(LEASE),
                 fate: self.host.fate(&claim.process),
                 sign: stamp.map(|stamp| stamp.modified),

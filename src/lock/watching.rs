@@ -72,6 +72,12 @@ impl Watcher {
         self.watch.as_ref().map(|watch| watch.epoch)
     }
 
+    /// Returns what the one that is being watched wrote into its claim; of a lock, what it is for.
+    pub(crate) fn purpose(&self) -> Option<String> {
+        let watch = self.watch.as_ref()?;
+        Some(watch.claim.run_id.clone()).filter(|it| !it.is_empty())
+    }
+
     /// Says whether the one that is being watched may be dead, though that is not shown yet.
     pub(crate) fn is_suspicious(&self) -> bool {
         self.watch

@@ -25,21 +25,21 @@ use crate::support::binary;
 use crate::support::clean_command;
 
 const STRATEGIES: [&str; 4] = ["flock", "byte-range", "ledger", "exclusive-create"];
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
-fn start(project: &Project, args: &[&str]) -> Child {
+pub(crate) fn start(project: &Project, args: &[&str]) -> Child {
     let mut command = project.command(args);
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     command.spawn().unwrap()
 }
 
-fn end(child: Child) -> Ran {
+pub(crate) fn end(child: Child) -> Ran {
     Ran::from(child.wait_with_output().unwrap())
 }
 
 /// Waits until a file is there.
 #[track_caller]
-fn await_file(project: &Project, name: &str) {
+pub(crate) fn await_file(project: &Project, name: &str) {
     let until = Instant::now() + PATIENCE;
     while !project.path(name).exists() {
         assert!(Instant::now() < until, "{name} does not appear");
@@ -48,8 +48,8 @@ fn await_file(project: &Project, name: &str) {
 }
 
 /// A call that waits for somebody else, and what it has said of that.
-struct Waiter {
-    child: Child,
+pub(crate) struct Waiter {
+    pub(crate) child: Child,
     stderr: BufReader<ChildStderr>,
     said: String,
 }
@@ -57,7 +57,7 @@ struct Waiter {
 impl Waiter {
     /// Starts a call and returns when it has said that it waits: it has looked by then.
     #[track_caller]
-    fn start(project: &Project, args: &[&str]) -> Self {
+    pub(crate) fn start(project: &Project, args: &[&str]) -> Self {
         let mut command = project.command(args);
         command.env("CT_LOCK_WARN_INTERVAL", "0.02");
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -76,7 +76,7 @@ impl Waiter {
     }
 
     /// Waits for its end.
-    fn end(mut self) -> Ran {
+    pub(crate) fn end(mut self) -> Ran {
         self.stderr.read_to_string(&mut self.said).unwrap();
         Ran {
             stderr: self.said,
@@ -85,7 +85,7 @@ impl Waiter {
     }
 }
 
-fn signal(child: &Child, signal: Signal) {
+pub(crate) fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
 
@@ -469,30 +469,6 @@ fn a_failure_is_told_to_those_who_watched_and_tried_anew_by_the_next() {
 }
 
 #[test]
-fn a_holder_can_be_seen_and_the_lock_be_taken_from_it() {
-    let project = Project::new();
-    let lock = ["lock", "--strategy=ledger", "--stale-timeout=2", "a", "--"];
-    let script = "touch held; exec sleep 60";
-    let holder = start(&project, &[&lock[..], &["sh", "-c", script]].concat());
-    await_file(&project, "held");
-    let listed = project.run(&["locks", "list"]).expect_code(0).stdout;
-    let pid = format!("pid {}", holder.id());
-    assert!(
-        listed.contains("lives on this node") && listed.contains(&pid),
-        "{listed}"
-    );
-    project
-        .run(&["locks", "break", ".locks/a.ledger"])
-        .expect_code(0);
-    let lost = end(holder).expect_code(125);
-    assert!(lost.stderr.contains("lock::lost"), "{}", lost.stderr);
-    project.run(&[&lock[..], &["true"]].concat()).expect_code(0);
-    let listed = project.run(&["locks", "list"]).expect_code(0).stdout;
-    assert!(listed.contains("a.ledger: free"), "{listed}");
-    project.run(&["locks", "break", "elsewhere"]).expect_code(2);
-}
-
-#[test]
 fn a_file_that_is_locked_by_its_own_name_keeps_what_it_holds() {
     let project = Project::new();
     project.file("data.txt", "mine\n");
@@ -507,7 +483,7 @@ fn a_file_that_is_locked_by_its_own_name_keeps_what_it_holds() {
 }
 
 /// Counts the lines of a file in the project.
-fn lines_of(project: &Project, name: &str) -> usize {
+pub(crate) fn lines_of(project: &Project, name: &str) -> usize {
     let text = fs::read_to_string(project.path(name)).unwrap();
     text.lines().count()
 }

@@ -24,6 +24,7 @@ mod jobs;
 mod junit;
 mod kills;
 mod live;
+mod lock_breaking;
 mod lock_commands;
 mod messages;
 mod nfs;

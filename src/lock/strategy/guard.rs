@@ -82,14 +82,14 @@ impl Guard {
         self.is_lost()
     }
 
-    /// Lets go.
+    /// Lets go; says whether it was ours to the end, see [`Held::release`].
     ///
     /// # Errors
     /// It could not be recorded; the others then wait for the lease.
-    pub fn release(self) -> std::result::Result<(), LockError> {
+    pub fn release(self) -> std::result::Result<bool, LockError> {
         match self {
             Self::Registers(held, _) => held.release(),
-            Self::Kernel(_) => Ok(()),
+            Self::Kernel(_) => Ok(true),
         }
     }
 }

@@ -197,7 +197,7 @@ fn lab_locks_are_listed_cleaned_and_broken_from_another_node() {
             let holder = running(scope, &lab, "n1", &holds, &format!("{dir}/in"));
             let listed = from_n2(&format!("list {dir}")).good().out;
             assert!(
-                listed.contains("1 lives elsewhere: pid") && listed.contains("on n1"),
+                listed.contains("1 holds, lives elsewhere: pid") && listed.contains("on n1"),
                 "{listed}"
             );
             let cleaned = from_n2(&format!("clean {dir}")).good().out;
