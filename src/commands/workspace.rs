@@ -321,6 +321,7 @@ impl Workspace {
             lock_timeout: self.config.lock_timeout,
             build_timeout: self.config.build_timeout,
             jobs: &self.pool,
+            place_of: &|names| self.config.places.of(names),
             force: self.force,
             assume_built: self.assume_built,
         };

@@ -31,10 +31,7 @@ impl Entry {
     pub(super) fn covers(&self, full: &BuildName) -> bool {
         match self {
             Self::Name(name) => designates(name, full),
-            Self::Pattern(glob) => {
-                let base = full.as_str().split(['/', '@']).next().unwrap_or_default();
-                glob.is_match(full.as_str()) || glob.is_match(base)
-            }
+            Self::Pattern(glob) => glob.is_match(full.as_str()) || glob.is_match(full.table()),
         }
     }
 }

@@ -1,0 +1,92 @@
+//! What a newcomer gets wrong first, and that he is told the place and what to do.
+
+use crate::support::COCOTB;
+use crate::support::Project;
+use crate::support::Ran;
+
+const FIFO: &str = "\
+module fifo #(parameter int WIDTH = 4) (input logic clk, output logic [WIDTH-1:0] q);
+  assign q = 1;
+endmodule
+";
+const TEST_FIFO: &str = "\
+import cocotb
+
+
+@cocotb.test()
+async def fine(dut):
+    pass
+";
+
+fn project(runner_toml: &str) -> Project {
+    let project = Project::with_cocotb(COCOTB, runner_toml);
+    project
+        .file("fifo.sv", FIFO)
+        .file("test_fifo.py", TEST_FIFO);
+    project
+}
+
+/// Makes a `runner.toml` of one build with some further keys.
+fn runner(keys: &str) -> String {
+    format!(
+        "\n[build.fifo]\nsources = [\"fifo.sv\"]\nhdl_toplevel = \"fifo\"\n{keys}\n\
+         [[test]]\ntest_module = \"test_fifo\"\n"
+    )
+}
+
+/// Checks that words stand in the messages.
+#[track_caller]
+fn expect_words(ran: &Ran, words: &[&str]) {
+    for word in words {
+        let said = &ran.stderr;
+        assert!(said.contains(word), "`{word}` is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_misspelt_parameter_is_shown_where_it_is_written() {
+    let both = "simulator = [\"icarus\", \"verilator\"]\n";
+    for keys in [
+        "parameters = { WIDHT = 8 }",
+        "[build.fifo.matrix]\nWIDHT = [8]",
+    ] {
+        let project = project(&runner(&format!("{both}{keys}")));
+        let ran = project.run(&["build"]).expect_code(3);
+        let text = std::fs::read_to_string(project.path("runner.toml")).unwrap();
+        let line = text.lines().position(|line| line.contains("WIDHT"));
+        let place = format!("runner.toml:{}:", line.unwrap() + 1);
+        expect_words(
+            &ran,
+            &["`fifo` has no parameter `WIDHT`", "did you mean `WIDTH`?"],
+        );
+        for word in [&place, "help: did you mean"] {
+            assert_eq!(ran.stderr.matches(word).count(), 2, "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_warning_of_verilator_is_refused_with_what_lets_it_pass() {
+    let keys = "simulator = \"verilator\"\n";
+    let first = project(&runner(keys));
+    let wide = FIFO.replace("= 1;", "= 8'd3;");
+    first.file("fifo.sv", &wide);
+    let ran = first.run(&["build"]).expect_code(3);
+    let args = "build_args = [\"-Wno-WIDTHTRUNC\"]";
+    expect_words(
+        &ran,
+        &[
+            "help: Verilator takes warnings for errors",
+            "lint_off WIDTHTRUNC`",
+            &format!("`{args}` in `[build.fifo.verilator]`"),
+            "`-Wno-fatal`",
+        ],
+    );
+    // The advice is right.
+    let second = project(&runner(&format!("{keys}[build.fifo.verilator]\n{args}")));
+    second.file("fifo.sv", &wide).run(&["build"]).expect_code(0);
+    // Where the design is wrong as well, warnings are not what stops it.
+    first.file("fifo.sv", &wide.replace("endmodule", "nonsense endmodule"));
+    let ran = first.run(&["build"]).expect_code(3);
+    assert!(!ran.stderr.contains("help: Verilator"), "{}", ran.stderr);
+}
