@@ -3,6 +3,9 @@
 use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
+use crate::support::clean_command;
+use crate::support::python;
+use crate::support::skip;
 
 const FIFO: &str = "\
 module fifo #(parameter int WIDTH = 4) (input logic clk, output logic [WIDTH-1:0] q);
@@ -89,4 +92,31 @@ fn a_warning_of_verilator_is_refused_with_what_lets_it_pass() {
     first.file("fifo.sv", &wide.replace("endmodule", "nonsense endmodule"));
     let ran = first.run(&["build"]).expect_code(3);
     assert!(!ran.stderr.contains("help: Verilator"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_python_that_pip_may_not_touch_is_not_sent_to_pip() {
+    let find = "import os, sys, sysconfig; \
+                marker = os.path.join(sysconfig.get_path('stdlib'), 'EXTERNALLY-MANAGED'); \
+                print(sys._base_executable if os.path.exists(marker) else '')";
+    let output = clean_command(python(COCOTB)).args(["-c", find]).output();
+    let system = String::from_utf8(output.unwrap().stdout).unwrap();
+    let system = system.trim();
+    let has = |module| {
+        let import = format!("import {module}");
+        let status = clean_command(system).args(["-c", &import]).output();
+        status.unwrap().status.success()
+    };
+    if system.is_empty() || has("cocotb") {
+        return skip("no system Python refuses pip and lacks cocotb");
+    }
+    let project = Project::new();
+    let named = format!("[python]\ninterpreter = \"{system}\"\n{}", runner(""));
+    project.file("runner.toml", &named).file("fifo.sv", FIFO);
+    project.file("test_fifo.py", TEST_FIFO);
+    let ran = project.run(&["test"]).expect_code(5);
+    let first = "help: let cocorun make an environment: `requirements = ";
+    expect_words(&ran, &["runner.toml:2:", first, "-m venv .venv"]);
+    let bad = format!("{system} -m pip");
+    assert!(!ran.stderr.contains(&bad), "{}", ran.stderr);
 }
