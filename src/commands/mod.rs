@@ -17,6 +17,7 @@ mod workspace;
 
 use crate::cli::Cli;
 use crate::cli::Command;
+use crate::cli::advised;
 use crate::commands::reporting::Console;
 use crate::commands::workspace::Surroundings;
 use crate::diagnostic::Result;
@@ -36,6 +37,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let error = advised(error);
             // Nobody is left to be told where the streams are closed.
             error.print().ok();
             return match error.kind() {

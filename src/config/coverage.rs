@@ -38,7 +38,7 @@ impl Entry {
 
 impl Coverage {
     /// Compiles entries that are known to be sound; a broken one would mean no build.
-    pub(super) fn new(entries: Option<&[String]>) -> Self {
+    pub fn new(entries: Option<&[String]>) -> Self {
         let compile = |text: &String| Entry::new(text).ok();
         Self(entries.map(|entries| entries.iter().filter_map(compile).collect()))
     }

@@ -27,7 +27,6 @@ pub use check::unknown_build;
 pub use coverage::Coverage;
 pub use places::Places;
 pub use variants::Variant;
-pub use variants::designates;
 
 use crate::config::document::Document;
 use crate::config::document::Report;

@@ -120,3 +120,39 @@ fn a_python_that_pip_may_not_touch_is_not_sent_to_pip() {
     let bad = format!("{system} -m pip");
     assert!(!ran.stderr.contains(&bad), "{}", ran.stderr);
 }
+
+#[test]
+fn builds_are_chosen_by_simulator_and_by_pattern_everywhere() {
+    let matrix = "simulator = [\"icarus\", \"verilator\"]\nmatrix = { WIDTH = [4, 8] }";
+    let project = project(&runner(matrix));
+    let built = |args: &[&str]| {
+        let ran = project
+            .run(&[&["build"], args, &["--format", "json"]].concat())
+            .expect_code(0);
+        let events = ran.events();
+        let mut names: Vec<String> = events
+            .iter()
+            .filter(|event| event["event"] == "build-finished")
+            .map(|event| event["build"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let icarus = ["fifo/WIDTH=4@icarus", "fifo/WIDTH=8@icarus"];
+    assert_eq!(built(&["--simulator", "icarus"]), icarus);
+    assert_eq!(built(&["*@icarus"]), icarus);
+    let listed = project.run(&["list", "--build", "fifo/WIDTH=[58]@i*"]);
+    let listed = listed.expect_code(0).stdout;
+    assert_eq!(listed, "fifo/WIDTH=8@icarus::test_fifo::fine\n");
+    let ran = project.run(&["list", "--build", "fifo/DEPTH=*"]);
+    expect_words(&ran.expect_code(2), &["no build matches `fifo/DEPTH=*`"]);
+    let ran = project.run(&["list", "--build", "fifo/[x"]);
+    expect_words(&ran.expect_code(2), &["`fifo/[x`", "never closed"]);
+    project.file(
+        "runner.toml",
+        "[build.fifo]\nsources = [\"fifo.sv\"]\nhdl_toplevel = \"fifo\"\n",
+    );
+    let ran = project.run(&["build", "--simulator", "verilator"]);
+    let only = "`runner.toml` has builds for `icarus` only";
+    expect_words(&ran.expect_code(4), &["no build is selected", only]);
+}
