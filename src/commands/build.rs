@@ -46,7 +46,8 @@ pub(super) fn build(
         return Err(problem.help(selection.advice()).into());
     }
     let toolbox = workspace.tools(&builds, console)?;
-    let mut reports = console.reports(args.work.explain, args.format, None, &rerun_prefix(global));
+    let mut reports =
+        console.reports_without_tests(args.work.explain, args.format, &rerun_prefix(global));
     let work = Work {
         builds: &builds,
         modules: &[],

@@ -1,5 +1,6 @@
 //! The composition root: one file per subcommand, and the only place that names the real edges.
 
+mod brief;
 mod build;
 mod explain;
 mod list;

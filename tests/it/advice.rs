@@ -156,3 +156,20 @@ fn builds_are_chosen_by_simulator_and_by_pattern_everywhere() {
     let only = "`runner.toml` has builds for `icarus` only";
     expect_words(&ran.expect_code(4), &["no build is selected", only]);
 }
+
+#[test]
+fn quiet_is_silent_where_no_test_runs_and_nothing_is_wrong() {
+    let project = project(&runner(""));
+    for (args, stdout) in [
+        (["-q", "build"], ""),
+        (["-q", "list"], "fifo::test_fifo::fine\n"),
+    ] {
+        let ran = project.run(&args).expect_code(0);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (stdout, ""));
+    }
+    project.file("fifo.sv", "module fifo endmodule\n");
+    for command in ["build", "list"] {
+        let ran = project.run(&["-q", command]).expect_code(3);
+        expect_words(&ran, &["could not be compiled", " Summary ["]);
+    }
+}
