@@ -13,6 +13,7 @@ use crate::build::manifest::Input;
 use crate::build::manifest::Manifest;
 use crate::build::manifest::Output;
 use crate::build::progress::Progress;
+use crate::build::refusal::refusal;
 use crate::build::shadow;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -28,10 +29,9 @@ use crate::model::build::Build;
 use crate::model::build::Simulator;
 use crate::sim::compile::Recipe;
 use crate::sim::compile::Toolset;
-use crate::sim::compile::complaints;
-use crate::sim::compile::fatal_warning;
 use crate::sim::compile::read_dependencies;
 use crate::sim::compile::recipe;
+use crate::sim::complaint::unknown_parameters;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -86,8 +86,8 @@ pub(super) fn compile(
     }
     run_steps(build, context, &recipe, &log, leader)?;
     let said = fs::read_if_there(&log).unwrap_or_default();
-    if let Some(line) = fatal_warning(build, &said) {
-        let problem = compile_problem(build, &log, line.trim());
+    if !unknown_parameters(build, &said).is_empty() {
+        let problem = refusal(build, context, &log, "");
         return Err((FailureKind::Deterministic, problem.into()));
     }
     let text = fs::read_if_there(&recipe.dependencies).unwrap_or_default();
@@ -192,7 +192,7 @@ fn run_steps(
             Completion::Left(exit) => {
                 let took = context.clock.now().saturating_duration_since(began);
                 let how = format!("{exit}, {:.1} s", took.as_secs_f64());
-                let problem = compile_problem(build, log, &format!("`{}`: {how}", step.name));
+                let problem = refusal(build, context, log, &format!("`{}`: {how}", step.name));
                 return Err((failure_kind(exit, log), problem.into()));
             }
             Completion::TimedOut => {
@@ -250,27 +250,6 @@ fn failure_kind(exit: crate::edge::process::Exit, log: &Utf8Path) -> FailureKind
     } else {
         FailureKind::Deterministic
     }
-}
-
-pub(super) fn compile_problem(build: &Build, log: &Utf8Path, how: &str) -> Diagnostic {
-    let text = fs::read_if_there(log).unwrap_or_default();
-    let mut problem = Diagnostic::error(
-        Code::BuildCompile,
-        format!(
-            "build `{}` could not be compiled ({})",
-            build.name,
-            how.lines().next().unwrap_or("")
-        ),
-    );
-    let mut lines = complaints(&text, 8);
-    if lines.is_empty() {
-        lines = text.lines().rev().take(8).map(str::to_owned).collect();
-        lines.reverse();
-    }
-    for line in lines {
-        problem = problem.fact(line);
-    }
-    problem.fact(format!("log: {log} ({} lines)", text.lines().count()))
 }
 
 /// Names what the compiler has read; the files it generated itself are left out.

@@ -5,17 +5,18 @@
 
 use crate::build::compile::LOG;
 use crate::build::compile::compile;
-use crate::build::compile::compile_problem;
 use crate::build::compile::interrupted;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
 use crate::build::fingerprint::Tools;
 use crate::build::manifest::Judgement;
 use crate::build::manifest::Manifest;
+use crate::build::refusal::refusal;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
+use crate::diagnostic::Snippet;
 use crate::edge::clock::Clock;
 use crate::edge::fs;
 use crate::edge::interrupt::Interrupt;
@@ -71,6 +72,8 @@ pub struct Context<'a> {
     pub object_cache: Option<&'a str>,
     /// Variables for that program.
     pub object_env: &'a BTreeMap<String, String>,
+    /// Where a key of `runner.toml` stands, to which the names of its tables lead.
+    pub place_of: &'a dyn Fn(&[&str]) -> Option<Snippet>,
     /// Whether to build even what is up to date.
     pub force: bool,
     /// Whether to take what is there and neither wait, compile nor write.
@@ -200,7 +203,7 @@ fn attempt(
                     Ok(Attempt::SourcesChanged)
                 }
                 Some(problems) => Err(problems),
-                None => Err(compile_problem(build, &failed.dir.join(LOG), &failed.text).into()),
+                None => Err(refusal(build, context, &failed.dir.join(LOG), &failed.text).into()),
             };
         }
         Ensured::Interrupted => return Err(interrupted(build).into()),

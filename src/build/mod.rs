@@ -8,4 +8,5 @@ pub mod ensure;
 pub mod fingerprint;
 pub mod manifest;
 mod progress;
+mod refusal;
 mod shadow;

@@ -9,6 +9,8 @@ use std::time::Duration;
 
 /// `cocorun lock`.
 #[derive(Args, Debug)]
+#[command(override_usage = "cocorun lock [OPTIONS] <PATH> -- <CMD>...\n       \
+                            cocorun lock [OPTIONS] --target <OUT> -- <CMD>...")]
 pub struct LockArgs {
     /// What to lock; a file of this name or registers beside it stand for the lock
     #[arg(value_name = "PATH", required_unless_present = "target")]
@@ -29,10 +31,10 @@ pub struct LockArgs {
     #[arg(long, value_name = "S", default_value = "-1", allow_hyphen_values = true, value_parser = limit)]
     pub timeout: Limit,
     /// Longest time between two looks at the lock, seconds
-    #[arg(long, value_name = "S", value_parser = span)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = span)]
     pub poll_interval: Option<Duration>,
     /// After which silence a holder counts as dead, seconds; ledger and exclusive-create only
-    #[arg(long, value_name = "S", default_value = "30", value_parser = span)]
+    #[arg(long, value_name = "S", default_value = "30", allow_negative_numbers = true, value_parser = span)]
     pub stale_timeout: Duration,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "CMD")]
@@ -85,7 +87,7 @@ pub enum LocksAction {
         #[arg(long)]
         retired: bool,
         /// Longest lease for which a holder elsewhere is watched, seconds
-        #[arg(long, value_name = "S", default_value = "120", value_parser = span)]
+        #[arg(long, value_name = "S", default_value = "120", allow_negative_numbers = true, value_parser = span)]
         watch: Duration,
         /// Where to look
         #[arg(value_name = "DIR", default_value = ".")]

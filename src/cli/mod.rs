@@ -1,12 +1,14 @@
-//! Command-line types and nothing else: no I/O, no decisions.
+//! Command-line types, and what is said of words that fit none of them: no I/O, no decisions.
 
 mod lock;
+mod refusal;
 
 pub use lock::Limit;
 pub use lock::LockArgs;
 pub use lock::LocksAction;
 pub use lock::LocksArgs;
 pub use lock::OnceArgs;
+pub use refusal::advised;
 
 use crate::model::build::Simulator;
 
@@ -37,7 +39,7 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
-    /// Print failures and the summary only
+    /// Print failures only, and of tests the summary
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print run directories, tools and the reasons of builds as well
@@ -84,7 +86,7 @@ pub struct SelectArgs {
     /// Text that occurs in `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) over all of it
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
-    /// Only this build, or all variants of that name
+    /// Only this build, all variants of that name, or those whose names fit a pattern
     #[arg(long, short, value_name = "NAME")]
     pub build: Vec<String>,
     /// Only this test module
@@ -107,7 +109,7 @@ pub struct SelectArgs {
 pub struct WorkArgs {
     /// Compiles and runs at once; default: `$COCORUN_JOBS`, `jobs` of `runner.toml`, or the
     /// processors this process may use
-    #[arg(long, short, value_name = "N")]
+    #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = jobs)]
     pub jobs: Option<usize>,
     /// Tell why each build was compiled
     #[arg(long)]
@@ -143,10 +145,10 @@ pub struct TestArgs {
     #[command(flatten)]
     pub work: WorkArgs,
     /// Seed of every run, whatever `runner.toml` says
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
     /// Wall-clock limit of one testcase in seconds, whatever `runner.toml` says
-    #[arg(long, value_name = "S", value_parser = seconds)]
+    #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     pub timeout: Option<f64>,
     /// Write waves of every run
     #[arg(long)]
@@ -165,9 +167,12 @@ pub struct TestArgs {
 /// `cocorun build`.
 #[derive(Args, Debug)]
 pub struct BuildArgs {
-    /// Builds, or all variants of a name; default: all
+    /// Builds, all variants of a name, or a pattern (`*`, `?`, `[…]`) over it; default: all
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
+    /// Only builds for this simulator
+    #[arg(long, value_name = "NAME", value_parser = simulator)]
+    pub simulator: Option<Simulator>,
     /// How much at once.
     #[command(flatten)]
     pub work: WorkArgs,
@@ -211,6 +216,11 @@ fn simulator(text: &str) -> Result<Simulator, String> {
         .into_iter()
         .find(|simulator| simulator.name() == text);
     known.ok_or_else(|| "cocorun drives `icarus` and `verilator`".to_owned())
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "must be a number, at least 1".to_owned())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

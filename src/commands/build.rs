@@ -8,6 +8,8 @@ use crate::commands::run::run;
 use crate::commands::workspace::Surroundings;
 use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
@@ -29,6 +31,7 @@ pub(super) fn build(
     let plan = plan::expand(&workspace.config);
     let names = SelectionArgs {
         builds: args.names.clone(),
+        simulator: args.simulator,
         ..SelectionArgs::default()
     };
     let selection = Selection::new(names, &plan)?;
@@ -38,8 +41,13 @@ pub(super) fn build(
         .filter(|build| selection.selects_build(build))
         .cloned()
         .collect();
+    if builds.is_empty() {
+        let problem = Diagnostic::error(Code::NothingSelected, "no build is selected");
+        return Err(problem.help(selection.advice()).into());
+    }
     let toolbox = workspace.tools(&builds, console)?;
-    let mut reports = console.reports(args.work.explain, args.format, None, &rerun_prefix(global));
+    let mut reports =
+        console.reports_without_tests(args.work.explain, args.format, &rerun_prefix(global));
     let work = Work {
         builds: &builds,
         modules: &[],

@@ -37,10 +37,9 @@ pub(super) fn list(
     let (selection, builds, modules) = select(&args.select, &plan)?;
     let toolbox = workspace.tools(&builds, console)?;
     let mut reports = Listing {
-        inner: console.reports(
+        inner: console.reports_without_tests(
             args.work.explain,
             Format::Human,
-            None,
             &rerun_prefix(global),
         ),
         found: Vec::new(),

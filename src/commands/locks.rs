@@ -218,13 +218,13 @@ fn clean(dir: &Utf8Path, cleaning: &Cleaning) -> Result<ExitCode> {
         }
     });
     let count = |deed: Deed| counts.get(&deed).copied().unwrap_or(0);
-    let would = if cleaning.is_dry_run {
-        "would have "
+    let (ended, removed) = if cleaning.is_dry_run {
+        ("would end", "would remove")
     } else {
-        ""
+        ("ended", "removed")
     };
     say(&format!(
-        "{would}ended {}, removed {} attempt directories, {} gates and {} files; \
+        "{ended} {}, {removed} {} attempt directories, {} gates and {} files; \
          {} kept, {} failed",
         count(Deed::Ended),
         count(Deed::RemovedAttempt),

@@ -1,5 +1,6 @@
 //! The composition root: one file per subcommand, and the only place that names the real edges.
 
+mod brief;
 mod build;
 mod explain;
 mod list;
@@ -17,6 +18,7 @@ mod workspace;
 
 use crate::cli::Cli;
 use crate::cli::Command;
+use crate::cli::advised;
 use crate::commands::reporting::Console;
 use crate::commands::workspace::Surroundings;
 use crate::diagnostic::Result;
@@ -36,6 +38,7 @@ pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
+            let error = advised(error);
             // Nobody is left to be told where the streams are closed.
             error.print().ok();
             return match error.kind() {

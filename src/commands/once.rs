@@ -47,7 +47,11 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     );
     if args.clean {
         let count = step.clean().map_err(LockError::into_problems)?;
-        line(&format!("forgot {count} ends of `{}`", args.name));
+        line(&match count {
+            0 => format!("`{}` was not done here, nothing to forget", args.name),
+            1 => format!("forgot 1 result of `{}`", args.name),
+            _ => format!("forgot {count} results of `{}`", args.name),
+        });
         return Ok(ExitCode::Success);
     }
     let interrupt = Interrupt::on_signals_with_cleanup()?;

@@ -3,6 +3,7 @@
 use crate::cli::ColorChoice;
 use crate::cli::Format;
 use crate::cli::Global;
+use crate::commands::brief::Brief;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -89,7 +90,7 @@ impl Console {
         }
     }
 
-    /// Makes the reports of a session.
+    /// Makes the reports of a session that runs tests.
     pub(super) fn reports(
         self,
         explain: bool,
@@ -97,8 +98,35 @@ impl Console {
         junit: Option<&Utf8Path>,
         rerun_prefix: &str,
     ) -> Reports {
-        let clock = Arc::new(SystemClock);
-        let mut reports: Vec<Box<dyn Report>> = vec![Box::new(TerminalReport::new(
+        let mut reports: Vec<Box<dyn Report>> = Vec::new();
+        reports.push(Box::new(self.terminal(explain, rerun_prefix)));
+        if let Some(path) = junit {
+            reports.push(Box::new(junit_report(path, rerun_prefix)));
+        }
+        reports.extend(json_report(format));
+        Reports(reports)
+    }
+
+    /// Makes the reports of a session that only builds or lists: quiet means silent where nothing
+    /// went wrong.
+    pub(super) fn reports_without_tests(
+        self,
+        explain: bool,
+        format: Format,
+        rerun_prefix: &str,
+    ) -> Reports {
+        let terminal = self.terminal(explain, rerun_prefix);
+        let mut reports: Vec<Box<dyn Report>> = Vec::new();
+        reports.push(match self.verbosity {
+            Verbosity::Quiet => Box::new(Brief::new(terminal)),
+            _ => Box::new(terminal),
+        });
+        reports.extend(json_report(format));
+        Reports(reports)
+    }
+
+    fn terminal(self, explain: bool, rerun_prefix: &str) -> TerminalReport {
+        TerminalReport::new(
             TerminalOptions {
                 color: self.color,
                 progress: self.is_terminal && self.verbosity > Verbosity::Quiet,
@@ -109,19 +137,15 @@ impl Console {
                 out: Box::new(io::stderr()),
                 size_of: Arc::new(terminal::size_of_stderr),
             },
-            clock,
-        ))];
-        if let Some(path) = junit {
-            reports.push(Box::new(junit_report(path, rerun_prefix)));
-        }
-        if format == Format::Json {
-            reports.push(Box::new(JsonReport::new(
-                Box::new(io::stdout()),
-                Arc::new(SystemClock),
-            )));
-        }
-        Reports(reports)
+            Arc::new(SystemClock),
+        )
     }
+}
+
+/// Makes the report on standard output, where one is wanted.
+fn json_report(format: Format) -> Option<Box<dyn Report>> {
+    let report = || JsonReport::new(Box::new(io::stdout()), Arc::new(SystemClock));
+    (format == Format::Json).then(|| Box::new(report()) as Box<dyn Report>)
 }
 
 /// Makes the JUnit report of a session.

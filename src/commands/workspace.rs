@@ -221,10 +221,15 @@ impl Workspace {
         })
     }
 
-    /// Says where to name cocotb to somebody whose environment was made from a list without it.
-    fn advised(&self, mut problems: Problems) -> Problems {
+    /// Shows where an interpreter is named that is no good; says where to name cocotb to somebody
+    /// whose environment was made from a list without it.
+    fn advised(&self, problems: Problems) -> Problems {
+        if self.config.python.requirements.is_empty() {
+            return self.placed(problems);
+        }
+        let mut problems = problems;
         for problem in &mut problems.0 {
-            if problem.code == Code::PythonNoCocotb && !self.config.python.requirements.is_empty() {
+            if problem.code == Code::PythonNoCocotb {
                 problem.help =
                     Some("add `\"cocotb==2.1.0\"` to `requirements` in `[python]`".to_owned());
             }
@@ -232,9 +237,18 @@ impl Workspace {
         problems
     }
 
+    /// Adds the line of `interpreter` in `runner.toml`, where there is one.
+    fn placed(&self, mut problems: Problems) -> Problems {
+        for problem in &mut problems.0 {
+            problem.snippet = self.config.places.of(&["python", "interpreter"]);
+        }
+        problems
+    }
+
     fn interpreter(&self, console: Console) -> Result<Utf8PathBuf> {
         let python = &self.config.python;
-        let base = python::find(python.interpreter.as_deref(), &self.environment)?;
+        let base = python::find(python.interpreter.as_deref(), &self.environment)
+            .map_err(|problems| self.placed(problems))?;
         if python.requirements.is_empty() {
             return Ok(base);
         }
@@ -321,6 +335,7 @@ impl Workspace {
             lock_timeout: self.config.lock_timeout,
             build_timeout: self.config.build_timeout,
             jobs: &self.pool,
+            place_of: &|names| self.config.places.of(names),
             force: self.force,
             assume_built: self.assume_built,
         };

@@ -32,8 +32,7 @@ pub fn unknown_build<'a>(
     let mut names: Vec<&str> = Vec::new();
     for name in known {
         let full = name.as_str();
-        let base = full.split(['/', '@']).next().unwrap_or(full);
-        for candidate in [base, full] {
+        for candidate in [name.table(), full] {
             if names.last() != Some(&candidate) {
                 names.push(candidate);
             }

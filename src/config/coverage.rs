@@ -31,17 +31,14 @@ impl Entry {
     pub(super) fn covers(&self, full: &BuildName) -> bool {
         match self {
             Self::Name(name) => designates(name, full),
-            Self::Pattern(glob) => {
-                let base = full.as_str().split(['/', '@']).next().unwrap_or_default();
-                glob.is_match(full.as_str()) || glob.is_match(base)
-            }
+            Self::Pattern(glob) => glob.is_match(full.as_str()) || glob.is_match(full.table()),
         }
     }
 }
 
 impl Coverage {
     /// Compiles entries that are known to be sound; a broken one would mean no build.
-    pub(super) fn new(entries: Option<&[String]>) -> Self {
+    pub fn new(entries: Option<&[String]>) -> Self {
         let compile = |text: &String| Entry::new(text).ok();
         Self(entries.map(|entries| entries.iter().filter_map(compile).collect()))
     }

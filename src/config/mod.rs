@@ -15,6 +15,7 @@ mod keys;
 mod modules;
 pub mod name_glob;
 mod path_set;
+mod places;
 pub(crate) mod suggest;
 mod syntax;
 mod test_table;
@@ -24,8 +25,8 @@ mod variants;
 
 pub use check::unknown_build;
 pub use coverage::Coverage;
+pub use places::Places;
 pub use variants::Variant;
-pub use variants::designates;
 
 use crate::config::document::Document;
 use crate::config::document::Report;
@@ -73,6 +74,8 @@ pub struct RunnerConfig {
     pub builds: Vec<BuildTable>,
     /// `[[test]]`, in the order of the file.
     pub tests: Vec<TestTable>,
+    /// Where keys stand, for problems that show later.
+    pub places: Places,
 }
 
 /// `[python]`: what runs the testbenches.

@@ -1,6 +1,7 @@
 //! Reads the top level, `[python]`, and hands the other tables to their readers.
 
 use crate::config::BuildTable;
+use crate::config::Places;
 use crate::config::PythonConfig;
 use crate::config::RunnerConfig;
 use crate::config::build_table;
@@ -82,6 +83,7 @@ pub(super) fn read<'a>(
         builds,
         tests: tests.into_iter().map(|test| test.table).collect(),
         build_dir,
+        places: Places::new(&report.document.shown, &report.document.text),
     }
 }
 

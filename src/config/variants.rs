@@ -83,7 +83,7 @@ pub(super) fn for_name(value: &HdlValue) -> String {
 
 /// Says whether `wanted`, as a user writes it, stands for the build called `full`: it is that name,
 /// or one from which `full` goes on with a matrix value or a simulator.
-pub fn designates(wanted: &str, full: &BuildName) -> bool {
+pub(super) fn designates(wanted: &str, full: &BuildName) -> bool {
     full.as_str()
         .strip_prefix(wanted)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))

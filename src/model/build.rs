@@ -49,6 +49,11 @@ impl BuildName {
         &self.0
     }
 
+    /// Returns the name of the `[build.NAME]` that it is a flavour of.
+    pub fn table(&self) -> &str {
+        self.0.split(['/', '@']).next().unwrap_or_default()
+    }
+
     /// Returns the name made fit for one path component: letters, digits, `_`, `-`, `=`, `.`.
     ///
     /// Two names may share a result (`a/b` and `a-b`); a key beside it must tell them apart.

@@ -5,7 +5,7 @@
 //! much. Afterwards [`Selection::selects`] decides, and only about modules the first step let
 //! through: a testcase that is selected lies in a module that may be, in a build that is needed.
 
-use crate::config::designates;
+use crate::config::Coverage;
 use crate::config::name_glob::NameGlob;
 use crate::config::suggest::closest;
 use crate::config::unknown_build;
@@ -37,7 +37,8 @@ pub struct SelectionArgs {
     /// Positional: texts that occur in `BUILD::MODULE::TESTCASE`, or patterns (`*?[`) over all of
     /// it. One of them has to match.
     pub filters: Vec<String>,
-    /// `--build`: names; `fifo` stands for `fifo/DEPTH=4` and `fifo@icarus` too.
+    /// `--build`: names and patterns, as of `build` in `[[test]]`; `fifo` stands for `fifo/DEPTH=4`
+    /// and `fifo@icarus` too.
     pub builds: Vec<String>,
     /// `--module`: names of modules.
     pub modules: Vec<String>,
@@ -52,6 +53,7 @@ pub struct SelectionArgs {
 pub struct Selection {
     args: SelectionArgs,
     filters: Vec<Filter>,
+    builds: Coverage,
     simulators: BTreeMap<BuildName, Simulator>,
     needed: BTreeSet<BuildName>,
     modules: BTreeSet<String>,
@@ -120,16 +122,7 @@ impl Selection {
             }
         }
         for wanted in &args.builds {
-            if !plan
-                .builds
-                .iter()
-                .any(|build| designates(wanted, &build.name))
-            {
-                problems.push(unknown_build(
-                    wanted,
-                    plan.builds.iter().map(|build| &build.name),
-                ));
-            }
+            problems.extend(refused_build(wanted, plan));
         }
         let modules: BTreeSet<&str> = plan
             .modules
@@ -149,7 +142,9 @@ impl Selection {
             .iter()
             .map(|build| (build.name.clone(), build.simulator))
             .collect();
+        let wanted = (!args.builds.is_empty()).then_some(args.builds.as_slice());
         let mut selection = Self {
+            builds: Coverage::new(wanted),
             args,
             filters,
             simulators,
@@ -245,17 +240,11 @@ impl Selection {
     }
 
     fn admits_build(&self, build: &BuildName) -> bool {
-        let by_name = self.args.builds.is_empty()
-            || self
-                .args
-                .builds
-                .iter()
-                .any(|wanted| designates(wanted, build));
         let by_simulator = self
             .args
             .simulator
             .is_none_or(|simulator| self.simulators.get(build) == Some(&simulator));
-        by_name && by_simulator
+        by_simulator && self.builds.covers(build)
     }
 
     fn admits_module(&self, module: &TestModule) -> bool {
@@ -265,6 +254,20 @@ impl Selection {
     fn admits_testcase(&self, testcase: &str) -> bool {
         self.args.testcases.is_empty() || self.args.testcases.iter().any(|name| name == testcase)
     }
+}
+
+/// Says what is wrong with the name or the pattern of a build.
+fn refused_build(wanted: &str, plan: &Plan) -> Option<Diagnostic> {
+    if NameGlob::is_pattern(wanted)
+        && let Err(why) = NameGlob::new(wanted)
+    {
+        let text = format!("`{wanted}` is no pattern of builds: {why}");
+        return Some(Diagnostic::error(Code::UsageBadArgument, text));
+    }
+    let coverage = Coverage::new(Some(&[wanted.to_owned()]));
+    let mut names = plan.builds.iter().map(|build| &build.name);
+    let is_there = names.clone().any(|name| coverage.covers(name));
+    (!is_there).then(|| unknown_build(wanted, &mut names))
 }
 
 fn unknown_module(wanted: &str, known: &BTreeSet<&str>) -> Diagnostic {

@@ -2,6 +2,7 @@
 
 use super::*;
 
+use crate::config::Places;
 use crate::config::PythonConfig;
 use crate::config::TestTable;
 use crate::diagnostic::Code;
@@ -82,6 +83,7 @@ fn config(builds: Vec<BuildTable>, tests: Vec<TestTable>) -> RunnerConfig {
         },
         builds,
         tests,
+        places: Places::default(),
     }
 }
 

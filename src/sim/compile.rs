@@ -93,20 +93,6 @@ pub const COMPILER_VARIABLES: [&str; 17] = [
     "USER_LDLIBS",
 ];
 
-/// Returns a compiler's warning that means another design than the one asked for.
-///
-/// Icarus 11 only warns of a parameter that the toplevel does not have, and then compiles one
-/// design under many names.
-pub fn fatal_warning<'a>(build: &Build, log: &'a str) -> Option<&'a str> {
-    let is_fatal = |line: &&str| {
-        build
-            .parameters
-            .keys()
-            .any(|name| line.contains(&format!("parameter {name} not found in")))
-    };
-    log.lines().find(is_fatal)
-}
-
 /// Returns what the simulator of this build cannot express, one line each.
 pub fn refusals(build: &Build, build_dir: &Utf8Path) -> Vec<String> {
     if build.simulator != Simulator::Verilator {

@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod compile;
+pub mod complaint;
 pub mod hdl_error;
 mod icarus;
 pub mod launch;

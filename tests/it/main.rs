@@ -8,6 +8,7 @@
     reason = "a test may stop at the first surprise, and touches files and processes itself"
 )]
 
+mod advice;
 mod architecture;
 mod bad_input;
 mod cleaning;

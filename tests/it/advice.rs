@@ -1,0 +1,175 @@
+//! What a newcomer gets wrong first, and that he is told the place and what to do.
+
+use crate::support::COCOTB;
+use crate::support::Project;
+use crate::support::Ran;
+use crate::support::clean_command;
+use crate::support::python;
+use crate::support::skip;
+
+const FIFO: &str = "\
+module fifo #(parameter int WIDTH = 4) (input logic clk, output logic [WIDTH-1:0] q);
+  assign q = 1;
+endmodule
+";
+const TEST_FIFO: &str = "\
+import cocotb
+
+
+@cocotb.test()
+async def fine(dut):
+    pass
+";
+
+fn project(runner_toml: &str) -> Project {
+    let project = Project::with_cocotb(COCOTB, runner_toml);
+    project
+        .file("fifo.sv", FIFO)
+        .file("test_fifo.py", TEST_FIFO);
+    project
+}
+
+/// Makes a `runner.toml` of one build with some further keys.
+fn runner(keys: &str) -> String {
+    format!(
+        "\n[build.fifo]\nsources = [\"fifo.sv\"]\nhdl_toplevel = \"fifo\"\n{keys}\n\
+         [[test]]\ntest_module = \"test_fifo\"\n"
+    )
+}
+
+/// Checks that words stand in the messages.
+#[track_caller]
+fn expect_words(ran: &Ran, words: &[&str]) {
+    for word in words {
+        let said = &ran.stderr;
+        assert!(said.contains(word), "`{word}` is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_misspelt_parameter_is_shown_where_it_is_written() {
+    let both = "simulator = [\"icarus\", \"verilator\"]\n";
+    for keys in [
+        "parameters = { WIDHT = 8 }",
+        "[build.fifo.matrix]\nWIDHT = [8]",
+    ] {
+        let project = project(&runner(&format!("{both}{keys}")));
+        let ran = project.run(&["build"]).expect_code(3);
+        let text = std::fs::read_to_string(project.path("runner.toml")).unwrap();
+        let line = text.lines().position(|line| line.contains("WIDHT"));
+        let place = format!("runner.toml:{}:", line.unwrap() + 1);
+        expect_words(
+            &ran,
+            &["`fifo` has no parameter `WIDHT`", "did you mean `WIDTH`?"],
+        );
+        for word in [&place, "help: did you mean"] {
+            assert_eq!(ran.stderr.matches(word).count(), 2, "{}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_warning_of_verilator_is_refused_with_what_lets_it_pass() {
+    let keys = "simulator = \"verilator\"\n";
+    let first = project(&runner(keys));
+    let wide = FIFO.replace("= 1;", "= 8'd3;");
+    first.file("fifo.sv", &wide);
+    let ran = first.run(&["build"]).expect_code(3);
+    let args = "build_args = [\"-Wno-WIDTHTRUNC\"]";
+    expect_words(
+        &ran,
+        &[
+            "help: Verilator takes warnings for errors",
+            "lint_off WIDTHTRUNC`",
+            &format!("`{args}` in `[build.fifo.verilator]`"),
+            "`-Wno-fatal`",
+        ],
+    );
+    // The advice is right.
+    let second = project(&runner(&format!("{keys}[build.fifo.verilator]\n{args}")));
+    second.file("fifo.sv", &wide).run(&["build"]).expect_code(0);
+    // Where the design is wrong as well, warnings are not what stops it.
+    first.file("fifo.sv", &wide.replace("endmodule", "nonsense endmodule"));
+    let ran = first.run(&["build"]).expect_code(3);
+    assert!(!ran.stderr.contains("help: Verilator"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_python_that_pip_may_not_touch_is_not_sent_to_pip() {
+    let find = "import os, sys, sysconfig; \
+                marker = os.path.join(sysconfig.get_path('stdlib'), 'EXTERNALLY-MANAGED'); \
+                print(sys._base_executable if os.path.exists(marker) else '')";
+    let output = clean_command(python(COCOTB)).args(["-c", find]).output();
+    let system = String::from_utf8(output.unwrap().stdout).unwrap();
+    let system = system.trim();
+    let has = |module| {
+        let import = format!("import {module}");
+        let status = clean_command(system).args(["-c", &import]).output();
+        status.unwrap().status.success()
+    };
+    if system.is_empty() || has("cocotb") {
+        return skip("no system Python refuses pip and lacks cocotb");
+    }
+    let project = Project::new();
+    let named = format!("[python]\ninterpreter = \"{system}\"\n{}", runner(""));
+    project.file("runner.toml", &named).file("fifo.sv", FIFO);
+    project.file("test_fifo.py", TEST_FIFO);
+    let ran = project.run(&["test"]).expect_code(5);
+    let first = "help: let cocorun make an environment: `requirements = ";
+    expect_words(&ran, &["runner.toml:2:", first, "-m venv .venv"]);
+    let bad = format!("{system} -m pip");
+    assert!(!ran.stderr.contains(&bad), "{}", ran.stderr);
+}
+
+#[test]
+fn builds_are_chosen_by_simulator_and_by_pattern_everywhere() {
+    let matrix = "simulator = [\"icarus\", \"verilator\"]\nmatrix = { WIDTH = [4, 8] }";
+    let project = project(&runner(matrix));
+    let built = |args: &[&str]| {
+        let ran = project
+            .run(&[&["build"], args, &["--format", "json"]].concat())
+            .expect_code(0);
+        let events = ran.events();
+        let mut names: Vec<String> = events
+            .iter()
+            .filter(|event| event["event"] == "build-finished")
+            .map(|event| event["build"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort();
+        names
+    };
+    let icarus = ["fifo/WIDTH=4@icarus", "fifo/WIDTH=8@icarus"];
+    assert_eq!(built(&["--simulator", "icarus"]), icarus);
+    assert_eq!(built(&["*@icarus"]), icarus);
+    let listed = project.run(&["list", "--build", "fifo/WIDTH=[58]@i*"]);
+    let listed = listed.expect_code(0).stdout;
+    assert_eq!(listed, "fifo/WIDTH=8@icarus::test_fifo::fine\n");
+    let ran = project.run(&["list", "--build", "fifo/DEPTH=*"]);
+    expect_words(&ran.expect_code(2), &["no build matches `fifo/DEPTH=*`"]);
+    let ran = project.run(&["list", "--build", "fifo/[x"]);
+    expect_words(&ran.expect_code(2), &["`fifo/[x`", "never closed"]);
+    project.file(
+        "runner.toml",
+        "[build.fifo]\nsources = [\"fifo.sv\"]\nhdl_toplevel = \"fifo\"\n",
+    );
+    let ran = project.run(&["build", "--simulator", "verilator"]);
+    let only = "`runner.toml` has builds for `icarus` only";
+    expect_words(&ran.expect_code(4), &["no build is selected", only]);
+}
+
+#[test]
+fn quiet_is_silent_where_no_test_runs_and_nothing_is_wrong() {
+    let project = project(&runner(""));
+    for (args, stdout) in [
+        (["-q", "build"], ""),
+        (["-q", "list"], "fifo::test_fifo::fine\n"),
+    ] {
+        let ran = project.run(&args).expect_code(0);
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (stdout, ""));
+    }
+    project.file("fifo.sv", "module fifo endmodule\n");
+    for command in ["build", "list"] {
+        let ran = project.run(&["-q", command]).expect_code(3);
+        expect_words(&ran, &["could not be compiled", " Summary ["]);
+    }
+}
