@@ -18,6 +18,7 @@ mod differential;
 mod examples;
 mod flat;
 mod guard;
+mod hangs;
 mod hostile;
 mod isolation;
 mod jobs;
