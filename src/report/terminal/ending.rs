@@ -164,13 +164,15 @@ impl TerminalReport {
         }
     }
 
-    /// Returns the summary: counts in one line, then the seed.
+    /// Returns the summary: how long people have waited and the counts in one line, then the seed.
     fn summary(&self) -> String {
         let tally = &self.tally;
-        let took = tally.finished.as_ref().map_or_else(
-            || self.clock.now().saturating_duration_since(self.started),
-            |end| end.duration,
-        );
+        let since = |then| self.clock.now().saturating_duration_since(then);
+        let took = match (self.began, &tally.finished) {
+            (Some(began), _) => since(began),
+            (None, Some(end)) => end.duration,
+            (None, None) => since(self.started),
+        };
         let mood = if tally.is_success() {
             Mood::Good
         } else {

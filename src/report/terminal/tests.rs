@@ -37,6 +37,7 @@ impl Played {
             explain: false,
             rerun_prefix: "cocorun test --config x/runner.toml".to_owned(),
             log_lines: 20,
+            began: None,
             out: Box::new(sink.clone()),
             size_of: Arc::new(move || size),
         };
@@ -466,6 +467,7 @@ fn a_stream_that_breaks_ends_the_report_and_nothing_else() {
         explain: false,
         rerun_prefix: "cocorun test".to_owned(),
         log_lines: 20,
+        began: None,
         out: Box::new(expected::Broken(std::io::ErrorKind::BrokenPipe)),
         size_of: Arc::new(|| TerminalSize {
             columns: 80,
