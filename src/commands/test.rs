@@ -110,7 +110,7 @@ fn repeats(args: &TestArgs, global: &Global) -> String {
         }
     }
     if let Some(limit) = args.timeout {
-        command.push_str(&format!(" --timeout {limit}"));
+        command.extend([" --timeout ", &limit.to_string()]);
     }
     command
 }

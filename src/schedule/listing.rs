@@ -23,6 +23,7 @@ use crate::schedule::folder::RunFolder;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::End;
 use crate::schedule::judge::stop_words;
+use crate::schedule::missing;
 use crate::schedule::queue::ListTask;
 use crate::schedule::queue::RunTask;
 use crate::schedule::run::KILL_GRACE;
@@ -60,7 +61,37 @@ impl Answer {
         }
         self
     }
+
+    /// Says in words of ours that a module does not exist: Python tells neither where it looked
+    /// nor which name is close.
+    fn of_a_missing_module(self, session: &Session<'_>, module: &TestModule) -> Self {
+        let Self::Failed {
+            cause: Cause::Import,
+            message,
+            error_type: Some(error_type),
+            ..
+        } = &self
+        else {
+            return self;
+        };
+        let said = message.trim_start_matches(CANNOT_IMPORT);
+        let python_path = session.plan.base_env.get("PYTHONPATH");
+        let path = python_path.map_or("", String::as_str);
+        match missing::in_words(&module.0, error_type, said, path) {
+            Some((message, details)) => Self::Failed {
+                cause: Cause::Import,
+                message,
+                error_type: None,
+                details: Some(details),
+                took: Duration::ZERO,
+            },
+            None => self,
+        }
+    }
 }
+
+/// How the message of a failed import begins.
+const CANNOT_IMPORT: &str = "it cannot be imported: ";
 
 /// What a listing process said before it ended.
 struct Said {
@@ -101,6 +132,7 @@ pub(super) fn list(
                 selected.extend(tell_listed(session, design, &module, found));
             }
             answer @ Answer::Failed { .. } => {
+                let answer = answer.of_a_missing_module(session, &module);
                 tell_failed(session, design, &module, answer, &folder);
             }
         }
@@ -352,7 +384,7 @@ impl Said {
                 self.importing = None;
                 let answer = Answer::Failed {
                     cause: Cause::Import,
-                    message: format!("it cannot be imported: {message}"),
+                    message: format!("{CANNOT_IMPORT}{message}"),
                     error_type: Some(error_type),
                     details: Some(traceback),
                     took: now.saturating_duration_since(self.since),

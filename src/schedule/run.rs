@@ -309,10 +309,13 @@ impl<'a> Run<'a> {
                 },
                 None => verdict,
             },
-            // cocotb knows only that it ended, and guesses why.
+            // cocotb knows only that it ended, and guesses why. What the HDL reported need not be
+            // why it ended: an `$error` does not end it.
             (Outcome::Failed, Some(Cause::SimulationEnded)) => match reported() {
                 Some(message) => Verdict {
-                    message: Some(message),
+                    message: Some(format!(
+                        "{message}; the simulation ended before the testcase did"
+                    )),
                     error_type: None,
                     details: None,
                     ..verdict

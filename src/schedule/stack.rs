@@ -166,8 +166,8 @@ mod tests {
             in_words(answer).as_deref(),
             Some("it waits at /p/a.py:7 for <RisingEdge of top.d>, at 5 ns of simulated time")
         );
-        let works = "\nThe testcase does not wait, at 5 ns of simulated time:\n";
-        assert_eq!(in_words(works), None);
+        let busy = "\nThe testcase does not wait, at 5 ns of simulated time:\n";
+        assert_eq!(in_words(busy), None);
         assert_eq!(in_words("prints\n"), None);
         let outside = "Current thread 0x7 (most recent call first):\n  <no Python frame>\n";
         let words = in_words(outside).expect("words");
