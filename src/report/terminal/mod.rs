@@ -343,7 +343,9 @@ impl TerminalReport {
         if result.expected_failure && result.outcome == Outcome::Passed {
             label.push_str(" (expected failure)");
         }
+        // With nothing between them, the ending tells it again a few lines below.
         if result.outcome != Outcome::Passed
+            && self.says(Verbosity::Normal)
             && let Some(why) = verdict::message_line(result)
         {
             label.push_str(": ");
