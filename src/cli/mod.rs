@@ -39,7 +39,7 @@ pub struct Global {
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
-    /// Print failures only, and of tests the summary
+    /// Print failures and warnings only, and of tests the summary
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
     /// Print run directories, tools and the reasons of builds as well

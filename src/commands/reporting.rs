@@ -9,6 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::diagnostic::render;
+use crate::edge::clock::Clock as _;
 use crate::edge::clock::SystemClock;
 use crate::edge::env;
 use crate::edge::env::Environment;
@@ -28,6 +29,7 @@ use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// How many lines of a failed testcase's log the terminal shows.
 const LOG_LINES: usize = 20;
@@ -48,6 +50,7 @@ pub(super) struct Console {
     color: bool,
     is_terminal: bool,
     verbosity: Verbosity,
+    began: Instant,
 }
 
 impl Console {
@@ -68,6 +71,7 @@ impl Console {
             color,
             is_terminal,
             verbosity,
+            began: SystemClock.now(),
         }
     }
 
@@ -134,6 +138,7 @@ impl Console {
                 explain,
                 rerun_prefix: rerun_prefix.to_owned(),
                 log_lines: LOG_LINES,
+                began: Some(self.began),
                 out: Box::new(io::stderr()),
                 size_of: Arc::new(terminal::size_of_stderr),
             },

@@ -109,6 +109,9 @@ fn repeats(args: &TestArgs, global: &Global) -> String {
             command.push_str(flag);
         }
     }
+    if let Some(limit) = args.timeout {
+        command.extend([" --timeout ", &limit.to_string()]);
+    }
     command
 }
 

@@ -127,6 +127,9 @@ pub enum ProcessEvent {
 
 /// Asks a simulator for Python's stack. Users' own code takes SIGUSR1 more often.
 pub const STACK_SIGNAL: i32 = libc::SIGUSR2;
+/// Asks a simulator that is not in Python what its testcase awaits. It is ignored by who does not
+/// know it.
+pub const WAIT_SIGNAL: i32 = libc::SIGURG;
 
 /// A child that was started.
 pub trait Process: Send {
@@ -136,10 +139,10 @@ pub trait Process: Send {
     /// Waits for the next event, at the longest until `until`.
     fn next_event(&mut self, until: Option<Instant>) -> ProcessEvent;
 
-    /// Sends [`STACK_SIGNAL`] to the child alone, and says whether it was sent.
+    /// Sends [`STACK_SIGNAL`] or [`WAIT_SIGNAL`] to the child alone, and says whether it was sent.
     ///
-    /// A child that has installed no handler for it dies of it.
-    fn ask_for_stack(&mut self) -> bool {
+    /// A child that has installed no handler for the first dies of it.
+    fn ask(&mut self, _signal: i32) -> bool {
         false
     }
 

@@ -205,10 +205,13 @@ pub(super) fn diagnostic(
     if let Some(waves) = &result.waves {
         problem = problem.fact(text::visible(&format!("waves: {waves}")));
     }
-    problem.help(format!(
-        "rerun it alone: `{}`",
-        rerun_command(rerun_prefix, result)
-    ))
+    let is_import = result.cause == Some(Cause::Import) && result.id.is_whole_module();
+    let when = if is_import {
+        "once that is put right, rerun it alone"
+    } else {
+        "rerun it alone"
+    };
+    problem.help(format!("{when}: `{}`", rerun_command(rerun_prefix, result)))
 }
 
 /// Returns the message where the headline does not hold it: when it has several lines or a long one.

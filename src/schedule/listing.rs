@@ -23,6 +23,7 @@ use crate::schedule::folder::RunFolder;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::End;
 use crate::schedule::judge::stop_words;
+use crate::schedule::missing;
 use crate::schedule::queue::ListTask;
 use crate::schedule::queue::RunTask;
 use crate::schedule::run::KILL_GRACE;
@@ -37,6 +38,7 @@ use crate::sim::agent::Mode;
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::time::Instant;
 
 /// What came of listing one module.
 #[derive(Clone)]
@@ -47,14 +49,56 @@ enum Answer {
         message: String,
         error_type: Option<String>,
         details: Option<String>,
+        took: Duration,
     },
 }
 
+impl Answer {
+    /// Tells how long it took to come to this answer.
+    fn after(mut self, time: Duration) -> Self {
+        if let Self::Failed { took, .. } = &mut self {
+            *took = time;
+        }
+        self
+    }
+
+    /// Says in words of ours that a module does not exist: Python tells neither where it looked
+    /// nor which name is close.
+    fn of_a_missing_module(self, session: &Session<'_>, module: &TestModule) -> Self {
+        let Self::Failed {
+            cause: Cause::Import,
+            message,
+            error_type: Some(error_type),
+            ..
+        } = &self
+        else {
+            return self;
+        };
+        let said = message.trim_start_matches(CANNOT_IMPORT);
+        let python_path = session.plan.base_env.get("PYTHONPATH");
+        let path = python_path.map_or("", String::as_str);
+        match missing::in_words(&module.0, error_type, said, path) {
+            Some((message, details)) => Self::Failed {
+                cause: Cause::Import,
+                message,
+                error_type: None,
+                details: Some(details),
+                took: Duration::ZERO,
+            },
+            None => self,
+        }
+    }
+}
+
+/// How the message of a failed import begins.
+const CANNOT_IMPORT: &str = "it cannot be imported: ";
+
 /// What a listing process said before it ended.
-#[derive(Default)]
 struct Said {
     answers: Vec<(TestModule, Answer)>,
     importing: Option<TestModule>,
+    /// When it began what it does now: to import a module, or before that to start.
+    since: Instant,
     startup: Option<Answer>,
 }
 
@@ -88,6 +132,7 @@ pub(super) fn list(
                 selected.extend(tell_listed(session, design, &module, found));
             }
             answer @ Answer::Failed { .. } => {
+                let answer = answer.of_a_missing_module(session, &module);
                 tell_failed(session, design, &module, answer, &folder);
             }
         }
@@ -102,6 +147,11 @@ pub(super) fn list(
             open,
             importing: said.importing,
             startup: said.startup,
+            took: session
+                .plan
+                .clock
+                .now()
+                .saturating_duration_since(said.since),
         },
     );
     (runs_of(session, design, task, selected), retry)
@@ -112,6 +162,7 @@ struct Ending {
     open: Vec<TestModule>,
     importing: Option<TestModule>,
     startup: Option<Answer>,
+    took: Duration,
 }
 
 /// Decides the modules that were not answered: the one being imported is the culprit, the others
@@ -128,7 +179,9 @@ fn close(
         mut open,
         importing,
         startup,
+        took,
     } = ending;
+    let limit = task.group.settings.timeout;
     if let End::Stopped(reason) = end {
         for module in &open {
             let words = format!("it was not listed: {}", stop_words(reason));
@@ -158,7 +211,8 @@ fn close(
     let culprit = importing.filter(|module| open.contains(module));
     if let Some(culprit) = culprit {
         open.retain(|module| *module != culprit);
-        let (outcome, answer) = import_trouble(end);
+        let (outcome, answer) = import_trouble(end, limit);
+        let answer = answer.after(took);
         tell_result(session, design, &culprit, outcome, answer, folder);
         let retry = ListTask {
             modules: open,
@@ -171,21 +225,22 @@ fn close(
         };
     }
     for module in &open {
-        let (outcome, answer) = never_listed(startup.as_ref(), end);
+        let (outcome, answer) = never_listed(startup.as_ref(), end, limit);
+        let answer = answer.after(took);
         tell_result(session, design, module, outcome, answer, folder);
     }
     Vec::new()
 }
 
 /// Judges a module that a process ended before, without being its doing.
-fn never_listed(startup: Option<&Answer>, end: End) -> (Outcome, Answer) {
+fn never_listed(startup: Option<&Answer>, end: End, limit: Duration) -> (Outcome, Answer) {
     match (startup, end) {
         (Some(trouble), _) => (Outcome::Errored, trouble.clone()),
         (None, End::TimedOut) => (
             Outcome::TimedOut,
-            failed(
-                Cause::Timeout,
+            timed_out(
                 "the simulator did not come to listing within the limit",
+                limit,
             ),
         ),
         (None, End::Exited(exit)) => {
@@ -196,11 +251,11 @@ fn never_listed(startup: Option<&Answer>, end: End) -> (Outcome, Answer) {
     }
 }
 
-fn import_trouble(end: End) -> (Outcome, Answer) {
+fn import_trouble(end: End, limit: Duration) -> (Outcome, Answer) {
     match end {
         End::TimedOut => (
             Outcome::TimedOut,
-            failed(Cause::Timeout, "importing it did not end within the limit"),
+            timed_out("importing it did not end within the limit", limit),
         ),
         End::Exited(exit) => (
             Outcome::Errored,
@@ -213,12 +268,18 @@ fn import_trouble(end: End) -> (Outcome, Answer) {
     }
 }
 
+fn timed_out(message: &str, limit: Duration) -> Answer {
+    let message = format!("{message} (limit {} s)", limit.as_secs_f64());
+    failed(Cause::Timeout, &message)
+}
+
 fn failed(cause: Cause, message: &str) -> Answer {
     Answer::Failed {
         cause,
         message: message.to_owned(),
         error_type: None,
         details: None,
+        took: Duration::ZERO,
     }
 }
 
@@ -251,17 +312,18 @@ fn ask(
     let started = task
         .group
         .start(session, &simulation, &folder, spawn_because)?;
-    let mut said = Said::default();
-    let end = follow(
-        session,
-        started.process,
-        &folder,
-        task.group.settings.timeout,
-        &mut said,
-    );
+    let mut said = Said {
+        answers: Vec::new(),
+        importing: None,
+        since: session.plan.clock.now(),
+        startup: None,
+    };
+    let process = started.process;
+    let end = follow(session, design, process, &folder, task, &mut said);
     if matches!(end, End::Exited(_)) {
+        let now = session.plan.clock.now();
         for event in events_from_file(&folder) {
-            said.take(event);
+            said.take(event, now);
         }
     }
     Ok((said, end, folder))
@@ -269,11 +331,13 @@ fn ask(
 
 fn follow(
     session: &Session<'_>,
+    design: &BuiltDesign,
     mut process: Box<dyn Process>,
     folder: &RunFolder,
-    limit: Duration,
+    task: &ListTask,
     said: &mut Said,
 ) -> End {
+    let limit = task.group.settings.timeout;
     let mut until = session.plan.clock.now() + limit;
     let mut agent_pid = None;
     let end = loop {
@@ -281,8 +345,9 @@ fn follow(
             ProcessEvent::Line(line) => {
                 if let Some(event) = agent::read_event(&line) {
                     agent_pid = agent_pid.or(event.greeter());
-                    said.take(event);
-                    until = session.plan.clock.now() + limit;
+                    let now = session.plan.clock.now();
+                    said.take(event, now);
+                    until = now + limit;
                 }
             }
             ProcessEvent::Exited(exit) => break End::Exited(exit),
@@ -292,16 +357,20 @@ fn follow(
         }
     };
     if matches!(end, End::TimedOut) {
-        stack::ask(session, process.as_mut(), &folder.log, agent_pid);
+        let simulator = design.simulator;
+        stack::ask(session, process.as_mut(), &folder.log, agent_pid, simulator);
     }
     process.end_tree(KILL_GRACE, &mut Vec::new());
     end
 }
 
 impl Said {
-    fn take(&mut self, event: AgentEvent) {
+    fn take(&mut self, event: AgentEvent, now: Instant) {
         match event {
-            AgentEvent::Listing { module } => self.importing = Some(module),
+            AgentEvent::Listing { module } => {
+                self.importing = Some(module);
+                self.since = now;
+            }
             AgentEvent::Listed { module, testcases } => {
                 self.importing = None;
                 self.answers.push((module, Answer::Listed(testcases)));
@@ -315,9 +384,10 @@ impl Said {
                 self.importing = None;
                 let answer = Answer::Failed {
                     cause: Cause::Import,
-                    message: format!("it cannot be imported: {message}"),
+                    message: format!("{CANNOT_IMPORT}{message}"),
                     error_type: Some(error_type),
                     details: Some(traceback),
+                    took: now.saturating_duration_since(self.since),
                 };
                 self.answers.push((module, answer));
             }
@@ -331,6 +401,7 @@ impl Said {
                     message,
                     error_type: Some(error_type),
                     details: Some(traceback),
+                    took: Duration::ZERO,
                 });
             }
             AgentEvent::AgentError { message } => {
@@ -449,6 +520,7 @@ fn tell_result(
         message,
         error_type,
         details,
+        took,
     } = answer
     else {
         return;
@@ -465,7 +537,7 @@ fn tell_result(
         message: Some(message),
         error_type,
         details,
-        duration: Duration::ZERO,
+        duration: took,
         sim_time_ns: None,
         seed: session.plan.seed,
         attempt: 1,

@@ -9,6 +9,7 @@ mod history;
 mod history_files;
 mod judge;
 mod listing;
+mod missing;
 mod queue;
 mod run;
 pub mod session;

@@ -189,7 +189,14 @@ impl<'a> Run<'a> {
         let is_killed = matches!(end, End::TimedOut | End::Stopped(_));
         let killed_at = is_killed.then(|| self.log_size());
         if matches!(end, End::TimedOut) {
-            stack::ask(self.session, process.as_mut(), &self.folder.log, agent_pid);
+            let simulator = self.design.simulator;
+            stack::ask(
+                self.session,
+                process.as_mut(),
+                &self.folder.log,
+                agent_pid,
+                simulator,
+            );
         }
         let mut last_lines = Vec::new();
         process.end_tree(KILL_GRACE, &mut last_lines);
@@ -206,6 +213,9 @@ impl<'a> Run<'a> {
             let mut verdict = verdict.clone();
             if let (Some(Cause::Timeout), Some(message)) = (verdict.cause, &mut verdict.message) {
                 *message = format!("{message} (limit {} s)", limit.as_secs_f64());
+                let where_it_is = killed_at.and_then(|at| stack::words(&self.folder.log, at));
+                *message = where_it_is
+                    .map_or_else(|| message.clone(), |words| format!("{message}; {words}"));
             }
             if let (Some(at), None) = (killed_at, verdict.log_end) {
                 verdict.log_end = self.end_of_own_words(at);
@@ -299,10 +309,13 @@ impl<'a> Run<'a> {
                 },
                 None => verdict,
             },
-            // cocotb knows only that it ended, and guesses why.
+            // cocotb knows only that it ended, and guesses why. What the HDL reported need not be
+            // why it ended: an `$error` does not end it.
             (Outcome::Failed, Some(Cause::SimulationEnded)) => match reported() {
                 Some(message) => Verdict {
-                    message: Some(message),
+                    message: Some(format!(
+                        "{message}; the simulation ended before the testcase did"
+                    )),
                     error_type: None,
                     details: None,
                     ..verdict

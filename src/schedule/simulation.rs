@@ -7,6 +7,7 @@ use crate::edge::env as variables;
 use crate::edge::fs;
 use crate::edge::process::CommandSpec;
 use crate::edge::process::STACK_SIGNAL;
+use crate::edge::process::WAIT_SIGNAL;
 use crate::edge::process::processors;
 use crate::event::RunId;
 use crate::event::Slot;
@@ -60,6 +61,7 @@ impl Simulation<'_> {
             cpus: Vec::new(),
             preload: Vec::new(),
             dump_signal: STACK_SIGNAL,
+            wait_signal: WAIT_SIGNAL,
         };
         fs::write(&folder.request, to_json(&request))
     }
@@ -125,6 +127,7 @@ pub(super) fn server_command(
         cpus: processors(),
         preload: settings.preload.clone(),
         dump_signal: STACK_SIGNAL,
+        wait_signal: WAIT_SIGNAL,
     };
     fs::write(&folder.request, to_json(&request))?;
     command(session, design, settings, &folder, None)

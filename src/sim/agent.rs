@@ -69,6 +69,8 @@ pub struct Request {
     pub preload: Vec<String>,
     /// The signal that has the process write Python's stack to its log, and go on.
     pub dump_signal: i32,
+    /// The signal that has it write at once, where no Python code runs, what the testcase awaits.
+    pub wait_signal: i32,
 }
 
 /// What a server is asked for: a request, and the surroundings of the child that serves it.
@@ -293,6 +295,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("text.py", include_str!("agent/cocorun_agent/text.py")),
     ("v1.py", include_str!("agent/cocorun_agent/v1.py")),
     ("v2.py", include_str!("agent/cocorun_agent/v2.py")),
+    ("waiting.py", include_str!("agent/cocorun_agent/waiting.py")),
 ];
 
 /// The package's name, the folder its files belong in.

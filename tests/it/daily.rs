@@ -136,6 +136,10 @@ fn variables_of_cocotbs_makefiles_that_select_are_told_to_have_no_effect() {
         assert!(said.contains(&warning), "{said}");
         assert!(said.contains(&format!("help: give `{instead}`")), "{said}");
     }
+    let mut quiet = project.command(&["test", "-q"]);
+    quiet.env("COCOTB_TESTCASE", "a");
+    let said = Ran::from(quiet.output().unwrap()).expect_code(0).stderr;
+    assert!(said.contains("select::variable"), "{said}");
     let said = project.run(&["test"]).expect_code(0).stderr;
     assert!(!said.contains("select::variable"), "{said}");
 }

@@ -43,9 +43,14 @@ fn project() -> Project {
 }
 
 #[test]
-fn waves_and_no_fork_change_no_verdict_and_are_repeated() {
+fn waves_no_fork_and_a_limit_change_no_verdict_and_are_repeated() {
     let project = project();
-    for how in [&["test"][..], &["test", "--no-fork"], &["test", "--waves"]] {
+    for how in [
+        &["test"][..],
+        &["test", "--no-fork"],
+        &["test", "--waves"],
+        &["test", "--timeout", "300"],
+    ] {
         let ran = project.run(how).expect_code(1);
         assert!(ran.stderr.contains("2 passed, 1 failed"), "{}", ran.stderr);
         let repeated = format!("`cocorun {} --build top --module failing", how.join(" "));

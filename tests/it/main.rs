@@ -19,6 +19,7 @@ mod differential;
 mod examples;
 mod flat;
 mod guard;
+mod hangs;
 mod hostile;
 mod isolation;
 mod jobs;

@@ -219,7 +219,8 @@ fn what_the_hdl_said_is_the_message_and_is_told_once() {
         let by = "the HDL reported, by this line of the log:";
         let fatal = format!("::fatal` failed: {by} FATAL: ");
         let error = format!("::fine` failed: {by} ERROR: top.sv:3: said by Python");
-        expect_words(&ran, &[&fatal, "the bus is on fire", &error]);
+        let ended = "the bus is on fire; the simulation ended before the testcase did\n";
+        expect_words(&ran, &[&fatal, ended, &error]);
         assert!(ran.stderr.matches(GUESS).count() <= 1, "{}", ran.stderr);
     }
 }
@@ -330,4 +331,36 @@ fn what_the_caller_got_wrong_is_not_called_a_fault_of_the_disk() {
             .all(|name| !name.to_string_lossy().contains(".tmp")),
         "{names:?}"
     );
+}
+
+#[test]
+fn a_module_that_is_not_there_is_told_once_with_where_it_was_looked_for() {
+    for cocotb in ["1.9.2", COCOTB] {
+        let project = Project::with_cocotb(
+            cocotb,
+            "\n[build.one]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n\
+             [build.two]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n\
+             [[test]]\ntest_module = [\"test_fifoo\", \"needs_more\"]\n",
+        );
+        project.file("top.sv", "module top(input logic d); endmodule\n");
+        project.file("test_fifo.py", "");
+        project.file("needs_more.py", "import not_installed\n");
+        let ran = project.run(&["test", "--jobs", "1"]).expect_code(1);
+        let looked = format!("looked in `{}`", project.path("").to_str().unwrap());
+        expect_words(
+            &ran,
+            &[
+                "`test_fifoo`; did you mean `test_fifo`?\n",
+                looked.trim_end_matches(['/', '`']),
+                "(`[python] paths` and `PYTHONPATH`)",
+                "the same on `two`\n",
+                "No module named 'not_installed'",
+                "needs_more.py\", line 1, in <module>",
+            ],
+        );
+        for (words, times) in [("looked in", 1), ("Traceback (most", 1), ("importlib", 0)] {
+            assert_eq!(ran.stderr.matches(words).count(), times, "{}", ran.stderr);
+        }
+        assert!(!ran.stderr.contains("cocorun_agent"), "{}", ran.stderr);
+    }
 }

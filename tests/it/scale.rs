@@ -253,6 +253,7 @@ fn reports(terminal: &Buffer, json: &Buffer, junit: &Utf8Path) -> Reports {
         explain: false,
         rerun_prefix: rerun_prefix.clone(),
         log_lines: 20,
+        began: None,
         out: Box::new(terminal.clone()),
         size_of: Arc::new(cocorun::edge::terminal::size_of_stderr),
     };

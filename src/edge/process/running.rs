@@ -296,9 +296,9 @@ impl Process for Running {
         self.wait(until, true)
     }
 
-    fn ask_for_stack(&mut self) -> bool {
+    fn ask(&mut self, signal: i32) -> bool {
         // The number of a child that has ended may be somebody else's.
-        !self.has_ended && !self.is_reaped && tree::ask_for_stack(self.pid())
+        !self.has_ended && !self.is_reaped && tree::ask(self.pid(), signal)
     }
 
     #[expect(

@@ -3,8 +3,6 @@
 //! Invariant: the registry holds every child this process started and has not reaped. It is locked
 //! over every start, so that a child is never seen without being known.
 
-use crate::edge::process::STACK_SIGNAL;
-
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CpuSet;
@@ -173,8 +171,8 @@ pub(super) fn terminate_group(pid: i32) {
 }
 
 /// Sends the signal that has the agent write Python's stack; says whether it could be sent.
-pub(super) fn ask_for_stack(pid: i32) -> bool {
-    let signal = Signal::try_from(STACK_SIGNAL);
+pub(super) fn ask(pid: i32, signal: i32) -> bool {
+    let signal = Signal::try_from(signal);
     signal.is_ok_and(|signal| kill(Pid::from_raw(pid), signal).is_ok())
 }
 

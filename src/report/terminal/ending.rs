@@ -16,6 +16,7 @@ use crate::report::verdict;
 
 use camino::Utf8Path;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// Details of more failures than this are not kept: the ending would not show them.
 pub(super) const DETAILED_FAILURES_MAX: usize = 500;
@@ -123,6 +124,7 @@ impl TerminalReport {
             *alike.entry(kind_of(result)).or_default() += 1;
         }
         let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
+        let mut told_modules: BTreeSet<(String, Kind)> = BTreeSet::new();
         let mut blocks = 0;
         let mut left_out = 0;
         for at in 0..self.failures.len() {
@@ -131,6 +133,11 @@ impl TerminalReport {
                 continue;
             }
             let kind = kind_of(result);
+            if result.id.is_whole_module()
+                && !told_modules.insert((result.id.module.0.clone(), kind.clone()))
+            {
+                continue;
+            }
             let total = alike.get(&kind).copied().unwrap_or(1);
             let number = seen.entry(kind).or_default();
             *number += 1;
@@ -145,6 +152,10 @@ impl TerminalReport {
             let code = self.tally.code(result).unwrap_or(Code::TestNoResult);
             let log_lines = self.log_tail(result);
             let mut problem = verdict::diagnostic(result, code, &self.rerun_prefix, &log_lines);
+            let others = self.other_builds_of(at);
+            if !others.is_empty() {
+                problem = problem.fact(text::visible(&format!("the same on {others}")));
+            }
             if total > ALIKE_MAX && *number == EXAMPLES {
                 let words = text::count(total - EXAMPLES, "more testcase");
                 problem = problem.fact(format!("{words} ended the same way, named below"));
@@ -158,19 +169,36 @@ impl TerminalReport {
         }
     }
 
+    /// Names the further builds on which a module as a whole failed in the same way.
+    fn other_builds_of(&self, at: usize) -> String {
+        let result = &self.failures[at];
+        if !result.id.is_whole_module() {
+            return String::new();
+        }
+        let kind = kind_of(result);
+        let same = self.failures[at + 1..]
+            .iter()
+            .filter(|other| other.id.module == result.id.module && other.id.is_whole_module())
+            .filter(|other| kind_of(other) == kind)
+            .map(|other| format!("`{}`", other.id.build));
+        same.collect::<Vec<_>>().join(", ")
+    }
+
     fn print_contradictions(&mut self) {
         for line in self.tally.contradictions() {
             self.print_problem(&Diagnostic::error(Code::TestNoResult, line));
         }
     }
 
-    /// Returns the summary: counts in one line, then the seed.
+    /// Returns the summary: how long people have waited and the counts in one line, then the seed.
     fn summary(&self) -> String {
         let tally = &self.tally;
-        let took = tally.finished.as_ref().map_or_else(
-            || self.clock.now().saturating_duration_since(self.started),
-            |end| end.duration,
-        );
+        let since = |then| self.clock.now().saturating_duration_since(then);
+        let took = match (self.began, &tally.finished) {
+            (Some(began), _) => since(began),
+            (None, Some(end)) => end.duration,
+            (None, None) => since(self.started),
+        };
         let mood = if tally.is_success() {
             Mood::Good
         } else {

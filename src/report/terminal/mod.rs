@@ -54,7 +54,7 @@ use std::time::Instant;
 /// How much the terminal report says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Verbosity {
-    /// Failures and the summary.
+    /// Failures, warnings and the summary.
     Quiet,
     /// Every finished build and testcase as well.
     Normal,
@@ -77,6 +77,9 @@ pub struct TerminalOptions {
     pub rerun_prefix: String,
     /// How many lines of a failed testcase's log are shown.
     pub log_lines: usize,
+    /// When the program began, which may be long before the session's first event: environments
+    /// are made before. `None` where nobody waited for that.
+    pub began: Option<Instant>,
     /// Where it goes: stderr.
     pub out: Box<dyn Write + Send>,
     /// How large the terminal is; asked before each drawing, and only with `progress`.
@@ -121,6 +124,7 @@ pub struct TerminalReport {
     explain: bool,
     rerun_prefix: String,
     log_lines: usize,
+    began: Option<Instant>,
     screen: Screen,
     clock: Arc<dyn Clock>,
     started: Instant,
@@ -150,6 +154,7 @@ impl TerminalReport {
             explain: options.explain,
             rerun_prefix: options.rerun_prefix,
             log_lines: options.log_lines,
+            began: options.began,
             screen: Screen::new(options.out, options.size_of, options.progress),
             clock,
             started: now,
@@ -338,7 +343,9 @@ impl TerminalReport {
         if result.expected_failure && result.outcome == Outcome::Passed {
             label.push_str(" (expected failure)");
         }
+        // With nothing between them, the ending tells it again a few lines below.
         if result.outcome != Outcome::Passed
+            && self.says(Verbosity::Normal)
             && let Some(why) = verdict::message_line(result)
         {
             label.push_str(": ");
@@ -355,12 +362,9 @@ impl TerminalReport {
 
     fn on_notice(&mut self, now: Instant, notice: &Diagnostic) {
         let problem = verdict::harmless(notice);
-        let is_error = problem.severity == Severity::Error;
-        if is_error || self.says(Verbosity::Normal) {
-            let text = render::to_text(&problem, self.palette.color);
-            self.print(now, text.trim_end());
-        }
-        if is_error {
+        let text = render::to_text(&problem, self.palette.color);
+        self.print(now, text.trim_end());
+        if problem.severity == Severity::Error {
             self.error_notices.push(problem);
         }
     }

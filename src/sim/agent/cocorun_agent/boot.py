@@ -55,7 +55,7 @@ def start(*args: Any) -> None:
             reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
             with reporter.guard("output"):
                 output.prepare()
-                output.explain_crashes(wanted.dump_signal)
+                output.explain_crashes(wanted.dump_signal, wanted.wait_signal)
             if wanted.mode == "serve":
                 wanted, reporter = _serve(reporter, wanted)
             _prepare(reporter, wanted)

@@ -13,6 +13,8 @@ import stat
 import sys
 from typing import Any
 
+from cocorun_agent import waiting
+
 _IOLBF = 1
 
 _libc: Any = None
@@ -35,18 +37,25 @@ def prepare() -> None:
         sys.stdout.reconfigure(line_buffering=True)  # type: ignore[union-attr]
 
 
-def explain_crashes(dump_signal: int | None) -> None:
+def explain_crashes(dump_signal: int | None, wait_signal: int | None) -> None:
     """Has Python write its stack to descriptor 2 when the process crashes or is asked to.
 
     The handler of `dump_signal` runs even in a loop that never returns to Python, writes where
-    every thread is, and lets the process go on.
+    every thread is, and lets the process go on. Then it is told where the testcase waits.
     """
     with contextlib.suppress(Exception):
         import faulthandler
 
         faulthandler.enable(file=2, all_threads=False)
-        if dump_signal is not None:
-            faulthandler.register(dump_signal, file=2, all_threads=True, chain=False)
+        if dump_signal is None:
+            return
+        is_answered = False
+        with contextlib.suppress(Exception):
+            waiting.answer(dump_signal)
+            is_answered = True
+        faulthandler.register(dump_signal, file=2, all_threads=True, chain=is_answered)
+        if wait_signal is not None:
+            waiting.answer_at_once(_libc, wait_signal)
 
 
 def libc() -> Any:

@@ -95,7 +95,7 @@ class Reporter:
 
     def module_error(self, module: str, error: BaseException) -> None:
         """Tells that a test module could not be imported, or not be searched for testcases."""
-        self._tell("module_error", error, module=module)
+        self._tell("module_error", error, is_import=True, module=module)
 
     def preload_error(self, module: str, error: BaseException) -> None:
         """Tells that a module is not there, or not fit to be there, before the fork."""
@@ -109,7 +109,9 @@ class Reporter:
         """Tells that cocotb's own book-keeping failed, after which it runs nothing more."""
         self._tell("regression_error", error)
 
-    def _tell(self, event: str, error: BaseException, **fields: Any) -> None:
+    def _tell(
+        self, event: str, error: BaseException, is_import: bool = False, **fields: Any
+    ) -> None:
         """Tells an exception that passes by, once, however many hooks it passes."""
         if error is self._told:
             return
@@ -119,7 +121,7 @@ class Reporter:
             **fields,
             error_type=text.error_type(error),
             message=text.message_of(error),
-            traceback=text.traceback_of(error),
+            traceback=text.traceback_of(error, is_import),
         )
 
     def started(self, key: Key, seed: int | None, log_offset: int | None) -> None:

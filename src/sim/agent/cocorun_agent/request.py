@@ -69,6 +69,7 @@ class Request:
         self.env_unset: list[str] = list(env.get("unset") or ())
         self.preload: list[str] = [str(module) for module in fields.get("preload") or ()]
         self.dump_signal: int | None = fields.get("dump_signal")
+        self.wait_signal: int | None = fields.get("wait_signal")
         self.cpus: list[int] | None = fields.get("cpus")
 
     @classmethod

@@ -49,12 +49,19 @@ def one_line(text: str) -> str:
     return line
 
 
-def traceback_of(error: object) -> str:
-    """Returns the traceback as Python prints it, the message included."""
+def traceback_of(error: object, is_import: bool = False) -> str:
+    """Returns the traceback as Python prints it, the message included.
+
+    That of an import begins with the user's code: the agent, cocotb, the import system and pytest's
+    rewriting stand above it.
+    """
     if not isinstance(error, BaseException):
         return error_type(error)
     try:
-        text = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        trace = error.__traceback__
+        while is_import and trace is not None and _is_machinery(trace.tb_frame.f_code.co_filename):
+            trace = trace.tb_next
+        text = "".join(traceback.format_exception(type(error), error, trace))
     except Exception as problem:
         text = f"{error_type(error)}: {safe_str(error)} (no traceback: {safe_str(problem)})\n"
     if len(text) > TRACEBACK_CHARS_MAX:
@@ -62,6 +69,11 @@ def traceback_of(error: object) -> str:
         left_out = len(text) - 2 * half
         text = f"{text[:half]}\n… {left_out} characters left out …\n{text[-half:]}"
     return text
+
+
+def _is_machinery(path: str) -> bool:
+    ends = ("importlib/__init__.py", "_pytest/assertion/rewrite.py", "cocotb/regression.py")
+    return path.startswith("<") or path.endswith(ends)
 
 
 def plain(value: object) -> object:

@@ -1,0 +1,165 @@
+"""Tells on request where the testcase waits: which awaits lead to which trigger, and when.
+
+Python's stack does not show it. A coroutine that waits is on no stack, and while the simulation
+goes on without Python there is no stack at all. Two signals ask. The first sets Python's own flag,
+so the answer comes with the next Python code that runs, which disturbs nothing. Where none runs (a
+clock of cocotb 2.x is driven in C), the second has the interpreter run nothing at once, in the
+middle of whatever the simulator does, and that is when it sees the flag; the caller sends it only to
+a process that it kills next.
+
+Invariants: nothing here runs before a signal comes, nothing raises, and nothing is changed: the
+answer is read off cocotb's tasks and written to descriptor 2 in one piece.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import re
+import signal
+import sys
+import types
+from typing import Any, Iterator
+
+_TASKS_MAX = 8
+_FRAMES_MAX = 20
+_TRIGGER_CHARS_MAX = 200
+
+_OPAQUE = ("coroutine_wrapper", "async_generator_asend", "async_generator_athrow")
+"""Types that stand between two coroutines and have no attribute that leads on."""
+
+_kept: list[Any] = []
+"""What C calls when the second signal comes."""
+
+
+def answer(dump_signal: int) -> None:
+    """Answers the first signal, which must not have a handler of `faulthandler` yet."""
+    signal.signal(dump_signal, _on_signal)
+
+
+def answer_at_once(libc: Any, wait_signal: int) -> None:
+    """Has the second signal lead into Python, where the first one's answer is due."""
+    import ctypes
+
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int)
+    _kept.append(kind(_nothing))
+    libc.signal(wait_signal, _kept[-1])
+
+
+def _on_signal(_signum: int, _frame: Any) -> None:
+    with contextlib.suppress(Exception):
+        text = _told()
+        if text:
+            os.write(2, text.encode("utf-8", "backslashreplace"))
+
+
+def _nothing(_signum: int) -> None:
+    pass
+
+
+def _told() -> str:
+    main, others = _tasks()
+    if main is None:
+        return ""
+    lines = ["", _words("The testcase", main) + _when()]
+    lines.extend(_places(main, _FRAMES_MAX))
+    for task in others[:_TASKS_MAX]:
+        lines.append(_words(f"Its task {_name(task)}", task) + ":")
+        lines.extend(_places(task, 1))
+    if len(others) > _TASKS_MAX:
+        lines.append(f"{len(others) - _TASKS_MAX} more of its tasks are not shown.")
+    return "\n".join([*lines, ""])
+
+
+def _tasks() -> tuple[Any, list[Any]]:
+    """Returns the running testcase's own task, and those that it has started."""
+    import cocotb
+
+    if "cocotb._test_manager" in sys.modules:  # cocotb 2.1
+        test = sys.modules["cocotb._test_manager"]._current_test
+        main, tasks = test._main_task, list(test._tasks)
+    elif hasattr(cocotb, "_scheduler_inst"):  # cocotb 2.0
+        test = cocotb._regression_manager._running_test
+        main, tasks = test._main_task, list(test.tasks)
+    else:  # cocotb 1.9
+        scheduler: Any = cocotb.scheduler
+        main = scheduler._test
+        tasks = [task for waiting in scheduler._trigger2coros.values() for task in waiting]
+        tasks = [task for task in tasks if task is not scheduler._write_coro_inst]
+    return main, [task for task in tasks if task is not main]
+
+
+def _words(who: str, task: Any) -> str:
+    state = getattr(getattr(task, "_state", None), "name", None)
+    trigger = getattr(task, "_trigger", None)
+    if state in (None, "PENDING") and trigger is not None and not _is_running(task):
+        return f"{who} waits for {_shown(trigger)}"
+    return f"{who} does not wait"
+
+
+def _is_running(task: Any) -> bool:
+    coro = task._coro
+    return bool(getattr(coro, "cr_running", False) or getattr(coro, "gi_running", False))
+
+
+def _shown(trigger: Any) -> str:
+    try:
+        text = " ".join(repr(trigger).split())
+    except Exception:
+        text = type(trigger).__name__
+    text = re.sub(r" at 0x[0-9a-f]+", "", text)
+    return text if len(text) <= _TRIGGER_CHARS_MAX else text[: _TRIGGER_CHARS_MAX - 1] + "…"
+
+
+def _name(task: Any) -> str:
+    name = getattr(task, "_name", None) if hasattr(task, "_state") else None
+    coro = task._coro
+    function = getattr(coro, "__qualname__", None) or type(coro).__qualname__
+    return f"`{name or task.__name__}` ({function.replace('<locals>.', '')})"
+
+
+def _when() -> str:
+    words = ""
+    with contextlib.suppress(Exception):
+        if "cocotb.simtime" in sys.modules:
+            from cocotb.simtime import get_sim_time
+        else:
+            from cocotb.utils import get_sim_time
+        words = f", at {get_sim_time('ns'):.12g} ns of simulated time"
+    return f"{words} (most recent await first):"
+
+
+def _places(task: Any, frames_max: int) -> list[str]:
+    """Returns the frames of a task that are the user's, innermost first."""
+    frames = list(_frames(task._coro))[::-1]
+    shown = [frame for frame in frames if not _is_machinery(frame[0])][:frames_max]
+    return [f'  File "{path}", line {line} in {name}' for path, line, name in shown]
+
+
+def _frames(awaited: Any) -> Iterator[tuple[str, int, str]]:
+    for _ in range(1000):
+        frame = None
+        following = None
+        for prefix, leads_to in (("cr", "await"), ("gi", "yieldfrom"), ("ag", "await")):
+            if hasattr(awaited, f"{prefix}_frame"):
+                frame = getattr(awaited, f"{prefix}_frame")
+                following = getattr(awaited, f"{prefix}_{leads_to}")
+        if type(awaited).__name__ in _OPAQUE:
+            following = _behind(awaited)
+        if frame is not None:
+            yield frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_name
+        if following is None:
+            return
+        awaited = following
+
+
+def _behind(opaque: Any) -> Any:
+    kinds = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
+    return next((it for it in gc.get_referents(opaque) if isinstance(it, kinds)), None)
+
+
+def _is_machinery(path: str) -> bool:
+    import cocotb
+
+    return path.startswith(("<", os.path.dirname(cocotb.__file__) + os.sep))
