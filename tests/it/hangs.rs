@@ -88,8 +88,11 @@ fn what_a_testcase_awaits_is_shown_by_every_cocotb_on_icarus() {
 }
 
 #[test]
-fn what_a_testcase_awaits_is_shown_by_every_cocotb_on_verilator() {
-    for cocotb in COCOTB_VERSIONS {
+fn what_a_testcase_awaits_is_shown_on_verilator() {
+    // Two models for each version take half a minute; `COCORUN_TEST_ALL=1` runs all.
+    let is_all = std::env::var_os("COCORUN_TEST_ALL").is_some();
+    let last = COCOTB_VERSIONS.len() - 1;
+    for cocotb in &COCOTB_VERSIONS[if is_all { 0 } else { last }..] {
         expect_awaits(cocotb, "verilator");
     }
 }
