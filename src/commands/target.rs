@@ -51,7 +51,9 @@ pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode>
                 fs::remove_dir(&private);
                 outcome
             };
-            release(guard);
+            if !release(guard) && outcome.is_ok() {
+                line("warning: the lock was taken over just after the target was published");
+            }
             outcome
         }
     }

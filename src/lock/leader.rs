@@ -86,7 +86,7 @@ impl Pulse {
         let disk = &self.ledger.disk;
         let commit = disk.read_register(&self.ledger.commit_path(self.epoch));
         if let Ok(Some(text)) = commit
-            && !text.contains(&self.token)
+            && self.is_revocation(&text)
         {
             return true;
         }
@@ -100,6 +100,12 @@ impl Pulse {
                 .is_err_and(|error| error.kind() == io::ErrorKind::NotFound),
             Err(_) => false,
         }
+    }
+
+    /// Says whether a word in our register takes the epoch from us.
+    fn is_revocation(&self, text: &str) -> bool {
+        let is_foreign = matches!(Commit::from_text(text), Commit::Revoked);
+        is_foreign && Commit::is_about(text, &self.token)
     }
 
     fn lose(&self) {
@@ -234,7 +240,7 @@ impl Leader {
             token: pulse.token.clone(),
             digest,
         };
-        if !self.close(&commit)? {
+        if self.close(&commit)? != Some(Put::Won) {
             return Ok(PublishOutcome::Superseded);
         }
         Ok(PublishOutcome::Published(Published {
@@ -275,19 +281,24 @@ impl Leader {
     /// # Errors
     /// It could not be recorded; the others then wait for the lease.
     pub fn release(mut self) -> Result<bool, LockError> {
-        self.close(&Commit::Released)
+        Ok(match self.close(&Commit::Released)? {
+            Some(Put::Won) => true,
+            // A word from before the directory was made anew takes the register, not the lock.
+            Some(Put::Lost(text)) => !self.pulse.is_revocation(&text),
+            None => false,
+        })
     }
 
-    /// Fills our commit; says whether it holds our own words.
+    /// Fills our commit; nothing if the epoch was no longer ours.
     ///
     /// The claim is looked at once more, because a ledger that was removed under us and made anew
     /// has a register of the same name that belongs to another attempt.
-    fn close(&mut self, commit: &Commit) -> Result<bool, LockError> {
+    fn close(&mut self, commit: &Commit) -> Result<Option<Put>, LockError> {
         self.is_closed = true;
         self.still();
         if self.pulse.is_taken() {
             self.leave();
-            return Ok(false);
+            return Ok(None);
         }
         let pulse = &self.pulse;
         let path = pulse.ledger.commit_path(pulse.epoch);
@@ -295,8 +306,7 @@ impl Leader {
             .ledger
             .disk
             .put(&path, &commit.to_text(&pulse.token))?;
-        let is_ours = put == Put::Won;
-        if is_ours && pulse.ledger.interop {
+        if put == Put::Won && pulse.ledger.interop {
             self.tell_others(commit);
         }
         self.leave();
@@ -307,7 +317,7 @@ impl Leader {
             .disk
             .touch(&pulse.ledger.claim_path(pulse.epoch), Touch::Ended)
             .ok();
-        Ok(is_ours)
+        Ok(Some(put))
     }
 
     /// Makes the files that pytest-cocotb looks at; whoever looks next helps where that fails.

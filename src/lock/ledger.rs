@@ -24,6 +24,9 @@ use std::time::SystemTime;
 
 /// Longest remark in a register, bytes.
 const NOTE_BYTES_MAX: usize = 400;
+/// Highest epoch that is believed. Nobody comes to it; a higher one was put there to do harm, and
+/// counting on from it would overflow.
+const EPOCH_MAX: u32 = 1 << 30;
 /// The published record, in the attempt's directory.
 const RECORD_FILE: &str = "record.json";
 /// The failure's whole text, in the attempt's directory.
@@ -78,7 +81,26 @@ impl Ledger {
 
     /// Says whether an epoch has ended, in whatever way.
     pub(crate) fn is_closed(&self, epoch: u32) -> Result<bool, LockError> {
-        Ok(self.disk.get(&self.commit_path(epoch))?.is_some())
+        match self.disk.get(&self.commit_path(epoch))? {
+            Some(text) => self.is_about_claim(&text, epoch),
+            None => Ok(false),
+        }
+    }
+
+    /// Says whether a register's text is about the claim that stands beside it.
+    fn is_about_claim(&self, text: &str, epoch: u32) -> Result<bool, LockError> {
+        let claim = self.claim(epoch)?;
+        Ok(claim.is_none_or(|claim| Commit::is_about(text, &claim.token)))
+    }
+
+    /// Says whether a ticket was let in, which only its own word can tell, or can never be;
+    /// `None` as long as that is open.
+    pub(crate) fn was_let_in(&self, ticket: u32) -> Result<Option<bool>, LockError> {
+        Ok(match self.grant(ticket)? {
+            None => None,
+            Some(text) if text.starts_with("granted;") => Some(self.is_about_claim(&text, ticket)?),
+            Some(_) => Some(false),
+        })
     }
 
     fn retired_path(&self, epoch: u32) -> Utf8PathBuf {
@@ -318,7 +340,8 @@ pub(crate) fn top_of(names: &[String]) -> u32 {
 fn epoch_of(name: &str) -> Option<u32> {
     let digits = name.strip_suffix(".claim")?;
     let is_plain = digits.len() >= 8 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    is_plain.then(|| digits.parse().ok()).flatten()
+    let number: u32 = is_plain.then(|| digits.parse().ok()).flatten()?;
+    (number <= EPOCH_MAX).then_some(number)
 }
 
 #[cfg(test)]
@@ -335,6 +358,7 @@ mod tests {
             "00000012.commit",
             ".claim",
             "0000000x.claim",
+            "4294967295.claim",
         ] {
             assert_eq!(epoch_of(name), None, "{name}");
         }

@@ -27,6 +27,7 @@ use crate::lock::ledger::Ledger;
 use crate::lock::ledger::top_of;
 use crate::lock::pace::Pace;
 use crate::lock::record::Claim;
+use crate::lock::record::Commit;
 use crate::lock::watching::Verdict;
 use crate::lock::watching::Watcher;
 use crate::lock::watching::spread;
@@ -200,7 +201,7 @@ impl NfsLock {
             let stamp = self.ledger.refresh();
             if let Some((holder, retry_in)) = self.look_ahead(number)? {
                 // Those before us tell when to look again at a queue that stands; this moves.
-                let front = ticket.pace.front(&self.ledger, stamp)?;
+                let front = ticket.pace.front(&self.ledger, stamp, number)?;
                 let now = self.ledger.disk.clock.now();
                 let pause = ticket.pace.next(now, front, number);
                 let retry_in = retry_in.min(spread(pause, &self.options));
@@ -364,9 +365,10 @@ impl NfsLock {
                 break;
             }
             let is_closed = self.ledger.is_closed(earlier)?;
-            let grant = self.ledger.grant(earlier)?;
-            let was_granted = grant.is_some_and(|text| text.starts_with("granted;"));
-            let found = if is_closed { None } else { self.pass(earlier)? };
+            let was_let_in = self.ledger.was_let_in(earlier)?;
+            let was_granted = was_let_in == Some(true);
+            let is_passed = is_closed || was_let_in == Some(false);
+            let found = if is_passed { None } else { self.pass(earlier)? };
             if let Some((holder, retry_in)) = found {
                 let nearest = wait.take();
                 let soonest = nearest.as_ref().map_or(retry_in, |it| it.1.min(retry_in));
@@ -414,7 +416,8 @@ impl NfsLock {
                 }
             }
         }
-        let refused = format!("revoked;t={writer}");
+        let of = self.watchers.get(&earlier).and_then(Watcher::token);
+        let refused = Commit::revocation(&writer, of.unwrap_or_default());
         match disk.put(&self.ledger.grant_path(earlier), &refused)? {
             Put::Lost(text) if text.starts_with("granted;") => {
                 disk.put(&self.ledger.commit_path(earlier), &refused)?;

@@ -2,8 +2,10 @@
 //!
 //! A place in a queue that moves comes up after about as many hand-overs as there are tickets
 //! before it, so half of that time is let pass before the next look, then half of the rest. The
-//! one that is next looks sooner, since nobody goes on before it does. Who waits for a long time
-//! asks the server as rarely as everybody else who waits.
+//! one that is next looks sooner, since nobody goes on before it does. How long a hand-over takes
+//! depends on these pauses as well, so a long one must not beget long pauses: whoever sees that the
+//! queue moves begins with short ones again. Then each pause is twice the one before, until who
+//! waits asks the server as rarely as everybody else who waits.
 
 use crate::edge::storage::Stamp;
 use crate::lock::error::LockError;
@@ -18,6 +20,10 @@ const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(60);
 /// First pause for each ticket before the own, as long as no hand-over was seen.
 const FIRST_PER_TICKET: Duration = Duration::from_millis(40);
+/// Longest pause for each ticket before the own after a hand-over was seen.
+const PER_TICKET_MAX: Duration = Duration::from_millis(60);
+/// How many tickets are looked at, newest first, to find the one that was let in last.
+const GRANTS_MAX: usize = 16;
 /// In how many parts the one that is next divides the time of one hand-over.
 const NEXT_PARTS: u32 = 8;
 
@@ -37,6 +43,7 @@ impl Pace {
         &mut self,
         ledger: &Ledger,
         stamp: Option<Stamp>,
+        own: u32,
     ) -> Result<u32, LockError> {
         if let (Some(now), Some((then, front))) = (stamp, self.listed)
             && now == then
@@ -44,7 +51,13 @@ impl Pace {
             return Ok(front);
         }
         let names = ledger.listed()?.unwrap_or_default();
-        let front = front_of(&names);
+        let mut front = 0;
+        for ticket in grants_before(own, &names).take(GRANTS_MAX) {
+            if ledger.was_let_in(ticket)? == Some(true) {
+                front = ticket;
+                break;
+            }
+        }
         self.listed = stamp.map(|stamp| (stamp, front));
         Ok(front)
     }
@@ -56,11 +69,11 @@ impl Pace {
         self.pause = match self.last {
             None => FIRST_PER_TICKET.saturating_mul(ahead) / 2,
             Some((since, before)) if front > before => {
-                let per_ticket = now.saturating_duration_since(since) / (front - before);
+                let sample = now.saturating_duration_since(since) / (front - before);
                 let parts = if ahead == 1 { NEXT_PARTS } else { 2 };
-                per_ticket.saturating_mul(ahead) / parts
+                (sample / parts).min(PER_TICKET_MAX).saturating_mul(ahead)
             }
-            Some(_) => self.pause * 3 / 2,
+            Some(_) => self.pause * 2,
         };
         if self.last.is_none_or(|(_, before)| front > before) {
             self.last = Some((now, front));
@@ -70,13 +83,14 @@ impl Pace {
     }
 }
 
-/// Returns the newest ticket of a listing that was let in, or 0.
-fn front_of(names: &[String]) -> u32 {
+/// Returns the tickets of a listing before the own one whose fate is known, newest first. That of
+/// a dead one is known before its turn comes.
+fn grants_before(own: u32, names: &[String]) -> impl Iterator<Item = u32> {
     let granted = names.iter().filter_map(|name| name.strip_suffix(".grant"));
-    granted
-        .filter_map(|digits| digits.parse().ok())
-        .max()
-        .unwrap_or(0)
+    let numbers = granted.filter_map(|digits| digits.parse().ok());
+    let mut before: Vec<u32> = numbers.filter(|number| *number < own).collect();
+    before.sort_unstable_by(|a, b| b.cmp(a));
+    before.into_iter()
 }
 
 #[cfg(test)]
@@ -97,6 +111,9 @@ mod tests {
         // Four hand-overs took 200 ms, six are to come.
         let next = pace.next(at(start, 200), 14, 20);
         assert_eq!(next, Duration::from_millis(150));
+        // The one that is next waits for an eighth of what a hand-over took, 60 ms.
+        let next = pace.next(at(start, 600), 19, 20);
+        assert_eq!(next, PAUSE_MIN);
     }
 
     #[test]
@@ -109,7 +126,7 @@ mod tests {
             waited += pace.next(start + waited, 1, 2);
             looks += 1;
         }
-        assert!(looks < 22, "{looks} looks in a minute");
+        assert!(looks < 16, "{looks} looks in a minute");
         for _ in 0..1_000 {
             pace.next(start + waited, 1, 2);
         }
@@ -117,19 +134,25 @@ mod tests {
     }
 
     #[test]
-    fn one_slow_hand_over_makes_nobody_slow_for_ever() {
+    fn one_long_hold_makes_nobody_slow() {
         let (mut pace, start) = (Pace::default(), SystemClock.now());
         pace.next(start, 1, 20);
-        let slow = pace.next(at(start, 20_000), 2, 20);
-        assert_eq!(slow, PAUSE_MAX);
-        let quick = pace.next(at(start, 25_000), 12, 20);
-        assert_eq!(quick, Duration::from_secs(2));
+        let pause = pace.next(at(start, 20_000), 2, 20);
+        assert_eq!(pause, PER_TICKET_MAX * 18);
     }
 
     #[test]
-    fn refused_and_foreign_names_do_no_harm() {
-        let names = ["00000007.grant", "x.grant", "00000009.claim"].map(str::to_owned);
-        assert_eq!(front_of(&names), 7);
-        assert_eq!(front_of(&[]), 0);
+    fn what_was_decided_of_those_behind_says_nothing_of_the_queue() {
+        let names = [
+            "00000007.grant",
+            "x.grant",
+            "00000009.claim",
+            "00000003.grant",
+        ];
+        let names = [&names[..], &["00000020.grant"]].concat();
+        let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
+        let before: Vec<u32> = grants_before(9, &names).collect();
+        assert_eq!(before, [7, 3]);
+        assert_eq!(grants_before(9, &[]).count(), 0);
     }
 }

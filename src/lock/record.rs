@@ -163,6 +163,22 @@ impl Commit {
         }
     }
 
+    /// Writes the text by which `writer` ends the ticket of somebody else, whose token `of` is.
+    pub(crate) fn revocation(writer: &str, of: &str) -> String {
+        format!("revoked;t={writer};of={of}")
+    }
+
+    /// Says whether a register's text is about the claim of this token: what was meant for a
+    /// directory that has been removed since may stand in a register of the same name.
+    pub(crate) fn is_about(text: &str, token: &str) -> bool {
+        let fields = Fields::of(text);
+        let about = match fields.word {
+            "revoked" => fields.raw("of"),
+            _ => fields.raw("t"),
+        };
+        token.is_empty() || about.is_none_or(|about| about == token)
+    }
+
     /// Returns one word for people.
     pub(crate) fn word(&self) -> &'static str {
         match self {

@@ -179,7 +179,9 @@ impl Survey {
     /// # Errors
     /// The file system refused or stalled.
     pub fn revoke(&self, number: u32) -> Result<bool, LockError> {
-        let text = format!("revoked;t={:032x}", self.host.random());
+        let claim = self.ledger.claim(number)?.unwrap_or_default();
+        let writer = format!("{:032x}", self.host.random());
+        let text = Commit::revocation(&writer, &claim.token);
         let disk = &self.ledger.disk;
         // A waiting ticket that only has ended could still be granted by its owner, beside the one
         // behind it. To an attempt, which nobody grants, this register means nothing.

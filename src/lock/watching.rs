@@ -72,6 +72,11 @@ impl Watcher {
         self.watch.as_ref().map(|watch| watch.epoch)
     }
 
+    /// Returns the token of the claim that is being watched.
+    pub(crate) fn token(&self) -> Option<&str> {
+        self.watch.as_ref().map(|watch| &*watch.claim.token)
+    }
+
     /// Returns what the one that is being watched wrote into its claim; of a lock, what it is for.
     pub(crate) fn purpose(&self) -> Option<String> {
         let watch = self.watch.as_ref()?;
@@ -120,6 +125,15 @@ impl Watcher {
             }
         };
         let verdict = self.look_at(&mut watch, ledger, options);
+        if matches!(verdict, Verdict::Dead) {
+            // In a directory that was made anew, a claim of this name is somebody else's.
+            let claim = ledger.claim(epoch)?;
+            if let Some(claim) = claim.filter(|claim| claim.token != watch.claim.token) {
+                let holder = Box::new(ledger.holder(epoch, &claim, None, None));
+                let retry_in = self.pause(options, watch.lease);
+                return Ok(Verdict::Wait { holder, retry_in });
+            }
+        }
         self.watch = Some(watch);
         Ok(verdict)
     }

@@ -1,5 +1,6 @@
 //! Tests of the whole lock, from callers' promises to storms of real processes.
 
+mod anew;
 mod callers;
 mod chaos;
 mod cleaning;

@@ -62,67 +62,36 @@ fn of_many_who_wait_each_removes_something_else() {
 }
 
 #[test]
-fn who_held_in_a_directory_that_was_made_anew_lets_nobody_into_the_new_one() {
-    let mut tried = 0;
-    while release_at(tried) {
-        tried += 1;
-    }
-    assert!(tried > 12, "only {tried} calls");
-}
-
-/// One who came to the directory that was made anew, and whether it was let in.
-type Comer = (NfsLock, Option<Held>);
-
-/// Lets a holder sleep before one call of its release, until the directory was removed and made
-/// anew and the first of five others is inside; says whether there is such a call.
-fn release_at(call: u64) -> bool {
-    let world = Arc::new(World::new());
-    for number in 1..=12 {
-        held(&mut world.lock(number))
+fn results_of_a_step_of_the_same_name_stay_whenever_they_came() {
+    for comes_late in [false, true] {
+        let world = World::new();
+        held(&mut world.lock(1))
             .release()
             .expect("a healthy server");
-    }
-    let new: Arc<Mutex<Vec<Comer>>> = Arc::default();
-    let calls = Arc::new(AtomicU64::new(u64::MAX / 2));
-    let turn = {
-        let (world, new, calls) = (Arc::clone(&world), Arc::clone(&new), Arc::clone(&calls));
-        Box::new(move || {
-            if calls.fetch_add(1, Ordering::SeqCst) == call {
-                world.server.remove_all("/nfs/dir");
-                // What the sleeper wants to remove are tickets 11 and 12; here the 11th is inside.
-                for number in 1..=10 {
-                    let inside = held(&mut world.lock(number));
-                    inside.release().expect("a healthy server");
-                }
-                let mut locks = new.lock().expect("nobody panics in here");
-                for number in 21..=25 {
-                    let mut lock = world.lock(number);
-                    let entry = lock.try_acquire().expect("a healthy server");
-                    let inside = match entry {
-                        LockEntry::Held(inside) => Some(inside),
-                        LockEntry::Wait { .. } => None,
-                    };
-                    locks.push((lock, inside));
-                }
-            }
-        })
-    };
-    let client = Client::in_weather(&world.server, Weather::default(), Box::new(|_| 0), turn);
-    let old = held(&mut world.lock_over(20, client));
-    calls.store(0, Ordering::SeqCst);
-    old.release().ok();
-    let mut new = new.lock().expect("nobody panics in here");
-    for (lock, inside) in new.iter_mut() {
-        if let Some(inside) = inside {
-            inside.beat();
-            assert!(!inside.is_lost(), "call {call}");
-        } else {
+        let client = Client::with_fault(&world.server, None);
+        let put = |name: &str, text: &str| {
+            let path = Utf8Path::new(REGISTERS).join(name);
+            client.create_symlink(&path, text).expect("a new name");
+        };
+        put("00000002.claim", "c1;t=0123456789abcdef;h=n;p=1");
+        let mut lock = world.lock(2);
+        if comes_late {
+            // It lists the directory before the step has ended.
             let entry = lock.try_acquire().expect("a healthy server");
-            let waits = matches!(entry, LockEntry::Wait { .. });
-            assert!(waits, "call {call}: two are inside");
+            assert!(matches!(entry, LockEntry::Wait { .. }), "{entry:?}");
         }
+        put(
+            "00000002.commit",
+            "failed;t=0123456789abcdef;k=deterministic;r=r;x=no",
+        );
+        held(&mut lock).release().expect("a healthy server");
+        for number in 4..30 {
+            let inside = held(&mut world.lock(number));
+            inside.release().expect("a healthy server");
+        }
+        let stays = names(&world).iter().any(|name| name == "00000002.commit");
+        assert!(stays, "it came late: {comes_late}");
     }
-    !new.is_empty()
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The lock in order of arrival: never two inside, nobody overtaken, the dead passed by.
 
 use crate::edge::env::Environment;
+use crate::edge::storage::Storage;
 use crate::lock::Held;
 use crate::lock::LockEntry;
 use crate::lock::LockError;
@@ -17,6 +18,7 @@ use crate::lock::tests::server::BLOCK;
 use crate::lock::tests::server::Server;
 
 use shuttle::rand::Rng;
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -131,12 +133,69 @@ fn go_round(section: Duration, entries: u32) -> (Duration, u32) {
 
 #[test]
 fn a_queue_that_moves_goes_on_moving_and_one_that_hardly_does_is_seldom_looked_at() {
-    for (section_ms, looks_max) in [(1, 6), (30, 10), (1_000, 20), (10_000, 48)] {
+    for (section_ms, looks_max) in [(1, 6), (30, 10), (1_000, 40), (10_000, 80)] {
         let section = Duration::from_millis(section_ms);
         let (entry, looks) = go_round(section, 60);
         let bound = section * 3 / 2 + Duration::from_millis(50);
         assert!(entry < bound, "{section:?}: {entry:?} an entry");
         assert!(looks <= looks_max, "{section:?}: {looks} looks an entry");
+    }
+}
+
+/// Returns how long the last thirty of a queue take, each inside for 5 ms, after the first was
+/// inside for `first`; one of the last is dead, and known to be.
+fn drain(first: Duration, has_dead: bool) -> Duration {
+    let world = World::new();
+    let mut locks: Vec<NfsLock> = (1..=31).map(|number| world.lock(number)).collect();
+    let mut inside = Some((0, held(&mut locks[0])));
+    for lock in &mut locks[1..] {
+        lock.try_acquire().expect("a healthy server");
+    }
+    let mut due: BTreeMap<usize, Duration> = (1..31).map(|it| (it, Duration::ZERO)).collect();
+    due.insert(0, first);
+    if has_dead {
+        let client = Client::with_fault(&world.server, None);
+        let path = "/nfs/dir/.locks/mutex.ledger/00000030.grant";
+        client
+            .create_symlink(path.into(), "revoked;t=x")
+            .expect("a new name");
+        due.remove(&29);
+    }
+    while let Some((&next, &at)) = due.iter().min_by_key(|(_, at)| **at) {
+        let now = world.clock.elapsed();
+        world.clock.advance(at.saturating_sub(now));
+        if let Some((_, held)) = inside.take_if(|(index, _)| *index == next) {
+            held.release().expect("a healthy server");
+            due.remove(&next);
+            continue;
+        }
+        if let Some((_, held)) = &inside {
+            held.beat();
+        }
+        let pause = match locks[next].try_acquire().expect("a healthy server") {
+            LockEntry::Held(held) => {
+                assert!(inside.replace((next, held)).is_none(), "two are inside");
+                Duration::from_millis(5)
+            }
+            LockEntry::Wait { retry_in, .. } => retry_in,
+        };
+        due.insert(next, at.max(now) + pause);
+    }
+    world.clock.elapsed().saturating_sub(first)
+}
+
+#[test]
+fn a_queue_that_stood_for_long_moves_quickly_again() {
+    // Of those who wait for long, each comes to look within five seconds.
+    for (first_s, bound_s) in [(0, 2), (2, 6), (20, 16)] {
+        for has_dead in [false, true] {
+            let took = drain(Duration::from_secs(first_s), has_dead);
+            let bound = Duration::from_secs(bound_s);
+            assert!(
+                took < bound,
+                "after {first_s} s: {took:?}, a dead one: {has_dead}"
+            );
+        }
     }
 }
 
