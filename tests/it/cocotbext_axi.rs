@@ -5,7 +5,8 @@
 //! cocorun from `[python] requirements`. The suites use `TestFactory` and so need cocotb 1.9. In
 //! each suite but one nothing is changed; in `apb` one testcase is made to fail, so that it is not
 //! all passes that are compared. `COCORUN_TEST_ALL=1` runs all twelve parametrisations of their
-//! pytest files; otherwise it is one of each suite.
+//! pytest files; otherwise it is one of each suite, on
+//! Verilator without `axi`.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -85,12 +86,15 @@ fn spawned_filter(flavour: &Flavour) -> String {
     format!("{}::*::{testcases}", flavour.build())
 }
 
-fn flavours() -> Vec<Flavour> {
+/// Picks what is run. `axi` on Verilator costs as much as all the others there; with Icarus it runs
+/// always.
+fn flavours(simulator: &str) -> Vec<Flavour> {
     let all = runs_all();
     let mut flavours = Vec::new();
     for (suite, parameter, usual) in SUITES {
         for width in WIDTHS {
-            if all || width == usual {
+            let is_dear = suite == "axi" && simulator == "verilator";
+            if all || (width == usual && !is_dear) {
                 flavours.push(Flavour {
                     suite,
                     parameter,
@@ -339,7 +343,7 @@ fn compare(simulator: &str) {
     copy_suites(&distribution(&cache), &project);
     write_verilator_launcher(&project);
     fs::create_dir(project.path("make")).unwrap();
-    let flavours = flavours();
+    let flavours = flavours(simulator);
     let text = runner_toml(&project, simulator, &flavours, &build_dir);
     project.file("runner.toml", &text);
     let forked = Session::of(&project, &[]);
@@ -379,7 +383,8 @@ fn compare(simulator: &str) {
     args.extend(flavours.iter().map(spawned_filter));
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let spawned = Session::of(&project, &args);
-    let left_out = usize::from(!runs_all());
+    let has_dear = flavours.iter().any(|flavour| flavour.suite == "axi");
+    let left_out = usize::from(has_dear && !runs_all());
     assert_eq!(spawned.seen.len(), forked.seen.len() - left_out);
     expect_forked_like_spawned(forked, &spawned);
 }

@@ -382,7 +382,7 @@ static ENTRIES: AtomicU32 = AtomicU32::new(0);
 
 #[test]
 fn never_two_are_inside_although_replies_are_lost_and_names_hidden() {
-    shuttle::check_random(|| perform(1), 140);
+    shuttle::check_random(|| perform(1), 70);
     // So some go on while others enter a block that is being swept.
     shuttle::check_random(|| perform(4), 10 * soak());
     let entries = ENTRIES.load(Ordering::SeqCst);
