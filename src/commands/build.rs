@@ -31,7 +31,7 @@ pub(super) fn build(
     let plan = plan::expand(&workspace.config);
     let names = SelectionArgs {
         builds: args.names.clone(),
-        simulator: args.simulator,
+        simulator: workspace.known_simulator(args.simulator.as_ref())?,
         ..SelectionArgs::default()
     };
     let selection = Selection::new(names, &plan)?;
@@ -45,7 +45,7 @@ pub(super) fn build(
         let problem = Diagnostic::error(Code::NothingSelected, "no build is selected");
         return Err(problem.help(selection.advice()).into());
     }
-    let toolbox = workspace.tools(&builds, console)?;
+    let tools = workspace.tools(&builds, console)?;
     let mut reports =
         console.reports_without_tests(args.work.explain, args.format, &rerun_prefix(global));
     let work = Work {
@@ -56,6 +56,6 @@ pub(super) fn build(
         seed: None,
         advice: selection.advice(),
     };
-    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|_| Vec::new())?;
+    let (exit_code, _) = run(&workspace, &tools, &work, &mut reports, &|_| Vec::new())?;
     Ok(exit_code)
 }

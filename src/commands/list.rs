@@ -34,8 +34,8 @@ pub(super) fn list(
 ) -> Result<ExitCode> {
     let workspace = Workspace::open(global, &args.work, surroundings)?;
     let plan = plan::expand(&workspace.config);
-    let (selection, builds, modules) = select(&args.select, &plan)?;
-    let toolbox = workspace.tools(&builds, console)?;
+    let (selection, builds, modules) = select(&args.select, &plan, &workspace)?;
+    let tools = workspace.tools(&builds, console)?;
     let mut reports = Listing {
         inner: console.reports_without_tests(
             args.work.explain,
@@ -52,7 +52,7 @@ pub(super) fn list(
         seed: None,
         advice: selection.advice(),
     };
-    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
+    let (exit_code, _) = run(&workspace, &tools, &work, &mut reports, &|tally| {
         unmatched(&selection, tally)
     })?;
     // Modules come in the order in which simulators answered; people and diffs want theirs.

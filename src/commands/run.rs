@@ -1,7 +1,6 @@
 //! A session from its first event to its exit code; shared by `build`, `list` and `test`.
 
 use crate::commands::sessions::SessionFolder;
-use crate::commands::workspace::Toolbox;
 use crate::commands::workspace::Workspace;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -21,6 +20,7 @@ use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
 use crate::report::Report;
 use crate::schedule::session;
+use crate::sim::tools::Tools;
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -133,7 +133,7 @@ impl Tally {
 /// error, whatever its verdict.
 pub(super) fn run(
     workspace: &Workspace,
-    toolbox: &Toolbox,
+    tools: &Tools,
     work: &Work<'_>,
     reports: &mut dyn Report,
     before_end: &dyn Fn(&Tally) -> Vec<Diagnostic>,
@@ -162,8 +162,8 @@ pub(super) fn run(
             host: &workspace.host,
             clock,
             interrupt: &workspace.interrupt,
-            ensure: &|build, on_wait| workspace.ensure_built(toolbox, build, on_wait),
-            tools: &toolbox.tools,
+            ensure: &|build, on_wait| workspace.ensure_built(tools, build, on_wait),
+            tools,
             builds: work.builds,
             modules: work.modules,
             selects: work.selects,

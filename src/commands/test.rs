@@ -66,8 +66,8 @@ fn session(
     let workspace = Workspace::open(global, &args.work, surroundings)?;
     let mut plan = plan::expand(&workspace.config);
     apply_overrides(args, &mut plan);
-    let (selection, builds, modules) = select(&args.select, &plan)?;
-    let toolbox = workspace.tools(&builds, console)?;
+    let (selection, builds, modules) = select(&args.select, &plan, &workspace)?;
+    let tools = workspace.tools(&builds, console)?;
     let mut reports = console.reports(
         args.work.explain,
         args.format,
@@ -82,7 +82,7 @@ fn session(
         seed: args.seed,
         advice: selection.advice(),
     };
-    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
+    let (exit_code, _) = run(&workspace, &tools, &work, &mut reports, &|tally| {
         [without_effect.clone(), unmatched(&selection, tally)].concat()
     })?;
     Ok(exit_code)
@@ -138,6 +138,7 @@ fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
 pub(super) fn select(
     args: &SelectArgs,
     plan: &Plan,
+    workspace: &Workspace,
 ) -> Result<(Selection, Vec<Build>, Vec<PlannedModule>)> {
     let selection = Selection::new(
         SelectionArgs {
@@ -145,7 +146,7 @@ pub(super) fn select(
             builds: args.build.clone(),
             modules: args.module.clone(),
             testcases: args.testcase.clone(),
-            simulator: args.simulator,
+            simulator: workspace.known_simulator(args.simulator.as_ref())?,
         },
         plan,
     )?;

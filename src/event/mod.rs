@@ -6,7 +6,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Counts;
 use crate::model::outcome::RunVerdict;
@@ -93,7 +93,7 @@ pub enum Event {
         /// Which.
         build: BuildName,
         /// With what.
-        simulator: Simulator,
+        simulator: SimulatorName,
     },
     /// Another process holds the guard of this build; sent again while the wait lasts.
     BuildWaiting {

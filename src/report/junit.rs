@@ -29,7 +29,7 @@ use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::SessionStarted;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
@@ -82,7 +82,7 @@ pub struct JunitReport {
     clock: Arc<dyn Clock>,
     tally: Tally,
     session: Option<SessionStarted>,
-    simulators: BTreeMap<BuildName, Simulator>,
+    simulators: BTreeMap<BuildName, SimulatorName>,
     suites: BTreeMap<String, Suite>,
     /// How much of logs and tracebacks may still be quoted.
     quotable_bytes: u64,
@@ -152,7 +152,7 @@ impl JunitReport {
             if let Some(build) = build {
                 xml.add_property(("build", &*text::visible(build.as_str())));
                 if let Some(simulator) = self.simulators.get(build) {
-                    xml.add_property(("simulator", simulator.name()));
+                    xml.add_property(("simulator", simulator.as_str()));
                 }
             }
             if let Some(session) = &self.session {
@@ -452,7 +452,7 @@ impl Report for JunitReport {
         match event {
             Event::SessionStarted(session) => self.session = Some(session.clone()),
             Event::BuildStarted { build, simulator } => {
-                self.simulators.insert(build.clone(), *simulator);
+                self.simulators.insert(build.clone(), simulator.clone());
             }
             Event::BuildFinished {
                 build,

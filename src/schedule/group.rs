@@ -18,6 +18,7 @@ use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
 use crate::schedule::simulation::server_command;
 use crate::sim::agent;
+use crate::sim::simulator::Simulator;
 
 use std::fmt;
 use std::sync::Arc;
@@ -197,6 +198,10 @@ impl Group {
         }
         if self.settings.waves {
             return Err("waves are written".to_owned());
+        }
+        let simulator = session.simulator(&design.simulator);
+        if !simulator.is_ok_and(Simulator::can_fork) {
+            return Err(format!("`{}` cannot be forked", design.simulator));
         }
         let alive = Arc::clone(&session.servers_alive);
         if alive.fetch_add(1, Ordering::Relaxed) >= SERVERS_MAX {

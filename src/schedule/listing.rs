@@ -356,8 +356,9 @@ fn follow(
             ProcessEvent::Stop(reason) => break End::Stopped(reason),
         }
     };
-    if matches!(end, End::TimedOut) {
-        let simulator = design.simulator;
+    if matches!(end, End::TimedOut)
+        && let Ok(simulator) = session.simulator(&design.simulator)
+    {
         stack::ask(session, process.as_mut(), &folder.log, agent_pid, simulator);
     }
     process.end_tree(KILL_GRACE, &mut Vec::new());

@@ -9,7 +9,6 @@ use crate::event::Event;
 use crate::event::RunId;
 use crate::event::Slot;
 use crate::model::build::BuiltDesign;
-use crate::model::build::Simulator;
 use crate::model::outcome::Cause;
 use crate::model::outcome::LogSpan;
 use crate::model::outcome::Outcome;
@@ -33,13 +32,13 @@ use crate::schedule::stack;
 use crate::sim::agent;
 use crate::sim::agent::Mode;
 use crate::sim::agent::Wanted;
-use crate::sim::hdl_error::is_hdl_error;
+use crate::sim::simulator::Simulator;
 
 use camino::Utf8PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
-/// For how long SIGTERM may work before SIGKILL. Icarus closes its wave file meanwhile.
+/// For how long SIGTERM may work before SIGKILL. A simulator may close its wave file meanwhile.
 pub(super) const KILL_GRACE: Duration = Duration::from_millis(500);
 /// For how long a simulator may take to leave once its last testcase is judged: it writes waves
 /// and coverage. Never longer than the testcase limit.
@@ -114,7 +113,9 @@ impl<'a> Run<'a> {
             &task.group.settings.run_files,
         )?;
         let waves = (task.group.settings.waves && design.waves)
-            .then(|| folder.dir.join(session.wave_file_name(task.group.build)));
+            .then(|| session.wave_file_name(task.group.build))
+            .transpose()?
+            .map(|name| folder.dir.join(name));
         let seed = task.group.settings.seed.unwrap_or(session.plan.seed);
         let run = Self {
             session,
@@ -188,15 +189,11 @@ impl<'a> Run<'a> {
         };
         let is_killed = matches!(end, End::TimedOut | End::Stopped(_));
         let killed_at = is_killed.then(|| self.log_size());
-        if matches!(end, End::TimedOut) {
-            let simulator = self.design.simulator;
-            stack::ask(
-                self.session,
-                process.as_mut(),
-                &self.folder.log,
-                agent_pid,
-                simulator,
-            );
+        if matches!(end, End::TimedOut)
+            && let Ok(simulator) = self.session.simulator(&self.design.simulator)
+        {
+            let log = &self.folder.log;
+            stack::ask(self.session, process.as_mut(), log, agent_pid, simulator);
         }
         let mut last_lines = Vec::new();
         process.end_tree(KILL_GRACE, &mut last_lines);
@@ -294,7 +291,8 @@ impl<'a> Run<'a> {
     fn with_hdl_errors(&self, verdict: Verdict, log: &LogSpan) -> Verdict {
         let reported = || {
             // A testcase may print such a line itself, so this says how it is known.
-            first_hdl_error(self.design.simulator, log)
+            let simulator = self.session.simulator(&self.design.simulator).ok()?;
+            first_hdl_error(simulator, log)
                 .map(|line| format!("the HDL reported, by this line of the log: {line}"))
         };
         let looks_for_errors =
@@ -335,7 +333,7 @@ impl<'a> Run<'a> {
 }
 
 /// Searches a testcase's part of the log, a piece at a time: a log may be larger than memory.
-fn first_hdl_error(simulator: Simulator, log: &LogSpan) -> Option<String> {
+fn first_hdl_error(simulator: &dyn Simulator, log: &LogSpan) -> Option<String> {
     const PIECE: u64 = 4 << 20;
     const OVERLAP: u64 = 4 << 10;
     let end = log.end.min(log.start + LOG_SEARCHED_BYTES_MAX);
@@ -345,7 +343,7 @@ fn first_hdl_error(simulator: Simulator, log: &LogSpan) -> Option<String> {
         if text.is_empty() {
             return None;
         }
-        let found = text.lines().find(|line| is_hdl_error(simulator, line));
+        let found = text.lines().find(|line| simulator.is_hdl_error(line));
         if let Some(line) = found {
             return Some(line.trim().to_owned());
         }

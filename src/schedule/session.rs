@@ -16,7 +16,7 @@ use crate::event::RunId;
 use crate::lock::Waiting;
 use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
@@ -25,8 +25,6 @@ use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
-use crate::model::tool::PythonEnv;
-use crate::model::tool::SimulatorTool;
 use crate::schedule::history::History;
 use crate::schedule::history::Record;
 use crate::schedule::history_files;
@@ -35,6 +33,8 @@ use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
 use crate::schedule::run::unrun_verdict;
 use crate::schedule::worker;
+use crate::sim::simulator::Simulator;
+use crate::sim::tools::Tools;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -55,15 +55,6 @@ use std::time::SystemTime;
 
 /// How often the telling thread looks at the time when nothing happens.
 const TICK: Duration = Duration::from_millis(100);
-
-/// The tools of a session.
-#[derive(Clone, Debug)]
-pub struct Tools {
-    /// The Python environment.
-    pub python: PythonEnv,
-    /// The simulators that the plan needs.
-    pub simulators: BTreeMap<Simulator, SimulatorTool>,
-}
 
 /// Makes sure that a build exists; told, while it waits for another process that makes it, of whom.
 pub type Ensure<'a> = dyn Fn(&Build, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + Send + Sync + 'a;
@@ -262,15 +253,23 @@ impl Session<'_> {
         self.runs.fetch_add(1, Ordering::Relaxed) + 1
     }
 
+    /// Returns a simulator of this session.
+    ///
+    /// # Errors
+    /// No build of the session uses it.
+    pub(super) fn simulator(&self, name: &SimulatorName) -> Result<&dyn Simulator> {
+        let installed = self.plan.tools.simulator(name)?;
+        Ok(installed.simulator.as_ref())
+    }
+
     /// Names a wave file for the format the build was made for.
-    pub(super) fn wave_file_name(&self, build: usize) -> &'static str {
+    ///
+    /// # Errors
+    /// As [`Self::simulator`].
+    pub(super) fn wave_file_name(&self, build: usize) -> Result<&'static str> {
         let build = &self.plan.builds[build];
-        let fst = build.build_args.iter().any(|arg| arg == "--trace-fst");
-        if build.simulator == Simulator::Icarus || fst {
-            "waves.fst"
-        } else {
-            "waves.vcd"
-        }
+        let simulator = self.simulator(&build.simulator)?;
+        Ok(simulator.wave_file_name(&build.build_args))
     }
 
     /// Tells the result of a testcase that is marked skipped.

@@ -1,7 +1,5 @@
 //! Starting one simulator process with our agent in it. Shared by listings and runs.
 
-use crate::diagnostic::Code;
-use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env as variables;
 use crate::edge::fs;
@@ -24,8 +22,8 @@ use crate::sim::agent::ForkRequest;
 use crate::sim::agent::Mode;
 use crate::sim::agent::Request;
 use crate::sim::agent::Wanted;
-use crate::sim::launch::LaunchInput;
 use crate::sim::launch::launch;
+use crate::sim::simulator::LaunchInput;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -144,23 +142,17 @@ fn command(
     folder: &RunFolder,
     waves: Option<&Utf8Path>,
 ) -> Result<CommandSpec> {
-    let tool = session
-        .plan
-        .tools
-        .simulators
-        .get(&design.simulator)
-        .ok_or_else(|| {
-            let words = format!("no simulator was found for `{}`", design.simulator);
-            Diagnostic::error(Code::ToolNotFound, words)
-        })?;
-    let launch = launch(LaunchInput {
+    let tools = session.plan.tools;
+    let installed = tools.simulator(&design.simulator)?;
+    let input = LaunchInput {
         design,
-        tool,
-        python: &session.plan.tools.python,
+        tool: &installed.tool,
+        python: &tools.python,
         test_args: &settings.test_args,
         plusargs: &settings.plusargs,
         waves,
-    });
+    };
+    let launch = launch(installed.simulator.as_ref(), &input);
     let mut env = settings.env.clone();
     let own_paths = env.get(variables::PYTHONPATH).cloned();
     let own_order = env.get(variables::PYTHONHASHSEED).cloned();

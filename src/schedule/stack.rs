@@ -11,8 +11,8 @@ use crate::edge::process::Process;
 use crate::edge::process::ProcessEvent;
 use crate::edge::process::STACK_SIGNAL;
 use crate::edge::process::WAIT_SIGNAL;
-use crate::model::build::Simulator;
 use crate::schedule::session::Session;
+use crate::sim::simulator::Simulator;
 
 use camino::Utf8Path;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) fn ask(
     process: &mut dyn Process,
     log: &Utf8Path,
     agent: Option<u32>,
-    simulator: Simulator,
+    simulator: &dyn Simulator,
 ) {
     let before = size(log);
     if agent != Some(process.id()) || !process.ask(STACK_SIGNAL) {
@@ -57,10 +57,9 @@ pub(super) fn ask(
     if await_answer(session, process, log, before) != Answer::Stack {
         return;
     }
-    // Icarus comes to Python once more when it is told to end. A verilated model does not, and has
-    // nothing to lose by a question in the middle of its work: SIGTERM ends it at once.
+    // Some simulators come to Python once more when they are told to end; the others are asked.
     let is_outside = since(log, before).contains(NO_PYTHON);
-    if is_outside && simulator == Simulator::Verilator && process.ask(WAIT_SIGNAL) {
+    if is_outside && simulator.can_be_interrupted_anywhere() && process.ask(WAIT_SIGNAL) {
         await_answer(session, process, log, before);
     }
 }

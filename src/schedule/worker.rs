@@ -90,7 +90,7 @@ fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopRe
     let began = session.plan.clock.now();
     session.tell(Event::BuildStarted {
         build: build.name.clone(),
-        simulator: build.simulator,
+        simulator: build.simulator.clone(),
     });
     let told = Cell::new(None);
     let outcome = (session.plan.ensure)(build, &|waiting| {

