@@ -1,6 +1,6 @@
 //! cocorun builds HDL once, runs cocotb testcases in parallel, and reports honestly.
 //!
-//! The floors, lowest first; a module names only lower ones, and `tests/it/architecture.rs` checks
+//! The floors, lowest first; a module names only lower ones, and `tests/architecture` checks
 //! it: `model` · `diagnostic`, `edge`, `event` · `config`, `lock`, `sim` · `build`, `plan`,
 //! `report`, `toolchain` · `schedule` · `cli` · `commands`. `docs/architecture.md` tells why.
 
