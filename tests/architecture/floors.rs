@@ -5,17 +5,18 @@
 use super::arrows::Arrow;
 
 /// Modules of `src` and packages of `crates` by floor, lowest first.
-pub(crate) const FLOORS: [&[&str]; 7] = [
-    &["model"],
-    &["diagnostic", "edge", "event"],
-    &["config", "lock", "sim"],
+pub(crate) const FLOORS: [&[&str]; 8] = [
+    &["edge", "model"],
+    &["lock"],
+    &["diagnostic", "event"],
+    &["config", "sim"],
     &["build", "plan", "report", "toolchain"],
     &["schedule"],
     &["cli"],
     &["commands"],
 ];
 /// Who may use whom on one floor: everything that can fail says so in a diagnostic.
-const NEIGHBOURS: [(&str, &str); 2] = [("edge", "diagnostic"), ("event", "diagnostic")];
+const NEIGHBOURS: [(&str, &str); 1] = [("event", "diagnostic")];
 
 /// Returns the module or package that a file belongs to; none for `src/lib.rs` and `src/main.rs`.
 pub(crate) fn area_of(path: &str) -> Option<&str> {
