@@ -29,10 +29,10 @@ use crate::model::build::Build;
 use crate::sim::complaint::unknown_parameters;
 use crate::sim::dependencies::read_lines;
 use crate::sim::dependencies::read_make_rule;
+use crate::sim::recipe::BuildDirs;
+use crate::sim::recipe::CompileStep;
 use crate::sim::recipe::Dependencies;
-use crate::sim::recipe::Places;
 use crate::sim::recipe::Recipe;
-use crate::sim::recipe::Step;
 use crate::sim::tools::InstalledSimulator;
 
 use camino::Utf8Path;
@@ -69,7 +69,7 @@ pub(super) fn compile(
     leader: &Leader,
 ) -> Result<serde_json::Value, Failed> {
     let out = leader.dir().to_owned();
-    let places = Places {
+    let places = BuildDirs {
         output: &out,
         project: &build.project_dir,
     };
@@ -150,7 +150,7 @@ struct Attempt<'a> {
     build: &'a Build,
     context: &'a BuildContext<'a>,
     installed: &'a InstalledSimulator,
-    places: Places<'a>,
+    places: BuildDirs<'a>,
     log: &'a Utf8Path,
     leader: &'a Leader,
 }
@@ -167,7 +167,7 @@ impl Attempt<'_> {
             .try_for_each(|step| self.run_step(step, &share))
     }
 
-    fn run_step(&self, step: &Step, share: &JobShare) -> Result<(), Failed> {
+    fn run_step(&self, step: &CompileStep, share: &JobShare) -> Result<(), Failed> {
         let (build, context, log) = (self.build, self.context, self.log);
         let spec = self.command(step, share);
         let clock = context.clock.as_ref();
@@ -197,7 +197,7 @@ impl Attempt<'_> {
     }
 
     /// Returns how a step is started: what the key was made from, and what changes no output.
-    fn command(&self, step: &Step, share: &JobShare) -> CommandSpec {
+    fn command(&self, step: &CompileStep, share: &JobShare) -> CommandSpec {
         let words = step.args.iter().map(|word| word.render(self.places));
         let mut args: Vec<String> = words.collect();
         let mut env = step_env(&step.env, share);
@@ -306,7 +306,7 @@ fn input_paths(
 
 /// Reads the compilers' own lists of what they have read; names are absolute or relative to the
 /// project.
-fn read_dependencies(recipe: &Recipe, places: Places<'_>) -> Vec<String> {
+fn read_dependencies(recipe: &Recipe, places: BuildDirs<'_>) -> Vec<String> {
     let read = |path: &Utf8Path| fs::read_if_there(&places.output.join(path)).unwrap_or_default();
     recipe
         .dependencies

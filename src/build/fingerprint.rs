@@ -25,10 +25,10 @@ use crate::build::context::BuildContext;
 use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::model::build::Build;
+use crate::sim::recipe::CompileStep;
 use crate::sim::recipe::Dependencies;
 use crate::sim::recipe::GeneratedFile;
 use crate::sim::recipe::Recipe;
-use crate::sim::recipe::Step;
 use crate::sim::recipe::Word;
 
 use camino::Utf8Path;
@@ -158,7 +158,7 @@ impl Ingredients {
             parts.push(Part::word(content));
         }
         for step in steps {
-            let Step {
+            let CompileStep {
                 name,
                 // The tool's identity stands for it.
                 program: _,

@@ -68,7 +68,7 @@ impl Manifest {
     /// Holds the manifest against the disk: every input's content, every output's size.
     ///
     /// Outputs are not read again: they lie in a directory that nobody writes after publishing,
-    /// and a Verilated program may be a hundred megabytes on a file server.
+    /// and a compiled design may be a hundred megabytes on a file server.
     pub fn judge(&self, project_dir: &Utf8Path, build_dir: &Utf8Path) -> Judgement {
         for output in &self.outputs {
             let path = build_dir.join(&output.path);

@@ -52,7 +52,7 @@ pub fn main(registry: Registry) -> ExitCode {
     let console = Console::new(&cli.global, &environment);
     let outcome = match &cli.command {
         Command::Explain(args) => explain::explain(args),
-        Command::Objcache(args) => objcache::objcache(args, &environment),
+        Command::Objcache(args) => objcache::objcache(args, &environment, &registry),
         Command::Lock(args) => Ok(lock::lock(args, &environment, console)),
         Command::Locks(args) => locks::locks(args),
         Command::Once(args) => Ok(once::once(args, &environment, console)),

@@ -37,7 +37,7 @@ use crate::toolchain::cache::NodeCache;
 use crate::toolchain::provision;
 use crate::toolchain::provision::Provision;
 use crate::toolchain::python;
-use crate::toolchain::python::Wanted;
+use crate::toolchain::python::PythonNeeds;
 use crate::toolchain::simulator;
 use crate::toolchain::simulator::Inspection;
 use crate::toolchain::simulator::Search;
@@ -156,7 +156,7 @@ impl Workspace {
     pub(super) fn tools(&self, builds: &[Build], console: Console) -> Result<Tools> {
         self.refuse(builds)?;
         let interpreter = self.interpreter(console)?;
-        let wanted = Wanted {
+        let wanted = PythonNeeds {
             packages: self.registry.python_packages(),
             cocotb_files: self.registry.cocotb_files(),
         };

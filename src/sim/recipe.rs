@@ -19,7 +19,7 @@ pub struct Recipe {
     /// Files to write first.
     pub files: Vec<GeneratedFile>,
     /// Commands to run in the project's folder, in order; the first that fails ends it.
-    pub steps: Vec<Step>,
+    pub steps: Vec<CompileStep>,
     /// The file that a run starts, relative to the output directory.
     pub artifact: Utf8PathBuf,
     /// Where the compilers list the files they have read.
@@ -40,7 +40,7 @@ pub struct GeneratedFile {
 
 /// One command.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Step {
+pub struct CompileStep {
     /// What to call it in messages, such as `make`.
     pub name: String,
     /// The program; a bare name is looked for on PATH.
@@ -91,7 +91,7 @@ pub enum Piece {
 
 /// Where a recipe is carried out.
 #[derive(Clone, Copy, Debug)]
-pub struct Places<'a> {
+pub struct BuildDirs<'a> {
     /// The empty directory that it fills, absolute.
     pub output: &'a Utf8Path,
     /// The project's folder, absolute.
@@ -112,7 +112,7 @@ impl Word {
     }
 
     /// Returns the argument as a program gets it.
-    pub fn render(&self, places: Places<'_>) -> String {
+    pub fn render(&self, places: BuildDirs<'_>) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Fixed(text) | Piece::Value(text) => text.clone(),
             Piece::Output(path) => places.output.join(path).to_string(),
@@ -246,7 +246,7 @@ mod tests {
         words.own_output("-o", "sim");
         words.given(&["-y".to_owned(), "/p/lib".to_owned()]);
         let words = words.finish();
-        let places = Places {
+        let places = BuildDirs {
             output: Utf8Path::new("/b/1"),
             project: Utf8Path::new("/q"),
         };

@@ -98,6 +98,13 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns, for a C++ source that may be part of its runtime and so be the same in every build,
+    /// the file that exists next to it if it is.
+    fn runtime_marker(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
+        let _ = source;
+        None
+    }
+
     // Running.
 
     /// Returns the program that runs a compiled design, and its arguments.

@@ -98,7 +98,7 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
 
 /// What to look for in a Python environment besides cocotb itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct PythonNeeds {
     /// Packages that may be installed.
     pub packages: Vec<&'static str>,
     /// Files that cocotb must have, relative to its `share` folder.
@@ -111,7 +111,7 @@ pub struct Wanted {
 /// It does not start, has no cocotb or one older than 1.9, or no shared libpython.
 pub fn probe(
     interpreter: &Utf8Path,
-    wanted: &Wanted,
+    wanted: &PythonNeeds,
     host: &dyn ProcessHost,
     clock: &dyn Clock,
     cache: &NodeCache,
@@ -137,7 +137,7 @@ pub fn probe(
 
 fn ask(
     interpreter: &Utf8Path,
-    wanted: &Wanted,
+    wanted: &PythonNeeds,
     python_path: &str,
     host: &dyn ProcessHost,
     clock: &dyn Clock,
@@ -206,7 +206,7 @@ fn how_to_get_cocotb(interpreter: &Utf8Path, answer: &Answer) -> String {
     }
 }
 
-fn judge(interpreter: &Utf8Path, wanted: &Wanted, answer: Answer) -> Result<PythonEnv> {
+fn judge(interpreter: &Utf8Path, wanted: &PythonNeeds, answer: Answer) -> Result<PythonEnv> {
     let help = how_to_get_cocotb(interpreter, &answer);
     let Some(cocotb) = answer.cocotb else {
         return Err(Diagnostic::error(

@@ -81,7 +81,7 @@ fn a_warning_of_verilator_is_refused_with_what_lets_it_pass() {
     expect_words(
         &ran,
         &[
-            "help: Verilator takes warnings for errors",
+            "help: Verilator treats warnings as errors",
             "lint_off WIDTHTRUNC`",
             &format!("`{args}` in `[build.fifo.verilator]`"),
             "`-Wno-fatal`",

@@ -38,6 +38,7 @@ mod rebuilds;
 mod reports;
 mod scale;
 mod seen;
+mod simulator_names;
 mod smoke;
 mod stale;
 mod support;

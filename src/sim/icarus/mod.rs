@@ -9,11 +9,11 @@ use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
 use crate::sim::literal;
 use crate::sim::log_text;
+use crate::sim::recipe::CompileStep;
 use crate::sim::recipe::Dependencies;
 use crate::sim::recipe::GeneratedFile;
 use crate::sim::recipe::Piece;
 use crate::sim::recipe::Recipe;
-use crate::sim::recipe::Step;
 use crate::sim::recipe::Word;
 use crate::sim::recipe::Words;
 use crate::sim::simulator::LaunchInput;
@@ -86,7 +86,7 @@ impl Simulator for Icarus {
     fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe {
         Recipe {
             files: files(build),
-            steps: vec![Step {
+            steps: vec![CompileStep {
                 name: "iverilog".to_owned(),
                 program: tool.compiler.clone(),
                 args: compile_args(build, python).finish(),

@@ -10,9 +10,9 @@ use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
 use crate::sim::literal;
 use crate::sim::log_text;
+use crate::sim::recipe::CompileStep;
 use crate::sim::recipe::Dependencies;
 use crate::sim::recipe::Recipe;
-use crate::sim::recipe::Step;
 use crate::sim::recipe::Word;
 use crate::sim::recipe::Words;
 use crate::sim::simulator::LaunchInput;
@@ -180,14 +180,14 @@ impl Simulator for Verilator {
         Recipe {
             files: Vec::new(),
             steps: vec![
-                Step {
+                CompileStep {
                     name: "verilator".to_owned(),
                     program: tool.compiler.clone(),
                     args: generate_args(build, python).finish(),
                     env: env.clone(),
                     launcher_variable: None,
                 },
-                Step {
+                CompileStep {
                     name: "make".to_owned(),
                     program: Utf8PathBuf::from("make"),
                     args: make_args(build, tool, python),
@@ -222,6 +222,13 @@ impl Simulator for Verilator {
              {warning}` before the place, or write `build_args = [\"-Wno-{warning}\"]` in \
              `[build.{table}.verilator]`; `-Wno-fatal` there lets all warnings pass"
         ))
+    }
+
+    /// The runtime (`verilated.cpp` and its siblings) takes ten of the twelve seconds of a small build.
+    fn runtime_marker(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
+        let is_runtime =
+            source.file_name()?.starts_with("verilated") && source.extension() == Some("cpp");
+        is_runtime.then(|| source.with_file_name("verilated.mk"))
     }
 
     fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
