@@ -206,7 +206,10 @@ impl Group {
         let serve = || -> Result<Box<dyn ForkServer>> {
             let spec = server_command(session, design, &self.settings)?;
             let limit = start_limit(&self.settings);
-            session.plan.host.serve(&spec, agent::REQUEST_FD_ENV, limit)
+            Ok(session
+                .plan
+                .host
+                .serve(&spec, agent::REQUEST_FD_ENV, limit)?)
         };
         match serve() {
             Ok(server) => Ok(Counted { server, alive }),

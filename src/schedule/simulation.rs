@@ -63,7 +63,7 @@ impl Simulation<'_> {
             dump_signal: STACK_SIGNAL,
             wait_signal: WAIT_SIGNAL,
         };
-        fs::write(&folder.request, to_json(&request))
+        Ok(fs::write(&folder.request, to_json(&request))?)
     }
 
     /// Returns how to spawn a simulator for this run alone.
