@@ -17,6 +17,7 @@ mod floors;
 mod form;
 mod names;
 mod planted;
+mod tiers;
 mod tree;
 
 use std::collections::BTreeMap;

@@ -80,13 +80,24 @@ impl Tree {
     /// # Panics
     /// If a file does not parse, or is missing.
     pub(crate) fn parse(sources: Vec<Source>) -> Self {
+        Self::parse_roots(sources, crate_of_root)
+    }
+
+    /// Parses sources, beginning with the files for which `root_name` returns a name.
+    ///
+    /// # Panics
+    /// If a file does not parse, or is missing.
+    pub(crate) fn parse_roots(
+        sources: Vec<Source>,
+        root_name: impl Fn(&str) -> Option<String>,
+    ) -> Self {
         let mut tree = Self {
             sources,
             ..Self::default()
         };
         let mut reached = BTreeSet::new();
         for file in 0..tree.sources.len() {
-            if let Some(name) = crate_of_root(&tree.sources[file].path) {
+            if let Some(name) = root_name(&tree.sources[file].path) {
                 let root = tree.add_module(file, None);
                 tree.crates.insert(name, root);
                 read_file(&mut tree, &mut reached, root, false);
@@ -111,8 +122,8 @@ impl Tree {
         index
     }
 
-    /// Returns the file of the module `name` that `file` declares.
-    fn file_of_child(&self, file: usize, inline: &[String], name: &str) -> usize {
+    /// Returns the file of the module `name` that `file` declares, with `#[path]` or without.
+    fn file_of_child(&self, file: usize, inline: &[String], name: &str, at: Option<&str>) -> usize {
         let path = &self.sources[file].path;
         let (dir, own) = path.rsplit_once('/').expect("a file in a folder");
         let mut dir = match own {
@@ -122,7 +133,15 @@ impl Tree {
         for name in inline {
             dir = format!("{dir}/{name}");
         }
-        let wanted = [format!("{dir}/{name}.rs"), format!("{dir}/{name}/mod.rs")];
+        let mut wanted = vec![format!("{dir}/{name}.rs"), format!("{dir}/{name}/mod.rs")];
+        if let Some(mut at) = at {
+            let mut dir = dir.as_str();
+            while let Some(rest) = at.strip_prefix("../") {
+                at = rest;
+                dir = dir.rsplit_once('/').map_or("", |(above, _)| above);
+            }
+            wanted = vec![format!("{dir}/{at}")];
+        }
         self.sources
             .iter()
             .position(|source| wanted.contains(&source.path))
@@ -324,6 +343,20 @@ fn is_for_tests(attribute: &syn::Attribute) -> bool {
         && (words == "test" || words.replace(' ', "").starts_with("all(test,"))
 }
 
+/// Returns the value of `#[path = "…"]`.
+fn path_of(attribute: &syn::Attribute) -> Option<String> {
+    let syn::Meta::NameValue(pair) = &attribute.meta else {
+        return None;
+    };
+    match &pair.value {
+        syn::Expr::Lit(value) if pair.path.is_ident("path") => match &value.lit {
+            syn::Lit::Str(text) => Some(text.value()),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 fn attributes_of(item: &syn::Item) -> &[syn::Attribute] {
     match item {
         syn::Item::Const(item) => &item.attrs,
@@ -369,9 +402,12 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let name = item.ident.to_string();
         let parent = self.module;
         let own_file = self.module().file;
-        let file = match item.content {
-            Some(_) => own_file,
-            None => self.tree.file_of_child(own_file, &self.inline, &name),
+        let file = if item.content.is_some() {
+            own_file
+        } else {
+            let at = item.attrs.iter().find_map(path_of);
+            self.tree
+                .file_of_child(own_file, &self.inline, &name, at.as_deref())
         };
         let child = self.tree.add_module(file, Some(parent));
         self.module().children.insert(name.clone(), child);
