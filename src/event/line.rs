@@ -43,7 +43,7 @@ pub(super) enum Line<'a> {
         elapsed_s: f64,
         build: Cow<'a, BuildName>,
         module: Cow<'a, TestModule>,
-        selected: Vec<ListedTestcase<'a>>,
+        selected: Vec<ListedLine<'a>>,
         deselected: usize,
     },
     RunStarted(RunStartedLine<'a>),
@@ -189,7 +189,7 @@ pub(super) struct Identity<'a> {
 
 /// A testcase as it was listed.
 #[derive(Debug, Serialize, Deserialize)]
-pub(super) struct ListedTestcase<'a> {
+pub(super) struct ListedLine<'a> {
     #[serde(default)]
     pub(super) id: String,
     pub(super) build: Cow<'a, BuildName>,

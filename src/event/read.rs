@@ -16,7 +16,7 @@ use crate::event::line::BuildOutcomeWord;
 use crate::event::line::BuildWaitingLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
-use crate::event::line::ListedTestcase;
+use crate::event::line::ListedLine;
 use crate::event::line::Place;
 use crate::event::line::Problem;
 use crate::event::line::RunStartedLine;
@@ -382,7 +382,7 @@ fn identity(line: Identity<'_>) -> TestcaseId {
     }
 }
 
-fn listed(line: ListedTestcase<'_>) -> Testcase {
+fn listed(line: ListedLine<'_>) -> Testcase {
     Testcase {
         id: TestcaseId {
             build: line.build.into_owned(),

@@ -14,7 +14,7 @@ use crate::event::line::BuildOutcomeWord;
 use crate::event::line::BuildWaitingLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
-use crate::event::line::ListedTestcase;
+use crate::event::line::ListedLine;
 use crate::event::line::Place;
 use crate::event::line::Problem;
 use crate::event::line::RunStartedLine;
@@ -234,8 +234,8 @@ fn identity(id: &TestcaseId) -> Identity<'_> {
     }
 }
 
-fn listed(testcase: &Testcase) -> ListedTestcase<'_> {
-    ListedTestcase {
+fn listed(testcase: &Testcase) -> ListedLine<'_> {
+    ListedLine {
         id: testcase.id.to_string(),
         build: Cow::Borrowed(&testcase.id.build),
         module: Cow::Borrowed(&testcase.id.module),
