@@ -496,7 +496,11 @@ fn a_variable_that_compilers_read_is_part_of_the_build() {
         .unwrap();
     let ran = Ran::from(output).expect_code(0);
     assert_eq!(counted.compiles() - before, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("environment `IVL_ROOT`"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("environment `IVL_ROOT`"),
+        "{}",
+        ran.stderr
+    );
     counted.build(0);
 }
 
