@@ -7,8 +7,8 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::diagnostic::Severity;
-use crate::edge::host::SystemHost;
 use crate::edge::interrupt::StopReason;
+use crate::edge::machine::SystemMachine;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::SessionFinished;
@@ -141,7 +141,7 @@ pub(super) fn run(
     let seed = work.seed.map_or_else(|| workspace.draw_seed(), Seed);
     let clock = workspace.clock.as_ref();
     let began = clock.now();
-    let mut folder = SessionFolder::make(workspace.session_dir(), &SystemHost, began)?;
+    let mut folder = SessionFolder::make(workspace.session_dir(), &SystemMachine, began)?;
     let base_env = workspace.base_env()?;
     let tally = RefCell::new(Tally::default());
     let reports = RefCell::new(reports);
@@ -200,7 +200,10 @@ pub(super) fn run(
     };
     sink(Event::SessionFinished(finished));
     let only_looked = work.only_lists || work.modules.is_empty();
-    folder.tidy(!only_looked || exit_code != ExitCode::Success, &SystemHost);
+    folder.tidy(
+        !only_looked || exit_code != ExitCode::Success,
+        &SystemMachine,
+    );
     reports.into_inner().finish()?;
     Ok((exit_code, tally.into_inner()))
 }
