@@ -1,9 +1,9 @@
 //! cocorun builds HDL once, runs cocotb testcases in parallel, and reports honestly.
 //!
-//! The floors, lowest first; a module names only lower ones, and `tests/it/architecture.rs` checks
-//! it: `model` · `diagnostic`, `event` · `config`, `sim` · `build`, `plan`, `report`,
-//! `toolchain` · `schedule` · `cli` · `commands`. Below them all are the crates `cocorun-edge`
-//! and `cocorun-lock`. `docs/architecture.md` says why.
+//! The floors, lowest first; a module uses only lower ones, and `tests/architecture` checks it:
+//! `model` and the crate `edge` · the crate `lock` · `diagnostic`, `event` · `config`, `sim` ·
+//! `build`, `plan`, `report`, `toolchain` · `schedule` · `cli` · `commands`.
+//! `docs/architecture.md` says why.
 
 pub mod build;
 pub mod cli;
