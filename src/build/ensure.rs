@@ -28,9 +28,9 @@ use crate::lock::CallOnce;
 use crate::lock::Done;
 use crate::lock::Failure;
 use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
 use crate::lock::Published;
-use crate::lock::Step;
 use crate::lock::StepError;
 use crate::lock::WaitProgress;
 use crate::model::build::Build;
@@ -208,7 +208,7 @@ struct Compilation<'a> {
     has_waited: bool,
 }
 
-impl Step for Compilation<'_> {
+impl OnceStep for Compilation<'_> {
     type Error = Problems;
 
     fn run(

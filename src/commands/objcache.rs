@@ -26,9 +26,9 @@ use crate::lock::CallOnce;
 use crate::lock::Failure;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
 use crate::lock::Published;
-use crate::lock::Step;
 use crate::lock::StepError;
 use crate::model::exit_code::ExitCode;
 
@@ -200,7 +200,7 @@ struct Compilation<'a> {
     interrupt: &'a Interrupt,
 }
 
-impl Step for Compilation<'_> {
+impl OnceStep for Compilation<'_> {
     type Error = &'static str;
 
     fn run(

@@ -21,8 +21,8 @@ use crate::lock::CallOnce;
 use crate::lock::Failure;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
-use crate::lock::Step;
 use crate::lock::StepError;
 use crate::lock::WaitProgress;
 use crate::model::exit_code::ExitCode;
@@ -103,7 +103,7 @@ enum CommandFailure {
     Problems(Problems),
 }
 
-impl Step for CommandStep<'_, '_> {
+impl OnceStep for CommandStep<'_, '_> {
     type Error = CommandFailure;
 
     fn run(

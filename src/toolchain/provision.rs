@@ -22,9 +22,9 @@ use crate::lock::CallOnce;
 use crate::lock::Failure;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
 use crate::lock::Published;
-use crate::lock::Step;
 use crate::lock::StepError;
 use crate::lock::WaitProgress;
 
@@ -113,7 +113,7 @@ struct Installation<'a> {
     on_wait: &'a dyn Fn(&WaitProgress<'_>),
 }
 
-impl Step for Installation<'_> {
+impl OnceStep for Installation<'_> {
     type Error = Problems;
 
     fn run(

@@ -29,9 +29,9 @@ use cocorun::lock::CallOnce;
 use cocorun::lock::Failure;
 use cocorun::lock::FailureKind;
 use cocorun::lock::Leader;
+use cocorun::lock::OnceStep;
 use cocorun::lock::Options;
 use cocorun::lock::Published;
-use cocorun::lock::Step;
 use cocorun::lock::acquire::NfsLock;
 use std::fmt::Display;
 use std::fs;
@@ -241,7 +241,7 @@ fn judge(published: &Published, weather: &Weather) -> Acceptance {
 /// The step of one caller, whose mount has this weather.
 struct BadWeather<'a>(&'a Weather);
 
-impl Step for BadWeather<'_> {
+impl OnceStep for BadWeather<'_> {
     type Error = io::Error;
 
     fn run(&mut self, leader: &Leader) -> Result<serde_json::Value, Failure<io::Error>> {

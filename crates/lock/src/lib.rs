@@ -43,7 +43,7 @@ pub use once::outcome::FailureRecord;
 pub use once::outcome::Published;
 pub use once::step::Done;
 pub use once::step::Failure;
-pub use once::step::Step;
+pub use once::step::OnceStep;
 pub use once::step::StepError;
 pub use options::Options;
 pub use wait::OnWait;

@@ -34,9 +34,9 @@ use cocorun::lock::CallOnce;
 use cocorun::lock::Done;
 use cocorun::lock::Failure;
 use cocorun::lock::Leader;
+use cocorun::lock::OnceStep;
 use cocorun::lock::Options;
 use cocorun::lock::Published;
-use cocorun::lock::Step;
 use cocorun::lock::WaitProgress;
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
@@ -130,7 +130,7 @@ struct Job<'a> {
     waits: &'a mut dyn FnMut(),
 }
 
-impl Step for Job<'_> {
+impl OnceStep for Job<'_> {
     type Error = String;
 
     fn run(&mut self, leader: &Leader) -> Result<Value, Failure<String>> {

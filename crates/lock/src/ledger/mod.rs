@@ -37,7 +37,7 @@ const FAILURE_FILE: &str = "failure.txt";
 const DOING_FILE: &str = "doing.txt";
 
 /// Why a published result cannot be read.
-pub(crate) struct Damage(pub String);
+pub(crate) struct DamagedRecord(pub String);
 
 /// The registers of one step in one shared directory.
 #[derive(Clone)]
@@ -200,11 +200,11 @@ impl Ledger {
         epoch: u32,
         token: &str,
         digest: &str,
-    ) -> Result<Result<Published, Damage>, LockError> {
+    ) -> Result<Result<Published, DamagedRecord>, LockError> {
         let dir = self.attempt_dir(epoch, token);
         let path = dir.join(RECORD_FILE);
         let Some(bytes) = self.disk.read_surely(&path)? else {
-            return Ok(Err(Damage(format!("`{path}` is missing"))));
+            return Ok(Err(DamagedRecord(format!("`{path}` is missing"))));
         };
         Ok(self.parsed(epoch, token, digest, &bytes))
     }
@@ -216,11 +216,11 @@ impl Ledger {
         token: &str,
         digest: &str,
         bytes: &[u8],
-    ) -> Result<Published, Damage> {
+    ) -> Result<Published, DamagedRecord> {
         let dir = self.attempt_dir(epoch, token);
         let path = dir.join(RECORD_FILE);
         if blake3::hash(bytes).to_hex().as_str() != digest {
-            return Err(Damage(format!("`{path}` is not what was published")));
+            return Err(DamagedRecord(format!("`{path}` is not what was published")));
         }
         match serde_json::from_slice(bytes) {
             Ok(record) => Ok(Published {
@@ -229,7 +229,7 @@ impl Ledger {
                 dir,
                 record,
             }),
-            Err(error) => Err(Damage(format!("`{path}` is not JSON: {error}"))),
+            Err(error) => Err(DamagedRecord(format!("`{path}` is not JSON: {error}"))),
         }
     }
 

@@ -55,7 +55,7 @@ pub enum Action {
 }
 
 /// Takes note of what was done with what, and why.
-pub type Report<'a> = &'a mut dyn FnMut(Action, &Utf8Path, &str);
+pub type OnAction<'a> = &'a mut dyn FnMut(Action, &Utf8Path, &str);
 
 /// Clears a tree of what the dead left there.
 pub struct Cleaning {
@@ -95,7 +95,7 @@ impl Site {
 
 impl Cleaning {
     /// Clears it, and tells each thing that was done or left.
-    pub fn clean(&self, tree: &Tree, report: Report) {
+    pub fn clean(&self, tree: &Tree, report: OnAction) {
         for (path, why) in &tree.unseen {
             report(Action::Kept, path, why);
         }
@@ -140,7 +140,7 @@ impl Cleaning {
         })
     }
 
-    fn sites(&self, tree: &Tree, report: Report) -> Vec<Site> {
+    fn sites(&self, tree: &Tree, report: OnAction) -> Vec<Site> {
         let mut sites = Vec::new();
         for path in &tree.ledgers {
             let survey = Survey::of(
@@ -165,7 +165,7 @@ impl Cleaning {
     }
 
     /// Finds out who is dead; that can take as long as the longest lease.
-    fn watch(&self, sites: &mut [Site], report: Report) {
+    fn watch(&self, sites: &mut [Site], report: OnAction) {
         let mut watches: Vec<(usize, EntryWatch)> = Vec::new();
         for (index, site) in sites.iter().enumerate() {
             for entry in &site.open {
@@ -201,7 +201,7 @@ impl Cleaning {
     }
 
     /// Ends what the dead hold, then reads how everything ended.
-    fn end(&self, site: &mut Site, report: Report) -> Result<(), LockError> {
+    fn end(&self, site: &mut Site, report: OnAction) -> Result<(), LockError> {
         for entry in &site.open {
             if !site.dead.contains(&entry.number) {
                 continue;
@@ -224,7 +224,7 @@ impl Cleaning {
     }
 
     /// Clears a gate all of whose guards belong to attempts that have ended.
-    fn gate(&self, path: &Utf8Path, sites: &[Site], report: Report) {
+    fn gate(&self, path: &Utf8Path, sites: &[Site], report: OnAction) {
         let (Ok(names), Ok(stamp)) = (self.storage.list(path), self.storage.stamp(path)) else {
             return;
         };
@@ -307,7 +307,7 @@ impl Cleaning {
     }
 
     /// Removes the directory of an attempt that has ended and is no result.
-    fn attempt(&self, tree: &Tree, path: &Utf8Path, sites: &[Site], report: Report) {
+    fn attempt(&self, tree: &Tree, path: &Utf8Path, sites: &[Site], report: OnAction) {
         let owner = sites.iter().find_map(|site| {
             let is_its = |past: &&Past| {
                 let ledger = &site.survey.ledger;
@@ -361,7 +361,7 @@ impl Cleaning {
         (path, is_dir): (&Utf8Path, bool),
         was_gone: bool,
         sites: &[Site],
-        report: Report,
+        report: OnAction,
     ) {
         let name = path.file_name().unwrap_or_default();
         let fate = self.state_of_owner(path);
@@ -392,7 +392,7 @@ impl Cleaning {
     }
 
     /// Removes what was to become a register, where its writer is gone.
-    fn scraps(&self, tree: &Tree, site: &Site, report: Report) {
+    fn scraps(&self, tree: &Tree, site: &Site, report: OnAction) {
         let names = self.storage.list(&site.path).unwrap_or_default();
         for name in names.iter().filter(|name| name.contains(".tmp.")) {
             let path = site.path.join(name);
@@ -430,7 +430,7 @@ impl Cleaning {
         path: &Utf8Path,
         why: &str,
         remove: impl FnOnce() -> io::Result<()>,
-        report: Report,
+        report: OnAction,
     ) {
         let outcome = if self.is_dry_run { Ok(()) } else { remove() };
         match outcome {

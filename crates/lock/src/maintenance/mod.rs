@@ -8,7 +8,7 @@ mod tree;
 
 pub use clean::Action;
 pub use clean::Cleaning;
-pub use clean::Report;
+pub use clean::OnAction;
 pub use survey::EntryStage;
 pub use survey::OpenEntry;
 pub use survey::Survey;

@@ -24,7 +24,7 @@ use std::time::Duration;
 const UNWATCHED_MAX: Duration = Duration::from_secs(120);
 
 /// A step that is to be done once. A closure from [`Leader`] to the step's outcome is one.
-pub trait Step {
+pub trait OnceStep {
     /// The caller's own error.
     type Error;
 
@@ -47,7 +47,7 @@ pub trait Step {
     }
 }
 
-impl<E, F> Step for F
+impl<E, F> OnceStep for F
 where
     F: FnMut(&Leader) -> Result<serde_json::Value, Failure<E>>,
 {
@@ -58,7 +58,7 @@ where
     }
 }
 
-/// Why a [`Step`] failed: the caller's error, and what other processes are told of it.
+/// Why a [`OnceStep`] failed: the caller's error, and what other processes are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure<E> {
     /// Whether it would fail again.
@@ -122,7 +122,7 @@ impl CallOnce {
     ///
     /// # Errors
     /// See [`StepError`]. A failure of this caller's is recorded for the others.
-    pub fn ensure_done<S: Step>(
+    pub fn ensure_done<S: OnceStep>(
         &mut self,
         step: &mut S,
         timeout: Option<Duration>,

@@ -6,7 +6,7 @@ use crate::once::leader::Leader;
 use crate::once::outcome::Acceptance;
 use crate::once::outcome::Published;
 use crate::once::step::Failure;
-use crate::once::step::Step;
+use crate::once::step::OnceStep;
 use crate::wait::WaitProgress;
 
 use cocorun_edge::clock::Clock;
@@ -156,7 +156,7 @@ where
     }
 }
 
-impl<A, R, W, E> Step for Callbacks<A, R, W>
+impl<A, R, W, E> OnceStep for Callbacks<A, R, W>
 where
     A: FnMut(&Published) -> Acceptance,
     R: FnMut(&Leader) -> Result<serde_json::Value, Failure<E>>,
