@@ -26,7 +26,7 @@ use crate::edge::jobs::OuterJobs;
 use crate::edge::process::SystemHost;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Options;
-use crate::lock::Waiting;
+use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::model::build::SimulatorName;
 use crate::model::test::Seed;
@@ -142,7 +142,7 @@ impl Workspace {
     /// none of pytest-cocotb's lock files are made there.
     pub(super) fn lock_options(&self) -> Options {
         Options {
-            interop: false,
+            pytest_cocotb: false,
             alone: self.no_lock,
             ..Options::new(&self.session_id)
         }
@@ -304,7 +304,7 @@ impl Workspace {
         &self,
         tools: &Tools,
         build: &Build,
-        on_wait: &dyn Fn(&Waiting<'_>),
+        on_wait: &dyn Fn(&WaitProgress<'_>),
     ) -> Result<Ready> {
         let chosen = self.environment.get(env::OBJCACHE).unwrap_or_default();
         let object_env = BTreeMap::from([

@@ -13,7 +13,7 @@ use crate::edge::process::ProcessHost;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::RunId;
-use crate::lock::Waiting;
+use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
 use crate::model::build::SimulatorName;
@@ -57,7 +57,8 @@ use std::time::SystemTime;
 const TICK: Duration = Duration::from_millis(100);
 
 /// Makes sure that a build exists; told, while it waits for another process that makes it, of whom.
-pub type Ensure<'a> = dyn Fn(&Build, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + Send + Sync + 'a;
+pub type Ensure<'a> =
+    dyn Fn(&Build, &dyn Fn(&WaitProgress<'_>)) -> Result<Ready> + Send + Sync + 'a;
 
 /// What a session does, and with what.
 pub struct Plan<'a> {
