@@ -1,13 +1,4 @@
 //! One JSON object per event, for programs. `docs/json-events.md` documents every field.
-//!
-//! Public interface: the objects are written by hand from the events, so that a change of an
-//! internal type cannot move them. Fields are added, never renamed, removed or given another
-//! meaning; a change that cannot be additive raises [`SCHEMA`].
-
-mod line;
-
-use super::Report;
-use super::tally::Tally;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -15,23 +6,22 @@ use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::fs;
 use crate::event::Event;
+use crate::event::SessionState;
+use crate::event::to_line;
+use crate::report::consumer::Report;
 
 use std::io;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Instant;
 
-/// The version of the format, in the first object of every stream.
-pub const SCHEMA: u32 = 1;
-
-/// Writes events as JSON, one object a line.
+/// Writes events as JSON, one object per line.
 ///
 /// A reader that leaves early (`| head -1`) ends the output and nothing else. Any other failure to
-/// write is told by [`Report::finish`].
+/// write is an error of [`Report::finish`].
 pub struct JsonReport {
     out: Box<dyn Write + Send>,
     clock: Arc<dyn Clock>,
-    tally: Tally,
     started: Instant,
     /// Set at the first failure; nothing is written from then on.
     failure: Option<io::Error>,
@@ -44,40 +34,33 @@ impl JsonReport {
         Self {
             out,
             clock,
-            tally: Tally::default(),
             started,
             failure: None,
         }
     }
-
-    fn write(&mut self, event: &Event, elapsed_s: f64) -> io::Result<()> {
-        let mut bytes = serde_json::to_vec(&line::of(event, elapsed_s, &self.tally))?;
-        bytes.push(b'\n');
-        // Whole lines, at once: who follows the stream sees an event when it happens.
-        self.out.write_all(&bytes)?;
-        self.out.flush()
-    }
 }
 
 impl Report for JsonReport {
-    fn on_event(&mut self, event: &Event) {
+    fn on_event(&mut self, event: &Event, state: &SessionState) {
         if self.failure.is_some() {
             return;
         }
-        self.tally.on_event(event);
         let now = self.clock.now();
         if matches!(event, Event::SessionStarted(_)) {
             self.started = now;
         }
-        let elapsed_s = now.saturating_duration_since(self.started).as_secs_f64();
-        self.failure = self.write(event, elapsed_s).err();
+        let elapsed = now.saturating_duration_since(self.started);
+        let line = to_line(event, elapsed, state);
+        // Whole lines, at once: who follows the stream sees an event when it happens.
+        let written = self.out.write_all(line.as_bytes());
+        self.failure = written.and_then(|()| self.out.flush()).err();
     }
 
-    fn finish(&mut self) -> Result<()> {
+    fn finish(&mut self, _: &SessionState) -> Result<()> {
         match &self.failure {
             Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 let words = fs::os_words(error);
-                let message = format!("cannot write the JSON report because of `{words}`");
+                let message = format!("cannot write the JSON report: {words}");
                 Err(Diagnostic::error(Code::ReportUnwritable, message).into())
             }
             _ => Ok(()),

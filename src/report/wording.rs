@@ -1,16 +1,16 @@
-//! What a result means, in words: status, code, headline, and the command that repeats it.
+//! Results in words: status, headline, and the command that repeats one.
 //!
 //! Every report takes its words from here.
 
-use super::text;
-
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::event::Contradiction;
 use crate::model::build::BuildName;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::TestcaseId;
+use crate::report::text;
 
 /// How wide a line of a message or traceback may be, in cells.
 const LINE_COLUMNS_MAX: usize = 400;
@@ -27,57 +27,6 @@ pub(super) fn status_word(outcome: Outcome) -> &'static str {
         Outcome::Skipped => "SKIP",
         Outcome::NotRun => "NOT RUN",
     }
-}
-
-/// Returns the stable word for a cause, as it stands in the JSON and JUnit reports.
-pub(super) fn cause_word(cause: Cause) -> &'static str {
-    match cause {
-        Cause::Test => "test",
-        Cause::UnexpectedPass => "unexpected-pass",
-        Cause::HdlError => "hdl-error",
-        Cause::SimulationEnded => "simulation-ended",
-        Cause::Crashed => "crashed",
-        Cause::ExitStatus => "exit-status",
-        Cause::Import => "import",
-        Cause::Startup => "startup",
-        Cause::NoResult => "no-result",
-        Cause::NoTestcases => "no-testcases",
-        Cause::Timeout => "timeout",
-        Cause::Build => "build",
-        Cause::Session => "session",
-        Cause::Skip => "skip",
-    }
-}
-
-/// Returns the stable word for an outcome, as it stands in the JSON report.
-pub(super) fn outcome_word(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Passed => "passed",
-        Outcome::Failed => "failed",
-        Outcome::Errored => "errored",
-        Outcome::TimedOut => "timed-out",
-        Outcome::Skipped => "skipped",
-        Outcome::NotRun => "not-run",
-    }
-}
-
-/// Returns the code of a bad result, `None` for a good one; `of_build` is what its build failed of.
-pub(super) fn code(result: &TestcaseResult, of_build: Option<Code>) -> Option<Code> {
-    if result.outcome.is_good() {
-        return None;
-    }
-    Some(match (result.cause, result.outcome) {
-        (Some(Cause::Crashed), _) => Code::TestCrashed,
-        (Some(Cause::ExitStatus), _) => Code::TestExitStatus,
-        (Some(Cause::Import), _) => Code::TestImport,
-        (Some(Cause::Startup), _) => Code::TestStartup,
-        (Some(Cause::Build), _) => of_build.unwrap_or(Code::BuildCompile),
-        (Some(Cause::Timeout), _) | (_, Outcome::TimedOut) => Code::TestTimeout,
-        (Some(Cause::Session), _) | (_, Outcome::NotRun) => Code::SessionInterrupted,
-        (Some(Cause::NoTestcases), _) => Code::TestNoTestcases,
-        (Some(Cause::NoResult), _) | (_, Outcome::Errored) => Code::TestNoResult,
-        (_, Outcome::Failed | Outcome::Passed | Outcome::Skipped) => Code::TestFailedCode,
-    })
 }
 
 /// Returns a testcase's full name, safe to print, in one line.
@@ -116,16 +65,16 @@ pub(super) fn message_line(result: &TestcaseResult) -> Option<String> {
 fn default_words(cause: Cause) -> &'static str {
     match cause {
         Cause::Test => "cocotb recorded a failure",
-        Cause::UnexpectedPass => "passed although it is expected to fail",
+        Cause::UnexpectedPass => "passed, but was expected to fail",
         Cause::HdlError => "the HDL reported an error while the testcase passed",
         Cause::SimulationEnded => "the simulation ended before the testcase did",
-        Cause::Crashed => "the simulator ended by a signal",
-        Cause::ExitStatus => "the simulator left with a status that the results do not explain",
+        Cause::Crashed => "the simulator was killed by a signal",
+        Cause::ExitStatus => "the simulator exited with a status that the results do not explain",
         Cause::Import => "the test module cannot be imported",
         Cause::Startup => "the simulator ended before the first testcase",
-        Cause::NoTestcases => "the module holds no testcase",
-        Cause::NoResult => "the simulator ended without a result of this testcase",
-        Cause::Timeout => "the wall-clock limit passed and the run was killed",
+        Cause::NoTestcases => "the module contains no testcase",
+        Cause::NoResult => "the simulator ended without a result for this testcase",
+        Cause::Timeout => "exceeded its wall-clock limit",
         Cause::Build => "the build it needs failed",
         Cause::Session => "the session ended before it could run",
         Cause::Skip => "marked as skipped",
@@ -148,13 +97,13 @@ pub(super) fn headline(result: &TestcaseResult) -> String {
 
 /// Returns the command that repeats a result exactly, quoted for a shell.
 ///
-/// `prefix` starts it (`cocorun test --config x/runner.toml`). What befell a module as a whole has
-/// no testcase to name, so the module is repeated.
+/// `prefix` starts it (`cocorun test --config x/runner.toml`). If a module failed as a whole, there
+/// is no testcase to name, and the command repeats the module.
 pub(super) fn rerun_command(prefix: &str, result: &TestcaseResult) -> String {
     let id = &result.id;
     let mut command = prefix.to_owned();
     let mut add = |flag: &str, value: &str| {
-        // A value that begins like a flag would be taken for one.
+        // Otherwise a value that begins with `-` would be parsed as an option.
         let joint = if value.starts_with('-') { '=' } else { ' ' };
         let value = text::shell_word(value);
         text::add(&mut command, format_args!(" --{flag}{joint}{value}"));
@@ -170,7 +119,7 @@ pub(super) fn rerun_command(prefix: &str, result: &TestcaseResult) -> String {
 
 /// Returns a bad result as a diagnostic: headline, place, message, traceback or log, facts, rerun.
 ///
-/// `log_lines` are the last lines of the log; they stand in for a traceback where there is none.
+/// `log_lines` are the last lines of the log; they take the place of a missing traceback.
 pub(super) fn diagnostic(
     result: &TestcaseResult,
     code: Code,
@@ -207,14 +156,14 @@ pub(super) fn diagnostic(
     }
     let is_import = result.cause == Some(Cause::Import) && result.id.is_whole_module();
     let when = if is_import {
-        "once that is put right, rerun it alone"
+        "once that is fixed, rerun it alone"
     } else {
         "rerun it alone"
     };
     problem.help(format!("{when}: `{}`", rerun_command(rerun_prefix, result)))
 }
 
-/// Returns the message where the headline does not hold it: when it has several lines or a long one.
+/// Returns the message if the headline does not contain it: one of several lines, or a long one.
 pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
     let headline = headline(result);
     result
@@ -224,7 +173,7 @@ pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
         .filter(|message| !headline.contains(message.trim()))
 }
 
-/// Returns the traceback, unless all it holds is the exception whose message is told anyway.
+/// Returns the traceback, unless it is just the exception whose message is shown anyway.
 pub(super) fn further_details(result: &TestcaseResult) -> Option<&str> {
     let details = result.details.as_deref()?.trim();
     let message = result.message.as_deref().map_or("", str::trim);
@@ -279,9 +228,31 @@ fn circumstances(result: &TestcaseResult) -> String {
     line
 }
 
-/// Says whether a code tells of the session's end and not of a fault.
-pub(super) fn is_stop(code: Code) -> bool {
-    matches!(code, Code::SessionInterrupted | Code::SessionTimeout)
+/// Returns a contradiction of the stream as a problem.
+pub(super) fn contradiction(found: &Contradiction) -> Diagnostic {
+    let message = match found {
+        Contradiction::BrokenOff => "the session broke off: it has no last event".to_owned(),
+        Contradiction::NoResult { number, first } => {
+            let number = text::count(*number, "planned testcase");
+            format!("no result for {number}, first `{}`", name(first))
+        }
+        Contradiction::Unplanned { number, first } => {
+            let number = text::count(*number, "result");
+            format!("{number} more than planned, first `{}`", name(first))
+        }
+        Contradiction::Counts { claimed, counted } => format!(
+            "the session counts {} ({} bad), but {} ({} bad) have a result",
+            text::count(claimed.total(), "testcase"),
+            claimed.bad(),
+            counted.total(),
+            counted.bad(),
+        ),
+        Contradiction::HiddenFailure { number } => format!(
+            "the session ended with 0 in spite of {}",
+            text::count(*number, "bad result")
+        ),
+    };
+    Diagnostic::error(Code::TestNoResult, message)
 }
 
 /// Returns a diagnostic in which foreign text can do no harm on a terminal.
@@ -303,7 +274,7 @@ pub(super) fn harmless(problem: &Diagnostic) -> Diagnostic {
 /// Returns a build's name with its simulator, as every line about a build shows it.
 pub(super) fn build_label(build: &BuildName, simulator: Option<&str>) -> String {
     match simulator {
-        // A name that already tells the simulator needs no second word for it.
+        // No need to repeat a simulator that is part of the name.
         Some(simulator) if !build.as_str().ends_with(&format!("@{simulator}")) => {
             format!("{build} ({simulator})")
         }
