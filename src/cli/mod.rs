@@ -54,7 +54,7 @@ pub enum ColorChoice {
     Auto,
     /// Always, also in files and pipes
     Always,
-    /// Never
+    /// Without colour
     Never,
 }
 
