@@ -123,7 +123,7 @@ pub(super) fn compile(
         inputs,
         absent,
         outputs,
-        made_at: jiff::Timestamp::try_from(context.clock.wall())
+        made_at: jiff::Timestamp::try_from(context.edges.clock.wall())
             .map(|time| time.to_string())
             .unwrap_or_default(),
     };
@@ -170,7 +170,7 @@ impl Attempt<'_> {
     fn run_step(&self, step: &CompileStep, share: &JobShare) -> Result<(), Failed> {
         let (build, context, log) = (self.build, self.context, self.log);
         let spec = self.command(step, share);
-        let clock = context.clock.as_ref();
+        let clock = context.edges.clock.as_ref();
         let began = clock.now();
         let until = began + context.build_timeout;
         let (mut progress, first) = Progress::of(&step.name, log.to_owned(), began);
@@ -181,8 +181,14 @@ impl Attempt<'_> {
             }
             !self.leader.is_lost()
         };
-        let completion =
-            complete(context.host, clock, &spec, until, &mut goes_on).map_err(transient)?;
+        let completion = complete(
+            context.edges.host.as_ref(),
+            clock,
+            &spec,
+            until,
+            &mut goes_on,
+        )
+        .map_err(transient)?;
         match completion {
             Completion::Left(exit) if exit.is_success() => Ok(()),
             Completion::Left(exit) => {

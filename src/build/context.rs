@@ -1,37 +1,24 @@
 //! What making a build needs, apart from the build itself.
 
 use crate::diagnostic::Snippet;
-use crate::edge::clock::Clock;
-use crate::edge::env::Environment;
-use crate::edge::interrupt::Interrupt;
+use crate::edge::edges::Edges;
 use crate::edge::jobs::JobPool;
-use crate::edge::process::ProcessHost;
-use crate::edge::storage::Storage;
 use crate::lock::Options;
 use crate::sim::simulator::Simulator;
 use crate::sim::tools::Tools;
 
 use camino::Utf8Path;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// What making a build needs, apart from the build itself.
 pub struct BuildContext<'a> {
     /// The Python environment and the simulators.
     pub tools: &'a Tools,
-    /// The environment of this process, which compilers inherit.
-    pub environment: &'a Environment,
+    /// The outside world.
+    pub edges: &'a Edges,
     /// Where compiled parts that builds share come from; `None` where there are none.
     pub object_cache: Option<&'a ObjectCache>,
-    /// Where children are started.
-    pub host: &'a dyn ProcessHost,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// The shared disk, as the guard sees it.
-    pub storage: Arc<dyn Storage>,
-    /// Ends waits and compiles when raised.
-    pub interrupt: &'a Interrupt,
     /// The shared build directory, absolute.
     pub build_dir: &'a Utf8Path,
     /// How the guard behaves.
@@ -66,7 +53,7 @@ impl BuildContext<'_> {
         let names = simulator.inherited_variables().iter();
         names
             .filter_map(|name| {
-                let value = self.environment.get(name)?;
+                let value = self.edges.environment.get(name)?;
                 Some(((*name).to_owned(), value.to_owned()))
             })
             .collect()

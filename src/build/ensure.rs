@@ -108,8 +108,8 @@ fn attempt(
     let print = fingerprint::fingerprint(build, context)?;
     let dir = context.build_dir.join(directory_name(build, &print));
     let mut once = CallOnce::new(
-        Arc::clone(&context.storage),
-        Arc::clone(&context.clock),
+        Arc::clone(&context.edges.storage),
+        Arc::clone(&context.edges.clock),
         dir,
         STEP,
         context.lock.clone(),
@@ -186,7 +186,7 @@ impl OnceStep for Compilation<'_> {
     fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
         self.has_waited = true;
         (self.on_wait)(progress);
-        match self.context.interrupt.raised() {
+        match self.context.edges.interrupt.raised() {
             Some(_) => ControlFlow::Break(()),
             None => ControlFlow::Continue(()),
         }

@@ -2,12 +2,13 @@
 
 use crate::cli::BuildArgs;
 use crate::cli::Global;
+use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
+use crate::commands::resolved::Resolved;
+use crate::commands::resolved::Startup;
 use crate::commands::run::Work;
 use crate::commands::run::run;
-use crate::commands::workspace::Surroundings;
-use crate::commands::workspace::Workspace;
-use crate::commands::workspace::rerun_prefix;
+use crate::commands::session::Session;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -25,14 +26,14 @@ use crate::plan::SelectionArgs;
 pub(super) fn build(
     args: &BuildArgs,
     global: &Global,
-    surroundings: Surroundings,
+    startup: Startup,
     console: Console,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, surroundings)?;
-    let plan = plan::expand(&workspace.config);
+    let resolved = Resolved::open(global, &args.work, startup)?;
+    let plan = plan::expand(&resolved.config);
     let names = SelectionArgs {
         builds: args.names.clone(),
-        simulator: workspace.known_simulator(args.simulator.as_ref())?,
+        simulator: resolved.known_simulator(args.simulator.as_ref())?,
         ..SelectionArgs::default()
     };
     let selection = Selection::new(names, &plan)?;
@@ -46,7 +47,7 @@ pub(super) fn build(
         let problem = Diagnostic::error(Code::NothingSelected, "no build is selected");
         return Err(problem.help(selection.advice()).into());
     }
-    let tools = workspace.tools(&builds, console)?;
+    let session = Session::inspect(resolved, &builds, console)?;
     let mut reports = console.reports_without_tests(args.work.explain, args.format);
     let work = Work {
         builds: &builds,
@@ -57,5 +58,5 @@ pub(super) fn build(
         rerun_prefix: rerun_prefix(global),
         warnings: Vec::new(),
     };
-    run(&workspace, &tools, &work, &mut reports)
+    run(&session, &work, &mut reports)
 }

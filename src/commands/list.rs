@@ -3,14 +3,15 @@
 use crate::cli::Format;
 use crate::cli::Global;
 use crate::cli::ListArgs;
+use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::print;
+use crate::commands::resolved::Resolved;
+use crate::commands::resolved::Startup;
 use crate::commands::run::Work;
 use crate::commands::run::run;
+use crate::commands::session::Session;
 use crate::commands::test::select;
-use crate::commands::workspace::Surroundings;
-use crate::commands::workspace::Workspace;
-use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Result;
 use crate::event::Event;
 use crate::event::SessionCommand;
@@ -30,13 +31,13 @@ use std::time::Instant;
 pub(super) fn list(
     args: &ListArgs,
     global: &Global,
-    surroundings: Surroundings,
+    startup: Startup,
     console: Console,
 ) -> Result<ExitCode> {
-    let workspace = Workspace::open(global, &args.work, surroundings)?;
-    let plan = plan::expand(&workspace.config);
-    let (selection, builds, modules) = select(&args.select, &plan, &workspace)?;
-    let tools = workspace.tools(&builds, console)?;
+    let resolved = Resolved::open(global, &args.work, startup)?;
+    let plan = plan::expand(&resolved.config);
+    let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
+    let session = Session::inspect(resolved, &builds, console)?;
     let mut reports = Listing {
         inner: console.reports_without_tests(args.work.explain, Format::Human),
         found: Vec::new(),
@@ -50,7 +51,7 @@ pub(super) fn list(
         rerun_prefix: rerun_prefix(global),
         warnings: Vec::new(),
     };
-    let exit_code = run(&workspace, &tools, &work, &mut reports)?;
+    let exit_code = run(&session, &work, &mut reports)?;
     // Modules come in the order in which simulators answered; people and diffs want that of the plan.
     let place = |testcase: &Testcase| {
         modules.iter().position(|module| {

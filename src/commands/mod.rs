@@ -8,20 +8,24 @@ mod locks;
 mod objcache;
 mod once;
 mod quiet;
+mod repeat;
 mod reporting;
+mod resolved;
 mod run;
+mod session;
 mod sessions;
 mod target;
 mod test;
+mod tools;
 mod waiting;
-mod workspace;
 
 use crate::cli::Cli;
 use crate::cli::Command;
 use crate::cli::advised;
 use crate::commands::reporting::Console;
-use crate::commands::workspace::Surroundings;
+use crate::commands::resolved::Startup;
 use crate::diagnostic::Result;
+use crate::edge::edges::Edges;
 use crate::edge::env::Environment;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
@@ -82,16 +86,15 @@ fn session(
     let outer_jobs = OuterJobs::of_this_process();
     let interrupt = Interrupt::on_signals()?;
     SystemHost::adopt_orphans();
-    let surroundings = Surroundings {
-        environment,
-        interrupt: interrupt.clone(),
+    let startup = Startup {
+        edges: Edges::of_the_system(environment, interrupt.clone()),
         outer_jobs,
         registry,
     };
     let outcome = match &cli.command {
-        Command::Test(args) => test::test(args, &cli.global, surroundings, console),
-        Command::Build(args) => build::build(args, &cli.global, surroundings, console),
-        Command::List(args) => list::list(args, &cli.global, surroundings, console),
+        Command::Test(args) => test::test(args, &cli.global, startup, console),
+        Command::Build(args) => build::build(args, &cli.global, startup, console),
+        Command::List(args) => list::list(args, &cli.global, startup, console),
         Command::Explain(_)
         | Command::Objcache(_)
         | Command::Lock(_)

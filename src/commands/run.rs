@@ -1,8 +1,9 @@
 //! A session from its first event to its exit code; shared by `build`, `list` and `test`.
 
 use crate::commands::reporting::host_name;
+use crate::commands::resolved::Resolved;
+use crate::commands::session::Session;
 use crate::commands::sessions::SessionFolder;
-use crate::commands::workspace::Workspace;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -19,8 +20,7 @@ use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::plan::Selection;
 use crate::report::Report;
-use crate::schedule::session;
-use crate::sim::tools::Tools;
+use crate::schedule;
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -88,16 +88,17 @@ impl<'a> Unmatched<'a> {
 /// The build directory cannot be written, or a report file cannot: the session itself never is an
 /// error, whatever its verdict.
 pub(super) fn run(
-    workspace: &Workspace,
-    tools: &Tools,
+    session: &Session,
     work: &Work<'_>,
     reports: &mut dyn Report,
 ) -> Result<ExitCode> {
-    let seed = work.seed.map_or_else(|| workspace.draw_seed(), Seed);
-    let clock = workspace.clock.as_ref();
+    let resolved = &session.resolved;
+    let edges = &resolved.edges;
+    let seed = work.seed.map_or_else(|| resolved.draw_seed(), Seed);
+    let clock = edges.clock.as_ref();
     let began = clock.now();
-    let mut folder = SessionFolder::make(workspace.session_dir(), &SystemMachine, began)?;
-    let base_env = workspace.base_env()?;
+    let mut folder = SessionFolder::make(resolved.session_dir(), &SystemMachine, began)?;
+    let base_env = session.base_env()?;
     let mut unmatched = Unmatched::new(work.selection);
     let stream = RefCell::new(Stream {
         state: SessionState::default(),
@@ -107,26 +108,26 @@ pub(super) fn run(
         unmatched.take(&event);
         stream.borrow_mut().send(&event);
     };
-    let first = session_started(workspace, work, seed);
+    let first = session_started(resolved, work, seed);
     sink(Event::SessionStarted(first));
     let only_lists = work.command == SessionCommand::List;
-    session::execute(
-        session::Plan {
-            host: &workspace.host,
+    schedule::session::execute(
+        schedule::session::Plan {
+            host: edges.host.as_ref(),
             clock,
-            interrupt: &workspace.interrupt,
-            ensure: &|build, on_wait| workspace.ensure_built(tools, build, on_wait),
-            tools,
+            interrupt: &edges.interrupt,
+            ensure: &|build, on_wait| session.ensure_built(build, on_wait),
+            tools: &session.tools,
             builds: work.builds,
             modules: work.modules,
             selects: &|id| work.selection.selects(id),
-            session_id: workspace.session_id.clone(),
-            session_dir: workspace.session_dir(),
-            history_dir: workspace.config.build_dir.join("history"),
+            session_id: resolved.session_id.clone(),
+            session_dir: resolved.session_dir(),
+            history_dir: resolved.config.build_dir.join("history"),
             seed,
-            jobs: workspace.jobs,
-            pool: &workspace.pool,
-            limit: workspace.config.session_timeout,
+            jobs: resolved.jobs,
+            pool: &resolved.pool,
+            limit: resolved.config.session_timeout,
             base_env,
             only_lists,
         },
@@ -141,7 +142,7 @@ pub(super) fn run(
     for warning in work.warnings.iter().cloned().chain(warnings) {
         stream.send(&Event::Notice(Box::new(warning)));
     }
-    let signal = match workspace.interrupt.raised() {
+    let signal = match edges.interrupt.raised() {
         Some(StopReason::Signal(number)) => Some(number),
         _ => None,
     };
@@ -161,15 +162,15 @@ pub(super) fn run(
 }
 
 /// Returns the first event of a session.
-fn session_started(workspace: &Workspace, work: &Work<'_>, seed: Seed) -> SessionStarted {
+fn session_started(resolved: &Resolved, work: &Work<'_>, seed: Seed) -> SessionStarted {
     SessionStarted {
         cocorun: env!("CARGO_PKG_VERSION").to_owned(),
-        session_id: workspace.session_id.clone(),
+        session_id: resolved.session_id.clone(),
         command: work.command,
         host: host_name(),
-        started_at: workspace.started_at.to_string(),
-        config: workspace.config.path.clone(),
-        jobs: workspace.jobs,
+        started_at: resolved.started_at.to_string(),
+        config: resolved.config.path.clone(),
+        jobs: resolved.jobs,
         seed,
         builds: work.builds.len(),
         modules: work.modules.len(),

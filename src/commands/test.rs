@@ -3,14 +3,15 @@
 use crate::cli::Global;
 use crate::cli::SelectArgs;
 use crate::cli::TestArgs;
+use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::junit_report;
+use crate::commands::resolved::Resolved;
+use crate::commands::resolved::Startup;
 use crate::commands::run::Work;
 use crate::commands::run::nothing_selected;
 use crate::commands::run::run;
-use crate::commands::workspace::Surroundings;
-use crate::commands::workspace::Workspace;
-use crate::commands::workspace::rerun_prefix;
+use crate::commands::session::Session;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -36,15 +37,15 @@ use std::time::Duration;
 pub(super) fn test(
     args: &TestArgs,
     global: &Global,
-    surroundings: Surroundings,
+    startup: Startup,
     console: Console,
 ) -> Result<ExitCode> {
     let Some(path) = &args.junit else {
-        return session(args, global, surroundings, console);
+        return session(args, global, startup, console);
     };
     let report = || junit_report(path);
     report().write_placeholder()?;
-    session(args, global, surroundings, console).map_err(|mut problems| {
+    session(args, global, startup, console).map_err(|mut problems| {
         // Reports are written last, so where one of them fails, this one is there or cannot be.
         let is_of_reports = |problem: &Diagnostic| problem.code == Code::ReportUnwritable;
         if !problems.0.iter().any(is_of_reports)
@@ -59,15 +60,15 @@ pub(super) fn test(
 fn session(
     args: &TestArgs,
     global: &Global,
-    surroundings: Surroundings,
+    startup: Startup,
     console: Console,
 ) -> Result<ExitCode> {
-    let without_effect = without_effect(&surroundings.environment);
-    let workspace = Workspace::open(global, &args.work, surroundings)?;
-    let mut plan = plan::expand(&workspace.config);
+    let without_effect = without_effect(&startup.edges.environment);
+    let resolved = Resolved::open(global, &args.work, startup)?;
+    let mut plan = plan::expand(&resolved.config);
     apply_overrides(args, &mut plan);
-    let (selection, builds, modules) = select(&args.select, &plan, &workspace)?;
-    let tools = workspace.tools(&builds, console)?;
+    let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
+    let session = Session::inspect(resolved, &builds, console)?;
     let mut reports = console.reports(args.work.explain, args.format, args.junit.as_deref());
     let work = Work {
         builds: &builds,
@@ -78,7 +79,7 @@ fn session(
         rerun_prefix: repeats(args, global),
         warnings: without_effect,
     };
-    run(&workspace, &tools, &work, &mut reports)
+    run(&session, &work, &mut reports)
 }
 
 /// Warns of variables that would have selected something else, had cocotb been called alone.
@@ -131,7 +132,7 @@ fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
 pub(super) fn select(
     args: &SelectArgs,
     plan: &Plan,
-    workspace: &Workspace,
+    resolved: &Resolved,
 ) -> Result<(Selection, Vec<Build>, Vec<PlannedModule>)> {
     let selection = Selection::new(
         SelectionArgs {
@@ -139,7 +140,7 @@ pub(super) fn select(
             builds: args.build.clone(),
             modules: args.module.clone(),
             testcases: args.testcase.clone(),
-            simulator: workspace.known_simulator(args.simulator.as_ref())?,
+            simulator: resolved.known_simulator(args.simulator.as_ref())?,
         },
         plan,
     )?;

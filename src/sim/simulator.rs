@@ -46,8 +46,9 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         &[]
     }
 
-    /// Returns where it may be installed, the preferred place first; never empty.
-    fn locations(&self, environment: &Environment, python: &PythonEnv) -> Vec<Location>;
+    /// Returns where it may be installed, the preferred place first; never empty. `python` is `None`
+    /// if the Python environment cannot be used.
+    fn locations(&self, environment: &Environment, python: Option<&PythonEnv>) -> Vec<Location>;
 
     /// Returns how to install it, as a help line without a full stop.
     fn install_help(&self) -> &'static str;

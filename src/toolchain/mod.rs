@@ -4,6 +4,7 @@
 //! that everything made with it can be keyed by it.
 
 pub mod cache;
+pub mod inspection;
 pub mod provision;
 pub mod python;
 pub mod simulator;

@@ -7,16 +7,12 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
-use crate::edge::clock::Clock;
+use crate::edge::edges::Edges;
 use crate::edge::env;
-use crate::edge::env::Environment;
 use crate::edge::fs;
-use crate::edge::interrupt::Interrupt;
 use crate::edge::process::CommandSpec;
 use crate::edge::process::Completion;
-use crate::edge::process::ProcessHost;
 use crate::edge::process::complete;
-use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
 use crate::lock::CallOnce;
 use crate::lock::Failure;
@@ -54,16 +50,8 @@ pub struct Provision<'a> {
     pub project_dir: &'a Utf8Path,
     /// The shared build directory.
     pub build_dir: &'a Utf8Path,
-    /// The environment of this process.
-    pub environment: &'a Environment,
-    /// Where installers are started.
-    pub host: &'a dyn ProcessHost,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// The shared disk.
-    pub storage: Arc<dyn Storage>,
-    /// Ends waits and installers when raised.
-    pub interrupt: &'a Interrupt,
+    /// The outside world.
+    pub edges: &'a Edges,
     /// How the guard behaves.
     pub lock: Options,
     /// For how long to wait for another process that makes the same.
@@ -84,8 +72,8 @@ pub fn ensure_environment(
 ) -> Result<Utf8PathBuf> {
     let key = key(provision)?;
     let mut once = CallOnce::new(
-        Arc::clone(&provision.storage),
-        Arc::clone(&provision.clock),
+        Arc::clone(&provision.edges.storage),
+        Arc::clone(&provision.edges.clock),
         provision.build_dir.join(format!("python-{}", &key[..16])),
         STEP,
         provision.lock.clone(),
@@ -136,7 +124,7 @@ impl OnceStep for Installation<'_> {
 
     fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
         (self.on_wait)(progress);
-        match self.provision.interrupt.raised() {
+        match self.provision.edges.interrupt.raised() {
             Some(_) => ControlFlow::Break(()),
             None => ControlFlow::Continue(()),
         }
@@ -183,7 +171,11 @@ fn named_file(requirement: &str) -> Option<&str> {
 fn install(provision: &Provision<'_>, leader: &Leader) -> Result<serde_json::Value> {
     let venv = leader.dir().join(VENV);
     let log = leader.dir().join(LOG);
-    let path = provision.environment.get(env::PATH).unwrap_or_default();
+    let path = provision
+        .edges
+        .environment
+        .get(env::PATH)
+        .unwrap_or_default();
     let uv = which::which_in("uv", Some(path), "/")
         .ok()
         .and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
@@ -289,10 +281,16 @@ fn run(
         channel_env: None,
         inherits: Vec::new(),
     };
-    let until = provision.clock.now() + INSTALL_LIMIT;
+    let until = provision.edges.clock.now() + INSTALL_LIMIT;
     let mut goes_on = || !leader.is_lost();
-    let clock = provision.clock.as_ref();
-    match complete(provision.host, clock, &spec, until, &mut goes_on)? {
+    let clock = provision.edges.clock.as_ref();
+    match complete(
+        provision.edges.host.as_ref(),
+        clock,
+        &spec,
+        until,
+        &mut goes_on,
+    )? {
         Completion::Left(exit) if exit.is_success() => Ok(()),
         Completion::Left(exit) => Err(failure(log, &format!("{doing}: {exit}")).into()),
         Completion::TimedOut => {

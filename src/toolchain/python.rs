@@ -8,11 +8,10 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::ErrorKind;
-use crate::edge::clock::Clock;
+use crate::edge::edges::Edges;
 use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::edge::fs;
-use crate::edge::process::ProcessHost;
 use crate::edge::process::capture;
 use crate::model::tool::CocotbVersion;
 use crate::model::tool::PythonEnv;
@@ -112,19 +111,17 @@ pub struct PythonNeeds {
 pub fn probe(
     interpreter: &Utf8Path,
     wanted: &PythonNeeds,
-    host: &dyn ProcessHost,
-    clock: &dyn Clock,
+    edges: &Edges,
     cache: &NodeCache,
-    environment: &Environment,
 ) -> Result<PythonEnv> {
-    let python_path = environment.get(env::PYTHONPATH).unwrap_or_default();
+    let python_path = edges.environment.get(env::PYTHONPATH).unwrap_or_default();
     let packages = wanted.packages.join(" ");
     let asked = [interpreter.as_str(), python_path, PROBE, &packages];
     let name = entry_name("python", &asked);
     if let Some(answer) = cache.get::<Answer>(&name) {
         return judge(interpreter, wanted, answer);
     }
-    let answer = ask(interpreter, wanted, python_path, host, clock)?;
+    let answer = ask(interpreter, wanted, python_path, edges)?;
     let config = answer.prefix.join("pyvenv.cfg");
     let mut learned_from: Vec<&Utf8Path> = vec![interpreter];
     learned_from.extend(answer.site_dirs.iter().map(Utf8PathBuf::as_path));
@@ -139,14 +136,13 @@ fn ask(
     interpreter: &Utf8Path,
     wanted: &PythonNeeds,
     python_path: &str,
-    host: &dyn ProcessHost,
-    clock: &dyn Clock,
+    edges: &Edges,
 ) -> Result<Answer> {
     let mut args = vec!["-c", PROBE];
     args.extend(&wanted.packages);
     let captured = capture(
-        host,
-        clock,
+        edges.host.as_ref(),
+        edges.clock.as_ref(),
         interpreter,
         &args,
         BTreeMap::from([(env::PYTHONPATH.to_owned(), python_path.to_owned())]),

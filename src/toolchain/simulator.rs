@@ -4,11 +4,9 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
-use crate::edge::clock::Clock;
+use crate::edge::edges::Edges;
 use crate::edge::env;
-use crate::edge::env::Environment;
 use crate::edge::fs;
-use crate::edge::process::ProcessHost;
 use crate::edge::process::capture;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
@@ -33,14 +31,10 @@ const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
 /// What finding a simulator needs.
 pub struct Search<'a> {
-    /// The environment of this process.
-    pub environment: &'a Environment,
-    /// The Python environment, a package of which may be the simulator.
-    pub python: &'a PythonEnv,
-    /// Where tools are started.
-    pub host: &'a dyn ProcessHost,
-    /// For limits.
-    pub clock: &'a dyn Clock,
+    /// The outside world.
+    pub edges: &'a Edges,
+    /// The Python environment, a package of which may be the simulator; `None` if it cannot be used.
+    pub python: Option<&'a PythonEnv>,
     /// Remembers versions.
     pub cache: &'a NodeCache,
 }
@@ -81,13 +75,17 @@ impl fmt::Display for Finding {
 pub fn inspect(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> Inspection {
     let name = simulator.name();
     let tool = find(simulator.as_ref(), search);
-    let mut findings = vec![Finding {
-        subject: format!("simulator `{name}`"),
-        found: match &tool {
-            Ok(tool) => Ok(format!("{} ({})", tool.compiler, tool.version)),
-            Err(problems) => Err(problems.clone()),
-        },
-    }];
+    let mut findings = Vec::new();
+    // Without the Python environment that may hold it, a simulator is not missing.
+    if tool.is_ok() || search.python.is_some() || simulator.python_packages().is_empty() {
+        findings.push(Finding {
+            subject: format!("simulator `{name}`"),
+            found: match &tool {
+                Ok(tool) => Ok(format!("{} ({})", tool.compiler, tool.version)),
+                Err(problems) => Err(problems.clone()),
+            },
+        });
+    }
     let mut helpers = BTreeMap::new();
     for need in simulator.needs() {
         let found = helper(need, search);
@@ -116,7 +114,7 @@ pub fn inspect(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> Inspectio
 
 /// Takes the first place where all programs of a simulator are, and asks for its version.
 fn find(simulator: &dyn Simulator, search: &Search<'_>) -> Result<SimulatorTool> {
-    let locations = simulator.locations(search.environment, search.python);
+    let locations = simulator.locations(&search.edges.environment, search.python);
     let mut looked = Vec::new();
     let mut missing = simulator.name().to_string();
     for location in locations {
@@ -179,7 +177,7 @@ struct Helper {
 fn helper(need: &Need, search: &Search<'_>) -> Result<Helper> {
     let found = need.any_of.iter().find_map(|name| on_path(name, search));
     let Some(program) = found else {
-        let path = search.environment.get(env::PATH).unwrap_or_default();
+        let path = search.edges.environment.get(env::PATH).unwrap_or_default();
         let name = need.any_of.first().copied().unwrap_or(need.label);
         return Err(not_found(name, &[format!("PATH ({path})")], need.help).into());
     };
@@ -197,7 +195,7 @@ fn helper(need: &Need, search: &Search<'_>) -> Result<Helper> {
 }
 
 fn on_path(name: &str, search: &Search<'_>) -> Option<Utf8PathBuf> {
-    let path = search.environment.get(env::PATH).unwrap_or_default();
+    let path = search.edges.environment.get(env::PATH).unwrap_or_default();
     let found = which::which_in(name, Some(path), "/").ok()?;
     Utf8PathBuf::from_path_buf(found).ok()
 }
@@ -222,8 +220,8 @@ fn version(
         return Ok(version);
     }
     let captured = capture(
-        search.host,
-        search.clock,
+        search.edges.host.as_ref(),
+        search.edges.clock.as_ref(),
         program,
         &[flag],
         env.clone(),

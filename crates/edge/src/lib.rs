@@ -5,6 +5,7 @@
 //! real in tests, because a temporary directory is cheap and a fake one lies.
 
 pub mod clock;
+pub mod edges;
 pub mod env;
 pub mod error;
 pub mod file_lock;

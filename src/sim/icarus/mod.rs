@@ -53,7 +53,7 @@ impl Simulator for Icarus {
         &[Language::Verilog]
     }
 
-    fn locations(&self, environment: &Environment, _python: &PythonEnv) -> Vec<Location> {
+    fn locations(&self, environment: &Environment, _python: Option<&PythonEnv>) -> Vec<Location> {
         let path = environment.get(env::PATH).unwrap_or_default();
         vec![Location {
             compiler: Program::OnPath("iverilog"),

