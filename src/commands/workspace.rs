@@ -39,8 +39,8 @@ use crate::toolchain::provision::Provision;
 use crate::toolchain::python;
 use crate::toolchain::python::PythonNeeds;
 use crate::toolchain::simulator;
-use crate::toolchain::simulator::Inspection;
 use crate::toolchain::simulator::Search;
+use crate::toolchain::simulator::ToolInspection;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -180,7 +180,7 @@ impl Workspace {
         let wanted = names
             .iter()
             .filter_map(|name| self.registry.get(name.as_str()));
-        let inspections: Vec<Inspection> = wanted
+        let inspections: Vec<ToolInspection> = wanted
             .map(|simulator| simulator::inspect(simulator, &search))
             .collect();
         let findings = || inspections.iter().flat_map(|it| &it.findings);
