@@ -158,7 +158,7 @@ pub(super) fn run(
         builds: work.builds.len(),
     }));
     session::execute(
-        session::Plan {
+        session::SessionSpec {
             host: &workspace.host,
             clock,
             interrupt: &workspace.interrupt,

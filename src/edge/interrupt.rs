@@ -7,7 +7,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::fs;
-use crate::edge::process;
+use crate::edge::process::tree::kill_everything;
 
 use camino::Utf8Path;
 use nix::fcntl::OFlag;
@@ -100,7 +100,7 @@ impl Interrupt {
                     let number = u8::try_from(signal).unwrap_or(0);
                     raised.raise(StopReason::Signal(number));
                     if count >= 2 {
-                        process::kill_everything();
+                        kill_everything();
                     }
                     if count >= last {
                         signal_hook::low_level::exit(128 + signal);

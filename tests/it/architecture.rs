@@ -12,7 +12,7 @@ use crate::support::repository;
 const FLOORS: [&[&str]; 7] = [
     &["model"],
     &["diagnostic", "edge", "event"],
-    &["config", "lock", "sim"],
+    &["agent", "config", "lock", "sim"],
     &["build", "plan", "report", "toolchain"],
     &["schedule"],
     &["cli"],

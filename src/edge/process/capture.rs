@@ -6,10 +6,11 @@ use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::fs;
 use crate::edge::fs::os_words;
-use crate::edge::process::CommandSpec;
-use crate::edge::process::Exit;
-use crate::edge::process::ProcessEvent;
-use crate::edge::process::ProcessHost;
+use crate::edge::process::contract::CommandSpec;
+use crate::edge::process::contract::Exit;
+use crate::edge::process::contract::ProcessEvent;
+use crate::edge::process::contract::ProcessHost;
+use crate::edge::process::contract::await_event;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -70,17 +71,17 @@ pub fn capture(
     let until = clock.now() + limit;
     let mut lines = Vec::new();
     let ended = loop {
-        match process.next_event(Some(until)) {
-            ProcessEvent::Line(line) => lines.push(line),
-            // A spawned process has no server to lose.
-            ProcessEvent::Exited(_) | ProcessEvent::Lost => break Ok(()),
-            ProcessEvent::Deadline => {
+        match await_event(process.as_mut(), clock, until) {
+            Some(ProcessEvent::Line(line)) => lines.push(line),
+            // A spawned process has no service to lose.
+            Some(ProcessEvent::Exited(_) | ProcessEvent::Lost) => break Ok(()),
+            None => {
                 break Err(Diagnostic::error(
                     Code::ToolBroken,
                     format!("`{program}` did not answer within {} s", limit.as_secs()),
                 ));
             }
-            ProcessEvent::Stop(_) => {
+            Some(ProcessEvent::Stop(_)) => {
                 break Err(Diagnostic::error(
                     Code::SessionInterrupted,
                     format!("stopped while asking `{program}`"),

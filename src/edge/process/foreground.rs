@@ -10,7 +10,7 @@ use crate::diagnostic::Result;
 use crate::edge::fs::io_problem;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
-use crate::edge::process::Exit;
+use crate::edge::process::contract::Exit;
 use crate::edge::process::tree;
 
 use camino::Utf8Path;
