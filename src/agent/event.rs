@@ -207,7 +207,7 @@ pub enum RunEvent {
         log_offset: Option<u64>,
     },
     /// The answer to [`STACK_SIGNAL`](crate::agent::request::STACK_SIGNAL): where the testcase is.
-    Waiting(Waiting),
+    Waiting(Awaited),
 }
 
 /// A testcase with cocotb's judgement.
@@ -249,7 +249,7 @@ pub struct Finished {
 /// Where a testcase is that was asked.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Waiting {
+pub struct Awaited {
     /// The trigger it awaits; `None` where it does not wait.
     pub trigger: Option<String>,
     /// The file of the user's innermost frame.

@@ -159,22 +159,25 @@ impl Shared {
     }
 }
 
-impl Listener for Arc<Shared> {
+/// Hears the server on its own thread.
+struct ServerListener(Arc<Shared>);
+
+impl Listener for ServerListener {
     fn line(&mut self, line: &str) {
         match read_server_event(line) {
-            Ok(event) => self.take(event),
-            Err(why @ Unreadable::Protocol(_)) => self.gone(why.to_string()),
+            Ok(event) => self.0.take(event),
+            Err(why @ Unreadable::Protocol(_)) => self.0.gone(why.to_string()),
             // What is left of a line that a signal tore is ended by an empty one.
             Err(_) if line.is_empty() => {}
             Err(why) => {
                 let complaint = Complaint::Agent(why.to_string());
-                self.locked().complaints.push(complaint);
+                self.0.locked().complaints.push(complaint);
             }
         }
     }
 
     fn ended(&mut self, how: &str) {
-        self.gone(format!("the fork server {how}"));
+        self.0.gone(format!("the fork server {how}"));
     }
 }
 
@@ -219,7 +222,11 @@ impl ForkServer {
             }),
             changed: Condvar::new(),
         });
-        let service = host.serve(spec, REQUEST_FD_ENV, Box::new(Arc::clone(&shared)))?;
+        let service = host.serve(
+            spec,
+            REQUEST_FD_ENV,
+            Box::new(ServerListener(Arc::clone(&shared))),
+        )?;
         let server = Self { shared, service };
         server.await_serving(waits, limit)?;
         Ok(server)
@@ -356,24 +363,24 @@ mod tests {
         assert!(took < Duration::from_secs(60), "{took:?}");
     }
 
-    /// Returns a server's state before it has said anything, and its ear.
-    fn listener() -> Arc<Shared> {
-        Arc::new(Shared {
+    /// Returns the listener of a server that has not said anything yet.
+    fn listener() -> ServerListener {
+        ServerListener(Arc::new(Shared {
             state: Mutex::new(State {
                 phase: Phase::Starting,
                 children: BTreeMap::new(),
                 complaints: Vec::new(),
             }),
             changed: Condvar::new(),
-        })
+        }))
     }
 
     #[test]
     fn a_server_of_another_protocol_is_not_served_by() {
-        let mut shared = listener();
-        shared.line(r#"{"event":"hello","protocol":99,"cocotb":"2.1.0"}"#);
-        shared.line(r#"{"event":"serving","pid":7}"#);
-        let state = shared.locked();
+        let mut server = listener();
+        server.line(r#"{"event":"hello","protocol":99,"cocotb":"2.1.0"}"#);
+        server.line(r#"{"event":"serving","pid":7}"#);
+        let state = server.0.locked();
         let Phase::Gone(why) = &state.phase else {
             panic!("it serves");
         };
@@ -382,10 +389,10 @@ mod tests {
 
     #[test]
     fn what_a_server_says_and_nobody_knows_is_complained_of() {
-        let mut shared = listener();
-        shared.line("");
-        shared.line(r#"{"event":"novel"}"#);
-        let complaints = mem::take(&mut shared.locked().complaints);
+        let mut server = listener();
+        server.line("");
+        server.line(r#"{"event":"novel"}"#);
+        let complaints = mem::take(&mut server.0.locked().complaints);
         let [Complaint::Agent(complaint)] = complaints.as_slice() else {
             panic!("one complaint: {complaints:?}");
         };

@@ -11,6 +11,7 @@ use crate::commands::waiting::WaitSettings;
 use crate::commands::waiting::WaitView;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
@@ -21,7 +22,6 @@ use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
 use crate::edge::process;
 use crate::edge::process::Exit;
-use crate::lock::LockError;
 use crate::lock::Options;
 use crate::lock::strategy;
 use crate::lock::strategy::Guard;
@@ -40,7 +40,8 @@ const REGISTER_POLL: Duration = Duration::from_secs(5);
 
 /// Runs `cocorun lock`; problems of our own are told here.
 pub(super) fn lock(args: &LockArgs, environment: &Environment, console: Console) -> ExitCode {
-    let outcome = Interrupt::on_signals_with_cleanup().and_then(|interrupt| {
+    let outcome = Interrupt::on_signals_with_cleanup().map_err(Problems::from);
+    let outcome = outcome.and_then(|interrupt| {
         let session = LockSession {
             args,
             settings: WaitSettings::new(environment),
@@ -172,7 +173,7 @@ pub(super) fn lost() -> Diagnostic {
 /// the lease, and are told so.
 pub(super) fn release(guard: Guard) -> bool {
     guard.release().unwrap_or_else(|error| {
-        let problems = LockError::into_problems(error);
+        let problems = Problems::from(error);
         line(&format!("warning: {problems}"));
         true
     })

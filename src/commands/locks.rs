@@ -17,7 +17,6 @@ use crate::edge::host::Fate;
 use crate::edge::host::SystemHost;
 use crate::edge::publish;
 use crate::edge::storage::SystemStorage;
-use crate::lock::LockError;
 use crate::lock::inspect;
 use crate::lock::left_over::Cleaning;
 use crate::lock::left_over::Deed;
@@ -169,10 +168,8 @@ fn end_all(path: &Utf8Path) -> Result<ExitCode> {
             .into());
     };
     let mut is_any = false;
-    for entry in survey.open().map_err(LockError::into_problems)? {
-        let is_ours = survey
-            .revoke(entry.number)
-            .map_err(LockError::into_problems)?;
+    for entry in survey.open()? {
+        let is_ours = survey.revoke(entry.number)?;
         let word = if is_ours { "revoked" } else { "had ended" };
         is_any |= is_ours;
         say(&format!(

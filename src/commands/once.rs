@@ -6,6 +6,7 @@ use crate::commands::reporting::Console;
 use crate::commands::reporting::line;
 use crate::commands::waiting::WaitSettings;
 use crate::commands::waiting::WaitView;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::SystemClock;
 use crate::edge::env::Environment;
@@ -21,7 +22,6 @@ use crate::lock::CallOnce;
 use crate::lock::Ensured;
 use crate::lock::Failure;
 use crate::lock::FailureKind;
-use crate::lock::LockError;
 use crate::lock::Options;
 use crate::model::exit_code::ExitCode;
 
@@ -46,7 +46,7 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
         Options::new(&session),
     );
     if args.clean {
-        let count = step.clean().map_err(LockError::into_problems)?;
+        let count = step.clean()?;
         line(&match count {
             0 => format!("`{}` was not done here, nothing to forget", args.name),
             1 => format!("forgot 1 result of `{}`", args.name),
@@ -77,9 +77,8 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
                     ended = Some(exit);
                     Err(failure(&args.command, exit, interrupt.raised().is_some()))
                 }
-                Err(problems) => {
-                    let text = problems.to_string();
-                    trouble = Some(problems);
+                Err(error) => {
+                    let text = trouble.insert(Problems::from(error)).to_string();
                     let kind = FailureKind::Transient;
                     Err(Failure { kind, text })
                 }
@@ -92,7 +91,7 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     if let Some(problems) = trouble {
         return Err(problems);
     }
-    Ok(match ensured.map_err(LockError::into_problems)? {
+    Ok(match ensured? {
         Ensured::Built(_) | Ensured::Found(_) => ExitCode::Success,
         Ensured::Failed(record) => {
             if ended.is_none() {

@@ -150,14 +150,7 @@ impl<'a> ListReader<'a> {
             return Ok(());
         }
         let text = fs::read(path)
-            .map_err(|problems| {
-                refuse(
-                    problems
-                        .0
-                        .first()
-                        .map_or_else(String::new, |p| p.message.clone()),
-                )
-            })
+            .map_err(|error| refuse(error.message))
             .and_then(|bytes| {
                 String::from_utf8(bytes)
                     .map_err(|_| refuse(format!("file list `{path}` is not UTF-8 text")))

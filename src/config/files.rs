@@ -222,7 +222,7 @@ impl<'a> Files<'a> {
         let mut listings = self.listings.borrow_mut();
         let listing = listings
             .entry(dir.to_owned())
-            .or_insert_with(|| Rc::new(fs::entries(dir)));
+            .or_insert_with(|| Rc::new(fs::entries(dir).map_err(Problems::from)));
         Rc::clone(listing)
     }
 }

@@ -226,11 +226,8 @@ fn read_text(path: &Utf8Path, shown: &Utf8Path) -> Result<String> {
             return Err(Diagnostic::error(Code::ConfigNotFound, message).into());
         }
         Some(stamp) if stamp.is_dir => return Err(unreadable("it is a directory").into()),
-        Some(_) => fs::read(path).map_err(|problems| {
-            let words = problems
-                .0
-                .first()
-                .map_or("", |problem| problem.message.as_str());
+        Some(_) => fs::read(path).map_err(|error| {
+            let words = error.message.as_str();
             unreadable(words.rsplit(": ").next().unwrap_or(words))
         })?,
     };

@@ -4,6 +4,7 @@
 //! [`render`], what its code means in [`codes`]. A code is never reused for something else.
 
 pub mod codes;
+mod conversions;
 pub mod render;
 
 pub use codes::Code;

@@ -503,21 +503,18 @@ impl JunitReport {
             Diagnostic::error(Code::ReportUnwritable, message)
         })?;
         if let Some(dir) = path.parent().filter(|dir| !dir.as_str().is_empty()) {
-            fs::create_dirs(dir).map_err(|problems| unwritable(path, &problems))?;
+            fs::create_dirs(dir).map_err(|error| unwritable(path, &error))?;
         }
-        fs::replace(path, &bytes).map_err(|problems| unwritable(path, &problems))
+        fs::replace(path, &bytes).map_err(|error| unwritable(path, &error))
     }
 }
 
-fn unwritable(path: &Utf8Path, problems: &Problems) -> Problems {
-    let mut problem = Diagnostic::error(
+fn unwritable(path: &Utf8Path, error: &crate::edge::Error) -> Problems {
+    let problem = Diagnostic::error(
         Code::ReportUnwritable,
         format!("cannot write the JUnit report `{path}`"),
     );
-    for cause in &problems.0 {
-        problem = problem.fact(&cause.message);
-    }
-    problem.into()
+    problem.fact(&error.message).into()
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::lock::plain;
 use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
 use crate::model::test::PlannedModule;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
 use crate::schedule::group::Group;
@@ -36,7 +36,7 @@ pub type Ensure<'a> = dyn Fn(&Build, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + S
 /// Makes sure that a build exists. Listings of its modules are effects, or their results where it
 /// failed.
 pub(super) fn build(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     build: &Build,
     modules: &[&PlannedModule],
     ensure: &Ensure<'_>,
@@ -94,7 +94,7 @@ pub(super) fn build(
 
 /// Gives every module of a build that cannot be used its one result.
 pub(super) fn give_up(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     build: &Build,
     modules: &[&PlannedModule],
     problems: &Problems,

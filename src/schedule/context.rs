@@ -28,7 +28,7 @@ pub struct SessionTools {
 }
 
 /// A session at work, as its tasks see it.
-pub(super) struct Context<'a> {
+pub(super) struct TaskContext<'a> {
     pub(super) host: &'a dyn ProcessHost,
     pub(super) clock: &'a dyn Clock,
     pub(super) interrupt: &'a Interrupt,
@@ -47,7 +47,7 @@ pub(super) struct Context<'a> {
     pub(super) runs: AtomicU32,
 }
 
-impl Context<'_> {
+impl TaskContext<'_> {
     /// Returns the next run's number.
     pub(super) fn next_run(&self) -> RunId {
         self.runs.fetch_add(1, Ordering::Relaxed) + 1

@@ -13,7 +13,7 @@ use crate::edge::interrupt::StopReason;
 use crate::edge::process::Process;
 use crate::edge::process::ProcessEvent;
 use crate::edge::process::await_event;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::schedule::group::Group;
 use crate::schedule::hang;
@@ -50,7 +50,7 @@ pub(super) struct Followed {
 
 /// Follows a process to its end; its first limit is that of the group's testcases.
 pub(super) fn follow(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     group: &Group,
     folder: &RunFolder,
     mut process: Box<dyn Process>,

@@ -14,7 +14,7 @@ use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
 use crate::model::build::Simulator;
 use crate::model::test::RunSettings;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
@@ -114,7 +114,7 @@ impl Group {
     /// Neither worked.
     pub(super) fn start(
         &self,
-        context: &Context<'_>,
+        context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
         spawn_because: Option<&str>,
@@ -141,7 +141,7 @@ impl Group {
 
     fn fork(
         &self,
-        context: &Context<'_>,
+        context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
     ) -> std::result::Result<Box<dyn Process>, String> {
@@ -173,7 +173,7 @@ impl Group {
     }
 
     /// Returns the server, starting it at the first call; others wait meanwhile.
-    fn server(&self, context: &Context<'_>) -> std::result::Result<Arc<Counted>, String> {
+    fn server(&self, context: &TaskContext<'_>) -> std::result::Result<Arc<Counted>, String> {
         let mut state = self.locked();
         if matches!(state.server, Server::Untried) {
             state.server = match self.start_server(context) {
@@ -217,7 +217,7 @@ impl Group {
         }
     }
 
-    fn start_server(&self, context: &Context<'_>) -> std::result::Result<Counted, String> {
+    fn start_server(&self, context: &TaskContext<'_>) -> std::result::Result<Counted, String> {
         if !self.settings.fork {
             return Err("`fork = false`".to_owned());
         }

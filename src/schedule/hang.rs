@@ -6,8 +6,8 @@
 //! process whose agent has greeted is asked: any other, such as a script that stands for the
 //! simulator and waits for it, has no handler for the signal and would die of it.
 
+use crate::agent::event::Awaited;
 use crate::agent::event::RunEvent;
-use crate::agent::event::Waiting;
 use crate::agent::event::read_run_event;
 use crate::agent::request::STACK_SIGNAL;
 use crate::agent::request::WAIT_SIGNAL;
@@ -76,7 +76,7 @@ pub(super) fn ask(
 }
 
 /// Returns the answer among lines of the agent's.
-pub(super) fn answer_in<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Waiting> {
+pub(super) fn answer_in<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Awaited> {
     lines
         .into_iter()
         .find_map(|line| match read_run_event(line) {

@@ -4,10 +4,10 @@
 //! process also needs the process to exit with status 0, or another one to explain why it did not.
 
 use crate::agent::event::AgentOutcome;
+use crate::agent::event::Awaited;
 use crate::agent::event::Exception;
 use crate::agent::event::Finished;
 use crate::agent::event::RunEvent;
-use crate::agent::event::Waiting;
 use crate::edge::interrupt::StopReason;
 use crate::edge::process::Exit;
 use crate::model::outcome::Cause;
@@ -60,7 +60,7 @@ pub(super) enum Trouble {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Hang {
     /// What the agent answered.
-    pub(super) waiting: Option<Waiting>,
+    pub(super) waiting: Option<Awaited>,
     /// Whether Python's stack was written, and no Python code was running.
     pub(super) is_outside_python: bool,
 }
@@ -86,7 +86,7 @@ pub(super) struct Facts<'a> {
 
 /// A verdict on one testcase.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Verdict {
+pub(super) struct TestcaseVerdict {
     pub(super) outcome: Outcome,
     pub(super) cause: Option<Cause>,
     pub(super) expected_failure: bool,
@@ -98,7 +98,7 @@ pub(super) struct Verdict {
     pub(super) sim_time_ns: Option<f64>,
 }
 
-impl Verdict {
+impl TestcaseVerdict {
     /// Makes a verdict that cocotb did not give.
     pub(super) fn ours(outcome: Outcome, cause: Cause, message: impl Into<String>) -> Self {
         Self {
@@ -176,7 +176,7 @@ impl Trouble {
     }
 
     /// Makes a verdict of it on a testcase that it kept from running.
-    pub(super) fn verdict(&self) -> Verdict {
+    pub(super) fn verdict(&self) -> TestcaseVerdict {
         let (cause, message, exception) = match self {
             Self::Import(error) => {
                 let words = format!(
@@ -189,7 +189,7 @@ impl Trouble {
             Self::Regression(error) => (Cause::Startup, cocotb_failed(error), Some(error)),
             Self::Agent(words) => (Cause::Startup, words.clone(), None),
         };
-        let mut verdict = Verdict::ours(Outcome::Errored, cause, message);
+        let mut verdict = TestcaseVerdict::ours(Outcome::Errored, cause, message);
         // What the message names already is not to be named twice.
         let names_type = !matches!(self, Self::Regression(_));
         verdict.error_type = exception
@@ -234,7 +234,7 @@ impl Hang {
 }
 
 /// Judges a testcase.
-pub(super) fn judge(facts: &Facts<'_>) -> Verdict {
+pub(super) fn judge(facts: &Facts<'_>) -> TestcaseVerdict {
     with_hdl_error(before_hdl_errors(facts), facts)
 }
 
@@ -272,7 +272,7 @@ enum HdlRole {
     Adds,
 }
 
-fn hdl_role(verdict: &Verdict, facts: &Facts<'_>) -> Option<HdlRole> {
+fn hdl_role(verdict: &TestcaseVerdict, facts: &Facts<'_>) -> Option<HdlRole> {
     let is_wanted = facts.fails_on_hdl_error && !verdict.expected_failure;
     match (verdict.outcome, verdict.cause) {
         (Outcome::Passed, _) if is_wanted => Some(HdlRole::Fails),
@@ -284,14 +284,14 @@ fn hdl_role(verdict: &Verdict, facts: &Facts<'_>) -> Option<HdlRole> {
     }
 }
 
-fn with_hdl_error(verdict: Verdict, facts: &Facts<'_>) -> Verdict {
+fn with_hdl_error(verdict: TestcaseVerdict, facts: &Facts<'_>) -> TestcaseVerdict {
     let Some(line) = &facts.hdl_error else {
         return verdict;
     };
     // A testcase may print such a line itself, so this says how it is known.
     let reported = format!("an HDL error in the log: {line}");
     match hdl_role(&verdict, facts) {
-        Some(HdlRole::Fails) => Verdict {
+        Some(HdlRole::Fails) => TestcaseVerdict {
             outcome: Outcome::Failed,
             cause: Some(Cause::HdlError),
             message: Some(reported),
@@ -299,7 +299,7 @@ fn with_hdl_error(verdict: Verdict, facts: &Facts<'_>) -> Verdict {
         },
         // cocotb knows only that it ended, and guesses why. What the HDL reported need not be why
         // it ended: an `$error` does not end it.
-        Some(HdlRole::Explains) => Verdict {
+        Some(HdlRole::Explains) => TestcaseVerdict {
             message: Some(format!(
                 "{reported}; the simulation ended before the testcase did"
             )),
@@ -312,13 +312,13 @@ fn with_hdl_error(verdict: Verdict, facts: &Facts<'_>) -> Verdict {
     }
 }
 
-fn before_hdl_errors(facts: &Facts<'_>) -> Verdict {
+fn before_hdl_errors(facts: &Facts<'_>) -> TestcaseVerdict {
     match (&facts.said, facts.end) {
-        (Said::Judged(finished), None) => Verdict::of_cocotb((**finished).clone()),
+        (Said::Judged(finished), None) => TestcaseVerdict::of_cocotb((**finished).clone()),
         (Said::Judged(finished), Some(end)) => {
-            last_of_process(Verdict::of_cocotb((**finished).clone()), end, facts)
+            last_of_process(TestcaseVerdict::of_cocotb((**finished).clone()), end, facts)
         }
-        (Said::Missing, _) => Verdict::ours(
+        (Said::Missing, _) => TestcaseVerdict::ours(
             Outcome::Errored,
             Cause::NoResult,
             "it was listed, but its module does not have it any more",
@@ -332,7 +332,7 @@ fn before_hdl_errors(facts: &Facts<'_>) -> Verdict {
 }
 
 /// Returns what cocotb's own failure adds to the message and details of a testcase.
-fn with_trouble(mut verdict: Verdict, facts: &Facts<'_>) -> Verdict {
+fn with_trouble(mut verdict: TestcaseVerdict, facts: &Facts<'_>) -> TestcaseVerdict {
     let Some(Trouble::Regression(error)) = facts.trouble else {
         return verdict;
     };
@@ -341,7 +341,11 @@ fn with_trouble(mut verdict: Verdict, facts: &Facts<'_>) -> Verdict {
 }
 
 /// Judges the last testcase by how its process ended.
-fn last_of_process(verdict: Verdict, end: ProcessEnd, facts: &Facts<'_>) -> Verdict {
+fn last_of_process(
+    verdict: TestcaseVerdict,
+    end: ProcessEnd,
+    facts: &Facts<'_>,
+) -> TestcaseVerdict {
     if !verdict.outcome.is_good() {
         return verdict;
     }
@@ -365,7 +369,7 @@ fn last_of_process(verdict: Verdict, end: ProcessEnd, facts: &Facts<'_>) -> Verd
         // Its own result stands: nothing is known against it.
         ProcessEnd::Stopped(_) | ProcessEnd::Lost => return verdict,
     };
-    let verdict = Verdict {
+    let verdict = TestcaseVerdict {
         outcome,
         cause: Some(cause),
         message: Some(message),
@@ -377,24 +381,24 @@ fn last_of_process(verdict: Verdict, end: ProcessEnd, facts: &Facts<'_>) -> Verd
 }
 
 /// Judges the testcase that was running when the process ended.
-fn cut_short(end: ProcessEnd, facts: &Facts<'_>) -> Verdict {
+fn cut_short(end: ProcessEnd, facts: &Facts<'_>) -> TestcaseVerdict {
     let verdict = match end {
         ProcessEnd::TimedOut => {
             let words = format!("exceeded its limit of {} s", facts.limit.as_secs_f64());
-            Verdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
                 .and(facts.hang.and_then(Hang::in_words))
         }
-        ProcessEnd::Stopped(reason) => Verdict::ours(
+        ProcessEnd::Stopped(reason) => TestcaseVerdict::ours(
             Outcome::NotRun,
             Cause::Session,
             format!("stopped while it ran: {}", stop_reason_in_words(reason)),
         ),
-        ProcessEnd::Exited(exit @ Exit::Signal(_)) => Verdict::ours(
+        ProcessEnd::Exited(exit @ Exit::Signal(_)) => TestcaseVerdict::ours(
             Outcome::Errored,
             Cause::Crashed,
             format!("the simulator {}", exit.in_words()),
         ),
-        ProcessEnd::Exited(exit) => Verdict::ours(
+        ProcessEnd::Exited(exit) => TestcaseVerdict::ours(
             Outcome::Errored,
             Cause::NoResult,
             format!("the simulator {} before it finished", exit.in_words()),
@@ -405,10 +409,10 @@ fn cut_short(end: ProcessEnd, facts: &Facts<'_>) -> Verdict {
 }
 
 /// Judges a testcase that never began and will not be tried again.
-fn never_begun(end: ProcessEnd, facts: &Facts<'_>) -> Verdict {
+fn never_begun(end: ProcessEnd, facts: &Facts<'_>) -> TestcaseVerdict {
     if let ProcessEnd::Stopped(reason) = end {
         let words = format!("not started: {}", stop_reason_in_words(reason));
-        return Verdict::ours(Outcome::NotRun, Cause::Session, words);
+        return TestcaseVerdict::ours(Outcome::NotRun, Cause::Session, words);
     }
     if let Some(trouble) = facts.trouble {
         return trouble.verdict();
@@ -417,7 +421,7 @@ fn never_begun(end: ProcessEnd, facts: &Facts<'_>) -> Verdict {
         ProcessEnd::TimedOut => {
             let limit = facts.limit.as_secs_f64();
             let words = format!("the simulator started no testcase within its limit of {limit} s");
-            Verdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
                 .and(facts.hang.and_then(Hang::in_words))
         }
         ProcessEnd::Exited(exit) => {
@@ -429,7 +433,7 @@ fn never_begun(end: ProcessEnd, facts: &Facts<'_>) -> Verdict {
                 "the simulator {} before any testcase began",
                 exit.in_words()
             );
-            Verdict::ours(Outcome::Errored, cause, words)
+            TestcaseVerdict::ours(Outcome::Errored, cause, words)
         }
         ProcessEnd::Stopped(_) | ProcessEnd::Lost => unreachable!("handled above"),
     }

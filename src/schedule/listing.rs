@@ -20,7 +20,7 @@ use crate::model::test::Isolation;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
 use crate::schedule::folder::RunFolder;
@@ -29,8 +29,8 @@ use crate::schedule::follow::Followed;
 use crate::schedule::follow::follow;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::ProcessEnd;
+use crate::schedule::judge::TestcaseVerdict;
 use crate::schedule::judge::Trouble;
-use crate::schedule::judge::Verdict;
 use crate::schedule::judge::stop_reason_in_words;
 use crate::schedule::missing_module;
 use crate::schedule::result::RunFacts;
@@ -49,7 +49,7 @@ use std::time::Instant;
 
 /// Which of the listed testcases are run.
 #[derive(Clone, Copy)]
-pub(super) struct Selection<'a> {
+pub(super) struct ListSelection<'a> {
     /// Whether a listed testcase was asked for.
     pub(super) selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
     /// Whether to stop after listing.
@@ -74,7 +74,7 @@ struct Heard {
 
 /// A listing whose process is gone.
 struct Listing<'a> {
-    context: &'a Context<'a>,
+    context: &'a TaskContext<'a>,
     task: &'a ListTask,
     emit: &'a Emit<'a>,
     folder: RunFolder,
@@ -82,10 +82,10 @@ struct Listing<'a> {
 
 /// Lists a task's modules. What was found, the runs and the listings that follow are effects.
 pub(super) fn list(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     task: &ListTask,
     slot: Slot,
-    selection: Selection<'_>,
+    selection: ListSelection<'_>,
     emit: &Emit<'_>,
 ) {
     let build = &task.group.design.name;
@@ -117,7 +117,7 @@ pub(super) fn list(
 }
 
 fn start(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     task: &ListTask,
     slot: Slot,
 ) -> Result<(Box<dyn Process>, RunFolder)> {
@@ -181,7 +181,7 @@ impl Consumer for Heard {
 }
 
 impl Listing<'_> {
-    fn close(&self, heard: Heard, followed: Followed, selection: Selection<'_>) {
+    fn close(&self, heard: Heard, followed: Followed, selection: ListSelection<'_>) {
         let group = &self.task.group;
         for warning in followed.warnings.into_iter().chain(group.take_warnings()) {
             (self.emit)(Effect::Notice(warning));
@@ -193,7 +193,8 @@ impl Listing<'_> {
             match answer {
                 ModuleListing::Listed(found) if found.is_empty() => {
                     let words = "the module has no testcases";
-                    let verdict = Verdict::ours(Outcome::Errored, Cause::NoTestcases, words);
+                    let verdict =
+                        TestcaseVerdict::ours(Outcome::Errored, Cause::NoTestcases, words);
                     self.finish(&module, verdict, Duration::ZERO);
                 }
                 ModuleListing::Listed(found) => {
@@ -228,7 +229,7 @@ impl Listing<'_> {
         if let ProcessEnd::Stopped(reason) = end {
             let words = format!("not listed: {}", stop_reason_in_words(reason));
             for module in &open {
-                let verdict = Verdict::ours(Outcome::NotRun, Cause::Session, words.clone());
+                let verdict = TestcaseVerdict::ours(Outcome::NotRun, Cause::Session, words.clone());
                 self.finish(module, verdict, Duration::ZERO);
             }
             return;
@@ -265,7 +266,7 @@ impl Listing<'_> {
     ///
     /// That it does not exist is said in words of ours: Python says neither where it looked nor
     /// which name is close.
-    fn import_verdict(&self, module: &TestModule, error: ModuleException) -> Verdict {
+    fn import_verdict(&self, module: &TestModule, error: ModuleException) -> TestcaseVerdict {
         let python_path = self.context.base_env.get("PYTHONPATH");
         let path = python_path.map_or("", String::as_str);
         let missing = missing_module::in_words(&module.0, &error.error_type, &error.message, path);
@@ -276,8 +277,8 @@ impl Listing<'_> {
                 |trouble| trouble.verdict(),
             );
         };
-        let verdict = Verdict::ours(Outcome::Errored, Cause::Import, message);
-        Verdict {
+        let verdict = TestcaseVerdict::ours(Outcome::Errored, Cause::Import, message);
+        TestcaseVerdict {
             details: Some(details),
             ..verdict
         }
@@ -288,7 +289,7 @@ impl Listing<'_> {
         &self,
         module: &TestModule,
         found: Vec<ListedTestcase>,
-        selection: Selection<'_>,
+        selection: ListSelection<'_>,
     ) -> Vec<Testcase> {
         let build = &self.task.group.design.name;
         let total = found.len();
@@ -315,7 +316,7 @@ impl Listing<'_> {
     }
 
     /// Gives a module as a whole its one result.
-    fn finish(&self, module: &TestModule, verdict: Verdict, duration: Duration) {
+    fn finish(&self, module: &TestModule, verdict: TestcaseVerdict, duration: Duration) {
         let log = &self.folder.log;
         let run = RunFacts {
             duration,
@@ -349,35 +350,35 @@ fn testcase_of(build: &BuildName, module: &TestModule, listed: ListedTestcase) -
 }
 
 /// Judges a module that its process ended before, without being its doing.
-fn ended_before_listing(end: ProcessEnd, limit: Duration) -> Verdict {
+fn ended_before_listing(end: ProcessEnd, limit: Duration) -> TestcaseVerdict {
     match end {
         ProcessEnd::TimedOut => {
             let limit = limit.as_secs_f64();
             let words = format!("the simulator listed no testcases within its limit of {limit} s");
-            Verdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
         }
         ProcessEnd::Exited(exit) => {
             let how = exit.in_words();
             let words = format!("the simulator {how} before testcases could be listed");
-            Verdict::ours(Outcome::Errored, Cause::Startup, words)
+            TestcaseVerdict::ours(Outcome::Errored, Cause::Startup, words)
         }
         ProcessEnd::Stopped(_) | ProcessEnd::Lost => unreachable!("both are handled before"),
     }
 }
 
 /// Judges the module that was being imported when its process ended.
-fn ended_in_import(end: ProcessEnd, limit: Duration) -> Verdict {
+fn ended_in_import(end: ProcessEnd, limit: Duration) -> TestcaseVerdict {
     match end {
         ProcessEnd::TimedOut => {
             let words = format!(
                 "importing it exceeded its limit of {} s",
                 limit.as_secs_f64()
             );
-            Verdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
         }
         ProcessEnd::Exited(exit) => {
             let words = format!("the simulator {} while importing it", exit.in_words());
-            Verdict::ours(Outcome::Errored, Cause::Import, words)
+            TestcaseVerdict::ours(Outcome::Errored, Cause::Import, words)
         }
         ProcessEnd::Stopped(_) | ProcessEnd::Lost => unreachable!("both are handled before"),
     }

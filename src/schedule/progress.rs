@@ -49,7 +49,7 @@ pub(super) struct Closing {
 }
 
 /// One process and its testcases.
-pub(super) struct Progress<'a> {
+pub(super) struct RunProgress<'a> {
     wanted: &'a [Testcase],
     is_over: Vec<bool>,
     running: Option<(usize, Option<u64>)>,
@@ -59,7 +59,7 @@ pub(super) struct Progress<'a> {
     trouble: Option<Trouble>,
 }
 
-impl<'a> Progress<'a> {
+impl<'a> RunProgress<'a> {
     /// Begins with the testcases that the process was given, in the order it was given them.
     pub(super) fn new(wanted: &'a [Testcase]) -> Self {
         Self {
@@ -258,7 +258,7 @@ mod tests {
     #[test]
     fn the_last_testcase_is_held_back_until_its_process_is_gone() {
         let wanted = ["first", "last"].map(testcase);
-        let mut progress = Progress::new(&wanted);
+        let mut progress = RunProgress::new(&wanted);
         progress.take(started("first"));
         let step = progress.take(finished("first", "failed"));
         assert!(matches!(step, Some(Step::Over(finding)) if finding.index == 0));
@@ -282,7 +282,7 @@ mod tests {
             ProcessEnd::Exited(Exit::Signal(11)),
             ProcessEnd::TimedOut,
         ] {
-            let mut progress = Progress::new(&wanted);
+            let mut progress = RunProgress::new(&wanted);
             progress.take(started("before"));
             progress.take(finished("before", "passed"));
             progress.take(started("trap"));
@@ -298,7 +298,7 @@ mod tests {
     #[test]
     fn a_lost_process_decides_nothing_and_leaves_its_last_result_too() {
         let wanted = ["only"].map(testcase);
-        let mut progress = Progress::new(&wanted);
+        let mut progress = RunProgress::new(&wanted);
         progress.take(started("only"));
         progress.take(finished("only", "passed"));
         let closing = progress.close(ProcessEnd::Lost);
@@ -308,7 +308,7 @@ mod tests {
     #[test]
     fn a_second_verdict_on_a_testcase_is_none() {
         let wanted = ["only", "other"].map(testcase);
-        let mut progress = Progress::new(&wanted);
+        let mut progress = RunProgress::new(&wanted);
         progress.take(started("only"));
         assert!(progress.take(finished("only", "failed")).is_some());
         assert_eq!(progress.take(finished("only", "passed")), None);

@@ -16,7 +16,7 @@ use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
-use crate::schedule::judge::Verdict;
+use crate::schedule::judge::TestcaseVerdict;
 
 use camino::Utf8PathBuf;
 use std::time::Duration;
@@ -49,7 +49,7 @@ impl RunFacts {
 }
 
 /// Makes the event that a testcase has its verdict.
-pub(super) fn finished(testcase: &Testcase, verdict: Verdict, run: RunFacts) -> Effect {
+pub(super) fn finished(testcase: &Testcase, verdict: TestcaseVerdict, run: RunFacts) -> Effect {
     Effect::Send(Event::TestcaseFinished(Box::new(TestcaseResult {
         id: testcase.id.clone(),
         outcome: verdict.outcome,
@@ -72,7 +72,7 @@ pub(super) fn finished(testcase: &Testcase, verdict: Verdict, run: RunFacts) -> 
 
 /// Gives a testcase that is marked skipped its result.
 pub(super) fn emit_skipped(emit: &Emit<'_>, testcase: &Testcase, seed: Seed) {
-    let verdict = Verdict::ours(Outcome::Skipped, Cause::Skip, "marked `skip=True`");
+    let verdict = TestcaseVerdict::ours(Outcome::Skipped, Cause::Skip, "marked `skip=True`");
     let run = RunFacts::nothing_started(seed, 1);
     emit(finished(testcase, verdict, run));
 }
@@ -87,7 +87,7 @@ pub(super) fn emit_unrun(emit: &Emit<'_>, testcase: &Testcase, problems: &Proble
         emit(Effect::Notice(problem.clone()));
     }
     let (outcome, cause) = first.map_or((Outcome::Errored, Cause::Startup), unrun);
-    let mut verdict = Verdict::ours(outcome, cause, String::new());
+    let mut verdict = TestcaseVerdict::ours(outcome, cause, String::new());
     verdict.message = first.map(|problem| problem.message.clone());
     emit(finished(testcase, verdict, run));
 }

@@ -14,7 +14,7 @@ use crate::model::outcome::RunVerdict;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
 use crate::schedule::folder::RunFolder;
@@ -27,7 +27,7 @@ use crate::schedule::judge::Trouble;
 use crate::schedule::judge::depends_on_hdl_errors;
 use crate::schedule::judge::judge;
 use crate::schedule::progress::Finding;
-use crate::schedule::progress::Progress;
+use crate::schedule::progress::RunProgress;
 use crate::schedule::progress::Step;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
@@ -46,7 +46,7 @@ const EXIT_LIMIT: Duration = Duration::from_secs(60);
 
 /// A run in progress.
 struct Run<'a> {
-    context: &'a Context<'a>,
+    context: &'a TaskContext<'a>,
     task: &'a RunTask,
     emit: &'a Emit<'a>,
     id: RunId,
@@ -55,12 +55,12 @@ struct Run<'a> {
     folder: RunFolder,
     waves: Option<Utf8PathBuf>,
     testcase_started: Instant,
-    progress: Progress<'a>,
+    progress: RunProgress<'a>,
 }
 
 /// Runs a task's testcases in one process. Those that never began and belong in another process are
 /// an effect as well.
-pub(super) fn run(context: &Context<'_>, task: &RunTask, slot: Slot, emit: &Emit<'_>) {
+pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &Emit<'_>) {
     let id = context.next_run();
     let began = context.clock.now();
     let (mut run, process) = match Run::start(context, task, id, slot, emit) {
@@ -104,7 +104,7 @@ pub(super) fn run(context: &Context<'_>, task: &RunTask, slot: Slot, emit: &Emit
 
 impl<'a> Run<'a> {
     fn start(
-        context: &'a Context<'a>,
+        context: &'a TaskContext<'a>,
         task: &'a RunTask,
         id: RunId,
         slot: Slot,
@@ -130,7 +130,7 @@ impl<'a> Run<'a> {
             folder,
             waves,
             testcase_started: context.clock.now(),
-            progress: Progress::new(&task.testcases),
+            progress: RunProgress::new(&task.testcases),
         };
         let simulation = Simulation {
             design,

@@ -12,12 +12,12 @@ use crate::model::build::BuildName;
 use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::history::History;
 use crate::schedule::history::Record;
 use crate::schedule::history_files;
 use crate::schedule::judge::stop_reason_in_words;
-use crate::schedule::listing::Selection;
+use crate::schedule::listing::ListSelection;
 use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
 use crate::schedule::worker::Message;
@@ -95,7 +95,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     let history = history.unwrap_or_default();
     let queue = Queue::new(build_tasks(&spec, &history));
     let workshop = Workshop {
-        context: Context {
+        context: TaskContext {
             host: spec.host,
             clock,
             interrupt,
@@ -111,7 +111,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
         builds: spec.builds,
         modules: spec.modules,
         ensure: spec.ensure,
-        selection: Selection {
+        selection: ListSelection {
             selects: spec.selects,
             only_lists: spec.only_lists,
         },
@@ -138,7 +138,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
 
 /// Hands on what workers send until all of them have finished, and stops the session at its limit.
 fn relay(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     received: &Receiver<Message>,
     mut workers: usize,
     measured: &mut Measured,

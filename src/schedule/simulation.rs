@@ -23,7 +23,7 @@ use crate::model::build::BuiltDesign;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::sim::launch::LaunchInput;
 use crate::sim::launch::launch;
@@ -64,14 +64,18 @@ impl Simulation<'_> {
             dump_signal: STACK_SIGNAL,
             wait_signal: WAIT_SIGNAL,
         };
-        fs::write(&folder.request, to_json(&request))
+        Ok(fs::write(&folder.request, to_json(&request))?)
     }
 
     /// Returns how to spawn a simulator for this run alone.
     ///
     /// # Errors
     /// The simulator was not found.
-    pub(super) fn command(&self, context: &Context<'_>, folder: &RunFolder) -> Result<CommandSpec> {
+    pub(super) fn command(
+        &self,
+        context: &TaskContext<'_>,
+        folder: &RunFolder,
+    ) -> Result<CommandSpec> {
         let waves = self.waves.as_deref();
         let mut spec = command(context, self.design, self.settings, folder, waves)?;
         spec.env.extend(self.own_env());
@@ -106,7 +110,7 @@ pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> S
 /// # Errors
 /// The disk failed, or the simulator was not found.
 pub(super) fn server_command(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     design: &BuiltDesign,
     settings: &RunSettings,
 ) -> Result<CommandSpec> {
@@ -139,7 +143,7 @@ fn to_json(value: &impl serde::Serialize) -> String {
 }
 
 fn command(
-    context: &Context<'_>,
+    context: &TaskContext<'_>,
     design: &BuiltDesign,
     settings: &RunSettings,
     folder: &RunFolder,

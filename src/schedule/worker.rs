@@ -12,13 +12,13 @@ use crate::model::build::BuildName;
 use crate::model::test::PlannedModule;
 use crate::schedule::building;
 use crate::schedule::building::Ensure;
-use crate::schedule::context::Context;
+use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::history::Estimate;
 use crate::schedule::history::History;
 use crate::schedule::judge::stop_reason_in_words;
 use crate::schedule::listing;
-use crate::schedule::listing::Selection;
+use crate::schedule::listing::ListSelection;
 use crate::schedule::queue::Queue;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
@@ -45,11 +45,11 @@ pub(super) enum Message {
 
 /// What all workers of a session share.
 pub(super) struct Workshop<'a> {
-    pub(super) context: Context<'a>,
+    pub(super) context: TaskContext<'a>,
     pub(super) builds: &'a [Build],
     pub(super) modules: &'a [PlannedModule],
     pub(super) ensure: &'a Ensure<'a>,
-    pub(super) selection: Selection<'a>,
+    pub(super) selection: ListSelection<'a>,
     pub(super) pool: &'a JobPool,
     pub(super) queue: Queue,
     /// What earlier sessions have measured.

@@ -2,7 +2,6 @@
 //!
 //! Invariant: losing it costs time only. An unreadable or unfitting entry is a miss.
 
-use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::fs;
 
@@ -107,8 +106,7 @@ impl NodeCache {
         let Ok(text) = serde_json::to_string(&Entry { watched, value }) else {
             return;
         };
-        let outcome: Result<()> = fs::replace(&dir.join(name), text.as_bytes());
-        outcome.ok();
+        fs::replace(&dir.join(name), text.as_bytes()).ok();
     }
 }
 

@@ -5,7 +5,9 @@
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
+use crate::edge::ErrorKind;
 use crate::edge::clock::Clock;
 use crate::edge::env;
 use crate::edge::env::Environment;
@@ -66,7 +68,7 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
             )
             .help("mend `interpreter` in `[python]`, or make that environment first")
             .into()),
-            Err(problems) => Err(problems),
+            Err(error) => Err(error.into()),
         };
     }
     if let Some(root) = environment.get(env::VIRTUAL_ENV) {
@@ -136,22 +138,16 @@ fn ask(
         Some(PROBE_FD_ENV),
         PROBE_LIMIT,
     )
-    .map_err(|problems| {
-        if problems
-            .0
-            .iter()
-            .any(|cause| cause.code == Code::DiskUnwritable)
-        {
-            return problems;
+    .map_err(|error| {
+        if error.kind == ErrorKind::Unwritable {
+            return Problems::from(error);
         }
-        let mut problem = Diagnostic::error(
+        Diagnostic::error(
             Code::PythonNotFound,
             format!("the interpreter `{interpreter}` cannot be started"),
-        );
-        for cause in problems.0 {
-            problem = problem.fact(cause.message);
-        }
-        problem.into()
+        )
+        .fact(error.message)
+        .into()
     })?;
     captured
         .lines

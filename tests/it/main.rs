@@ -9,6 +9,7 @@
 )]
 
 mod advice;
+#[path = "../architecture/main.rs"]
 mod architecture;
 mod bad_input;
 mod cleaning;

@@ -78,7 +78,7 @@ struct FakeHost {
 }
 
 impl ProcessHost for FakeHost {
-    fn spawn(&self, spec: &CommandSpec) -> cocorun::diagnostic::Result<Box<dyn Process>> {
+    fn spawn(&self, spec: &CommandSpec) -> cocorun::edge::Result<Box<dyn Process>> {
         self.spawned.fetch_add(1, Ordering::Relaxed);
         let request = fs::read_to_string(&spec.env["COCORUN_AGENT_REQUEST"]).unwrap();
         let request: Value = serde_json::from_str(&request).unwrap();

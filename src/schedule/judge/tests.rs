@@ -141,7 +141,7 @@ fn an_hdl_error_fails_a_pass_unless_a_failure_was_expected_or_nobody_wants_it() 
 #[test]
 fn what_hangs_says_at_which_line_it_waits_for_which_trigger() {
     let answer = |trigger: Option<&str>| Hang {
-        waiting: Some(Waiting {
+        waiting: Some(Awaited {
             trigger: trigger.map(str::to_owned),
             path: Some("/p/a.py".to_owned()),
             line: Some(7),

@@ -1,0 +1,414 @@
+//! Files: every operation's error names the path and what was being done to it.
+//!
+//! Nothing here renames on the way to a build or a lock: rename may hang or lie on network file
+//! systems. A file that others may read at any time is made whole under a name nobody reads yet,
+//! or is written once and carries its own checksum.
+
+use crate::error::Error;
+use crate::error::ErrorKind;
+use crate::error::Result;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::fs;
+use std::io;
+use std::io::Read;
+use std::io::Seek;
+use std::io::SeekFrom;
+use std::io::Write;
+use std::os::unix::fs::DirEntryExt;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+use std::time::SystemTime;
+
+/// What is known of a file without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FileStamp {
+    /// Size in bytes.
+    pub size: u64,
+    /// Last modification, as the file's server stamped it.
+    pub modified: Option<SystemTime>,
+    /// Last change of content, name or attributes: also when a file of an old date is put in place.
+    pub changed: Option<SystemTime>,
+    /// Whether it is a directory.
+    pub is_dir: bool,
+}
+
+/// What kind of thing a name in a directory is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EntryKind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Dir,
+    /// A symbolic link, not followed.
+    Link,
+    /// A device, socket or pipe.
+    Other,
+}
+
+/// One name in a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// The name; bytes that are not UTF-8 are replaced, and `is_utf8` is then false.
+    pub name: String,
+    /// Whether `name` is the name as the file system has it.
+    pub is_utf8: bool,
+    /// What it is.
+    pub kind: EntryKind,
+    /// Its inode number.
+    pub inode: u64,
+}
+
+/// Turns an I/O error into a diagnostic: `cannot DOING PATH: WHY`.
+pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Error {
+    const LOOKING: [&str; 4] = ["read", "list", "find", "look at"];
+    let code = match error.kind() {
+        io::ErrorKind::PermissionDenied if doing == "start" => ErrorKind::Broken,
+        io::ErrorKind::PermissionDenied if LOOKING.contains(&doing) => ErrorKind::Unreadable,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorKind::Full,
+        io::ErrorKind::PermissionDenied
+        | io::ErrorKind::ReadOnlyFilesystem
+        | io::ErrorKind::NotADirectory => ErrorKind::Unwritable,
+        _ => ErrorKind::Io,
+    };
+    Error::new(
+        code,
+        format!("cannot {doing} `{path}`: {}", os_words(error)),
+    )
+}
+
+/// Returns an I/O error's words without Rust's `(os error N)`.
+pub fn os_words(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
+}
+
+/// Reads a file whole.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
+    fs::read(path).map_err(|error| io_problem(&error, "read", path))
+}
+
+/// Reads a UTF-8 text file whole.
+///
+/// # Errors
+/// Any I/O error, and bytes that are not UTF-8.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn read_text(path: &Utf8Path) -> Result<String> {
+    fs::read_to_string(path).map_err(|error| io_problem(&error, "read", path))
+}
+
+/// Reads a text file that may be absent; what cannot be read at all counts as absent.
+///
+/// For caches and logs, where an unreadable file is a miss. Bytes that are not UTF-8 are replaced.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn read_if_there(path: &Utf8Path) -> Option<String> {
+    fs::read(path)
+        .ok()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Reads at most `limit` bytes of a file from `start`; bytes that are not UTF-8 are replaced.
+///
+/// Made for logs, which may be larger than memory. A missing file reads as empty.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn read_range_lossy(path: &Utf8Path, start: u64, limit: u64) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(path)?;
+        file.seek(SeekFrom::Start(start))?;
+        let mut bytes = Vec::new();
+        file.take(limit).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    read()
+        .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+        .unwrap_or_default()
+}
+
+/// Returns size, time and kind of a file, or `None` where there is none.
+///
+/// # Errors
+/// Any I/O error other than absence.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
+    match fs::metadata(path) {
+        Ok(meta) => Ok(Some(FileStamp {
+            size: meta.len(),
+            modified: meta.modified().ok(),
+            changed: u64::try_from(meta.ctime())
+                .ok()
+                .zip(u32::try_from(meta.ctime_nsec()).ok())
+                .map(|(s, ns)| SystemTime::UNIX_EPOCH + Duration::new(s, ns)),
+            is_dir: meta.is_dir(),
+        })),
+        Err(error)
+            if matches!(
+                error.kind(),
+                io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+            ) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(io_problem(&error, "look at", path)),
+    }
+}
+
+/// Says whether something stands at this path; an error counts as no.
+pub fn exists(path: &Utf8Path) -> bool {
+    matches!(stamp(path), Ok(Some(_)))
+}
+
+/// Makes a directory and its parents; one that is there already is fine.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn create_dirs(path: &Utf8Path) -> Result<()> {
+    fs::create_dir_all(path).map_err(|error| io_problem(&error, "create directory", path))
+}
+
+/// Writes a file that nobody else reads yet, replacing what is there.
+///
+/// # Errors
+/// Any I/O error, with the path; the file may then be incomplete.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
+    fs::write(path, bytes).map_err(|error| io_problem(&error, "write", path))
+}
+
+/// Creates a file that must not exist, and writes it; `false` where it existed already.
+///
+/// Nothing is synced: for files whose readers find out by themselves whether they are whole.
+///
+/// # Errors
+/// Any other I/O error; the file is removed again where that is possible.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
+    let mut file = match fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(path)
+    {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(io_problem(&error, "create", path)),
+    };
+    if let Err(error) = file.write_all(bytes) {
+        drop(file);
+        remove(path);
+        return Err(io_problem(&error, "write", path));
+    }
+    Ok(true)
+}
+
+/// Writes a report for the user: whole under its name, or not at all.
+///
+/// # Errors
+/// Any I/O error; a former file of that name is then untouched.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "reports are outside the build path; rename keeps a former report whole"
+)]
+pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
+    let partial = Utf8PathBuf::from(format!("{path}.{}.partial", std::process::id()));
+    write(&partial, bytes)?;
+    fs::rename(&partial, path).map_err(|error| {
+        remove(&partial);
+        io_problem(&error, "write", path)
+    })
+}
+
+/// Removes a file; one that is gone, or cannot be removed, is left.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn remove(path: &Utf8Path) {
+    fs::remove_file(path).ok();
+}
+
+/// Removes a directory with all it holds; what cannot be removed is left.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn remove_dir(path: &Utf8Path) {
+    fs::remove_dir_all(path).ok();
+}
+
+/// Lists the names in a directory, sorted; names that are not UTF-8 are an error.
+///
+/// # Errors
+/// Any I/O error, and a name that is not UTF-8.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn list(path: &Utf8Path) -> Result<Vec<String>> {
+    let entries = fs::read_dir(path).map_err(|error| io_problem(&error, "list", path))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry
+            .map_err(|error| io_problem(&error, "list", path))?
+            .file_name();
+        names.push(name.into_string().map_err(|raw| {
+            Error::new(
+                ErrorKind::NotUtf8,
+                format!(
+                    "`{path}` holds the name `{}`, which is not UTF-8",
+                    raw.to_string_lossy()
+                ),
+            )
+            .help("rename the file")
+        })?);
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Lists a directory with the kind of each entry, sorted by name; nothing is followed or left out.
+///
+/// The kind comes with the listing, so that a walk costs one call per directory and not one per
+/// file, which matters on network file systems.
+///
+/// # Errors
+/// Any I/O error, with the path.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the edge that others must go through"
+)]
+pub fn entries(path: &Utf8Path) -> Result<Vec<DirEntry>> {
+    let listing = fs::read_dir(path).map_err(|error| io_problem(&error, "list", path))?;
+    let mut entries = Vec::new();
+    for entry in listing {
+        let entry = entry.map_err(|error| io_problem(&error, "list", path))?;
+        let kind = match entry.file_type() {
+            Ok(kind) if kind.is_symlink() => EntryKind::Link,
+            Ok(kind) if kind.is_dir() => EntryKind::Dir,
+            Ok(kind) if kind.is_file() => EntryKind::File,
+            _ => EntryKind::Other,
+        };
+        let inode = entry.ino();
+        let (name, is_utf8) = match entry.file_name().into_string() {
+            Ok(name) => (name, true),
+            Err(raw) => (raw.to_string_lossy().into_owned(), false),
+        };
+        entries.push(DirEntry {
+            name,
+            is_utf8,
+            kind,
+            inode,
+        });
+    }
+    entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Ok(entries)
+}
+
+/// Returns the current directory.
+///
+/// # Errors
+/// It is gone, may not be read, or its path is not UTF-8.
+pub fn current_dir() -> Result<Utf8PathBuf> {
+    let dir = std::env::current_dir().map_err(|error| {
+        Error::new(
+            ErrorKind::Io,
+            format!(
+                "cannot tell the current folder because of: {}",
+                os_words(&error)
+            ),
+        )
+    })?;
+    Utf8PathBuf::from_path_buf(dir).map_err(|raw| {
+        Error::new(
+            ErrorKind::NotUtf8,
+            format!(
+                "the current folder `{}` has a path that is not UTF-8",
+                raw.display()
+            ),
+        )
+        .help("rename the folder")
+    })
+}
+
+/// Makes a symbolic link `link` that leads to `target`; one that is there already is fine.
+///
+/// # Errors
+/// Any other I/O error, with the path.
+pub fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
+    match std::os::unix::fs::symlink(target, link) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(io_problem(&error, "link", link))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a directory that only this user can enter; `false` where it is or could be another's.
+///
+/// Looks with lstat(2), since a link that somebody else planted in a common folder such as `/tmp`
+/// must not be followed.
+pub fn private_dir(path: &Utf8Path) -> bool {
+    use std::os::unix::fs::DirBuilderExt;
+    use std::os::unix::fs::MetadataExt;
+    // Of the mode's bits, those of group and others are the lowest six.
+    fs::DirBuilder::new().mode(0o700).create(path).ok();
+    fs::symlink_metadata(path).is_ok_and(|meta| {
+        meta.is_dir()
+            && meta.uid() == nix::unistd::getuid().as_raw()
+            && meta.mode().trailing_zeros() >= 6
+    })
+}
+
+/// Resolves links and `..`; absolute.
+///
+/// # Errors
+/// Something on the way does not exist, or the real name is not UTF-8.
+pub fn real_path(path: &Utf8Path) -> Result<Utf8PathBuf> {
+    path.canonicalize_utf8()
+        .map_err(|error| io_problem(&error, "find", path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_not_be_read_or_started_is_not_called_unwritable() {
+        let denied = io::Error::from(io::ErrorKind::PermissionDenied);
+        let kind = |doing| io_problem(&denied, doing, Utf8Path::new("top.sv")).kind;
+        assert_eq!(kind("read"), ErrorKind::Unreadable);
+        assert_eq!(kind("start"), ErrorKind::Broken);
+        assert_eq!(kind("write"), ErrorKind::Unwritable);
+    }
+}

@@ -1,0 +1,26 @@
+//! The outside world, behind small traits and functions whose errors name what was touched.
+//!
+//! Everything that asks the operating system for something is here; `clippy.toml` bans the calls
+//! elsewhere. Tests replace the clock and the process host by fakes; files are
+//! real in tests, because a temporary directory is cheap and a fake one lies.
+
+pub mod clock;
+pub mod env;
+pub mod error;
+pub mod file_lock;
+pub mod fs;
+pub mod host;
+pub mod interrupt;
+pub mod jobs;
+pub mod kernel_locks;
+pub mod mounts;
+pub mod pinned;
+pub mod process;
+pub mod publish;
+mod rename;
+pub mod storage;
+pub mod terminal;
+
+pub use error::Error;
+pub use error::ErrorKind;
+pub use error::Result;

@@ -1,0 +1,157 @@
+//! Threads and what they share, so that a test can try their orders one after another.
+//!
+//! In the program these are the standard library's, nothing more. In unit tests that ask for it
+//! (`explored`) `shuttle` decides at each of these calls who runs next, and a limit of time
+//! passes whenever it is somebody's turn. Invariant: a lock is never poisoned, because nothing
+//! that holds one can leave its value half made.
+
+use std::io;
+use std::sync::Condvar;
+use std::sync::Mutex;
+use std::sync::MutexGuard;
+use std::sync::PoisonError;
+#[cfg(test)]
+use std::sync::TryLockError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
+use std::thread::Builder;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// Locks a mutex.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    #[cfg(test)]
+    if explored::is_on() {
+        return explored::lock(mutex);
+    }
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that becomes true once.
+#[derive(Debug, Default)]
+pub(crate) struct Flag(AtomicBool);
+
+impl Flag {
+    /// Makes it true.
+    pub(crate) fn raise(&self) {
+        #[cfg(test)]
+        explored::turn();
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    /// Says whether it is true.
+    pub(crate) fn is_raised(&self) -> bool {
+        #[cfg(test)]
+        explored::turn();
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+/// Ends the rest of a thread that does something from time to time.
+#[derive(Debug, Default)]
+pub(crate) struct Bell {
+    is_rung: Mutex<bool>,
+    wake: Condvar,
+}
+
+impl Bell {
+    /// Rings for good.
+    pub(crate) fn ring(&self) {
+        *lock(&self.is_rung) = true;
+        self.wake.notify_all();
+    }
+
+    /// Waits for the bell; says no once this time has passed without it.
+    pub(crate) fn is_rung_within(&self, period: Duration) -> bool {
+        let is_rung = lock(&self.is_rung);
+        #[cfg(test)]
+        if explored::is_on() {
+            return *is_rung;
+        }
+        let (is_rung, _timeout) = self
+            .wake
+            .wait_timeout_while(is_rung, period, |is_rung| !*is_rung)
+            .unwrap_or_else(PoisonError::into_inner);
+        *is_rung
+    }
+}
+
+/// A thread that was started.
+#[derive(Debug)]
+pub(crate) struct Thread(Inner);
+
+#[derive(Debug)]
+enum Inner {
+    System(JoinHandle<()>),
+    #[cfg(test)]
+    Explored(shuttle::thread::JoinHandle<()>),
+}
+
+impl Thread {
+    /// Starts a thread of this name.
+    ///
+    /// # Errors
+    /// The system has no room for another one.
+    pub(crate) fn start(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<Self> {
+        #[cfg(test)]
+        if explored::is_on() {
+            return Ok(Self(Inner::Explored(shuttle::thread::spawn(work))));
+        }
+        let builder = Builder::new().name(name.to_owned());
+        Ok(Self(Inner::System(builder.spawn(work)?)))
+    }
+
+    /// Waits for its end; a panic was reported by the thread itself.
+    pub(crate) fn join(self) {
+        match self.0 {
+            Inner::System(thread) => drop(thread.join()),
+            #[cfg(test)]
+            Inner::Explored(thread) => drop(thread.join()),
+        }
+    }
+}
+
+/// The other side, for tests: orders that `shuttle` draws.
+#[cfg(test)]
+pub(crate) mod explored {
+    use super::Mutex;
+    use super::MutexGuard;
+    use super::TryLockError;
+
+    use std::cell::Cell;
+
+    thread_local! {
+        // All of shuttle's threads run on the thread that explores.
+        static IS_ON: Cell<bool> = const { Cell::new(false) };
+    }
+
+    pub(crate) fn is_on() -> bool {
+        IS_ON.get()
+    }
+
+    /// Lets another thread run, or not.
+    pub(crate) fn turn() {
+        if is_on() {
+            shuttle::thread::yield_now();
+        }
+    }
+
+    pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+        loop {
+            turn();
+            // Blocking would stop the one thread that all of them run on.
+            match mutex.try_lock() {
+                Ok(guard) => return guard,
+                Err(TryLockError::Poisoned(poisoned)) => return poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => {}
+            }
+        }
+    }
+
+    /// Tries so many random orders of what the scene's threads do.
+    pub(crate) fn orders(count: usize, scene: impl Fn() + Send + Sync + 'static) {
+        IS_ON.set(true);
+        shuttle::check_random(scene, count);
+        IS_ON.set(false);
+    }
+}

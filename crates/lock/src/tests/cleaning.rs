@@ -1,0 +1,476 @@
+//! What `cocorun locks clean` may end and remove, and what it may not: made-up machines, a real
+//! directory, a clock moved by hand.
+
+use crate::Acceptance;
+use crate::CallOnce;
+use crate::Entry;
+use crate::FailureKind;
+use crate::Leader;
+use crate::LockEntry;
+use crate::NfsLock;
+use crate::Options;
+use crate::PublishOutcome;
+use crate::gate::Gate;
+use crate::gate::GateEntry;
+use crate::gate::GateWatch;
+use crate::left_over::Cleaning;
+use crate::left_over::Deed;
+use crate::survey::Survey;
+use crate::tests::fake::FakeClock;
+use crate::tests::fake::FakeHost;
+use crate::tree::Tree;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use cocorun_edge::clock::Clock;
+use cocorun_edge::clock::SystemClock;
+use cocorun_edge::fs;
+use cocorun_edge::host::Host;
+use cocorun_edge::storage::Storage;
+use cocorun_edge::storage::SystemStorage;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+type OnSleep = Box<dyn FnMut() + Send>;
+
+/// A clock beside which somebody else is at work: each sleep lets them take a step.
+struct BusyClock {
+    clock: Arc<FakeClock>,
+    others: Mutex<OnSleep>,
+}
+
+impl Clock for BusyClock {
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn wall(&self) -> SystemTime {
+        self.clock.wall()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        self.clock.sleep(duration);
+        (self.others.lock().expect("nobody panics in here"))();
+    }
+}
+
+struct World {
+    _temp: tempfile::TempDir,
+    root: Utf8PathBuf,
+    dir: Utf8PathBuf,
+    clock: Arc<FakeClock>,
+    seed: u64,
+}
+
+impl World {
+    fn new() -> Self {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        let root = Utf8PathBuf::try_from(temp.path().to_path_buf()).expect("a UTF-8 path");
+        Self {
+            _temp: temp,
+            dir: root.join("key"),
+            root,
+            clock: FakeClock::new(),
+            seed: 0,
+        }
+    }
+
+    fn options(&mut self, node: &str) -> Options {
+        self.seed += 1;
+        Options {
+            heartbeat: Duration::ZERO,
+            host: FakeHost::on(&format!("{node}{}", self.seed), self.seed),
+            ..Options::new("run")
+        }
+    }
+
+    fn caller(&mut self, node: &str) -> CallOnce {
+        let options = self.options(node);
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        CallOnce::new(
+            Arc::new(SystemStorage),
+            clock,
+            self.dir.clone(),
+            "step",
+            options,
+        )
+    }
+
+    /// Makes a leader on a node of this name.
+    fn leader(&mut self, node: &str) -> Leader {
+        match self.caller(node).enter(&mut |_| Acceptance::Use) {
+            Ok(Entry::Lead(leader)) => leader,
+            other => panic!("expected to lead, came to {other:?}"),
+        }
+    }
+
+    /// Lets a leader on such a node die at work.
+    fn die(&mut self, node: &str) -> Utf8PathBuf {
+        let leader = self.leader(node);
+        let dir = leader.dir().to_owned();
+        fs::write(&dir.join("part"), "half").expect("a local directory");
+        std::mem::forget(leader);
+        dir
+    }
+
+    fn cleaning(&self) -> Cleaning {
+        Cleaning {
+            storage: Arc::new(SystemStorage),
+            clock: self.clock.clone(),
+            host: cleaner(),
+            is_dry_run: false,
+            takes_retired: false,
+            lease_max: Duration::from_secs(60),
+        }
+    }
+
+    /// Cleans; returns what was done and why, in order.
+    fn clean(&self, cleaning: &Cleaning) -> Vec<(Deed, String)> {
+        let tree = Tree::below(&self.root).expect("it can be listed");
+        let mut told = Vec::new();
+        cleaning.clean(&tree, &mut |deed, path, words| {
+            told.push((deed, format!("{path}: {words}")));
+        });
+        told
+    }
+
+    fn gate(&self) -> Utf8PathBuf {
+        self.dir.join(".locks/step.lock")
+    }
+
+    fn survey(&self) -> Survey {
+        Survey::of(
+            Arc::new(SystemStorage),
+            self.clock.clone(),
+            cleaner(),
+            &self.dir.join(".locks/step.ledger"),
+        )
+        .expect("it is a ledger")
+    }
+}
+
+/// A node that can tell that processes of nodes named `dead…` are gone.
+fn cleaner() -> Arc<dyn Host> {
+    FakeHost::knowing_dead("here", 99, "dead")
+}
+
+fn deeds(told: &[(Deed, String)]) -> Vec<Deed> {
+    told.iter().map(|(deed, _)| *deed).collect()
+}
+
+#[test]
+fn what_a_dead_leader_left_goes_and_the_next_one_leads_at_once() {
+    let mut world = World::new();
+    let attempt = world.die("dead");
+    assert!(fs::exists(&world.gate()));
+    let told = world.clean(&world.cleaning());
+    let expected = [Deed::Ended, Deed::RemovedGate, Deed::RemovedAttempt];
+    assert_eq!(deeds(&told), expected, "{told:#?}");
+    assert!(!fs::exists(&attempt) && !fs::exists(&world.gate()));
+    assert!(world.clock.elapsed() < Duration::from_secs(3));
+    let next = world.leader("dead");
+    assert_eq!((next.epoch(), next.is_lost()), (2, false));
+    next.publish(serde_json::json!("it")).expect("written");
+    assert_eq!(deeds(&world.clean(&world.cleaning())), []);
+}
+
+#[test]
+fn a_dry_run_tells_the_same_and_changes_nothing() {
+    let mut world = World::new();
+    let attempt = world.die("dead");
+    let dry = Cleaning {
+        is_dry_run: true,
+        ..world.cleaning()
+    };
+    let told = world.clean(&dry);
+    assert!(fs::exists(&attempt.join("part")) && fs::exists(&world.gate()));
+    assert_eq!(world.survey().open().expect("readable").len(), 1);
+    assert_eq!(told, world.clean(&world.cleaning()));
+}
+
+#[test]
+fn a_holder_elsewhere_is_dead_after_silence_for_its_whole_lease() {
+    let mut world = World::new();
+    let attempt = world.die("node");
+    // However old it is: only what is watched counts.
+    world.clock.advance(Duration::from_secs(1_000_000));
+    let start = world.clock.elapsed();
+    let told = world.clean(&world.cleaning());
+    let watched = world.clock.elapsed().saturating_sub(start);
+    let expected = [Deed::Ended, Deed::RemovedGate, Deed::RemovedAttempt];
+    assert_eq!(deeds(&told), expected, "{told:#?}");
+    assert!(watched >= Duration::from_secs(30), "{watched:?}");
+    assert!(watched <= Duration::from_secs(40), "{watched:?}");
+    assert!(!fs::exists(&attempt));
+}
+
+#[test]
+fn a_holder_elsewhere_that_gives_a_sign_of_life_keeps_everything() {
+    let mut world = World::new();
+    let leader = Arc::new(world.leader("node"));
+    let claim = world.dir.join(".locks/step.ledger/00000001.claim");
+    let (clock, beating) = (Arc::clone(&world.clock), Arc::clone(&leader));
+    let (began, mut next) = (clock.elapsed(), Duration::from_secs(25));
+    let others: OnSleep = Box::new(move || {
+        if world_time(&clock, began) >= next {
+            beat_visibly(&beating, &claim);
+            next += Duration::from_secs(25);
+        }
+    });
+    let busy = BusyClock {
+        clock: Arc::clone(&world.clock),
+        others: Mutex::new(others),
+    };
+    let cleaning = Cleaning {
+        clock: Arc::new(busy),
+        ..world.cleaning()
+    };
+    let told = world.clean(&cleaning);
+    assert_eq!(deeds(&told), [Deed::Kept], "{told:#?}");
+    assert!(told[0].1.contains("sign of life"), "{told:#?}");
+    assert!(fs::exists(leader.dir()) && fs::exists(&world.gate()));
+    leader.beat();
+    assert!(!leader.is_lost());
+}
+
+/// Gives a sign of life that shows: on many file systems a time stamp moves on only with the
+/// kernel's tick, every 1 to 10 ms, and on the fake clock 25 s pass in less than that.
+fn beat_visibly(leader: &Leader, claim: &Utf8Path) {
+    let stamp = || SystemStorage.stamp(claim).expect("it is there").modified;
+    let before = stamp();
+    for _ in 0..10_000 {
+        leader.beat();
+        if stamp() != before {
+            return;
+        }
+        SystemClock.sleep(Duration::from_millis(1));
+    }
+    panic!("no sign of life shows");
+}
+
+fn world_time(clock: &FakeClock, since: Duration) -> Duration {
+    clock.elapsed().saturating_sub(since)
+}
+
+#[test]
+fn a_result_that_is_published_while_we_watch_stays() {
+    let mut world = World::new();
+    let leader = world.leader("node");
+    let dir = leader.dir().to_owned();
+    let mut leader = Some(leader);
+    let others: OnSleep = Box::new(move || {
+        if let Some(leader) = leader.take() {
+            let outcome = leader.publish(serde_json::json!("it")).expect("written");
+            assert!(matches!(outcome, PublishOutcome::Published(_)));
+        }
+    });
+    let busy = BusyClock {
+        clock: Arc::clone(&world.clock),
+        others: Mutex::new(others),
+    };
+    let cleaning = Cleaning {
+        clock: Arc::new(busy),
+        ..world.cleaning()
+    };
+    assert_eq!(deeds(&world.clean(&cleaning)), []);
+    assert!(fs::exists(&dir.join("record.json")));
+}
+
+#[test]
+fn a_holder_with_a_long_lease_is_not_waited_for_and_stays() {
+    let mut world = World::new();
+    let attempt = world.die("node");
+    let cleaning = Cleaning {
+        lease_max: Duration::from_secs(29),
+        ..world.cleaning()
+    };
+    let told = world.clean(&cleaning);
+    assert_eq!(deeds(&told), [Deed::Kept], "{told:#?}");
+    assert_eq!(world.clock.elapsed(), Duration::ZERO);
+    assert!(fs::exists(&attempt));
+}
+
+#[test]
+fn a_result_is_announced_before_its_gate_goes() {
+    let mut world = World::new();
+    let mut quiet = world.caller("dead");
+    quiet.options_for_tests().interop = false;
+    quiet.ledger.interop = false;
+    let Ok(Entry::Lead(leader)) = quiet.enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    let (token, dir) = (leader.token().to_owned(), leader.dir().to_owned());
+    let gate = Gate::new(&world.survey().ledger, cleaner(), &token, 1);
+    let entry = gate.enter(&mut GateWatch::default()).expect("local");
+    assert!(matches!(entry, GateEntry::Held));
+    leader.publish(serde_json::json!("it")).expect("written");
+    let done = world.dir.join(".locks/step.done");
+    assert!(!fs::exists(&done), "that is what it died before");
+    let told = world.clean(&world.cleaning());
+    assert_eq!(deeds(&told), [Deed::RemovedGate], "{told:#?}");
+    assert!(fs::exists(&done) && fs::exists(&dir.join("record.json")));
+    assert!(!fs::exists(&world.gate()));
+}
+
+#[test]
+fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_stays() {
+    let mut world = World::new();
+    world.leader("node").release().expect("written");
+    let token = world.leader("node").token().to_owned();
+    let guard = |number: u32, token: &str| {
+        let name = format!("cocorun.guard.{number:08}.{token}");
+        world.dir.join(".locks/step.lock").join(name)
+    };
+    let dead = [
+        guard(2, &token),
+        guard(1, &world.survey().claims().expect("readable")[0].token),
+    ];
+    for guard in &dead {
+        fs::create_dirs(&world.gate()).expect("a local directory");
+        fs::write(guard, "").expect("a local directory");
+    }
+    let told = world.clean(&world.cleaning());
+    let of_gates: Vec<_> = told.iter().filter(|it| it.0 == Deed::RemovedGate).collect();
+    assert_eq!(of_gates.len(), 1, "{told:#?}");
+    let words = &of_gates[0].1;
+    assert!(words.ends_with("attempts 1 and 2 have ended"), "{words}");
+    // It was made without the mark of ours, so it is left to whoever made it.
+    SystemStorage
+        .remove_dir(&world.gate())
+        .expect("it is empty");
+    let living = world.leader("node");
+    fs::write(&dead[1], "").expect("a local directory");
+    let told = world.clean(&Cleaning {
+        lease_max: Duration::ZERO,
+        ..world.cleaning()
+    });
+    let is_file = |it: &&(Deed, String)| it.0 == Deed::RemovedFile;
+    assert_eq!(told.iter().filter(is_file).count(), 1, "{told:#?}");
+    assert!(!deeds(&told).contains(&Deed::RemovedGate), "{told:#?}");
+    assert!(!fs::exists(&dead[1]));
+    let own = format!("cocorun.guard.{:08}.{}", living.epoch(), living.token());
+    assert!(fs::exists(&world.gate().join(own)));
+}
+
+#[test]
+fn results_and_the_last_failure_stay_and_earlier_failures_go() {
+    let mut world = World::new();
+    let fail = |leader: Leader| {
+        let failed = leader.fail(FailureKind::Transient, "no licence");
+        failed.expect("written").dir
+    };
+    let first = fail(world.leader("node"));
+    let second = fail(world.leader("node"));
+    let told = world.clean(&world.cleaning());
+    assert_eq!(
+        deeds(&told),
+        [Deed::RemovedAttempt, Deed::Kept],
+        "{told:#?}"
+    );
+    assert!(!fs::exists(&first) && fs::exists(&second));
+    let leader = world.leader("node");
+    let result = leader.dir().to_owned();
+    leader.publish(serde_json::json!("it")).expect("written");
+    assert_eq!(
+        deeds(&world.clean(&world.cleaning())),
+        [Deed::RemovedAttempt]
+    );
+    assert!(fs::exists(&result));
+    world.caller("node").clean().expect("a local directory");
+    let told = world.clean(&world.cleaning());
+    assert_eq!(deeds(&told), [Deed::Kept], "{told:#?}");
+    let all = Cleaning {
+        takes_retired: true,
+        ..world.cleaning()
+    };
+    assert_eq!(deeds(&world.clean(&all)), [Deed::RemovedAttempt]);
+    assert!(!fs::exists(&result));
+}
+
+#[test]
+fn what_nobody_claims_and_what_python_holds_stays() {
+    let mut world = World::new();
+    world.leader("node").release().expect("written");
+    let strange = world.dir.join("attempts/00000001-deadbeef");
+    let python = world.dir.join(".locks/other.lock");
+    for dir in [&strange, &python] {
+        fs::create_dirs(dir).expect("a local directory");
+    }
+    let info = r#"{"hostname": "here99", "pid": 1000000, "timestamp": 1.0}"#;
+    fs::write(&python.join("holder.info"), info).expect("a local directory");
+    let told = world.clean(&world.cleaning());
+    let mut deeds = deeds(&told);
+    deeds.sort_unstable();
+    let expected = [Deed::RemovedAttempt, Deed::Kept, Deed::Kept];
+    assert_eq!(deeds, expected, "{told:#?}");
+    assert!(fs::exists(&strange) && fs::exists(&python.join("holder.info")));
+}
+
+#[test]
+fn a_lock_that_python_has_just_made_stays_without_the_guard_of_the_dead() {
+    let mut world = World::new();
+    let leader = world.leader("node");
+    let token = leader.token().to_owned();
+    leader.publish(serde_json::json!(1)).expect("written");
+    // It died before it held the gate, and Python has not yet written its name.
+    fs::create_dirs(&world.gate()).expect("a local directory");
+    let guard = world.gate().join(format!("cocorun.guard.00000001.{token}"));
+    fs::write(&guard, "").expect("a local directory");
+    world.clean(&world.cleaning());
+    assert!(!fs::exists(&guard));
+    assert!(fs::exists(&world.gate()), "it is Python's");
+}
+
+#[test]
+fn a_tree_of_attempts_that_is_a_link_is_not_followed() {
+    let mut world = World::new();
+    let attempt = world.die("dead");
+    let (attempts, elsewhere) = (world.dir.join("attempts"), world.root.join("elsewhere"));
+    let tree = Tree::below(&world.root).expect("it can be listed");
+    // Somebody swaps the directory for a link between our look and our deed.
+    move_dir(&attempts, &elsewhere);
+    fs::link(&elsewhere, &attempts).expect("a local directory");
+    let mut told = Vec::new();
+    let cleaning = world.cleaning();
+    cleaning.clean(&tree, &mut |deed, _, _| told.push(deed));
+    assert!(told.contains(&Deed::Failed), "{told:?}");
+    let name = attempt.file_name().expect("it has one");
+    assert!(fs::exists(&elsewhere.join(name).join("part")));
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "plays somebody who moves a directory away"
+)]
+fn move_dir(from: &Utf8Path, to: &Utf8Path) {
+    std::fs::rename(from, to).expect("a local directory");
+}
+
+#[test]
+fn a_ticket_that_waits_and_is_ended_can_never_be_granted() {
+    let mut world = World::new();
+    let mut lock = |node: &str| {
+        let options = world.options(node);
+        let clock: Arc<dyn Clock> = world.clock.clone();
+        let dir = world.dir.clone();
+        NfsLock::new(Arc::new(SystemStorage), clock, dir, "step", options)
+    };
+    let mut first = lock("node");
+    let Ok(LockEntry::Held(held)) = first.try_acquire() else {
+        panic!("it is free");
+    };
+    let mut second = lock("node");
+    let entry = second.try_acquire().expect("a local directory");
+    assert!(matches!(entry, LockEntry::Wait { .. }), "{entry:?}");
+    let survey = world.survey();
+    assert!(survey.revoke(2).expect("a local directory"));
+    let grant = survey.ledger.grant(2).expect("readable");
+    assert!(grant.is_some_and(|text| text.starts_with("revoked")));
+    let open = survey.open().expect("readable");
+    let numbers: Vec<u32> = open.iter().map(|entry| entry.number).collect();
+    assert_eq!(numbers, [1]);
+    drop(held);
+}

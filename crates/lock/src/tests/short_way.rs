@@ -1,0 +1,91 @@
+//! What a caller may take without a look at the whole ledger, and what it may not.
+
+use crate::Acceptance;
+use crate::CallOnce;
+use crate::Entry;
+use crate::Options;
+use crate::PublishOutcome;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use cocorun_edge::clock::SystemClock;
+use cocorun_edge::storage::SystemStorage;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::sync::Arc;
+
+fn caller(dir: &Utf8Path, is_alone: bool) -> CallOnce {
+    let options = Options {
+        interop: false,
+        alone: is_alone,
+        ..Options::new("run")
+    };
+    let storage = Arc::new(SystemStorage);
+    CallOnce::new(
+        storage,
+        Arc::new(SystemClock),
+        dir.to_owned(),
+        "step",
+        options,
+    )
+}
+
+fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
+    let temp = tempfile::tempdir().expect("a temporary directory");
+    let dir = Utf8PathBuf::try_from(temp.path().to_path_buf()).expect("a UTF-8 path");
+    (temp, dir)
+}
+
+/// A process that froze between its last look and its commit, while the ledger was removed and
+/// made anew, leaves this: a result that is whole under a claim of somebody else.
+#[test]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "plays somebody who removes a ledger"
+)]
+fn the_short_way_and_the_long_one_agree_on_a_result_under_anothers_claim() {
+    let (_guard, dir) = temp();
+    let Ok(Entry::Lead(leader)) = caller(&dir, false).enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    leader
+        .publish(serde_json::json!("old"))
+        .expect("a local directory works");
+    let claim = dir.join(".locks/step.ledger/00000001.claim");
+    fs::remove_file(&claim).expect("it is there");
+    symlink("c1;t=another", &claim).expect("a local directory works");
+    assert_eq!(caller(&dir, false).results().expect("readable").len(), 1);
+    let mut long = caller(&dir, false);
+    assert_eq!(long.poll().expect("readable"), 1);
+    for mut caller in [caller(&dir, false), long] {
+        let found = caller.enter(&mut |_| Acceptance::Use);
+        assert!(
+            matches!(&found, Ok(Entry::Done(it)) if it.record == "old"),
+            "{found:?}"
+        );
+    }
+}
+
+#[test]
+fn two_that_think_themselves_alone_do_not_rob_each_other_for_ever() {
+    let (_guard, dir) = temp();
+    let (mut first, mut second) = (caller(&dir, true), caller(&dir, true));
+    let Ok(Entry::Lead(robbed)) = first.enter(&mut |_| Acceptance::Use) else {
+        panic!("nobody else is there");
+    };
+    let Ok(Entry::Lead(leader)) = second.enter(&mut |_| Acceptance::Use) else {
+        panic!("it thinks itself alone");
+    };
+    assert_eq!(
+        robbed.publish(serde_json::json!(1)).expect("written"),
+        PublishOutcome::Superseded
+    );
+    let entry = first.enter(&mut |_| Acceptance::Use);
+    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    leader.publish(serde_json::json!(2)).expect("written");
+    let entry = first.enter(&mut |_| Acceptance::Use);
+    assert!(
+        matches!(&entry, Ok(Entry::Done(it)) if it.epoch == 2),
+        "{entry:?}"
+    );
+}
