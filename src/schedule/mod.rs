@@ -30,4 +30,6 @@ mod run_log;
 pub mod session;
 mod simulation;
 mod task;
+#[cfg(test)]
+mod tests;
 mod worker;
