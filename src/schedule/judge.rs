@@ -200,7 +200,8 @@ impl Trouble {
     }
 }
 
-fn cocotb_failed(error: &Exception) -> String {
+/// Puts a failure of cocotb's own into words.
+pub(super) fn cocotb_failed(error: &Exception) -> String {
     format!(
         "cocotb itself failed: {}: {}",
         error.error_type, error.message
@@ -314,7 +315,9 @@ fn with_hdl_error(verdict: TestcaseVerdict, facts: &Facts<'_>) -> TestcaseVerdic
 
 fn before_hdl_errors(facts: &Facts<'_>) -> TestcaseVerdict {
     match (&facts.said, facts.end) {
-        (Said::Judged(finished), None) => TestcaseVerdict::of_cocotb((**finished).clone()),
+        (Said::Judged(finished), None) => {
+            with_trouble(TestcaseVerdict::of_cocotb((**finished).clone()), facts)
+        }
         (Said::Judged(finished), Some(end)) => {
             last_of_process(TestcaseVerdict::of_cocotb((**finished).clone()), end, facts)
         }
@@ -331,11 +334,14 @@ fn before_hdl_errors(facts: &Facts<'_>) -> TestcaseVerdict {
     }
 }
 
-/// Returns what cocotb's own failure adds to the message and details of a testcase.
+/// Adds cocotb's own failure to the message and details of a testcase that did not pass.
 fn with_trouble(mut verdict: TestcaseVerdict, facts: &Facts<'_>) -> TestcaseVerdict {
     let Some(Trouble::Regression(error)) = facts.trouble else {
         return verdict;
     };
+    if verdict.outcome.is_good() {
+        return verdict;
+    }
     verdict.details = verdict.details.or_else(|| traceback(error));
     verdict.and(Some(cocotb_failed(error)))
 }
@@ -347,7 +353,7 @@ fn last_of_process(
     facts: &Facts<'_>,
 ) -> TestcaseVerdict {
     if !verdict.outcome.is_good() {
-        return verdict;
+        return with_trouble(verdict, facts);
     }
     let (outcome, cause, message) = match end {
         // Simulators leave with a status after a failure. Nothing else explains one.

@@ -3,6 +3,8 @@
 use crate::agent::event::RunEvent;
 use crate::agent::request::Mode;
 use crate::agent::request::Wanted;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::edge::process::Process;
@@ -24,6 +26,7 @@ use crate::schedule::follow::follow;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::Facts;
 use crate::schedule::judge::Trouble;
+use crate::schedule::judge::cocotb_failed;
 use crate::schedule::judge::depends_on_hdl_errors;
 use crate::schedule::judge::judge;
 use crate::schedule::progress::Finding;
@@ -37,6 +40,7 @@ use crate::schedule::simulation::Simulation;
 use crate::schedule::task::RunTask;
 
 use camino::Utf8PathBuf;
+use std::cell::Cell;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -56,6 +60,8 @@ struct Run<'a> {
     waves: Option<Utf8PathBuf>,
     testcase_started: Instant,
     progress: RunProgress<'a>,
+    /// Whether a result has shown what went wrong outside of any testcase.
+    shows_trouble: Cell<bool>,
 }
 
 /// Runs a task's testcases in one process. Those that never began and belong in another process are
@@ -79,11 +85,8 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
     for finding in closing.findings {
         run.finish(finding, Some(&followed));
     }
-    for warning in followed
-        .warnings
-        .into_iter()
-        .chain(task.group.take_warnings())
-    {
+    let warnings = followed.warnings.into_iter().chain(run.unshown_trouble());
+    for warning in warnings.chain(task.group.take_warnings()) {
         emit(Effect::Notice(warning));
     }
     emit(Effect::Send(Event::RunFinished {
@@ -131,6 +134,7 @@ impl<'a> Run<'a> {
             waves,
             testcase_started: context.clock.now(),
             progress: RunProgress::new(&task.testcases),
+            shows_trouble: Cell::new(false),
         };
         let simulation = Simulation {
             design,
@@ -189,7 +193,25 @@ impl<'a> Run<'a> {
             log: Some(log),
             waves: self.waves.clone().filter(|path| fs::exists(path)),
         };
-        (self.emit)(finished(testcase, judge(&facts), run));
+        let verdict = judge(&facts);
+        if self.progress.trouble().is_some() && !verdict.outcome.is_good() {
+            self.shows_trouble.set(true);
+        }
+        (self.emit)(finished(testcase, verdict, run));
+    }
+
+    /// Returns a failure of cocotb's own that no result has shown: after it, the rest of the run's
+    /// testcases went elsewhere.
+    fn unshown_trouble(&self) -> Option<Diagnostic> {
+        match self.progress.trouble()? {
+            Trouble::Regression(error) if !self.shows_trouble.get() => {
+                let build = format!("build `{}`", self.task.group.design.name);
+                let log = format!("log: {}", self.folder.log);
+                let problem = Diagnostic::warning(Code::TestAgent, cocotb_failed(error));
+                Some(problem.fact(build).fact(log))
+            }
+            _ => None,
+        }
     }
 
     fn log_span(&self, finding: &Finding, followed: Option<&Followed>) -> LogSpan {
