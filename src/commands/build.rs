@@ -11,6 +11,7 @@ use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::event::SessionCommand;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::plan;
@@ -46,16 +47,15 @@ pub(super) fn build(
         return Err(problem.help(selection.advice()).into());
     }
     let toolbox = workspace.tools(&builds, console)?;
-    let mut reports =
-        console.reports_without_tests(args.work.explain, args.format, &rerun_prefix(global));
+    let mut reports = console.reports_without_tests(args.work.explain, args.format);
     let work = Work {
         builds: &builds,
         modules: &[],
-        selects: &|_| true,
-        only_lists: false,
+        selection: &selection,
+        command: SessionCommand::Build,
         seed: None,
-        advice: selection.advice(),
+        rerun_prefix: rerun_prefix(global),
+        warnings: Vec::new(),
     };
-    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|_| Vec::new())?;
-    Ok(exit_code)
+    run(&workspace, &toolbox, &work, &mut reports)
 }

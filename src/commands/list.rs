@@ -8,18 +8,19 @@ use crate::commands::reporting::print;
 use crate::commands::run::Work;
 use crate::commands::run::run;
 use crate::commands::test::select;
-use crate::commands::test::unmatched;
 use crate::commands::workspace::Surroundings;
 use crate::commands::workspace::Workspace;
 use crate::commands::workspace::rerun_prefix;
 use crate::diagnostic::Result;
 use crate::event::Event;
+use crate::event::SessionCommand;
+use crate::event::SessionState;
+use crate::event::listed_testcase;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::Testcase;
 use crate::plan;
 use crate::report::Report;
 
-use serde_json::json;
 use std::time::Instant;
 
 /// Lists the selected testcases.
@@ -37,25 +38,20 @@ pub(super) fn list(
     let (selection, builds, modules) = select(&args.select, &plan)?;
     let toolbox = workspace.tools(&builds, console)?;
     let mut reports = Listing {
-        inner: console.reports_without_tests(
-            args.work.explain,
-            Format::Human,
-            &rerun_prefix(global),
-        ),
+        inner: console.reports_without_tests(args.work.explain, Format::Human),
         found: Vec::new(),
     };
     let work = Work {
         builds: &builds,
         modules: &modules,
-        selects: &|id| selection.selects(id),
-        only_lists: true,
+        selection: &selection,
+        command: SessionCommand::List,
         seed: None,
-        advice: selection.advice(),
+        rerun_prefix: rerun_prefix(global),
+        warnings: Vec::new(),
     };
-    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
-        unmatched(&selection, tally)
-    })?;
-    // Modules come in the order in which simulators answered; people and diffs want theirs.
+    let exit_code = run(&workspace, &toolbox, &work, &mut reports)?;
+    // Modules come in the order in which simulators answered; people and diffs want that of the plan.
     let place = |testcase: &Testcase| {
         modules.iter().position(|module| {
             module.build == testcase.id.build && module.module == testcase.id.module
@@ -76,45 +72,29 @@ fn line(testcase: &Testcase, format: Format) -> String {
     match format {
         Format::Human if testcase.skip => format!("{} (skipped)\n", testcase.id),
         Format::Human => format!("{}\n", testcase.id),
-        Format::Json => {
-            let object = json!({
-                "id": testcase.id.to_string(),
-                "build": testcase.id.build,
-                "module": testcase.id.module,
-                "testcase": testcase.id.testcase,
-                "file": testcase.file,
-                "line": testcase.line,
-                "doc": testcase.doc,
-                "skip": testcase.skip,
-                "stage": testcase.stage,
-            });
-            format!("{object}\n")
-        }
+        Format::Json => listed_testcase(testcase),
     }
 }
 
-/// Remembers what was listed and passes every other event on.
+/// Remembers what was listed, and passes every event on.
 struct Listing<R> {
     inner: R,
     found: Vec<Testcase>,
 }
 
 impl<R: Report> Report for Listing<R> {
-    fn on_event(&mut self, event: &Event) {
-        // Nothing that is only listed is planned: a report would miss its verdict.
+    fn on_event(&mut self, event: &Event, state: &SessionState) {
         if let Event::ModuleListed { selected, .. } = event {
-            // A report would wait for the verdicts of these.
             self.found.extend(selected.iter().cloned());
-        } else {
-            self.inner.on_event(event);
         }
+        self.inner.on_event(event, state);
     }
 
-    fn tick(&mut self, now: Instant) {
-        self.inner.tick(now);
+    fn tick(&mut self, now: Instant, state: &SessionState) {
+        self.inner.tick(now, state);
     }
 
-    fn finish(&mut self) -> Result<()> {
-        self.inner.finish()
+    fn finish(&mut self, state: &SessionState) -> Result<()> {
+        self.inner.finish(state)
     }
 }

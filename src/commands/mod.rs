@@ -1,6 +1,5 @@
 //! The composition root: one file per subcommand, and the only place that names the real edges.
 
-mod brief;
 mod build;
 mod explain;
 mod list;
@@ -8,6 +7,7 @@ mod lock;
 mod locks;
 mod objcache;
 mod once;
+mod quiet;
 mod reporting;
 mod run;
 mod sessions;

@@ -1,9 +1,9 @@
-//! Which reports a session feeds, and plain lines outside of a session.
+//! Which reports a session feeds, and plain lines outside a session.
 
 use crate::cli::ColorChoice;
 use crate::cli::Format;
 use crate::cli::Global;
-use crate::commands::brief::Brief;
+use crate::commands::quiet::SilentSuccess;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -34,7 +34,7 @@ use std::time::Instant;
 /// How many lines of a failed testcase's log the terminal shows.
 const LOG_LINES: usize = 20;
 
-/// Writes a line to standard error; nobody is left to be told where that fails.
+/// Writes a line to standard error; if that fails, nobody is left to read an error.
 pub(super) fn line(text: &str) {
     writeln!(io::stderr(), "{text}").ok();
 }
@@ -100,43 +100,36 @@ impl Console {
         explain: bool,
         format: Format,
         junit: Option<&Utf8Path>,
-        rerun_prefix: &str,
     ) -> Reports {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
-        reports.push(Box::new(self.terminal(explain, rerun_prefix)));
+        reports.push(Box::new(self.terminal(explain)));
         if let Some(path) = junit {
-            reports.push(Box::new(junit_report(path, rerun_prefix)));
+            reports.push(Box::new(junit_report(path)));
         }
         reports.extend(json_report(format));
         Reports(reports)
     }
 
-    /// Makes the reports of a session that only builds or lists: quiet means silent where nothing
-    /// went wrong.
-    pub(super) fn reports_without_tests(
-        self,
-        explain: bool,
-        format: Format,
-        rerun_prefix: &str,
-    ) -> Reports {
-        let terminal = self.terminal(explain, rerun_prefix);
+    /// Makes the reports of a session that only builds or lists: with `--quiet`, silent unless
+    /// something went wrong.
+    pub(super) fn reports_without_tests(self, explain: bool, format: Format) -> Reports {
+        let terminal = self.terminal(explain);
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         reports.push(match self.verbosity {
-            Verbosity::Quiet => Box::new(Brief::new(terminal)),
+            Verbosity::Quiet => Box::new(SilentSuccess::new(terminal)),
             _ => Box::new(terminal),
         });
         reports.extend(json_report(format));
         Reports(reports)
     }
 
-    fn terminal(self, explain: bool, rerun_prefix: &str) -> TerminalReport {
+    fn terminal(self, explain: bool) -> TerminalReport {
         TerminalReport::new(
             TerminalOptions {
                 color: self.color,
                 progress: self.is_terminal && self.verbosity > Verbosity::Quiet,
                 verbosity: self.verbosity,
                 explain,
-                rerun_prefix: rerun_prefix.to_owned(),
                 log_lines: LOG_LINES,
                 began: Some(self.began),
                 out: Box::new(io::stderr()),
@@ -153,14 +146,18 @@ fn json_report(format: Format) -> Option<Box<dyn Report>> {
     (format == Format::Json).then(|| Box::new(report()) as Box<dyn Report>)
 }
 
+/// Returns the name of this machine; empty if it has none.
+pub(super) fn host_name() -> String {
+    hostname::get()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
+}
+
 /// Makes the JUnit report of a session.
-pub(super) fn junit_report(path: &Utf8Path, rerun_prefix: &str) -> JunitReport {
+pub(super) fn junit_report(path: &Utf8Path) -> JunitReport {
     let options = JunitOptions {
         path: path.to_owned(),
-        hostname: hostname::get()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default(),
-        rerun_prefix: rerun_prefix.to_owned(),
+        hostname: host_name(),
     };
     JunitReport::new(options, Arc::new(SystemClock))
 }
@@ -174,7 +171,7 @@ pub(super) fn print(text: &str) -> Result<()> {
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             let words = fs::os_words(&error);
-            let message = format!("cannot write to standard output because of `{words}`");
+            let message = format!("cannot write to standard output: {words}");
             Err(Diagnostic::error(Code::ReportUnwritable, message).into())
         }
         _ => Ok(()),

@@ -5,7 +5,6 @@ use crate::cli::SelectArgs;
 use crate::cli::TestArgs;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::junit_report;
-use crate::commands::run::Tally;
 use crate::commands::run::Work;
 use crate::commands::run::nothing_selected;
 use crate::commands::run::run;
@@ -16,6 +15,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::event::SessionCommand;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
@@ -42,8 +42,8 @@ pub(super) fn test(
     let Some(path) = &args.junit else {
         return session(args, global, surroundings, console);
     };
-    let report = || junit_report(path, &rerun_prefix(global));
-    report().announce()?;
+    let report = || junit_report(path);
+    report().write_placeholder()?;
     session(args, global, surroundings, console).map_err(|mut problems| {
         // Reports are written last, so where one of them fails, this one is there or cannot be.
         let is_of_reports = |problem: &Diagnostic| problem.code == Code::ReportUnwritable;
@@ -68,24 +68,17 @@ fn session(
     apply_overrides(args, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan)?;
     let toolbox = workspace.tools(&builds, console)?;
-    let mut reports = console.reports(
-        args.work.explain,
-        args.format,
-        args.junit.as_deref(),
-        &repeats(args, global),
-    );
+    let mut reports = console.reports(args.work.explain, args.format, args.junit.as_deref());
     let work = Work {
         builds: &builds,
         modules: &modules,
-        selects: &|id| selection.selects(id),
-        only_lists: false,
+        selection: &selection,
+        command: SessionCommand::Test,
         seed: args.seed,
-        advice: selection.advice(),
+        rerun_prefix: repeats(args, global),
+        warnings: without_effect,
     };
-    let (exit_code, _) = run(&workspace, &toolbox, &work, &mut reports, &|tally| {
-        [without_effect.clone(), unmatched(&selection, tally)].concat()
-    })?;
-    Ok(exit_code)
+    run(&workspace, &toolbox, &work, &mut reports)
 }
 
 /// Warns of variables that would have selected something else, had cocotb been called alone.
@@ -166,25 +159,6 @@ pub(super) fn select(
         return Err(nothing_selected(&selection.advice()).into());
     }
     Ok((selection, builds, modules))
-}
-
-/// Warns of filters that matched nothing while others did; where a build or a module failed, what
-/// they mean may be there.
-pub(super) fn unmatched(selection: &Selection, tally: &Tally) -> Vec<Diagnostic> {
-    if tally.listed.is_empty() || !tally.knows_all() {
-        return Vec::new();
-    }
-    selection
-        .unmatched(&tally.listed)
-        .into_iter()
-        .map(|filter| {
-            let text = format!("`{filter}` selects no testcase");
-            Diagnostic {
-                help: selection.advice_on(&filter),
-                ..Diagnostic::warning(Code::NothingSelected, text)
-            }
-        })
-        .collect()
 }
 
 #[cfg(test)]

@@ -84,6 +84,7 @@ impl Document {
         Snippet {
             path: self.shown.clone(),
             text: Arc::clone(&self.text),
+            first_line: 1,
             range: range.clone(),
             label: label.into(),
         }

@@ -31,6 +31,7 @@ impl Places {
             path: self.shown.clone(),
             range: self.range_of(names)?,
             text: Arc::clone(&self.text),
+            first_line: 1,
             label: String::new(),
         })
     }

@@ -85,9 +85,15 @@ codes! {
     SessionInterrupted, "session::interrupted", Environment, "A signal ended the session. What had finished was reported; everything else counts as not run. Run again: builds that are done stay.";
     SessionTimeout, "session::timeout", TestFailed, "The whole session ran longer than `session_timeout_s`. What had finished was reported; everything else counts as not run. Raise the limit, give more `--jobs`, or select less.";
     ReportUnwritable, "report::unwritable", Environment, "A report file, or standard output, cannot be written: the path is a directory or lies below a file, permissions, or a full disk. Give `--junit` another path, or mend what the message names; a session does not begin before its report can be written.";
+    ReportUnreadable, "report::unreadable", Usage, "A recorded event stream cannot be read: it is not the output of `cocorun test --format json`, a line of it is damaged or cut off, or another version of cocorun wrote it. The message names the line. Record the session again, or use the version that wrote it.";
 }
 
 impl Code {
+    /// Says whether this means that the session ended, and not that something is wrong.
+    pub fn is_stop(self) -> bool {
+        matches!(self, Self::SessionInterrupted | Self::SessionTimeout)
+    }
+
     /// Finds a code by its name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.name() == name)

@@ -30,11 +30,13 @@ pub enum Severity {
 pub struct Snippet {
     /// The file, as the user would name it.
     pub path: Utf8PathBuf,
-    /// Its whole text.
+    /// Its text, or those lines of it that `range` touches.
     pub text: Arc<str>,
-    /// The byte range the caret line marks.
+    /// The line of the file with which `text` begins, from 1.
+    pub first_line: usize,
+    /// The byte range within `text` that is marked.
     pub range: Range<usize>,
-    /// What stands beside the carets; may be empty.
+    /// What is wrong there; may be empty.
     pub label: String,
 }
 

@@ -24,6 +24,7 @@ pub fn to_text(problem: &Diagnostic, color: bool) -> String {
         group = group.element(
             Snippet::source(&*place.text)
                 .path(place.path.as_str())
+                .line_start(place.first_line)
                 .annotation(
                     AnnotationKind::Primary
                         .span(place.range.clone())

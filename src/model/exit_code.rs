@@ -1,10 +1,7 @@
 //! The exit codes of `cocorun`, one per class of failure. Public interface.
 
-use serde::Serialize;
-
-/// Why a session ended, as the number the shell sees.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
+/// How a session ended, as the number that the shell sees.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitCode {
     /// 0: every planned testcase has a result of its own, and none of them is bad.
     Success,
@@ -16,17 +13,31 @@ pub enum ExitCode {
     BuildFailed,
     /// 4: nothing was selected, so nothing was proved.
     NothingSelected,
-    /// 5: a lock, a disk, a simulator or an interpreter let us down.
+    /// 5: environment failure: lock, disk, simulator or interpreter.
     Environment,
-    /// 125: `cocorun lock` or `once` could not do its part; every other code is the command's.
+    /// 125: `cocorun lock` or `once` failed itself; any other exit code is the command's.
     Guard,
-    /// The code that the command of `cocorun lock` or `once` left with.
+    /// The exit code of the command of `cocorun lock` or `once`.
     Command(u8),
     /// 128+n: a signal ended the session; what had finished was reported.
     Signal(u8),
 }
 
 impl ExitCode {
+    /// Returns the exit code of a session that has this number; `None` if no session ends with it.
+    pub fn of_session(number: u8) -> Option<Self> {
+        match number {
+            0 => Some(Self::Success),
+            1 => Some(Self::TestFailed),
+            2 => Some(Self::Usage),
+            3 => Some(Self::BuildFailed),
+            4 => Some(Self::NothingSelected),
+            5 => Some(Self::Environment),
+            129.. => Some(Self::Signal(number - 128)),
+            _ => None,
+        }
+    }
+
     /// Returns the number for the shell, 0 to 255.
     pub fn code(self) -> u8 {
         match self {

@@ -1,4 +1,4 @@
-//! What came of a testcase and of a run. Two levels, never mixed.
+//! The outcomes of testcases and of runs. Two levels, never mixed.
 
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
@@ -8,17 +8,17 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::time::Duration;
 
-/// What came of one testcase.
+/// The outcome of one testcase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It ran to its end and said so itself.
+    /// It ran to completion and said so itself.
     Passed,
-    /// It ran, and cocotb or the HDL judged it bad.
+    /// It ran, and cocotb or the HDL reported a failure.
     Failed,
-    /// It never reached a verdict of its own: crash, import error, lost result.
+    /// It has no verdict of its own: crash, import error, lost result.
     Errored,
-    /// Its wall-clock limit passed and it was killed.
+    /// It exceeded its wall-clock limit and was killed.
     TimedOut,
     /// It is marked skipped, or skipped itself.
     Skipped,
@@ -57,9 +57,9 @@ pub enum Cause {
     HdlError,
     /// The simulation ended under the testcase: `$finish`, `$fatal`, `$stop`, no events left.
     SimulationEnded,
-    /// The simulator died from a signal.
+    /// The simulator was killed by a signal.
     Crashed,
-    /// The simulator left with a status that its results do not explain.
+    /// The simulator exited with a status that its results do not explain.
     ExitStatus,
     /// The test module could not be imported.
     Import,
@@ -70,18 +70,40 @@ pub enum Cause {
     NoResult,
     /// The module holds no testcase.
     NoTestcases,
-    /// The wall-clock limit of the testcase passed.
+    /// The testcase exceeded its wall-clock limit.
     Timeout,
     /// The build it needs failed.
     Build,
-    /// The session was interrupted or its own limit passed.
+    /// The session was interrupted or exceeded its own limit.
     Session,
     /// It is marked skipped.
     Skip,
 }
 
-/// What came of one testcase, with everything a report needs.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+impl Cause {
+    /// Returns the stable word for tools, the same as in JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::UnexpectedPass => "unexpected-pass",
+            Self::HdlError => "hdl-error",
+            Self::SimulationEnded => "simulation-ended",
+            Self::Crashed => "crashed",
+            Self::ExitStatus => "exit-status",
+            Self::Import => "import",
+            Self::Startup => "startup",
+            Self::NoResult => "no-result",
+            Self::NoTestcases => "no-testcases",
+            Self::Timeout => "timeout",
+            Self::Build => "build",
+            Self::Session => "session",
+            Self::Skip => "skip",
+        }
+    }
+}
+
+/// The outcome of one attempt of a testcase, with everything that a report needs.
+#[derive(Clone, Debug, PartialEq)]
 pub struct TestcaseResult {
     /// Which testcase.
     pub id: TestcaseId,
@@ -95,16 +117,15 @@ pub struct TestcaseResult {
     pub message: Option<String>,
     /// The Python exception's type, where there was one.
     pub error_type: Option<String>,
-    /// The Python traceback, or the last words of the process.
+    /// The Python traceback, or the last lines of the process's output.
     pub details: Option<String>,
     /// Wall-clock time of the testcase itself.
-    #[serde(rename = "duration_s", with = "duration_s")]
     pub duration: Duration,
-    /// Simulated time it took, nanoseconds, where cocotb told.
+    /// Simulated time it took, nanoseconds, if cocotb reported it.
     pub sim_time_ns: Option<f64>,
     /// The seed to give to `--seed` to see the same again.
     pub seed: Seed,
-    /// Which try this was, from 1.
+    /// Which attempt this was, from 1.
     pub attempt: u32,
     /// The run's own directory, unless nothing was started.
     pub run_dir: Option<Utf8PathBuf>,
@@ -137,13 +158,13 @@ pub enum RunVerdict {
     Completed,
     /// It was killed because a testcase ran too long.
     TimedOut,
-    /// A signal ended it.
+    /// It was killed by a signal.
     Crashed,
-    /// It left without results for all of its testcases, or with a status they do not explain.
+    /// It exited without results for all of its testcases, or with a status they do not explain.
     Incomplete,
     /// The session ended it.
     Cancelled,
-    /// It went with its fork server, through no fault of its own; its testcases run again.
+    /// It ended together with its fork server, through no fault of its own; its testcases run again.
     Lost,
 }
 
@@ -177,31 +198,26 @@ impl Counts {
         }
     }
 
+    /// Takes back one testcase that was counted with this outcome.
+    pub fn remove(&mut self, outcome: Outcome) {
+        let number = match outcome {
+            Outcome::Passed => &mut self.passed,
+            Outcome::Failed => &mut self.failed,
+            Outcome::Errored => &mut self.errored,
+            Outcome::TimedOut => &mut self.timed_out,
+            Outcome::Skipped => &mut self.skipped,
+            Outcome::NotRun => &mut self.not_run,
+        };
+        *number = number.saturating_sub(1);
+    }
+
     /// Returns how many testcases were counted.
     pub fn total(&self) -> usize {
         self.passed + self.bad() + self.skipped
     }
 
-    /// Returns how many testcases stand against a success.
+    /// Returns how many testcases keep the session from being a success.
     pub fn bad(&self) -> usize {
         self.failed + self.errored + self.timed_out + self.not_run
-    }
-}
-
-mod duration_s {
-    //! Durations as seconds with a fraction, the unit of every report.
-
-    use serde::Deserialize;
-    use serde::Deserializer;
-    use serde::Serializer;
-    use std::time::Duration;
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_f64(value.as_secs_f64())
-    }
-
-    pub(super) fn deserialize<'a, D: Deserializer<'a>>(from: D) -> Result<Duration, D::Error> {
-        let seconds = f64::deserialize(from)?;
-        Duration::try_from_secs_f64(seconds).map_err(serde::de::Error::custom)
     }
 }

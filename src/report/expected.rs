@@ -8,8 +8,10 @@ use crate::edge::clock::Clock;
 use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
+use crate::event::SessionCommand;
 use crate::event::SessionFinished;
 use crate::event::SessionStarted;
+use crate::event::SessionState;
 use crate::model::build::BuildName;
 use crate::model::build::Simulator;
 use crate::model::exit_code::ExitCode;
@@ -23,6 +25,7 @@ use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
+use crate::report::consumer::Report;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -248,12 +251,17 @@ fn result(row: &Expected, log: &Utf8Path) -> TestcaseResult {
 
 pub(super) fn session_started(builds: usize) -> Event {
     Event::SessionStarted(SessionStarted {
+        cocorun: env!("CARGO_PKG_VERSION").to_owned(),
         session_id: "s-1".to_owned(),
+        command: SessionCommand::Test,
+        host: "node07".to_owned(),
         started_at: "2026-11-20T10:11:12Z".to_owned(),
         config: "/p/runner.toml".into(),
         jobs: 4,
         seed: Seed(7),
         builds,
+        modules: builds,
+        rerun_prefix: "cocorun test --config x/runner.toml".to_owned(),
     })
 }
 
@@ -302,6 +310,42 @@ pub(super) fn listed(ids: &[TestcaseId]) -> Event {
         module: ids[0].module.clone(),
         selected: ids.iter().map(testcase).collect(),
         deselected: 5,
+    }
+}
+
+/// Returns the events that list every testcase of these results, as often as it has one.
+pub(super) fn listed_of(results: &[TestcaseResult]) -> Vec<Event> {
+    let first = results.iter().filter(|it| it.attempt == 1);
+    let ids = first.map(|it| it.id.clone()).collect::<Vec<_>>();
+    let mut ids = ids.iter().filter(|id| !id.is_whole_module()).peekable();
+    if ids.peek().is_none() {
+        return Vec::new();
+    }
+    let mut event = listed(&ids.cloned().collect::<Vec<_>>());
+    if let Event::ModuleListed { deselected, .. } = &mut event {
+        *deselected = 0;
+    }
+    vec![event]
+}
+
+/// Returns a whole session of these results, all planned.
+pub(super) fn session_of(results: Vec<TestcaseResult>, exit_code: ExitCode) -> Vec<Event> {
+    let mut state = SessionState::default();
+    let mut events = vec![session_started(1)];
+    events.extend(listed_of(&results));
+    events.extend(results.into_iter().map(finished));
+    for event in &events {
+        state.take(event);
+    }
+    events.push(session_finished(exit_code, state.counts()));
+    events
+}
+
+/// Gives a report the events and the state after each.
+pub(super) fn feed(report: &mut dyn Report, state: &mut SessionState, events: &[Event]) {
+    for event in events {
+        state.take(event);
+        report.on_event(event, state);
     }
 }
 

@@ -3,19 +3,13 @@
 //! One suite per build and test module, one testcase per testcase; the last attempt decides.
 //! Whatever keeps a session from being a success is in the file as a failure or an error: a build
 //! that failed, an interruption, a testcase whose verdict never came. A file without failures and
-//! errors means exit code 0.
+//! errors means exit code 0. It is this session's from the moment that the command line is known: a
+//! placeholder says that the session has not ended, since a CI server would otherwise collect the
+//! green results of an earlier one.
 //!
 //! Against the XSD that Jenkins publishes (`junit-10.xsd`), the file has these extras, all of which
 //! other readers use: `file`, `line` and `properties` of a testcase; `skipped` and `timestamp` of
 //! `testsuites`, which quick-junit always writes.
-
-mod stand_in;
-
-use super::Report;
-use super::log;
-use super::tally::Tally;
-use super::text;
-use super::verdict;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -27,12 +21,16 @@ use crate::edge::clock::Clock;
 use crate::edge::fs;
 use crate::event::BuildOutcome;
 use crate::event::Event;
-use crate::event::SessionStarted;
+use crate::event::SessionState;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
 use crate::model::exit_code::ExitCode;
+use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
+use crate::report::consumer::Report;
+use crate::report::log;
+use crate::report::text;
+use crate::report::wording;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -55,11 +53,8 @@ use std::time::Duration;
 pub struct JunitOptions {
     /// The file; missing parent directories are made, however many.
     pub path: Utf8PathBuf,
-    /// The name of this machine.
+    /// The name of this machine, for a report without a session.
     pub hostname: String,
-    /// How a command that repeats a testcase begins; see
-    /// [`TerminalOptions`](super::TerminalOptions).
-    pub rerun_prefix: String,
 }
 
 /// How much of a failed testcase's log goes into the file, in bytes.
@@ -80,9 +75,6 @@ const SESSION_SUITE: &str = "cocorun";
 pub struct JunitReport {
     options: JunitOptions,
     clock: Arc<dyn Clock>,
-    tally: Tally,
-    session: Option<SessionStarted>,
-    simulators: BTreeMap<BuildName, Simulator>,
     suites: BTreeMap<String, Suite>,
     /// How much of logs and tracebacks may still be quoted.
     quotable_bytes: u64,
@@ -126,9 +118,6 @@ impl JunitReport {
         Self {
             options,
             clock,
-            tally: Tally::default(),
-            session: None,
-            simulators: BTreeMap::new(),
             suites: BTreeMap::new(),
             quotable_bytes: QUOTED_BYTES_TOTAL_MAX,
             known: Known::default(),
@@ -140,22 +129,24 @@ impl JunitReport {
     }
 
     /// Returns the suite of this name, made with its properties if it is new.
-    fn suite(&mut self, name: &str, build: Option<&BuildName>) -> &mut Suite {
+    fn suite(&mut self, name: &str, build: Option<&BuildName>, state: &SessionState) -> &mut Suite {
         if !self.suites.contains_key(name) {
             let mut xml = TestSuite::new(&*text::visible(name));
             xml.set_timestamp(self.now());
-            xml.extra.insert(
-                "hostname".into(),
-                (&*text::visible(&self.options.hostname)).into(),
-            );
-            xml.add_property(("cocorun", env!("CARGO_PKG_VERSION")));
+            let (hostname, version) = match state.started() {
+                Some(session) => (&*session.host, &*session.cocorun),
+                None => (&*self.options.hostname, env!("CARGO_PKG_VERSION")),
+            };
+            xml.extra
+                .insert("hostname".into(), (&*text::visible(hostname)).into());
+            xml.add_property(("cocorun", &*text::visible(version)));
             if let Some(build) = build {
                 xml.add_property(("build", &*text::visible(build.as_str())));
-                if let Some(simulator) = self.simulators.get(build) {
+                if let Some(simulator) = state.simulator(build) {
                     xml.add_property(("simulator", simulator.name()));
                 }
             }
-            if let Some(session) = &self.session {
+            if let Some(session) = state.started() {
                 xml.add_property(("seed", &*session.seed.to_string()));
             }
             let suite = Suite {
@@ -170,22 +161,25 @@ impl JunitReport {
             .expect("it was put there just now")
     }
 
-    /// Adds an error that is no testcase of the user's: a failed build, a broken session.
-    fn add_error(
+    /// Adds a problem of the session as a whole.
+    fn add_session_problem(&mut self, name: &str, problem: &Diagnostic, state: &SessionState) {
+        let testcase = problem_testcase(SESSION_SUITE, name, problem);
+        let suite = self.suite(SESSION_SUITE, None, state);
+        suite.xml.add_test_case(testcase);
+        suite.outcomes.push(Outcome::Errored);
+    }
+
+    /// Adds a failed build, as an error of a suite of its own.
+    fn add_failed_build(
         &mut self,
-        suite: &str,
-        build: Option<&BuildName>,
-        name: &str,
+        build: &BuildName,
         problem: &Diagnostic,
         took: Duration,
         log: Option<&Utf8Path>,
+        state: &SessionState,
     ) {
-        let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
-        status.set_message(&*text::first_line(&problem.message));
-        status.set_type(problem.code.name());
-        status.set_description(&*text::visible(&render::to_text(problem, false)));
-        let mut testcase = TestCase::new(name, status);
-        testcase.set_classname(&*text::visible(suite));
+        let name = build.to_string();
+        let mut testcase = problem_testcase(&name, "build", problem);
         testcase.set_time(took);
         if let Some(log) = log {
             testcase.add_property(("log", &*text::visible(log.as_str())));
@@ -193,16 +187,16 @@ impl JunitReport {
                 testcase.set_system_out(quoted);
             }
         }
-        let suite = self.suite(suite, build);
+        let suite = self.suite(&name, Some(build), state);
         suite.xml.add_test_case(testcase);
         suite.outcomes.push(Outcome::Errored);
         suite.duration += took;
     }
 
-    fn add_result(&mut self, result: &TestcaseResult) {
-        let name = verdict::group(&result.id);
-        let testcase = self.testcase(result, &name);
-        let suite = self.suite(&name, Some(&result.id.build));
+    fn add_result(&mut self, result: &TestcaseResult, state: &SessionState) {
+        let name = wording::group(&result.id);
+        let testcase = self.testcase(result, &name, state);
+        let suite = self.suite(&name, Some(&result.id.build), state);
         suite.duration += result.duration;
         let former = (result.attempt > 1)
             .then(|| {
@@ -223,8 +217,9 @@ impl JunitReport {
         }
     }
 
-    fn testcase(&mut self, result: &TestcaseResult, suite: &str) -> TestCase {
-        let mut testcase = TestCase::new(&*text::visible(&result.id.testcase), self.status(result));
+    fn testcase(&mut self, result: &TestcaseResult, suite: &str, state: &SessionState) -> TestCase {
+        let status = self.status(result, state);
+        let mut testcase = TestCase::new(&*text::visible(&result.id.testcase), status);
         testcase.classname = Some(self.known.xml(suite));
         testcase.set_time(result.duration);
         if let Some(file) = &result.file {
@@ -237,7 +232,7 @@ impl JunitReport {
                 .extra
                 .insert(self.known.xml("line"), self.known.xml(&line.to_string()));
         }
-        testcase.properties = properties(result, self.tally.code(result), &mut self.known);
+        testcase.properties = properties(result, state.code_of(result), &mut self.known);
         if !result.outcome.is_good()
             && let Some(span) = &result.log
             && let Some(quoted) = self.quote_log(&span.path, span.start, span.end)
@@ -247,8 +242,8 @@ impl JunitReport {
         testcase
     }
 
-    fn status(&mut self, result: &TestcaseResult) -> TestCaseStatus {
-        let message = verdict::message_line(result);
+    fn status(&mut self, result: &TestcaseResult, state: &SessionState) -> TestCaseStatus {
+        let message = wording::message_line(result);
         let mut status = match result.outcome {
             Outcome::Passed => return TestCaseStatus::success(),
             Outcome::Skipped => TestCaseStatus::skipped(),
@@ -259,7 +254,7 @@ impl JunitReport {
         };
         let message = message.as_deref().unwrap_or(result.outcome.word());
         status.set_message(&*text::cut_end(message, MESSAGE_COLUMNS_MAX));
-        if let Some(code) = self.tally.code(result) {
+        if let Some(code) = state.code_of(result) {
             // The exception's type is what people group failures by; ours where there is none.
             let kind = result.error_type.as_deref().map(text::first_line);
             status.set_type(
@@ -267,17 +262,18 @@ impl JunitReport {
                     .filter(|kind| !kind.is_empty())
                     .unwrap_or(code.name()),
             );
-            status.set_description(self.description(result));
+            let prefix = state.started().map_or("", |session| &session.rerun_prefix);
+            status.set_description(self.description(result, prefix));
         }
         status
     }
 
     /// Returns message, traceback and the command that repeats it.
-    fn description(&mut self, result: &TestcaseResult) -> String {
-        let mut description = verdict::headline(result);
+    fn description(&mut self, result: &TestcaseResult, rerun_prefix: &str) -> String {
+        let mut description = wording::headline(result);
         let parts = [
-            verdict::long_message(result),
-            verdict::further_details(result),
+            wording::long_message(result),
+            wording::further_details(result),
         ];
         for part in parts
             .into_iter()
@@ -296,7 +292,7 @@ impl JunitReport {
             description.push_str(&text::visible(part));
         }
         description.push_str("\n\nrerun: ");
-        description.push_str(&verdict::rerun_command(&self.options.rerun_prefix, result));
+        description.push_str(&wording::rerun_command(rerun_prefix, result));
         description
     }
 
@@ -323,41 +319,32 @@ impl JunitReport {
     }
 
     /// Adds what keeps the session from being a success and is not in the file yet.
-    fn add_session_problems(&mut self) {
+    fn add_session_problems(&mut self, state: &SessionState) {
+        let exit = state.finished().map(|end| end.exit_code);
         let mut problems = Vec::new();
-        if let Some(reason) = &self.tally.stopping {
+        if let Some(reason) = state.stopping() {
             let message = format!("the session was stopped: {}", text::first_line(reason));
-            let exit = self.tally.finished.as_ref().map(|end| end.exit_code);
             let code = match exit {
                 Some(ExitCode::Signal(_)) | None => Code::SessionInterrupted,
                 Some(_) => Code::SessionTimeout,
             };
             problems.push(Diagnostic::error(code, message));
         }
-        for line in self.tally.contradictions() {
-            problems.push(Diagnostic::error(Code::TestNoResult, line));
-        }
+        let contradictions = state.contradictions();
+        problems.extend(contradictions.iter().map(wording::contradiction));
         let is_green = self
             .suites
             .values()
             .flat_map(|suite| &suite.outcomes)
             .all(|o| o.is_good());
-        if is_green && problems.is_empty() && !self.tally.is_success() {
-            let exit = self
-                .tally
-                .finished
-                .as_ref()
-                .map_or(0, |end| end.exit_code.code());
-            let message = match exit {
-                4 => "nothing was selected, so nothing was proved".to_owned(),
-                other => format!("the session ended with exit code {other}"),
-            };
-            let code = if exit == 4 {
-                Code::NothingSelected
-            } else {
-                Code::TestNoResult
-            };
-            problems.push(Diagnostic::error(code, message));
+        if is_green && problems.is_empty() && !state.is_success() {
+            problems.push(match exit.map_or(0, ExitCode::code) {
+                4 => Diagnostic::error(Code::NothingSelected, "no testcase was selected"),
+                other => {
+                    let message = format!("the session ended with exit code {other}");
+                    Diagnostic::error(Code::TestNoResult, message)
+                }
+            });
         }
         for (number, problem) in problems.iter().enumerate() {
             let name = if number == 0 {
@@ -365,18 +352,18 @@ impl JunitReport {
             } else {
                 format!("session-{number}")
             };
-            self.add_error(SESSION_SUITE, None, &name, problem, Duration::ZERO, None);
+            self.add_session_problem(&name, problem, state);
         }
     }
 
-    fn report(&mut self) -> quick_junit::Report {
+    fn report(&mut self, state: &SessionState) -> quick_junit::Report {
         let mut report = quick_junit::Report::new("cocorun");
-        if let Some(session) = &self.session
+        if let Some(session) = state.started()
             && let Ok(at) = DateTime::parse_from_rfc3339(&session.started_at)
         {
             report.set_timestamp(at);
         }
-        if let Some(end) = &self.tally.finished {
+        if let Some(end) = state.finished() {
             report.set_time(end.duration);
         }
         for (_, mut done) in std::mem::take(&mut self.suites) {
@@ -405,7 +392,7 @@ fn properties(result: &TestcaseResult, code: Option<Code>, known: &mut Known) ->
             properties.push(known.property(name, &*text::visible(value)));
         }
     };
-    add("cause", result.cause.map(verdict::cause_word));
+    add("cause", result.cause.map(Cause::name));
     add("code", code.map(Code::name));
     add(
         "expected_failure",
@@ -446,56 +433,74 @@ fn keep_former_attempts(status: &mut TestCaseStatus, former: TestCase) {
     status.add_rerun(rerun);
 }
 
+/// Returns an error that is not a testcase of the user's.
+fn problem_testcase(suite: &str, name: &str, problem: &Diagnostic) -> TestCase {
+    let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+    status.set_message(&*text::first_line(&problem.message));
+    status.set_type(problem.code.name());
+    status.set_description(&*text::visible(&render::to_text(problem, false)));
+    let mut testcase = TestCase::new(name, status);
+    testcase.set_classname(&*text::visible(suite));
+    testcase.set_time(Duration::ZERO);
+    testcase
+}
+
 impl Report for JunitReport {
-    fn on_event(&mut self, event: &Event) {
-        self.tally.on_event(event);
+    fn on_event(&mut self, event: &Event, state: &SessionState) {
         match event {
-            Event::SessionStarted(session) => self.session = Some(session.clone()),
-            Event::BuildStarted { build, simulator } => {
-                self.simulators.insert(build.clone(), *simulator);
-            }
             Event::BuildFinished {
                 build,
                 outcome: BuildOutcome::Failed(problem),
                 duration,
                 log,
                 ..
-            } => {
-                let suite = build.to_string();
-                self.add_error(
-                    &suite,
-                    Some(build),
-                    "build",
-                    problem,
-                    *duration,
-                    log.as_deref(),
-                );
-            }
+            } => self.add_failed_build(build, problem, *duration, log.as_deref(), state),
             // The suite's timestamp is the start of its first run.
             Event::RunStarted { testcases, .. } => {
                 for id in testcases {
-                    self.suite(&verdict::group(id), Some(&id.build));
+                    self.suite(&wording::group(id), Some(&id.build), state);
                 }
             }
-            Event::TestcaseFinished(result) => self.add_result(result),
+            Event::TestcaseFinished(result) => self.add_result(result, state),
             Event::Notice(problem) if problem.severity == Severity::Error => {
-                let name = problem.code.name();
-                self.add_error(SESSION_SUITE, None, name, problem, Duration::ZERO, None);
+                self.add_session_problem(problem.code.name(), problem, state);
             }
             _ => {}
         }
     }
 
-    /// Writes the file: whole, or a former one of that name stays as it is.
-    fn finish(&mut self) -> Result<()> {
-        self.add_session_problems();
-        self.write()
+    /// Writes the file: whole, or an earlier one of that name stays as it is.
+    fn finish(&mut self, state: &SessionState) -> Result<()> {
+        self.add_session_problems(state);
+        self.write(state)
     }
 }
 
 impl JunitReport {
-    fn write(&mut self) -> Result<()> {
-        let report = self.report();
+    /// Writes a placeholder that says that the session has not ended. It stays only if the session
+    /// is killed.
+    ///
+    /// # Errors
+    /// The file cannot be written, so the report could not be either.
+    pub fn write_placeholder(self) -> Result<()> {
+        let text = "the session has not ended: it is still running, or it was killed";
+        self.write_errors(&[Diagnostic::error(Code::SessionInterrupted, text)])
+    }
+
+    /// Writes what ended the session before it had anything to report.
+    ///
+    /// # Errors
+    /// The file cannot be written.
+    pub fn write_errors(mut self, problems: &[Diagnostic]) -> Result<()> {
+        let state = SessionState::default();
+        for problem in problems {
+            self.add_session_problem(problem.code.name(), problem, &state);
+        }
+        self.write(&state)
+    }
+
+    fn write(&mut self, state: &SessionState) -> Result<()> {
+        let report = self.report(state);
         let mut bytes = Vec::new();
         let path = &self.options.path;
         report.serialize(&mut bytes).map_err(|error| {

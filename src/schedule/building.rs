@@ -10,7 +10,7 @@ use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::lock::Holder;
-use crate::lock::Waiting;
+use crate::lock::WaitProgress;
 use crate::lock::plain;
 use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
@@ -31,7 +31,8 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 /// Makes sure that a build exists; hears, while it waits for another process that makes it, of whom.
-pub type Ensure<'a> = dyn Fn(&Build, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + Send + Sync + 'a;
+pub type Ensure<'a> =
+    dyn Fn(&Build, &dyn Fn(&WaitProgress<'_>)) -> Result<Ready> + Send + Sync + 'a;
 
 /// Makes sure that a build exists. Listings of its modules are effects, or their results where it
 /// failed.
@@ -70,15 +71,16 @@ pub(super) fn build(
         }
         Err(problems) => {
             let interrupted = context.interrupt.raised().is_some();
-            let first = problems.0.first().cloned().unwrap_or_else(|| {
+            let mut first = problems.0.first().cloned().unwrap_or_else(|| {
                 Diagnostic::error(Code::BuildCompile, format!("build `{}` failed", build.name))
             });
+            let log = first.log.take();
             emit(Effect::Send(Event::BuildFinished {
                 build: build.name.clone(),
                 outcome: BuildOutcome::Failed(Box::new(first.clone())),
                 reasons: Vec::new(),
                 duration,
-                log: first.log.clone(),
+                log,
             }));
             let consequence = if interrupted {
                 first

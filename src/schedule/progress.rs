@@ -14,7 +14,7 @@ use crate::schedule::judge::process_verdict;
 
 /// A testcase that nothing more will be said of in this process.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Finding {
+pub(super) struct TestcaseFinding {
     /// Its place among the process's testcases.
     pub(super) index: usize,
     pub(super) said: Said,
@@ -32,7 +32,7 @@ pub(super) enum Step {
     /// This testcase began.
     Started(usize),
     /// This testcase is over.
-    Over(Finding),
+    Over(TestcaseFinding),
     /// Nothing is left for this process to do but to exit.
     Exiting,
 }
@@ -41,7 +41,7 @@ pub(super) enum Step {
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Closing {
     /// Testcases that were not over before.
-    pub(super) findings: Vec<Finding>,
+    pub(super) findings: Vec<TestcaseFinding>,
     /// Testcases that never began and deserve another process.
     pub(super) elsewhere: Vec<usize>,
     /// How the process as a whole did.
@@ -53,7 +53,7 @@ pub(super) struct RunProgress<'a> {
     wanted: &'a [Testcase],
     is_over: Vec<bool>,
     running: Option<(usize, Option<u64>)>,
-    held: Option<Finding>,
+    held: Option<TestcaseFinding>,
     has_begun: bool,
     is_any_bad: bool,
     trouble: Option<Trouble>,
@@ -154,7 +154,7 @@ impl<'a> RunProgress<'a> {
         log_start: Option<u64>,
         log_end: Option<u64>,
     ) -> Option<Step> {
-        let finding = Finding {
+        let finding = TestcaseFinding {
             index,
             said,
             end: None,
@@ -184,7 +184,7 @@ impl<'a> RunProgress<'a> {
         }
         if let Some(finding) = self.held.take() {
             // What the HDL prints while it ends (`final` blocks) belongs to the last testcase.
-            let finding = Finding {
+            let finding = TestcaseFinding {
                 end: Some(end),
                 log_end: None,
                 ..finding
@@ -197,7 +197,7 @@ impl<'a> RunProgress<'a> {
         }
         let mut findings = Vec::new();
         let mut add = |index, said, log_start| {
-            findings.push(Finding {
+            findings.push(TestcaseFinding {
                 index,
                 said,
                 end: Some(end),

@@ -29,9 +29,9 @@ use crate::schedule::judge::Trouble;
 use crate::schedule::judge::cocotb_failed;
 use crate::schedule::judge::depends_on_hdl_errors;
 use crate::schedule::judge::judge;
-use crate::schedule::progress::Finding;
 use crate::schedule::progress::RunProgress;
 use crate::schedule::progress::Step;
+use crate::schedule::progress::TestcaseFinding;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
 use crate::schedule::result::finished;
@@ -167,7 +167,7 @@ impl<'a> Run<'a> {
     }
 
     /// Judges a testcase and reports its result; `followed` once the process is gone.
-    fn finish(&self, finding: Finding, followed: Option<&Followed>) {
+    fn finish(&self, finding: TestcaseFinding, followed: Option<&Followed>) {
         let testcase = &self.task.testcases[finding.index];
         let log = self.log_span(&finding, followed);
         let settings = &self.task.group.settings;
@@ -214,7 +214,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn log_span(&self, finding: &Finding, followed: Option<&Followed>) -> LogSpan {
+    fn log_span(&self, finding: &TestcaseFinding, followed: Option<&Followed>) -> LogSpan {
         let log = &self.folder.log;
         let killed_at = followed.and_then(|followed| followed.killed_at);
         let own_words = || killed_at.and_then(|at| run_log::end_of_own_words(log, at));

@@ -4,6 +4,7 @@
 //! The process edge is a fake that answers as the agent does. Processor time is held against the
 //! limit, because on a machine that does other things as well wall-clock time says little.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::VecDeque;
 use std::fs;
@@ -35,13 +36,14 @@ use cocorun::edge::process::Process;
 use cocorun::edge::process::ProcessEvent;
 use cocorun::edge::process::ProcessHost;
 use cocorun::event::Event;
+use cocorun::event::SessionCommand;
 use cocorun::event::SessionFinished;
 use cocorun::event::SessionStarted;
+use cocorun::event::SessionState;
 use cocorun::model::build::Build;
 use cocorun::model::build::BuiltDesign;
 use cocorun::model::build::Simulator;
 use cocorun::model::exit_code::ExitCode;
-use cocorun::model::outcome::Counts;
 use cocorun::model::outcome::Outcome;
 use cocorun::model::test::Seed;
 use cocorun::model::tool::CocotbVersion;
@@ -247,13 +249,11 @@ impl Buffer {
 
 fn reports(terminal: &Buffer, json: &Buffer, junit: &Utf8Path) -> Reports {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let rerun_prefix = "cocorun test".to_owned();
     let terminal = TerminalOptions {
         color: true,
         progress: false,
         verbosity: Verbosity::Normal,
         explain: false,
-        rerun_prefix: rerun_prefix.clone(),
         log_lines: 20,
         began: None,
         out: Box::new(terminal.clone()),
@@ -262,7 +262,6 @@ fn reports(terminal: &Buffer, json: &Buffer, junit: &Utf8Path) -> Reports {
     let junit = JunitOptions {
         path: junit.to_owned(),
         hostname: "node".to_owned(),
-        rerun_prefix,
     };
     Reports(vec![
         Box::new(TerminalReport::new(terminal, Arc::clone(&clock))),
@@ -301,8 +300,18 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
     let interrupt = Interrupt::new().unwrap();
     let pool = JobPool::new(2, None, interrupt.clone()).unwrap();
     let tools = tools();
-    let mut counts = Counts::default();
-    reports.on_event(&Event::SessionStarted(SessionStarted {
+    let stream = RefCell::new((SessionState::default(), reports));
+    let send = |event: Event| {
+        let (state, reports) = &mut *stream.borrow_mut();
+        state.take(&event);
+        reports.on_event(&event, state);
+    };
+    send(Event::SessionStarted(SessionStarted {
+        cocorun: "0.1.0".to_owned(),
+        command: SessionCommand::Test,
+        host: "node".to_owned(),
+        modules: plan.modules.len(),
+        rerun_prefix: "cocorun test".to_owned(),
         session_id: "scale".to_owned(),
         started_at: "2026-11-21T00:00:00Z".to_owned(),
         config: dir.join("runner.toml"),
@@ -310,7 +319,6 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
         seed: Seed(1),
         builds: plan.builds.len(),
     }));
-    let shared = std::cell::RefCell::new(&mut *reports);
     session::execute(
         session::SessionSpec {
             host: &host,
@@ -331,22 +339,22 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             base_env: BTreeMap::new(),
             only_lists: false,
         },
-        &mut |event| {
-            if let Event::TestcaseFinished(result) = &event {
-                counts.add(result.outcome);
-            }
-            shared.borrow_mut().on_event(&event);
+        &mut |event| send(event),
+        &mut || {
+            let (state, reports) = &mut *stream.borrow_mut();
+            reports.tick(clock.now(), state);
         },
-        &mut || shared.borrow_mut().tick(clock.now()),
     );
-    reports.on_event(&Event::SessionFinished(SessionFinished {
+    let counts = stream.borrow().0.counts();
+    send(Event::SessionFinished(SessionFinished {
         exit_code: ExitCode::TestFailed,
         counts,
         builds_failed: 0,
         deselected: 0,
         duration: clock.now() - began,
     }));
-    reports.finish().unwrap();
+    let (state, reports) = stream.into_inner();
+    reports.finish(&state).unwrap();
     host.spawned.load(Ordering::Relaxed)
 }
 

@@ -2,8 +2,7 @@
 
 use super::*;
 
-use crate::model::outcome::Cause;
-use crate::model::outcome::Counts;
+use crate::model::build::Simulator;
 use crate::report::expected;
 use crate::report::expected::Expected;
 use crate::report::expected::Junit;
@@ -16,10 +15,9 @@ fn play(events: &[Event]) -> String {
         .expect("UTF-8")
         .join("new/dir/junit.xml");
     let mut report = JunitReport::new(options(&path), StillClock::new());
-    for event in events {
-        report.on_event(event);
-    }
-    report.finish().expect("the directory can be written");
+    let mut state = SessionState::default();
+    expected::feed(&mut report, &mut state, events);
+    report.finish(&state).expect("the directory can be written");
     let names = fs::list(path.parent().expect("it has one")).expect("it is there");
     assert_eq!(names, ["junit.xml"], "nothing half-written is left");
     fs::read_text(&path).expect("it was written")
@@ -29,7 +27,6 @@ fn options(path: &Utf8Path) -> JunitOptions {
     JunitOptions {
         path: path.to_owned(),
         hostname: "node07".to_owned(),
-        rerun_prefix: "cocorun test".to_owned(),
     }
 }
 
@@ -56,17 +53,6 @@ fn property<'a>(testcase: &'a TestCase, name: &str) -> Option<&'a str> {
         .iter()
         .find(|known| known.name.as_str() == name)
         .map(|known| known.value.as_str())
-}
-
-fn session_of(results: Vec<TestcaseResult>, exit_code: ExitCode) -> Vec<Event> {
-    let mut counts = Counts::default();
-    for result in &results {
-        counts.add(result.outcome);
-    }
-    let mut events = vec![expected::session_started(1)];
-    events.extend(results.into_iter().map(expected::finished));
-    events.push(expected::session_finished(exit_code, counts));
-    events
 }
 
 fn one_passed() -> TestcaseResult {
@@ -123,7 +109,9 @@ fn check(report: &quick_junit::Report, row: &Expected) {
             .unwrap_or_default();
         if let Some(rerun) = row.rerun {
             assert!(
-                description.ends_with(&format!("rerun: cocorun test {rerun}")),
+                description.ends_with(&format!(
+                    "rerun: cocorun test --config x/runner.toml {rerun}"
+                )),
                 "{description}"
             );
         }
@@ -144,7 +132,7 @@ fn the_counts_of_every_element_are_right() {
     let (_dir, log) = expected::log_file();
     let report = read(&play(&expected::session(&log)));
     let counts = expected::counts();
-    // Beside the testcases: the failed build, and the session that was stopped.
+    // Besides the testcases: the failed build, and the session that was stopped.
     assert_eq!(report.tests, counts.total() + 2);
     assert_eq!(report.failures, counts.failed);
     assert_eq!(
@@ -176,7 +164,7 @@ fn the_counts_of_every_element_are_right() {
 #[test]
 fn a_failed_build_is_an_error_of_a_suite_of_its_own() {
     let failure = BuildOutcome::Failed(Box::new(expected::compile_error()));
-    let mut events = session_of(vec![], ExitCode::BuildFailed);
+    let mut events = expected::session_of(vec![], ExitCode::BuildFailed);
     events.splice(
         1..1,
         expected::build_events("broken", Simulator::Icarus, failure),
@@ -207,28 +195,34 @@ fn a_failed_build_is_an_error_of_a_suite_of_its_own() {
 
 #[test]
 fn a_green_file_means_exit_code_0_and_nothing_else() {
-    let report = read(&play(&session_of(vec![one_passed()], ExitCode::Success)));
+    let report = read(&play(&expected::session_of(
+        vec![one_passed()],
+        ExitCode::Success,
+    )));
     assert_eq!((report.tests, report.errors, report.failures), (1, 0, 0));
 
-    let report = read(&play(&session_of(
+    let report = read(&play(&expected::session_of(
         vec![one_passed()],
         ExitCode::Environment,
     )));
     assert_eq!((report.tests, report.errors), (2, 1));
 
-    let report = read(&play(&session_of(vec![], ExitCode::NothingSelected)));
+    let report = read(&play(&expected::session_of(
+        vec![],
+        ExitCode::NothingSelected,
+    )));
     let testcase = find(&report, "cocorun", "session");
     assert_eq!(report.errors, 1);
     assert!(
-        format!("{testcase:?}").contains("nothing was selected"),
+        format!("{testcase:?}").contains("no testcase was selected"),
         "{testcase:?}"
     );
 
-    let mut planned = session_of(vec![], ExitCode::Success);
+    let mut planned = expected::session_of(vec![], ExitCode::Success);
     planned.insert(1, expected::listed(&[one_passed().id]));
     assert_eq!(read(&play(&planned)).errors, 1);
 
-    let mut stopped = session_of(vec![one_passed()], ExitCode::Signal(15));
+    let mut stopped = expected::session_of(vec![one_passed()], ExitCode::Signal(15));
     stopped.insert(
         2,
         Event::Stopping {
@@ -237,12 +231,12 @@ fn a_green_file_means_exit_code_0_and_nothing_else() {
     );
     assert_eq!(read(&play(&stopped)).errors, 1);
 
-    let mut broken_off = session_of(vec![one_passed()], ExitCode::Success);
+    let mut broken_off = expected::session_of(vec![one_passed()], ExitCode::Success);
     broken_off.pop();
     assert_eq!(read(&play(&broken_off)).errors, 1);
 
     let notice = Diagnostic::error(Code::PythonNoCocotb, "`python3` cannot import cocotb");
-    let mut noticed = session_of(vec![], ExitCode::Environment);
+    let mut noticed = expected::session_of(vec![], ExitCode::Environment);
     noticed.insert(1, Event::Notice(Box::new(notice)));
     let report = read(&play(&noticed));
     assert_eq!((report.tests, report.errors), (1, 1));
@@ -269,14 +263,7 @@ fn the_last_attempt_decides_and_the_ones_before_are_kept() {
     bad.cause = Some(Cause::Timeout);
     let mut again = bad.clone();
     again.attempt = 2;
-    let mut counts = Counts::default();
-    counts.add(Outcome::TimedOut);
-    let events = [
-        expected::session_started(1),
-        expected::finished(bad),
-        expected::finished(again),
-        expected::session_finished(ExitCode::TestFailed, counts),
-    ];
+    let events = expected::session_of(vec![bad, again], ExitCode::TestFailed);
     let report = read(&play(&events));
     assert_eq!((report.tests, report.errors), (1, 1));
     let TestCaseStatus::NonSuccess { reruns, .. } = &report.test_suites[0].test_cases[0].status
@@ -304,7 +291,7 @@ fn what_xml_forbids_is_spelt_out_and_nothing_else_is_lost() {
     let mut result = one_passed();
     result.outcome = Outcome::Failed;
     result.message = Some("a\tb \u{1b}]0;never ends, \u{fffe} and \u{b} and \u{9b}".to_owned());
-    let text = play(&session_of(vec![result], ExitCode::TestFailed));
+    let text = play(&expected::session_of(vec![result], ExitCode::TestFailed));
     let expect = "message=\"a    b \\x1b]0;never ends, \\u{fffe} and \\x0b and \\x9b\"";
     assert!(text.contains(expect), "{text}");
 }
@@ -335,7 +322,10 @@ fn an_endless_message_is_cut_in_the_attribute_and_stands_in_the_text() {
     let mut result = one_passed();
     result.outcome = Outcome::Failed;
     result.message = Some("x".repeat(5000));
-    let report = read(&play(&session_of(vec![result], ExitCode::TestFailed)));
+    let report = read(&play(&expected::session_of(
+        vec![result],
+        ExitCode::TestFailed,
+    )));
     let TestCaseStatus::NonSuccess {
         message,
         description,
@@ -360,7 +350,7 @@ fn ten_thousand_huge_tracebacks_stay_within_the_limit_for_all() {
     result.outcome = Outcome::Failed;
     result.details = Some("x".repeat(100_000));
     let sizes: Vec<usize> = (0..1000)
-        .map(|_| report.description(&result).len())
+        .map(|_| report.description(&result, "cocorun test").len())
         .collect();
     assert!(sizes[0] > DESCRIPTION_BYTES_MAX && sizes[999] < 2 * DESCRIPTION_BYTES_MIN);
     assert!(sizes.iter().sum::<usize>() < 40 * 1024 * 1024);
@@ -370,7 +360,8 @@ fn ten_thousand_huge_tracebacks_stay_within_the_limit_for_all() {
 fn a_file_that_cannot_be_written_is_told_with_its_path() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = Utf8Path::from_path(dir.path()).expect("UTF-8").to_owned();
-    let problems = JunitReport::new(options(&path), StillClock::new()).finish();
+    let problems = JunitReport::new(options(&path), StillClock::new());
+    let problems = { problems }.finish(&SessionState::default());
     let problems = problems.expect_err("a directory stands there");
     assert_eq!(problems.0[0].code, Code::ReportUnwritable);
     assert!(problems.0[0].message.contains(path.as_str()), "{problems}");
@@ -385,6 +376,9 @@ fn ten_thousand_testcases_are_written_and_read_back() {
             &format!("burst/width={n}"),
         ))
     });
-    let report = read(&play(&session_of(results.collect(), ExitCode::Success)));
+    let report = read(&play(&expected::session_of(
+        results.collect(),
+        ExitCode::Success,
+    )));
     assert_eq!((report.tests, report.errors), (10_000, 0));
 }

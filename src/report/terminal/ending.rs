@@ -1,22 +1,28 @@
-//! What is printed when all is over: failures in full, the summary, the culprits by name.
-
-use super::TerminalReport;
-use super::frame::summary_words;
-use super::style::Mood;
+//! What is printed at the end: failures in full, the summary, and by name what went wrong.
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::render;
+use crate::event::Event;
+use crate::event::SessionState;
+use crate::model::build::BuildName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
+use crate::model::test::Seed;
+use crate::report::log;
+use crate::report::terminal::frame::summary_words;
+use crate::report::terminal::style::LineStyle;
+use crate::report::terminal::style::Palette;
 use crate::report::text;
-use crate::report::verdict;
+use crate::report::wording;
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// Details of more failures than this are not kept: the ending would not show them.
 pub(super) const DETAILED_FAILURES_MAX: usize = 500;
@@ -33,12 +39,75 @@ const BLOCKS_MAX: usize = 100;
 type Kind = (Outcome, Option<Cause>, Option<String>);
 
 fn kind_of(result: &TestcaseResult) -> Kind {
-    (result.outcome, result.cause, verdict::message_line(result))
+    (result.outcome, result.cause, wording::message_line(result))
 }
 
-impl TerminalReport {
-    /// Keeps a failure for the ending, within bounds.
-    pub(super) fn keep(&mut self, result: &TestcaseResult) {
+/// A build that failed.
+pub(super) struct FailedBuild {
+    pub(super) build: BuildName,
+    pub(super) label: String,
+    pub(super) problem: Diagnostic,
+    pub(super) duration: Duration,
+    pub(super) log: Option<Utf8PathBuf>,
+}
+
+/// What is collected for the end, within bounds.
+pub(super) struct Ending {
+    palette: Palette,
+    log_lines: usize,
+    seed: Option<Seed>,
+    /// Whether a run took the session's seed; `runner.toml` may give them all one of their own.
+    is_seed_used: bool,
+    pub(super) failed_builds: Vec<FailedBuild>,
+    pub(super) failures: Vec<TestcaseResult>,
+    pub(super) error_notices: Vec<Diagnostic>,
+    waves: BTreeSet<Utf8PathBuf>,
+}
+
+impl Ending {
+    /// Begins empty; `log_lines` lines of a failed testcase's log are shown.
+    pub(super) fn new(palette: Palette, log_lines: usize) -> Self {
+        Self {
+            palette,
+            log_lines,
+            seed: None,
+            is_seed_used: false,
+            failed_builds: Vec::new(),
+            failures: Vec::new(),
+            error_notices: Vec::new(),
+            waves: BTreeSet::new(),
+        }
+    }
+
+    /// Takes what the summary needs of an event.
+    pub(super) fn take(&mut self, event: &Event) {
+        match event {
+            Event::SessionStarted(session) => self.seed = Some(session.seed),
+            Event::TestcaseFinished(result) => {
+                self.is_seed_used |= Some(result.seed) == self.seed;
+                self.waves.extend(result.waves.clone());
+            }
+            _ => {}
+        }
+    }
+
+    /// Keeps a bad result, in the place of an earlier attempt's; `was_running` says whether it was
+    /// under way.
+    pub(super) fn take_result(&mut self, result: &TestcaseResult, was_running: bool) {
+        if result.attempt > 1
+            && let Some(at) = self
+                .failures
+                .iter()
+                .position(|it| it.id == result.id && it.attempt < result.attempt)
+        {
+            self.failures.remove(at);
+        }
+        if !result.outcome.is_good() && (result.outcome != Outcome::NotRun || was_running) {
+            self.keep(result);
+        }
+    }
+
+    fn keep(&mut self, result: &TestcaseResult) {
         let mut kept = result.clone();
         let has_room = self.failures.len() < DETAILED_FAILURES_MAX;
         let shorten = |long: &mut Option<String>| {
@@ -48,7 +117,7 @@ impl TerminalReport {
                 .map(|long| text::last_bytes(&long, DETAIL_BYTES_MAX).to_owned());
         };
         // The headline is all of the message that the ending needs of those it does not show.
-        let headline = verdict::message_line(&kept);
+        let headline = wording::message_line(&kept);
         shorten(&mut kept.details);
         if !has_room
             || kept
@@ -61,22 +130,23 @@ impl TerminalReport {
         self.failures.push(kept);
     }
 
-    /// Prints everything that belongs to the end of a session.
-    pub(super) fn print_ending(&mut self) {
-        self.print_failed_builds();
-        self.print_failures();
-        self.print_contradictions();
-        let summary = self.summary();
-        self.screen.print(&summary);
-        if !self.tally.is_success() {
-            let culprits = self.culprits();
-            self.screen.print(&culprits);
+    /// Returns everything that belongs to the end of a session that took this long.
+    pub(super) fn text(&self, state: &SessionState, took: Duration) -> String {
+        let mut text = self.failed_builds_text();
+        text.push_str(&self.failures_text(state));
+        for found in state.contradictions() {
+            text.push_str(&self.problem_text(&wording::contradiction(&found)));
         }
+        text.push_str(&self.summary(state, took));
+        if !state.is_success() {
+            text.push_str(&self.bad_names(state));
+        }
+        text
     }
 
-    fn print_problem(&mut self, problem: &Diagnostic) {
+    fn problem_text(&self, problem: &Diagnostic) -> String {
         let text = render::to_text(problem, self.palette.color);
-        self.screen.print(&format!("\n{}\n", text.trim_end()));
+        format!("\n{}\n", text.trim_end())
     }
 
     /// Counts the testcases that a failed build took with it.
@@ -88,7 +158,8 @@ impl TerminalReport {
         self.failures.iter().filter(is_lost).count()
     }
 
-    fn print_failed_builds(&mut self) {
+    fn failed_builds_text(&self) -> String {
+        let mut all = String::new();
         for at in 0..self.failed_builds.len() {
             let failed = &self.failed_builds[at];
             let mut problem = failed.problem.clone();
@@ -101,11 +172,12 @@ impl TerminalReport {
             {
                 problem = problem.fact(text::visible(&format!("log: {log}")));
             }
-            self.print_problem(&problem);
+            all.push_str(&self.problem_text(&problem));
         }
+        all
     }
 
-    /// Says whether a failed build tells all there is to tell about this result.
+    /// Says whether a failed build explains all there is to say about this result.
     fn is_told_by_build(&self, result: &TestcaseResult) -> bool {
         result.cause == Some(Cause::Build)
             && self
@@ -114,7 +186,9 @@ impl TerminalReport {
                 .any(|failed| failed.build == result.id.build)
     }
 
-    fn print_failures(&mut self) {
+    fn failures_text(&self, state: &SessionState) -> String {
+        let prefix = state.started().map_or("", |session| &session.rerun_prefix);
+        let mut all = String::new();
         let mut alike: BTreeMap<Kind, usize> = BTreeMap::new();
         for result in self
             .failures
@@ -149,9 +223,9 @@ impl TerminalReport {
                 continue;
             }
             blocks += 1;
-            let code = self.tally.code(result).unwrap_or(Code::TestNoResult);
+            let code = state.code_of(result).unwrap_or(Code::TestNoResult);
             let log_lines = self.log_tail(result);
-            let mut problem = verdict::diagnostic(result, code, &self.rerun_prefix, &log_lines);
+            let mut problem = wording::diagnostic(result, code, prefix, &log_lines);
             let others = self.other_builds_of(at);
             if !others.is_empty() {
                 problem = problem.fact(text::visible(&format!("the same on {others}")));
@@ -160,13 +234,23 @@ impl TerminalReport {
                 let words = text::count(total - EXAMPLES, "more testcase");
                 problem = problem.fact(format!("{words} ended the same way, named below"));
             }
-            self.print_problem(&problem);
+            all.push_str(&self.problem_text(&problem));
         }
         if left_out > 0 {
             let words = text::count(left_out, "more failure");
-            self.screen
-                .print(&format!("\n{words} not shown in full, named below\n"));
+            text::add(
+                &mut all,
+                format_args!("\n{words} not shown in full, named below\n"),
+            );
         }
+        all
+    }
+
+    /// Returns the last lines of a result's log.
+    fn log_tail(&self, result: &TestcaseResult) -> Vec<String> {
+        let span = result.log.as_ref();
+        span.map(|span| log::last_lines(span, self.log_lines))
+            .unwrap_or_default()
     }
 
     /// Names the further builds on which a module as a whole failed in the same way.
@@ -184,35 +268,22 @@ impl TerminalReport {
         same.collect::<Vec<_>>().join(", ")
     }
 
-    fn print_contradictions(&mut self) {
-        for line in self.tally.contradictions() {
-            self.print_problem(&Diagnostic::error(Code::TestNoResult, line));
-        }
-    }
-
-    /// Returns the summary: how long people have waited and the counts in one line, then the seed.
-    fn summary(&self) -> String {
-        let tally = &self.tally;
-        let since = |then| self.clock.now().saturating_duration_since(then);
-        let took = match (self.began, &tally.finished) {
-            (Some(began), _) => since(began),
-            (None, Some(end)) => end.duration,
-            (None, None) => since(self.started),
-        };
-        let mood = if tally.is_success() {
-            Mood::Good
+    /// Returns the summary: duration and counts in one line, then the seed.
+    fn summary(&self, state: &SessionState, took: Duration) -> String {
+        let style = if state.is_success() {
+            LineStyle::Good
         } else {
-            Mood::Bad
+            LineStyle::Bad
         };
-        let word = self.palette.mood(mood, &format!("{:>12}", "Summary"));
+        let word = self.palette.styled(style, &format!("{:>12}", "Summary"));
         let mut line = format!("\n{word} [{:>7.3}s] ", took.as_secs_f64());
-        if let Some(reason) = &tally.stopping {
+        if let Some(reason) = state.stopping() {
             let reason = text::first_line(reason);
             text::add(&mut line, format_args!("stopped ({reason}): "));
-        } else if tally.finished.is_none() {
+        } else if state.finished().is_none() {
             line.push_str("broken off: ");
         }
-        line.push_str(&self.result_words());
+        line.push_str(&result_words(state));
         line.push('\n');
         if let Some(seed) = self.seed.filter(|_| self.is_seed_used) {
             text::add(&mut line, format_args!("{:>12} {seed}\n", "Seed"));
@@ -236,103 +307,109 @@ impl TerminalReport {
         Some(text::visible(&format!("{files} below {dir}, as {first_below}")).into_owned())
     }
 
-    fn result_words(&self) -> String {
-        let tally = &self.tally;
-        let builds = tally.builds;
-        if !tally.has_tests && !self.is_empty_selection() {
-            return self.build_words();
-        }
-        let number = text::count(tally.counts.total(), "testcase");
-        let on = if tally.counts.total() > 0 {
-            tally.tested_builds()
-        } else {
-            builds.total()
-        };
-        let mut line = format!("{number} on {}", text::count(on, "build"));
-        let mut words = summary_words(&tally.counts);
-        if builds.failed > 0 {
-            words.push(format!("{} failed", text::count(builds.failed, "build")));
-        }
-        if builds.stopped > 0 {
-            words.push(format!(
-                "{} not built",
-                text::count(builds.stopped, "build")
-            ));
-        }
-        if !words.is_empty() {
-            text::add(&mut line, format_args!(": {}", words.join(", ")));
-        }
-        if self.is_empty_selection() {
-            line.push_str(": nothing was selected");
-        }
-        if tally.deselected > 0 {
-            text::add(
-                &mut line,
-                format_args!(" ({} deselected)", tally.deselected),
-            );
-        }
-        line
-    }
-
-    fn is_empty_selection(&self) -> bool {
-        let end = self.tally.finished.as_ref();
-        end.is_some_and(|end| end.exit_code == ExitCode::NothingSelected)
-    }
-
-    /// Returns the words for a session without testcases: `cocorun build`.
-    fn build_words(&self) -> String {
-        let builds = self.tally.builds;
-        let numbers = [
-            (builds.built, "built"),
-            (builds.up_to_date, "up to date"),
-            (builds.elsewhere, "built by another process"),
-            (builds.failed, "failed"),
-            (builds.stopped, "not built"),
-        ];
-        let words: Vec<String> = numbers
-            .into_iter()
-            .filter(|(number, _)| *number > 0)
-            .map(|(number, word)| format!("{number} {word}"))
-            .collect();
-        let mut line = text::count(builds.total(), "build");
-        if !words.is_empty() {
-            text::add(&mut line, format_args!(": {}", words.join(", ")));
-        }
-        line
-    }
-
-    /// Returns the names of all that stands against a success, a line each.
-    fn culprits(&self) -> String {
+    /// Names everything that keeps the session from being a success, one per line.
+    fn bad_names(&self, state: &SessionState) -> String {
         let mut lines: Vec<String> = Vec::new();
         for failed in &self.failed_builds {
             let took = Some(failed.duration);
             let label = self.palette.name(&failed.label);
-            lines.push(self.palette.line(Mood::Bad, "BUILD FAILED", took, &label));
+            lines.push(
+                self.palette
+                    .line(LineStyle::Bad, "BUILD FAILED", took, &label),
+            );
         }
         for problem in &self.error_notices {
             let label = text::first_line(&problem.message);
-            lines.push(self.palette.line(Mood::Bad, "ERROR", None, &label));
+            lines.push(self.palette.line(LineStyle::Bad, "ERROR", None, &label));
         }
         for result in self
             .failures
             .iter()
             .filter(|result| !self.is_told_by_build(result))
         {
-            let word = verdict::status_word(result.outcome);
+            let word = wording::status_word(result.outcome);
             let label = self.palette.id(&result.id);
-            let mood = Mood::of(result.outcome);
-            lines.push(self.palette.line(mood, word, Some(result.duration), &label));
+            let style = LineStyle::of(result.outcome);
+            lines.push(
+                self.palette
+                    .line(style, word, Some(result.duration), &label),
+            );
         }
         // Those that were under way have a line of their own above.
         let stopped = self.failures.iter();
         let stopped = stopped.filter(|result| result.outcome == Outcome::NotRun);
-        let never_begun = self.tally.counts.not_run.saturating_sub(stopped.count());
+        let never_begun = state.counts().not_run.saturating_sub(stopped.count());
         if never_begun > 0 {
             let label = text::count(never_begun, "testcase");
-            lines.push(self.palette.line(Mood::Pale, "NOT RUN", None, &label));
+            lines.push(
+                self.palette
+                    .line(LineStyle::Notable, "NOT RUN", None, &label),
+            );
         }
         lines
             .iter()
             .fold(String::new(), |all, line| all + line + "\n")
     }
+}
+
+fn result_words(state: &SessionState) -> String {
+    let (counts, builds) = (state.counts(), state.builds());
+    if !state.has_tests() && !is_empty_selection(state) {
+        return build_words(state);
+    }
+    let on = if counts.total() > 0 {
+        state.tested_builds()
+    } else {
+        builds.total()
+    };
+    let number = text::count(counts.total(), "testcase");
+    let mut line = format!("{number} on {}", text::count(on, "build"));
+    let mut words = summary_words(&counts);
+    if builds.failed > 0 {
+        words.push(format!("{} failed", text::count(builds.failed, "build")));
+    }
+    if builds.not_built > 0 {
+        let number = text::count(builds.not_built, "build");
+        words.push(format!("{number} not built"));
+    }
+    if !words.is_empty() {
+        text::add(&mut line, format_args!(": {}", words.join(", ")));
+    }
+    if is_empty_selection(state) {
+        line.push_str(": nothing was selected");
+    }
+    if state.deselected() > 0 {
+        text::add(
+            &mut line,
+            format_args!(" ({} deselected)", state.deselected()),
+        );
+    }
+    line
+}
+
+fn is_empty_selection(state: &SessionState) -> bool {
+    let end = state.finished();
+    end.is_some_and(|end| end.exit_code == ExitCode::NothingSelected)
+}
+
+/// Returns the words for a session without testcases: `cocorun build`.
+fn build_words(state: &SessionState) -> String {
+    let builds = state.builds();
+    let numbers = [
+        (builds.built, "built"),
+        (builds.up_to_date, "up to date"),
+        (builds.built_elsewhere, "built by another process"),
+        (builds.failed, "failed"),
+        (builds.not_built, "not built"),
+    ];
+    let words: Vec<String> = numbers
+        .into_iter()
+        .filter(|(number, _)| *number > 0)
+        .map(|(number, word)| format!("{number} {word}"))
+        .collect();
+    let mut line = text::count(builds.total(), "build");
+    if !words.is_empty() {
+        text::add(&mut line, format_args!(": {}", words.join(", ")));
+    }
+    line
 }

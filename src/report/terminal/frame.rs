@@ -1,11 +1,10 @@
 //! What is under way, as lines of limited number and width. Pure: state in, text out.
 
-use super::style::Mood;
-use super::style::Palette;
-use super::style::seconds;
-
 use crate::edge::terminal::TerminalSize;
 use crate::model::outcome::Counts;
+use crate::report::terminal::style::LineStyle;
+use crate::report::terminal::style::Palette;
+use crate::report::terminal::style::seconds;
 use crate::report::text;
 
 use std::time::Duration;
@@ -62,7 +61,8 @@ impl Frame {
         let has_room = self.rows.len() + details.count() <= room;
         let mut lines = Vec::new();
         for row in &self.rows[..shown] {
-            let line = palette.cut_line(Mood::Work, row.word, row.elapsed, &row.label, columns);
+            let line =
+                palette.cut_line(LineStyle::Work, row.word, row.elapsed, &row.label, columns);
             lines.push(line);
             if has_room && !row.detail.is_empty() {
                 let detail = format!("{:>12} {}", "", row.detail);
@@ -77,20 +77,20 @@ impl Frame {
         lines
     }
 
-    /// Says what the session is at: a word and its mood, then how far it is.
+    /// Returns what the session is doing, as a word with its style, and how far it is.
     ///
     /// Before the first verdict the number of testcases still grows, so it is no measure of anything.
-    pub(super) fn stage(&self) -> (Mood, &'static str, String) {
+    pub(super) fn activity(&self) -> (LineStyle, &'static str, String) {
         let done = self.counts.total();
         let found = text::count(self.planned, "testcase");
         if self.stopping {
-            return (Mood::Pale, "Stopping", self.progress_words());
+            return (LineStyle::Notable, "Stopping", self.progress_words());
         }
         match (done, self.rows.is_empty()) {
-            (0, true) => (Mood::Work, "Listing", format!("{found} found")),
-            (0, false) if self.planned == 0 => (Mood::Work, "Building", String::new()),
-            _ if self.counts.bad() > 0 => (Mood::Bad, "Running", self.progress_words()),
-            _ => (Mood::Work, "Running", self.progress_words()),
+            (0, true) => (LineStyle::Work, "Listing", format!("{found} found")),
+            (0, false) if self.planned == 0 => (LineStyle::Work, "Building", String::new()),
+            _ if self.counts.bad() > 0 => (LineStyle::Bad, "Running", self.progress_words()),
+            _ => (LineStyle::Work, "Running", self.progress_words()),
         }
     }
 
@@ -109,27 +109,27 @@ impl Frame {
     }
 
     fn session_line(&self, palette: Palette, columns: usize) -> String {
-        let (mood, word, tail) = self.stage();
+        let (style, word, tail) = self.activity();
         let head = format!(" {} ", seconds(self.elapsed));
         let free = columns.saturating_sub(12 + head.len());
         if free < 12 {
             let line = format!("{word:>12} {tail}");
             return text::cut_end(&line, columns).into_owned();
         }
-        let word = palette.mood(mood, &format!("{word:>12}"));
+        let word = palette.styled(style, &format!("{word:>12}"));
         let has_bar = self.counts.total() > 0 || self.running > 0;
         if !has_bar || free < BAR_COLUMNS + 3 + text::columns(&tail) {
             return format!("{word}{head}{}", text::cut_end(&tail, free));
         }
-        format!("{word}{head}{} {tail}", self.bar(palette, mood))
+        format!("{word}{head}{} {tail}", self.bar(palette, style))
     }
 
-    fn bar(&self, palette: Palette, mood: Mood) -> String {
+    fn bar(&self, palette: Palette, style: LineStyle) -> String {
         let done = (self.counts.total() * BAR_COLUMNS)
             .checked_div(self.planned)
             .unwrap_or(0);
         let done = done.min(BAR_COLUMNS);
-        let full = palette.mood(mood, &"=".repeat(done));
+        let full = palette.styled(style, &"=".repeat(done));
         format!("[{full}{}]", " ".repeat(BAR_COLUMNS - done))
     }
 }

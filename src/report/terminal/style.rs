@@ -1,7 +1,7 @@
 //! The look of a line: status word, duration, label; colours only where they are wanted.
 
 use crate::report::text;
-use crate::report::verdict;
+use crate::report::wording;
 
 use crate::model::outcome::Outcome;
 use crate::model::test::TestcaseId;
@@ -12,31 +12,31 @@ use std::time::Duration;
 
 const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
-const PALE: Style = AnsiColor::Yellow.on_default().bold();
+const NOTABLE: Style = AnsiColor::Yellow.on_default().bold();
 const WORK: Style = AnsiColor::Cyan.on_default().bold();
 const NAME: Style = Style::new().bold();
 const MODULE: Style = AnsiColor::Cyan.on_default();
 
-/// What a status word tells, which decides its colour.
+/// What a status word means, which decides its colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mood {
+pub(super) enum LineStyle {
     /// As it should be.
     Good,
-    /// Stands against a success.
+    /// Keeps the session from being a success.
     Bad,
     /// Worth a look.
-    Pale,
+    Notable,
     /// Under way.
     Work,
 }
 
-impl Mood {
-    /// Returns the mood of an outcome.
+impl LineStyle {
+    /// Returns the style of an outcome.
     pub(super) fn of(outcome: Outcome) -> Self {
         match outcome {
             Outcome::Passed => Self::Good,
             Outcome::Failed | Outcome::Errored | Outcome::TimedOut => Self::Bad,
-            Outcome::Skipped | Outcome::NotRun => Self::Pale,
+            Outcome::Skipped | Outcome::NotRun => Self::Notable,
         }
     }
 }
@@ -57,13 +57,13 @@ impl Palette {
         }
     }
 
-    /// Paints a word in the colour of its mood.
-    pub(super) fn mood(self, mood: Mood, text: &str) -> String {
-        let style = match mood {
-            Mood::Good => GOOD,
-            Mood::Bad => BAD,
-            Mood::Pale => PALE,
-            Mood::Work => WORK,
+    /// Paints text in the colour of its style.
+    pub(super) fn styled(self, style: LineStyle, text: &str) -> String {
+        let style = match style {
+            LineStyle::Good => GOOD,
+            LineStyle::Bad => BAD,
+            LineStyle::Notable => NOTABLE,
+            LineStyle::Work => WORK,
         };
         self.paint(style, text)
     }
@@ -73,9 +73,9 @@ impl Palette {
         self.paint(NAME, text)
     }
 
-    /// Paints a testcase's name: where it belongs, then the testcase itself.
+    /// Paints a testcase's name: build and module, then the testcase itself.
     pub(super) fn id(self, id: &TestcaseId) -> String {
-        let name = verdict::name(id);
+        let name = wording::name(id);
         match name.match_indices("::").nth(1) {
             Some((at, _)) => {
                 let (module, testcase) = name.split_at(at + 2);
@@ -94,12 +94,12 @@ impl Palette {
     /// The label is printed as it is: it must be harmless, and may be painted already.
     pub(super) fn line(
         self,
-        mood: Mood,
+        style: LineStyle,
         word: &str,
         took: Option<Duration>,
         label: &str,
     ) -> String {
-        let word = self.mood(mood, &format!("{word:>12}"));
+        let word = self.styled(style, &format!("{word:>12}"));
         match took {
             Some(took) => format!("{word} {} {label}", seconds(took)),
             None => format!("{word} {label}"),
@@ -109,7 +109,7 @@ impl Palette {
     /// Returns a line whose plain label is cut so that it takes at most `columns` cells.
     pub(super) fn cut_line(
         self,
-        mood: Mood,
+        style: LineStyle,
         word: &str,
         took: Duration,
         label: &str,
@@ -121,13 +121,16 @@ impl Palette {
         if columns < head_columns + 12 {
             let word = format!("{word:>12}");
             if columns <= 13 {
-                return self.mood(mood, &text::cut_end(&word, columns));
+                return self.styled(style, &text::cut_end(&word, columns));
             }
             let label = text::cut_name(label, columns - 13);
-            return format!("{} {label}", self.mood(mood, &word));
+            return format!("{} {label}", self.styled(style, &word));
         }
         let label = text::cut_name(label, columns - head_columns);
-        format!("{} {took} {label}", self.mood(mood, &format!("{word:>12}")))
+        format!(
+            "{} {took} {label}",
+            self.styled(style, &format!("{word:>12}"))
+        )
     }
 }
 

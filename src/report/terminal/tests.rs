@@ -2,22 +2,41 @@
 
 mod ending;
 
-use super::ending::DETAIL_BYTES_MAX;
-use super::ending::DETAILED_FAILURES_MAX;
-use super::*;
-
 use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::edge::clock::Clock as _;
 use crate::edge::terminal::TerminalSize;
+use crate::event::BuildOutcome;
+use crate::event::Event;
+use crate::event::SessionState;
+use crate::model::build::BuildName;
+use crate::model::build::Simulator;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
 use crate::model::outcome::LogSpan;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::TestcaseResult;
+use crate::model::test::TestcaseId;
+use crate::report::TerminalOptions;
+use crate::report::TerminalReport;
+use crate::report::Verbosity;
+use crate::report::consumer::Report as _;
 use crate::report::expected;
 use crate::report::expected::Sink;
 use crate::report::expected::StillClock;
+use crate::report::expected::session_of;
+use crate::report::terminal::ending::DETAIL_BYTES_MAX;
+use crate::report::terminal::ending::DETAILED_FAILURES_MAX;
+use crate::report::text;
+use crate::report::wording;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 struct Played {
     sink: Sink,
+    state: SessionState,
     report: TerminalReport,
     clock: Arc<StillClock>,
 }
@@ -35,7 +54,6 @@ impl Played {
             progress: live.is_some(),
             verbosity,
             explain: false,
-            rerun_prefix: "cocorun test --config x/runner.toml".to_owned(),
             log_lines: 20,
             began: None,
             out: Box::new(sink.clone()),
@@ -43,41 +61,32 @@ impl Played {
         };
         Self {
             sink,
+            state: SessionState::default(),
             report: TerminalReport::new(options, clock.clone()),
             clock,
         }
     }
 
     fn take(&mut self, events: &[Event]) {
-        for event in events {
-            self.report.on_event(event);
-        }
+        expected::feed(&mut self.report, &mut self.state, events);
     }
 
-    /// Lets time pass, and tells the report.
+    fn finish(&mut self) {
+        self.report.finish(&self.state).expect("it never fails");
+    }
+
+    /// Lets time pass, and lets the report know.
     fn pass(&mut self, seconds: u64) {
         self.clock.pass(Duration::from_secs(seconds));
-        self.report.tick(self.clock.now());
+        self.report.tick(self.clock.now(), &self.state);
     }
 }
 
 fn play(verbosity: Verbosity, events: &[Event]) -> String {
     let mut played = Played::start(verbosity, false, None);
     played.take(events);
-    played.report.finish().expect("it never fails");
+    played.finish();
     played.sink.text()
-}
-
-/// Returns a whole session of these results, all planned.
-fn session_of(results: Vec<TestcaseResult>, exit_code: ExitCode) -> Vec<Event> {
-    let mut counts = Counts::default();
-    for result in &results {
-        counts.add(result.outcome);
-    }
-    let mut events = vec![expected::session_started(1)];
-    events.extend(results.into_iter().map(expected::finished));
-    events.push(expected::session_finished(exit_code, counts));
-    events
 }
 
 fn bad(testcase: &str, cause: Cause, message: &str) -> TestcaseResult {
@@ -93,7 +102,7 @@ fn every_testcase_of_the_table_has_its_line_and_every_bad_one_its_block() {
     let (_dir, log) = expected::log_file();
     let text = play(Verbosity::Verbose, &expected::session(&log));
     for row in expected::TABLE {
-        let name = verdict::name(&row.id());
+        let name = wording::name(&row.id());
         let line = format!("{:>12} [   0.41s] {name}", row.status);
         assert!(text.contains(&line), "{line}\n---\n{text}");
         let Some(code) = row.code else { continue };
@@ -221,15 +230,15 @@ fn zero_testcases_are_told_as_what_they_are() {
 fn a_planned_testcase_without_a_verdict_is_an_error_whatever_the_exit_code_says() {
     let ids = ["reset", "lost"].map(|name| expected::id("fifo", "tests.test_fifo", name));
     let mut events = session_of(vec![expected::passed(ids[0].clone())], ExitCode::Success);
-    events.insert(1, expected::listed(&ids));
+    events[1] = expected::listed(&ids);
     let text = play(Verbosity::Normal, &events);
-    let expect = "error[test::no-result]: no verdict came for 1 planned testcase, first \
+    let expect = "error[test::no-result]: no result for 1 planned testcase, first \
                   `fifo::tests.test_fifo::lost`\n";
     assert!(text.contains(expect), "{text}");
 
     events.pop();
     let text = play(Verbosity::Normal, &events);
-    assert!(text.contains("its last event never came"), "{text}");
+    assert!(text.contains("it has no last event"), "{text}");
     assert!(text.contains("broken off: 1 testcase on 1 build"), "{text}");
 }
 
@@ -261,17 +270,13 @@ fn a_name_that_looks_like_a_flag_can_be_pasted() {
 fn two_testcases_of_one_name_need_two_verdicts() {
     let result = expected::passed(expected::id("fifo", "tests.test_fifo", "twin"));
     let twins = expected::listed(&[result.id.clone(), result.id.clone()]);
-    let mut events = session_of(vec![result.clone(), result.clone()], ExitCode::Success);
-    events.insert(1, twins.clone());
+    let events = session_of(vec![result.clone(), result.clone()], ExitCode::Success);
     assert!(!play(Verbosity::Normal, &events).contains("error["));
 
     let mut events = session_of(vec![result], ExitCode::Success);
-    events.insert(1, twins);
+    events[1] = twins;
     let text = play(Verbosity::Normal, &events);
-    assert!(
-        text.contains("no verdict came for 1 planned testcase,"),
-        "{text}"
-    );
+    assert!(text.contains("no result for 1 planned testcase,"), "{text}");
 }
 
 #[test]
@@ -445,7 +450,7 @@ fn colour_changes_nothing_but_the_colour() {
     let plain = play(Verbosity::Normal, &expected::session(&log));
     let mut played = Played::start(Verbosity::Normal, true, None);
     played.take(&expected::session(&log));
-    played.report.finish().expect("it never fails");
+    played.finish();
     let colored = played.sink.text();
     assert!(colored.contains("\u{1b}["));
     assert_eq!(text::visible(&colored), plain);
@@ -458,7 +463,6 @@ fn a_stream_that_breaks_ends_the_report_and_nothing_else() {
         progress: true,
         verbosity: Verbosity::Normal,
         explain: false,
-        rerun_prefix: "cocorun test".to_owned(),
         log_lines: 20,
         began: None,
         out: Box::new(expected::Broken(std::io::ErrorKind::BrokenPipe)),
@@ -468,8 +472,9 @@ fn a_stream_that_breaks_ends_the_report_and_nothing_else() {
         }),
     };
     let mut report = TerminalReport::new(options, StillClock::new());
-    report.on_event(&expected::session_started(1));
-    assert_eq!(report.finish(), Ok(()));
+    let mut state = SessionState::default();
+    expected::feed(&mut report, &mut state, &[expected::session_started(1)]);
+    assert_eq!(report.finish(&state), Ok(()));
 }
 
 #[test]
@@ -482,9 +487,9 @@ fn ten_thousand_passed_testcases_leave_nothing_behind() {
     for id in ids {
         played.take(&[expected::finished(expected::passed(id))]);
     }
-    assert_eq!(played.report.tally.counts.passed, 10_000);
-    assert_eq!(played.report.tally.planned(), 10_000);
-    assert!(played.report.failures.is_empty() && played.report.runs.is_empty());
+    assert_eq!(played.state.counts().passed, 10_000);
+    assert_eq!(played.state.planned(), 10_000);
+    assert!(played.report.ending.failures.is_empty());
     assert_eq!(played.sink.text().lines().count(), 10_000);
 }
 
@@ -501,13 +506,13 @@ fn what_is_kept_of_a_failure_is_bounded() {
         result.message.as_ref().map_or(0, String::len)
             + result.details.as_ref().map_or(0, String::len)
     };
-    let kept: usize = played.report.failures.iter().map(text).sum();
+    let kept: usize = played.report.ending.failures.iter().map(text).sum();
     assert!(
         kept <= 1000 * 400 + DETAILED_FAILURES_MAX * DETAIL_BYTES_MAX,
         "{kept}"
     );
     assert_eq!(
-        played.report.failures[999].message.as_deref(),
+        played.report.ending.failures[999].message.as_deref(),
         Some("first")
     );
 }
@@ -555,7 +560,7 @@ fn on_a_terminal_what_runs_is_shown_below_what_is_done() {
     );
     assert!(text.ends_with("     Running [   3.00s] [                    ] 0/10: 1 running"));
     played.take(after);
-    played.report.finish().expect("it never fails");
+    played.finish();
     let text = played.sink.text();
     let (_, last) = text.rsplit_once('\u{1b}').expect("the live part is erased");
     assert!(

@@ -2,7 +2,6 @@
 
 use super::bad;
 use super::play;
-use super::session_of;
 
 use crate::event::Event;
 use crate::model::exit_code::ExitCode;
@@ -10,6 +9,7 @@ use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::report::Verbosity;
 use crate::report::expected;
+use crate::report::expected::session_of;
 
 #[test]
 fn the_place_of_many_waves_is_the_folder_that_holds_them_all() {
