@@ -1,5 +1,6 @@
 //! What every subcommand that builds needs: configuration, edges, tools, directories.
 
+use crate::agent::package;
 use crate::build::context::BuildContext;
 use crate::build::context::ObjectCache;
 use crate::build::ensure;
@@ -30,7 +31,6 @@ use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::model::build::SimulatorName;
 use crate::model::test::Seed;
-use crate::sim::agent;
 use crate::sim::registry::Registry;
 use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
@@ -382,14 +382,14 @@ impl Workspace {
     fn agent_dir(&self) -> Result<Utf8PathBuf> {
         if let Some(dir) = self
             .cache
-            .keep_files("agent", agent::PACKAGE_NAME, agent::PACKAGE)
+            .keep_files("agent", package::PACKAGE_NAME, package::PACKAGE)
         {
             return Ok(dir);
         }
         let dir = self.session_dir().join("agent");
-        let package = dir.join(agent::PACKAGE_NAME);
+        let package = dir.join(package::PACKAGE_NAME);
         fs::create_dirs(&package)?;
-        for (name, text) in agent::PACKAGE {
+        for (name, text) in package::PACKAGE {
             fs::write(&package.join(name), text)?;
         }
         Ok(dir)

@@ -16,13 +16,13 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde_json::Value;
 use serde_json::json;
 
+use cocorun::agent::request::PROTOCOL;
 use cocorun::build::ensure::Origin;
 use cocorun::build::ensure::Ready;
 use cocorun::config;
@@ -118,7 +118,9 @@ fn list_lines(request: &Value) -> Vec<Value> {
 }
 
 fn run_lines(request: &Value) -> Vec<Value> {
-    let mut lines = vec![json!({"event": "hello", "cocotb": "2.1.0", "simulator": "Icarus"})];
+    let mut lines = vec![json!({
+        "event": "hello", "protocol": PROTOCOL, "cocotb": "2.1.0", "simulator": "Icarus",
+    })];
     for wanted in request["testcases"].as_array().unwrap() {
         let (module, testcase) = (&wanted["module"], &wanted["testcase"]);
         let number = testcase.as_str().unwrap().rsplit('=').next().unwrap();
@@ -149,11 +151,11 @@ impl Process for FakeProcess {
         1
     }
 
-    fn next_event(&mut self, _until: Option<Instant>) -> ProcessEvent {
-        match self.0.pop_front() {
+    fn next_event(&mut self, _limit: Option<Duration>) -> Option<ProcessEvent> {
+        Some(match self.0.pop_front() {
             Some(line) => ProcessEvent::Line(line),
             None => ProcessEvent::Exited(Exit::Code(0)),
-        }
+        })
     }
 
     fn end_tree(&mut self, _grace: Duration, lines: &mut Vec<String>) -> Exit {
@@ -185,7 +187,9 @@ fn tools() -> Tools {
         identity: "none".to_owned(),
         helpers: BTreeMap::new(),
     };
-    let simulator = Arc::clone(Registry::builtin().get("icarus").unwrap());
+    let registry = Registry::builtin();
+    let simulator = registry.get("icarus").expect("it is built in");
+    let simulator = Arc::clone(simulator);
     Tools {
         python,
         simulators: BTreeMap::from([(name, InstalledSimulator { simulator, tool })]),
@@ -323,7 +327,7 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
         builds: plan.builds.len(),
     }));
     session::execute(
-        session::Plan {
+        session::SessionSpec {
             host: &host,
             clock: &clock,
             interrupt: &interrupt,
