@@ -263,6 +263,7 @@ fn timed_out(build: &Build, step: &str, context: &BuildContext<'_>, log: &Utf8Pa
         ),
     )
     .fact(format!("log: {log}"))
+    .log(log)
     .help("raise `build_timeout_s` in runner.toml")
 }
 
@@ -382,7 +383,8 @@ fn digest_outputs(
                         Code::BuildNoArtifact,
                         format!("the compiler of build `{}` left no `{path}`", build.name),
                     )
-                    .fact(format!("log: {log}")),
+                    .fact(format!("log: {log}"))
+                    .log(log),
                 ));
             };
             let digest = digest_file(path).map_err(transient)?;

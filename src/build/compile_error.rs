@@ -43,7 +43,9 @@ pub(super) fn compile_error(
     for line in lines {
         problem = problem.fact(line);
     }
-    problem = problem.fact(format!("log: {log} ({} lines)", text.lines().count()));
+    problem = problem
+        .fact(format!("log: {log} ({} lines)", text.lines().count()))
+        .log(log);
     match simulator.and_then(|it| it.remedy(build, &text)) {
         Some(remedy) => problem.help(remedy),
         None => problem,

@@ -112,10 +112,8 @@ pub(super) fn run(
     sink(Event::SessionStarted(first));
     let only_lists = work.command == SessionCommand::List;
     schedule::session::execute(
-        schedule::session::Plan {
-            host: edges.host.as_ref(),
-            clock,
-            interrupt: &edges.interrupt,
+        schedule::session::SessionSpec {
+            edges,
             ensure: &|build, on_wait| session.ensure_built(build, on_wait),
             tools: &session.tools,
             builds: work.builds,

@@ -1,5 +1,6 @@
 //! A session that can start: what it works on, and the tools it works with.
 
+use crate::agent::package;
 use crate::build::context::BuildContext;
 use crate::build::context::ObjectCache;
 use crate::build::ensure;
@@ -13,7 +14,6 @@ use crate::edge::env;
 use crate::edge::fs;
 use crate::lock::WaitProgress;
 use crate::model::build::Build;
-use crate::sim::agent;
 use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
 
@@ -120,15 +120,15 @@ impl Session {
     fn agent_dir(&self) -> Result<Utf8PathBuf> {
         if let Some(dir) = self
             .cache
-            .keep_files("agent", agent::PACKAGE_NAME, agent::PACKAGE)
+            .keep_files("agent", package::PACKAGE_NAME, package::PACKAGE)
         {
             return Ok(dir);
         }
         let dir = self.resolved.session_dir().join("agent");
-        let package = dir.join(agent::PACKAGE_NAME);
-        fs::create_dirs(&package)?;
-        for (name, text) in agent::PACKAGE {
-            fs::write(&package.join(name), text)?;
+        let folder = dir.join(package::PACKAGE_NAME);
+        fs::create_dirs(&folder)?;
+        for (name, text) in package::PACKAGE {
+            fs::write(&folder.join(name), text)?;
         }
         Ok(dir)
     }

@@ -15,9 +15,9 @@ use crate::toolchain::cache::NodeCache;
 use crate::toolchain::python;
 use crate::toolchain::python::PythonNeeds;
 use crate::toolchain::simulator;
-use crate::toolchain::simulator::Finding;
-use crate::toolchain::simulator::Inspection;
 use crate::toolchain::simulator::Search;
+use crate::toolchain::simulator::ToolFinding;
+use crate::toolchain::simulator::ToolInspection;
 
 use camino::Utf8PathBuf;
 use std::sync::Arc;
@@ -38,7 +38,7 @@ pub struct Inspected {
     /// The Python environment, or why it cannot be used.
     pub python: Result<PythonEnv>,
     /// The simulators, in the order of the scope.
-    pub simulators: Vec<Inspection>,
+    pub simulators: Vec<ToolInspection>,
 }
 
 /// Looks at the interpreter and at the simulators.
@@ -63,7 +63,7 @@ pub fn inspect(scope: InspectionScope<'_>, edges: &Edges, cache: &NodeCache) -> 
 
 impl Inspected {
     /// Returns what was looked for besides Python, in order.
-    pub fn findings(&self) -> impl Iterator<Item = &Finding> {
+    pub fn findings(&self) -> impl Iterator<Item = &ToolFinding> {
         self.simulators.iter().flat_map(|it| &it.findings)
     }
 

@@ -41,23 +41,23 @@ pub struct Search<'a> {
 
 /// What was found of a simulator and of the programs it needs.
 #[derive(Clone, Debug)]
-pub struct Inspection {
+pub struct ToolInspection {
     /// The simulator, where it and everything it needs were found.
     pub installed: Option<InstalledSimulator>,
     /// What was looked for, in order.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<ToolFinding>,
 }
 
 /// One thing that was looked for.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct ToolFinding {
     /// What it is for: a simulator's name, or one with the program that it needs.
     pub subject: String,
     /// Where it is and which version it has, or what is wrong.
     pub found: std::result::Result<String, Problems>,
 }
 
-impl fmt::Display for Finding {
+impl fmt::Display for ToolFinding {
     /// Writes one line, such as ``simulator `x`: /usr/bin/x (version 1)``.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { subject, found } = self;
@@ -72,13 +72,13 @@ impl fmt::Display for Finding {
 }
 
 /// Looks for a simulator and for the programs that its builds need; asks for their versions.
-pub fn inspect(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> Inspection {
+pub fn inspect(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> ToolInspection {
     let name = simulator.name();
     let tool = find(simulator.as_ref(), search);
     let mut findings = Vec::new();
     // Without the Python environment that may hold it, a simulator is not missing.
     if tool.is_ok() || search.python.is_some() || simulator.python_packages().is_empty() {
-        findings.push(Finding {
+        findings.push(ToolFinding {
             subject: format!("simulator `{name}`"),
             found: match &tool {
                 Ok(tool) => Ok(format!("{} ({})", tool.compiler, tool.version)),
@@ -92,18 +92,18 @@ pub fn inspect(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> Inspectio
         if let (true, Ok(helper)) = (need.shapes_builds, &found) {
             helpers.insert(need.label.to_owned(), helper.identity.clone());
         }
-        findings.push(Finding {
+        findings.push(ToolFinding {
             subject: format!("{} for `{name}`", need.label),
             found: found.map(|helper| helper.shown),
         });
     }
-    findings.extend(simulator.licences().iter().map(|licence| Finding {
+    findings.extend(simulator.licences().iter().map(|licence| ToolFinding {
         subject: format!("licence for `{name}`"),
         found: Ok(format!("each run takes one `{licence}`")),
     }));
     let is_whole = findings.iter().all(|finding| finding.found.is_ok());
     let installed = tool.ok().filter(|_| is_whole);
-    Inspection {
+    ToolInspection {
         installed: installed.map(|tool| InstalledSimulator {
             simulator: Arc::clone(simulator),
             tool: SimulatorTool { helpers, ..tool },

@@ -9,7 +9,7 @@ pub(crate) const FLOORS: [&[&str]; 9] = [
     &["edge", "model"],
     &["lock"],
     &["diagnostic", "event"],
-    &["sim"],
+    &["agent", "sim"],
     &["config"],
     &["build", "plan", "report", "toolchain"],
     &["schedule"],

@@ -16,18 +16,20 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde_json::Value;
 use serde_json::json;
 
+use cocorun::agent::request::PROTOCOL;
 use cocorun::build::ensure::Origin;
 use cocorun::build::ensure::Ready;
 use cocorun::config;
 use cocorun::edge::clock::Clock;
 use cocorun::edge::clock::SystemClock;
+use cocorun::edge::edges::Edges;
+use cocorun::edge::env::Environment;
 use cocorun::edge::interrupt::Interrupt;
 use cocorun::edge::jobs::JobPool;
 use cocorun::edge::process::CommandSpec;
@@ -118,7 +120,9 @@ fn list_lines(request: &Value) -> Vec<Value> {
 }
 
 fn run_lines(request: &Value) -> Vec<Value> {
-    let mut lines = vec![json!({"event": "hello", "cocotb": "2.1.0", "simulator": "Icarus"})];
+    let mut lines = vec![json!({
+        "event": "hello", "protocol": PROTOCOL, "cocotb": "2.1.0", "simulator": "Icarus",
+    })];
     for wanted in request["testcases"].as_array().unwrap() {
         let (module, testcase) = (&wanted["module"], &wanted["testcase"]);
         let number = testcase.as_str().unwrap().rsplit('=').next().unwrap();
@@ -149,11 +153,11 @@ impl Process for FakeProcess {
         1
     }
 
-    fn next_event(&mut self, _until: Option<Instant>) -> ProcessEvent {
-        match self.0.pop_front() {
+    fn next_event(&mut self, _limit: Option<Duration>) -> Option<ProcessEvent> {
+        Some(match self.0.pop_front() {
             Some(line) => ProcessEvent::Line(line),
             None => ProcessEvent::Exited(Exit::Code(0)),
-        }
+        })
     }
 
     fn end_tree(&mut self, _grace: Duration, lines: &mut Vec<String>) -> Exit {
@@ -185,7 +189,9 @@ fn tools() -> Tools {
         identity: "none".to_owned(),
         helpers: BTreeMap::new(),
     };
-    let simulator = Arc::clone(Registry::builtin().get("icarus").unwrap());
+    let registry = Registry::builtin();
+    let simulator = registry.get("icarus").expect("it is built in");
+    let simulator = Arc::clone(simulator);
     Tools {
         python,
         simulators: BTreeMap::from([(name, InstalledSimulator { simulator, tool })]),
@@ -299,9 +305,13 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
     let began = clock.now();
     let config = config::load(&write_project(dir, isolation), &Registry::builtin()).unwrap();
     let plan = plan::expand(&config);
-    let host = FakeHost::default();
+    let host = Arc::new(FakeHost::default());
     let interrupt = Interrupt::new().unwrap();
     let pool = JobPool::new(2, None, interrupt.clone()).unwrap();
+    let edges = Edges {
+        host: Arc::clone(&host) as Arc<dyn ProcessHost>,
+        ..Edges::of_the_system(Environment::default(), interrupt)
+    };
     let tools = tools();
     let stream = RefCell::new((SessionState::default(), reports));
     let send = |event: Event| {
@@ -323,10 +333,8 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
         builds: plan.builds.len(),
     }));
     session::execute(
-        session::Plan {
-            host: &host,
-            clock: &clock,
-            interrupt: &interrupt,
+        session::SessionSpec {
+            edges: &edges,
             ensure: &|build, _| Ok(ready(build, dir)),
             tools: &tools,
             builds: &plan.builds,

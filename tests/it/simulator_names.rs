@@ -13,7 +13,7 @@ const HOMES: [&str; 5] = [
     "src/sim/icarus/",
     "src/sim/verilator/",
     "src/sim/registry.rs",
-    "src/sim/agent/",
+    "src/agent/cocorun_agent/",
     "src/sim/mod.rs",
 ];
 
@@ -35,7 +35,11 @@ fn naming_lines(text: &str) -> Vec<(usize, &str)> {
 }
 
 fn is_test(path: &str) -> bool {
-    path.contains("/tests/") || path.ends_with("/tests.rs") || path.ends_with("/expected.rs")
+    path.contains("/tests/")
+        || path.ends_with("/tests.rs")
+        || ["/expected.rs", "/fixture.rs"]
+            .iter()
+            .any(|it| path.ends_with(it))
 }
 
 fn files_below(dir: &Path) -> Vec<String> {
