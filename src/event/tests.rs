@@ -204,6 +204,19 @@ fn testcases_of_one_name_are_counted_one_by_one_also_when_they_are_repeated() {
 }
 
 #[test]
+fn a_hundred_thousand_passed_testcases_leave_nothing_behind_but_a_number() {
+    let mut state = state_of(&[started(SessionCommand::Test)]);
+    for number in 0..100_000 {
+        let name = number.to_string();
+        state.take(&listed(&[&name]));
+        state.take(&result(&name, Outcome::Passed, 1));
+    }
+    assert_eq!(state.counts().passed, 100_000);
+    let remembered = format!("{state:?}");
+    assert!(remembered.len() < 2000, "{remembered:.2000}");
+}
+
+#[test]
 fn what_cannot_be_right_about_a_stream_is_found_and_is_no_success() {
     let check = |state: &SessionState, expect: Contradiction| {
         assert_eq!(state.contradictions(), [expect]);
@@ -273,6 +286,7 @@ fn every_kind() -> Vec<Event> {
             label: "here".to_owned(),
         })
         .fact("two\nlines")
+        .log("/p/build.log")
         .help("did you mean `DEPTH`?");
     let build = id("").build;
     let finished_as = |outcome| Event::BuildFinished {

@@ -115,7 +115,7 @@ fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopRe
             let first = problems.0.first().cloned().unwrap_or_else(|| {
                 Diagnostic::error(Code::BuildCompile, format!("build `{}` failed", build.name))
             });
-            let log = None;
+            let log = first.log.clone();
             session.tell(Event::BuildFinished {
                 build: build.name.clone(),
                 outcome: BuildOutcome::Failed(Box::new(first.clone())),

@@ -35,6 +35,7 @@ mod order;
 mod processes;
 mod program_storm;
 mod rebuilds;
+mod rebuilt;
 mod reports;
 mod scale;
 mod seen;
