@@ -32,14 +32,14 @@ use crate::model::exit_code::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-/// Runs the program and returns what the shell shall see.
+/// Runs the program and returns what the shell sees.
 pub fn main() -> ExitCode {
     let environment = Environment::of_this_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let error = advised(error);
-            // Nobody is left to be told where the streams are closed.
+            // If the streams are closed, nobody is left to read an error.
             error.print().ok();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Success,

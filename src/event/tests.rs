@@ -273,11 +273,11 @@ fn nothing_listed_is_nothing_selected_and_a_signal_outranks_all() {
     assert_eq!(state.exit_code(Some(2)), ExitCode::Signal(2));
 }
 
-/// One event of every kind, with everything in it that a line must carry.
-fn every_kind() -> Vec<Event> {
+/// A problem with everything that one can have.
+fn full_problem() -> Diagnostic {
     let text = "[build.fifo]\nparameters = { \u{fc}DEPHT = 4,\n  x = 1 }\n# end\n";
     let start = text.find("\u{fc}DEPHT").expect("it is there");
-    let problem = Diagnostic::error(Code::BuildCompile, "no parameter `DEPHT`")
+    Diagnostic::error(Code::BuildCompile, "no parameter `DEPHT`")
         .at(Snippet {
             path: "runner.toml".into(),
             text: text.into(),
@@ -287,7 +287,11 @@ fn every_kind() -> Vec<Event> {
         })
         .fact("two\nlines")
         .log("/p/build.log")
-        .help("did you mean `DEPTH`?");
+        .help("did you mean `DEPTH`?")
+}
+
+/// One event of every kind, with everything in it that a line must carry.
+fn every_kind() -> Vec<Event> {
     let build = id("").build;
     let finished_as = |outcome| Event::BuildFinished {
         build: id("").build,
@@ -315,7 +319,7 @@ fn every_kind() -> Vec<Event> {
         finished_as(BuildOutcome::Built),
         finished_as(BuildOutcome::UpToDate),
         finished_as(BuildOutcome::BuiltElsewhere),
-        finished_as(BuildOutcome::Failed(Box::new(problem))),
+        finished_as(BuildOutcome::Failed(Box::new(full_problem()))),
         listed(&["a", "a", "b/width=8"]),
         Event::RunStarted {
             run: 1,

@@ -177,8 +177,8 @@ pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
 pub(super) fn further_details(result: &TestcaseResult) -> Option<&str> {
     let details = result.details.as_deref()?.trim();
     let message = result.message.as_deref().map_or("", str::trim);
-    let is_told = !details.contains('\n') && !message.is_empty() && details.ends_with(message);
-    (!details.is_empty() && !is_told).then_some(details)
+    let is_shown = !details.contains('\n') && !message.is_empty() && details.ends_with(message);
+    (!details.is_empty() && !is_shown).then_some(details)
 }
 
 /// Returns the line of the testcase's own file in which the traceback ends.

@@ -301,12 +301,25 @@ fn unstamped(junit: &str) -> String {
 fn expect_rebuilt(project: &Project, ran: &Ran, verbosity: Verbosity) {
     let junit = fs::read_to_string(project.path("report.xml")).ok();
     let (rebuilt, exit_code) = rebuild(&ran.stdout, verbosity);
-    assert_eq!(rebuilt.json, ran.stdout);
-    assert_eq!(timeless(&rebuilt.terminal), timeless(&ran.stderr));
+    expect_same(&rebuilt.json, &ran.stdout);
+    expect_same(&timeless(&rebuilt.terminal), &timeless(&ran.stderr));
     if let Some(junit) = junit {
-        assert_eq!(unstamped(&rebuilt.junit), unstamped(&junit));
+        expect_same(&unstamped(&rebuilt.junit), &unstamped(&junit));
     }
     assert_eq!(exit_code, ran.code);
+}
+
+/// Compares texts, and shows the first line that differs.
+#[track_caller]
+fn expect_same(rebuilt: &str, original: &str) {
+    for (rebuilt, original) in rebuilt.lines().zip(original.lines()) {
+        assert_eq!(rebuilt, original);
+    }
+    assert_eq!(
+        rebuilt.len(),
+        original.len(),
+        "\n{rebuilt}\n---\n{original}"
+    );
 }
 
 /// Runs a session of every outcome, under longer limits until each is there: a busy machine may be
