@@ -25,19 +25,20 @@ use crate::edge::process::ProcessHost;
 use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
 use crate::lock::CallOnce;
-use crate::lock::Ensured;
+use crate::lock::Done;
 use crate::lock::Failure;
 use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
 use crate::lock::Published;
-use crate::lock::Waiting;
+use crate::lock::StepError;
+use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -115,7 +116,7 @@ pub fn ensure_built(
     build: &Build,
     tools: Tools<'_>,
     context: &Context<'_>,
-    on_wait: &dyn Fn(&Waiting<'_>),
+    on_wait: &dyn Fn(&WaitProgress<'_>),
 ) -> Result<Ready> {
     let mut force = context.force;
     for _ in 0..CHANGES_MAX {
@@ -144,7 +145,7 @@ fn attempt(
     build: &Build,
     tools: Tools<'_>,
     context: &Context<'_>,
-    on_wait: &dyn Fn(&Waiting<'_>),
+    on_wait: &dyn Fn(&WaitProgress<'_>),
     force: bool,
 ) -> Result<Attempt> {
     let print = fingerprint::fingerprint(build, tools)?;
@@ -162,58 +163,79 @@ fn attempt(
     if context.assume_built {
         return assumed(build, &print, context, &once);
     }
-    let reasons = RefCell::new(Vec::new());
-    let has_waited = RefCell::new(false);
-    let problem: RefCell<Option<Problems>> = RefCell::new(None);
-    let mut work = |leader: &Leader| {
-        let why = if force {
-            vec!["--force was given".to_owned()]
-        } else {
-            Vec::new()
-        };
-        let found = explain(build, &print, context, &reasons.borrow());
-        *reasons.borrow_mut() = if force { why } else { found };
-        compile(build, tools, context, &print, leader).map_err(|failed| {
-            let (kind, problems) = failed;
-            let text = problems.to_string();
-            *problem.borrow_mut() = Some(problems);
-            Failure { kind, text }
-        })
+    let mut step = Compilation {
+        build,
+        tools,
+        context,
+        print: &print,
+        on_wait,
+        force,
+        reasons: Vec::new(),
+        has_waited: false,
     };
-    let ensured = once.ensure_done(
-        &mut |published| judge(published, build, &mut reasons.borrow_mut()),
-        &mut work,
-        &mut |waiting| {
-            *has_waited.borrow_mut() = true;
-            on_wait(waiting);
-            match context.interrupt.raised() {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            }
-        },
-        Some(context.lock_timeout),
-    )?;
-    let (published, origin) = match ensured {
-        Ensured::Built(published) => (published, Origin::Built),
-        Ensured::Found(published) if has_waited.take() => (published, Origin::BuiltElsewhere),
-        Ensured::Found(published) => (published, Origin::UpToDate),
-        Ensured::Failed(failed) => {
-            return match problem.take() {
-                Some(problems) if problems.0[0].code == Code::BuildSourcesChanged => {
-                    Ok(Attempt::SourcesChanged)
-                }
-                Some(problems) => Err(problems),
-                None => Err(refusal(build, context, &failed.dir.join(LOG), &failed.text).into()),
-            };
+    let done = match once.ensure_done(&mut step, Some(context.lock_timeout)) {
+        Ok(done) => done,
+        Err(StepError::Step(problems)) if problems.0[0].code == Code::BuildSourcesChanged => {
+            return Ok(Attempt::SourcesChanged);
         }
-        Ensured::Interrupted => return Err(interrupted(build).into()),
+        Err(StepError::Step(problems)) => return Err(problems),
+        Err(StepError::Elsewhere(failed)) => {
+            return Err(refusal(build, context, &failed.dir.join(LOG), &failed.text).into());
+        }
+        Err(StepError::Interrupted) => return Err(interrupted(build).into()),
+        Err(StepError::Lock(error)) => return Err(error.into()),
     };
-    let reasons = if origin == Origin::Built {
-        reasons.take()
-    } else {
-        Vec::new()
+    let (published, origin, reasons) = match done {
+        Done::Here(published) => (published, Origin::Built, step.reasons),
+        Done::Elsewhere(published) if step.has_waited => {
+            (published, Origin::BuiltElsewhere, Vec::new())
+        }
+        Done::Elsewhere(published) => (published, Origin::UpToDate, Vec::new()),
     };
     ready(build, &print, &published, origin, reasons).map(Attempt::Ready)
+}
+
+/// Compiling one build.
+struct Compilation<'a> {
+    build: &'a Build,
+    tools: Tools<'a>,
+    context: &'a Context<'a>,
+    print: &'a Fingerprint,
+    on_wait: &'a dyn Fn(&WaitProgress<'_>),
+    force: bool,
+    /// Why no result was accepted, then why it is compiled.
+    reasons: Vec<String>,
+    has_waited: bool,
+}
+
+impl OnceStep for Compilation<'_> {
+    type Error = Problems;
+
+    fn run(
+        &mut self,
+        leader: &Leader,
+    ) -> std::result::Result<serde_json::Value, Failure<Problems>> {
+        self.reasons = if self.force {
+            vec!["--force was given".to_owned()]
+        } else {
+            explain(self.build, self.print, self.context, &self.reasons)
+        };
+        compile(self.build, self.tools, self.context, self.print, leader)
+            .map_err(|(kind, problems)| Failure::new(kind, problems))
+    }
+
+    fn accept(&mut self, published: &Published) -> Acceptance {
+        judge(published, self.build, &mut self.reasons)
+    }
+
+    fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
+        self.has_waited = true;
+        (self.on_wait)(progress);
+        match self.context.interrupt.raised() {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
 }
 
 /// Takes a result that fits, or says why there is none.

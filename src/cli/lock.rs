@@ -1,6 +1,6 @@
 //! Command-line types of `cocorun lock` and `cocorun once`.
 
-use crate::lock::strategy::Strategy;
+use crate::lock::acquire::Strategy;
 
 use camino::Utf8PathBuf;
 use clap::Args;

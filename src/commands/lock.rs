@@ -23,10 +23,10 @@ use crate::edge::interrupt::StopReason;
 use crate::edge::process;
 use crate::edge::process::Exit;
 use crate::lock::Options;
-use crate::lock::strategy;
-use crate::lock::strategy::Guard;
-use crate::lock::strategy::Lock;
-use crate::lock::strategy::Strategy;
+use crate::lock::acquire;
+use crate::lock::acquire::Guard;
+use crate::lock::acquire::Lock;
+use crate::lock::acquire::Strategy;
 use crate::model::exit_code::ExitCode;
 
 use camino::Utf8Path;
@@ -105,7 +105,7 @@ impl LockSession<'_> {
                 .help("make it first, or name another path")
                 .into());
         }
-        let choice = strategy::choose(&dir, self.args.strategy)?;
+        let choice = acquire::choose(&dir, self.args.strategy)?;
         if let Some(doubt) = &choice.doubt {
             line(&format!("warning: {doubt}"));
         }

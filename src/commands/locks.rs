@@ -13,18 +13,18 @@ use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
 use crate::edge::fs;
-use crate::edge::host::Fate;
-use crate::edge::host::SystemHost;
+use crate::edge::machine::ProcessState;
+use crate::edge::machine::SystemMachine;
 use crate::edge::publish;
 use crate::edge::storage::SystemStorage;
-use crate::lock::inspect;
-use crate::lock::left_over::Cleaning;
-use crate::lock::left_over::Deed;
+use crate::lock::maintenance::Action;
+use crate::lock::maintenance::Cleaning;
+use crate::lock::maintenance::EntryStage;
+use crate::lock::maintenance::OpenEntry;
+use crate::lock::maintenance::Survey;
+use crate::lock::maintenance::Tree;
+use crate::lock::maintenance::inspect;
 use crate::lock::plain;
-use crate::lock::survey::OpenEntry;
-use crate::lock::survey::Stage;
-use crate::lock::survey::Survey;
-use crate::lock::tree::Tree;
 use crate::model::exit_code::ExitCode;
 
 use camino::Utf8Path;
@@ -55,7 +55,7 @@ pub(super) fn locks(args: &LocksArgs) -> Result<ExitCode> {
             &Cleaning {
                 storage: Arc::new(SystemStorage),
                 clock: Arc::new(SystemClock),
-                host: Arc::new(SystemHost),
+                host: Arc::new(SystemMachine),
                 is_dry_run: *dry_run,
                 takes_retired: *retired,
                 lease_max: *watch,
@@ -72,7 +72,7 @@ fn say(text: &str) {
 
 fn survey(path: &Utf8Path) -> Option<Survey> {
     let (storage, clock) = (Arc::new(SystemStorage), Arc::new(SystemClock));
-    Survey::of(storage, clock, Arc::new(SystemHost), path)
+    Survey::of(storage, clock, Arc::new(SystemMachine), path)
 }
 
 fn list(dir: &Utf8Path) -> Result<ExitCode> {
@@ -87,7 +87,7 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
             Err(error) => say(&format!("{path}: not looked into: {error}")),
         }
     }
-    let is_unknown = |entry: &OpenEntry| entry.fate == Fate::Unknown;
+    let is_unknown = |entry: &OpenEntry| entry.fate == ProcessState::Unknown;
     if found.iter().any(|(_, _, open)| open.iter().any(is_unknown)) {
         // Only a change that was seen tells that somebody elsewhere lives.
         SystemClock.sleep(WATCH);
@@ -123,11 +123,11 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
         let ledger = path.with_extension("ledger");
         let survey = found.iter().find(|(path, ..)| **path == ledger);
         let survey = survey.map(|(_, survey, _)| survey);
-        let words = inspect::gate(path, &SystemStorage, &SystemHost, survey);
+        let words = inspect::gate(path, &SystemStorage, &SystemMachine, survey);
         let words = words.unwrap_or_else(|error| format!("not looked into: {error}"));
         say(&format!("{path}: {words}"));
     }
-    for (path, words) in inspect::lock_files(&tree, &SystemHost) {
+    for (path, words) in inspect::lock_files(&tree, &SystemMachine) {
         say(&format!("{path}: {words}"));
     }
     for (path, why) in &tree.unseen {
@@ -139,16 +139,16 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
 /// Says in a few words how it stands with an entry that was looked at twice.
 fn state(before: &OpenEntry, now: Option<&OpenEntry>) -> String {
     let stage = match now.unwrap_or(before).stage {
-        Stage::Works => "works",
-        Stage::Holds => "holds",
-        Stage::Waits => "waits",
+        EntryStage::Works => "works",
+        EntryStage::Holds => "holds",
+        EntryStage::Waits => "waits",
     };
     let life = match (before.fate, now) {
         (_, None) => "has just ended",
-        (Fate::Running, _) => "lives on this node",
-        (Fate::Gone, _) => "is gone from this node; the next caller takes over",
-        (Fate::Unknown, Some(now)) if now.sign != before.sign => "lives elsewhere",
-        (Fate::Unknown, Some(_)) => "gave no sign of life while it was watched",
+        (ProcessState::Running, _) => "lives on this node",
+        (ProcessState::Gone, _) => "is gone from this node; the next caller takes over",
+        (ProcessState::Unknown, Some(now)) if now.sign != before.sign => "lives elsewhere",
+        (ProcessState::Unknown, Some(_)) => "gave no sign of life while it was watched",
     };
     format!("{stage}, {life}")
 }
@@ -201,20 +201,20 @@ fn ledger_of(path: &Utf8Path) -> Utf8PathBuf {
 /// Removes what the dead left, tells each thing, and ends with the sum.
 fn clean(dir: &Utf8Path, cleaning: &Cleaning) -> Result<ExitCode> {
     let tree = Tree::below(dir)?;
-    let mut counts: BTreeMap<Deed, usize> = BTreeMap::new();
+    let mut counts: BTreeMap<Action, usize> = BTreeMap::new();
     let mut failures = Vec::new();
-    cleaning.clean(&tree, &mut |deed, path, words| {
-        *counts.entry(deed).or_default() += 1;
+    cleaning.clean(&tree, &mut |action, path, words| {
+        *counts.entry(action).or_default() += 1;
         say(&format!(
             "{} {path}: {words}",
-            word(deed, cleaning.is_dry_run)
+            word(action, cleaning.is_dry_run)
         ));
-        if deed == Deed::Failed {
+        if action == Action::Failed {
             let text = format!("cannot clean `{}`: {}", plain(path.as_str()), plain(words));
             failures.push(Diagnostic::error(Code::LockStorage, text));
         }
     });
-    let count = |deed: Deed| counts.get(&deed).copied().unwrap_or(0);
+    let count = |action: Action| counts.get(&action).copied().unwrap_or(0);
     let (ended, removed) = if cleaning.is_dry_run {
         ("would end", "would remove")
     } else {
@@ -223,12 +223,12 @@ fn clean(dir: &Utf8Path, cleaning: &Cleaning) -> Result<ExitCode> {
     say(&format!(
         "{ended} {}, {removed} {} attempt directories, {} gates and {} files; \
          {} kept, {} failed",
-        count(Deed::Ended),
-        count(Deed::RemovedAttempt),
-        count(Deed::RemovedGate),
-        count(Deed::RemovedFile),
-        count(Deed::Kept),
-        count(Deed::Failed),
+        count(Action::Ended),
+        count(Action::RemovedAttempt),
+        count(Action::RemovedGate),
+        count(Action::RemovedFile),
+        count(Action::Kept),
+        count(Action::Failed),
     ));
     if failures.is_empty() {
         Ok(ExitCode::Success)
@@ -237,12 +237,12 @@ fn clean(dir: &Utf8Path, cleaning: &Cleaning) -> Result<ExitCode> {
     }
 }
 
-fn word(deed: Deed, is_dry_run: bool) -> &'static str {
-    match (deed, is_dry_run) {
-        (Deed::Ended, false) => "ended",
-        (Deed::Ended, true) => "would end",
-        (Deed::Kept, _) => "kept",
-        (Deed::Failed, _) => "failed",
+fn word(action: Action, is_dry_run: bool) -> &'static str {
+    match (action, is_dry_run) {
+        (Action::Ended, false) => "ended",
+        (Action::Ended, true) => "would end",
+        (Action::Kept, _) => "kept",
+        (Action::Failed, _) => "failed",
         (_, false) => "removed",
         (_, true) => "would remove",
     }

@@ -23,17 +23,18 @@ use crate::edge::process::complete;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Acceptance;
 use crate::lock::CallOnce;
-use crate::lock::Ensured;
 use crate::lock::Failure;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
+use crate::lock::Published;
+use crate::lock::StepError;
 use crate::model::exit_code::ExitCode;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -128,7 +129,7 @@ impl<'a> RuntimeObject<'a> {
             .get(env::COCORUN_SESSION_ID)
             .unwrap_or("objcache");
         let options = Options {
-            interop: false,
+            pytest_cocotb: false,
             ..Options::new(session)
         };
         let mut once = CallOnce::new(
@@ -138,24 +139,19 @@ impl<'a> RuntimeObject<'a> {
             STEP,
             options,
         );
-        let ensured = once.ensure_done(
-            &mut |published| match fs::stamp(&published.dir.join(OBJECT)) {
-                Ok(Some(stamp)) if published.record["size"] == stamp.size => Acceptance::Use,
-                _ => Acceptance::Broken("the object is gone".to_owned()),
-            },
-            &mut |leader| self.compile(leader, clock.as_ref(), &interrupt),
-            &mut |_| ControlFlow::Continue(()),
-            Some(LIMIT),
-        )?;
-        match ensured {
-            Ensured::Built(published) | Ensured::Found(published) => {
-                fs::write(
-                    Utf8Path::new(self.output),
-                    fs::read(&published.dir.join(OBJECT))?,
-                )?;
+        let mut step = Compilation {
+            object: self,
+            clock: clock.as_ref(),
+            interrupt: &interrupt,
+        };
+        match once.ensure_done(&mut step, Some(LIMIT)) {
+            Ok(done) => {
+                let object = fs::read(&done.published().dir.join(OBJECT))?;
+                fs::write(Utf8Path::new(self.output), object)?;
                 Ok(true)
             }
-            Ensured::Failed(_) | Ensured::Interrupted => Ok(false),
+            Err(StepError::Lock(error)) => Err(error.into()),
+            Err(StepError::Step(_) | StepError::Elsewhere(_) | StepError::Interrupted) => Ok(false),
         }
     }
 
@@ -164,11 +160,8 @@ impl<'a> RuntimeObject<'a> {
         leader: &Leader,
         clock: &dyn Clock,
         interrupt: &Interrupt,
-    ) -> std::result::Result<serde_json::Value, Failure> {
-        let transient = |text: &str| Failure {
-            kind: FailureKind::Transient,
-            text: text.to_owned(),
-        };
+    ) -> std::result::Result<serde_json::Value, Failure<&'static str>> {
+        let transient = |why| Failure::new(FailureKind::Transient, why);
         let object = leader.dir().join(OBJECT);
         let mut words = self.command.to_vec();
         if let Some(at) = words.iter().position(|word| word == "-o") {
@@ -196,6 +189,31 @@ impl<'a> RuntimeObject<'a> {
             Some(size) if succeeded => Ok(serde_json::json!({ "size": size })),
             // The caller compiles by itself then, and its user sees what the compiler says.
             _ => Err(transient("the compiler left no object")),
+        }
+    }
+}
+
+/// Compiling one object.
+struct Compilation<'a> {
+    object: &'a RuntimeObject<'a>,
+    clock: &'a dyn Clock,
+    interrupt: &'a Interrupt,
+}
+
+impl OnceStep for Compilation<'_> {
+    type Error = &'static str;
+
+    fn run(
+        &mut self,
+        leader: &Leader,
+    ) -> std::result::Result<serde_json::Value, Failure<&'static str>> {
+        self.object.compile(leader, self.clock, self.interrupt)
+    }
+
+    fn accept(&mut self, published: &Published) -> Acceptance {
+        match fs::stamp(&published.dir.join(OBJECT)) {
+            Ok(Some(stamp)) if published.record["size"] == stamp.size => Acceptance::Use,
+            _ => Acceptance::Broken("the object is gone".to_owned()),
         }
     }
 }

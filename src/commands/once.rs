@@ -10,21 +10,24 @@ use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::SystemClock;
 use crate::edge::env::Environment;
-use crate::edge::host::Host;
-use crate::edge::host::SystemHost;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
+use crate::edge::machine::Machine;
+use crate::edge::machine::SystemMachine;
 use crate::edge::process;
 use crate::edge::process::Exit;
 use crate::edge::storage::SystemStorage;
-use crate::lock::Acceptance;
 use crate::lock::CallOnce;
-use crate::lock::Ensured;
 use crate::lock::Failure;
 use crate::lock::FailureKind;
+use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
+use crate::lock::StepError;
+use crate::lock::WaitProgress;
 use crate::model::exit_code::ExitCode;
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 /// Runs `cocorun once`; problems of our own are told here.
@@ -37,7 +40,7 @@ pub(super) fn once(args: &OnceArgs, environment: &Environment, console: Console)
 
 fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     // A session of its own: what failed for others is tried anew.
-    let session = format!("{:032x}", SystemHost.random());
+    let session = format!("{:032x}", SystemMachine.random());
     let mut step = CallOnce::new(
         Arc::new(SystemStorage),
         Arc::new(SystemClock),
@@ -57,56 +60,80 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     let interrupt = Interrupt::on_signals_with_cleanup()?;
     let settings = WaitSettings::new(environment);
     let mut view = WaitView::new(&interrupt, settings, &args.name);
-    let mut rounds = 0;
-    let (mut trouble, mut ended) = (None, None);
-    let ensured = step.ensure_done(
-        &mut |_| Acceptance::Use,
-        &mut |leader| {
-            // Of a round that was lost to another process, nothing counts.
-            (trouble, ended) = (None, None);
-            rounds += 1;
-            if rounds > 1 {
-                tell_again(&args.name);
-            }
-            leader.note(&args.command.join(" "));
-            let exit =
-                process::foreground(&args.command, &[], &interrupt, &mut || !leader.is_lost());
-            match exit {
-                Ok(exit) if exit.is_success() => Ok(serde_json::json!({ "exit": 0 })),
-                Ok(exit) => {
-                    ended = Some(exit);
-                    Err(failure(&args.command, exit, interrupt.raised().is_some()))
-                }
-                Err(error) => {
-                    let text = trouble.insert(Problems::from(error)).to_string();
-                    let kind = FailureKind::Transient;
-                    Err(Failure { kind, text })
-                }
-            }
-        },
-        &mut |waiting| view.on_wait(waiting),
-        args.timeout.0,
-    );
+    let mut command = CommandStep {
+        args,
+        interrupt: &interrupt,
+        view: &mut view,
+        rounds: 0,
+    };
+    let done = step.ensure_done(&mut command, args.timeout.0);
     view.clear();
-    if let Some(problems) = trouble {
-        return Err(problems);
-    }
-    Ok(match ensured? {
-        Ensured::Built(_) | Ensured::Found(_) => ExitCode::Success,
-        Ensured::Failed(record) => {
-            if ended.is_none() {
-                line(&format!(
-                    "`{}` failed elsewhere: {}",
-                    args.name, record.text
-                ));
-            }
-            exit_code(ended.unwrap_or_else(|| exit_in(&record.text)))
+    match done {
+        Ok(_) => Ok(ExitCode::Success),
+        Err(StepError::Step(CommandFailure::Exit(exit))) => Ok(exit_code(exit)),
+        Err(StepError::Step(CommandFailure::Problems(problems))) => Err(problems),
+        Err(StepError::Elsewhere(record)) => {
+            line(&format!(
+                "`{}` failed elsewhere: {}",
+                args.name, record.text
+            ));
+            Ok(exit_code(exit_in(&record.text)))
         }
-        Ensured::Interrupted => match interrupt.raised() {
+        Err(StepError::Interrupted) => Ok(match interrupt.raised() {
             Some(StopReason::Signal(number)) => ExitCode::Signal(number),
             _ => ExitCode::Guard,
-        },
-    })
+        }),
+        Err(StepError::Lock(error)) => Err(error.into()),
+    }
+}
+
+/// The command as a step.
+struct CommandStep<'a, 'view> {
+    args: &'a OnceArgs,
+    interrupt: &'a Interrupt,
+    view: &'a mut WaitView<'view>,
+    rounds: u32,
+}
+
+/// Why the command did not do the step.
+enum CommandFailure {
+    /// It said so itself.
+    Exit(Exit),
+    /// It could not be run.
+    Problems(Problems),
+}
+
+impl OnceStep for CommandStep<'_, '_> {
+    type Error = CommandFailure;
+
+    fn run(
+        &mut self,
+        leader: &Leader,
+    ) -> std::result::Result<serde_json::Value, Failure<CommandFailure>> {
+        self.rounds += 1;
+        if self.rounds > 1 {
+            tell_again(&self.args.name);
+        }
+        let command = &self.args.command;
+        leader.note(&command.join(" "));
+        let exit = process::foreground(command, &[], self.interrupt, &mut || !leader.is_lost());
+        match exit {
+            Ok(exit) if exit.is_success() => Ok(serde_json::json!({ "exit": 0 })),
+            Ok(exit) => Err(failure(command, exit, self.interrupt.raised().is_some())),
+            Err(error) => {
+                let problems = Problems::from(error);
+                Err(Failure {
+                    kind: FailureKind::Transient,
+                    text: problems.to_string(),
+                    error: CommandFailure::Problems(problems),
+                })
+            }
+        }
+    }
+
+    fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
+        self.view.on_wait(progress)
+    }
 }
 
 /// Warns of a second run: what a command did besides its result is done twice.
@@ -118,7 +145,7 @@ fn tell_again(name: &str) {
 }
 
 /// Makes the record of a failure; a signal, ours or another, is not the command's fault.
-fn failure(command: &[String], exit: Exit, was_stopped: bool) -> Failure {
+fn failure(command: &[String], exit: Exit, was_stopped: bool) -> Failure<CommandFailure> {
     let kind = match exit {
         Exit::Code(_) if !was_stopped => FailureKind::Deterministic,
         _ => FailureKind::Transient,
@@ -128,7 +155,11 @@ fn failure(command: &[String], exit: Exit, was_stopped: bool) -> Failure {
         Exit::Code(code) => format!("`{program}` ended with exit status {code}"),
         Exit::Signal(_) => format!("`{program}` ended by {exit}"),
     };
-    Failure { kind, text }
+    Failure {
+        kind,
+        text,
+        error: CommandFailure::Exit(exit),
+    }
 }
 
 /// Reads the exit status out of what another process recorded.

@@ -7,8 +7,8 @@ use crate::commands::workspace::Workspace;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
-use crate::edge::host::SystemHost;
 use crate::edge::interrupt::StopReason;
+use crate::edge::machine::SystemMachine;
 use crate::event::Event;
 use crate::event::SessionCommand;
 use crate::event::SessionFinished;
@@ -96,7 +96,7 @@ pub(super) fn run(
     let seed = work.seed.map_or_else(|| workspace.draw_seed(), Seed);
     let clock = workspace.clock.as_ref();
     let began = clock.now();
-    let mut folder = SessionFolder::make(workspace.session_dir(), &SystemHost, began)?;
+    let mut folder = SessionFolder::make(workspace.session_dir(), &SystemMachine, began)?;
     let base_env = workspace.base_env()?;
     let mut unmatched = Unmatched::new(work.selection);
     let stream = RefCell::new(Stream {
@@ -152,7 +152,10 @@ pub(super) fn run(
     }
     stream.close(exit_code, clock.now().saturating_duration_since(began));
     let only_looked = only_lists || work.modules.is_empty();
-    folder.tidy(!only_looked || exit_code != ExitCode::Success, &SystemHost);
+    folder.tidy(
+        !only_looked || exit_code != ExitCode::Success,
+        &SystemMachine,
+    );
     stream.reports.finish(&stream.state)?;
     Ok(exit_code)
 }

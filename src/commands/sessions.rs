@@ -7,9 +7,9 @@
 
 use crate::diagnostic::Result;
 use crate::edge::fs;
-use crate::edge::host::Fate;
-use crate::edge::host::Host;
-use crate::edge::host::ProcessIdentity;
+use crate::edge::machine::Machine;
+use crate::edge::machine::ProcessIdentity;
+use crate::edge::machine::ProcessState;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -85,7 +85,7 @@ impl SessionFolder {
     ///
     /// # Errors
     /// It cannot be made or written.
-    pub(super) fn make(dir: Utf8PathBuf, host: &dyn Host, now: Instant) -> Result<Self> {
+    pub(super) fn make(dir: Utf8PathBuf, host: &dyn Machine, now: Instant) -> Result<Self> {
         fs::create_dirs(&dir)?;
         let owner = serde_json::to_string(&Owner::from(host.me()))
             .expect("strings and numbers have a form in JSON");
@@ -108,7 +108,7 @@ impl SessionFolder {
 
     /// Marks the folder as finished and removes those of old sessions that are over; one that
     /// holds nothing worth keeping goes at once.
-    pub(super) fn tidy(self, is_worth_keeping: bool, host: &dyn Host) {
+    pub(super) fn tidy(self, is_worth_keeping: bool, host: &dyn Machine) {
         if !is_worth_keeping {
             fs::remove_dir(&self.dir);
             return;
@@ -132,7 +132,7 @@ fn modified(path: &Utf8Path) -> Option<SystemTime> {
 }
 
 /// Names the folders that may go: all that are over but those that ended last. `own` ends now.
-fn surplus(all: &Utf8Path, own: &str, host: &dyn Host, now: SystemTime) -> Vec<String> {
+fn surplus(all: &Utf8Path, own: &str, host: &dyn Machine, now: SystemTime) -> Vec<String> {
     let mut over: Vec<(SystemTime, String)> = fs::list(all)
         .unwrap_or_default()
         .into_iter()
@@ -175,7 +175,7 @@ fn is_named_as_session(dir: &Utf8Path) -> bool {
     is_time && rest.len() == 6 && rest.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-fn is_over(dir: &Utf8Path, host: &dyn Host, now: SystemTime) -> bool {
+fn is_over(dir: &Utf8Path, host: &dyn Machine, now: SystemTime) -> bool {
     if fs::exists(&dir.join(FINISHED)) {
         return true;
     }
@@ -184,11 +184,11 @@ fn is_over(dir: &Utf8Path, host: &dyn Host, now: SystemTime) -> bool {
     let process = serde_json::from_str::<Owner>(&text)
         .map(ProcessIdentity::from)
         .unwrap_or_default();
-    match host.fate(&process) {
-        Fate::Gone => true,
-        Fate::Running => false,
-        Fate::Unknown if !fs::exists(&owner) && !is_named_as_session(dir) => false,
-        Fate::Unknown => {
+    match host.state_of(&process) {
+        ProcessState::Gone => true,
+        ProcessState::Running => false,
+        ProcessState::Unknown if !fs::exists(&owner) && !is_named_as_session(dir) => false,
+        ProcessState::Unknown => {
             // Before a session has said whose its folder is, the folder itself is its only sign.
             let sign = modified(&owner).or_else(|| modified(dir));
             sign.and_then(|sign| now.duration_since(sign).ok())
@@ -205,7 +205,7 @@ fn is_over(dir: &Utf8Path, host: &dyn Host, now: SystemTime) -> bool {
 mod tests {
     use super::*;
 
-    use crate::edge::host::SystemHost;
+    use crate::edge::machine::SystemMachine;
 
     use std::fs::File;
 
@@ -232,7 +232,7 @@ mod tests {
     }
 
     fn killed() -> ProcessIdentity {
-        let me = SystemHost.me();
+        let me = SystemMachine.me();
         ProcessIdentity {
             start_ticks: me.start_ticks - 1,
             ..me
@@ -242,7 +242,7 @@ mod tests {
     fn of_another_node() -> ProcessIdentity {
         ProcessIdentity {
             boot_id: "another".to_owned(),
-            ..SystemHost.me()
+            ..SystemMachine.me()
         }
     }
 
@@ -250,9 +250,9 @@ mod tests {
     fn only_the_dead_of_this_boot_are_over_at_once() {
         let runs = Runs::new();
         let now = SystemTime::now();
-        let is_over = |name, process| is_over(&runs.open(name, process), &SystemHost, now);
+        let is_over = |name, process| is_over(&runs.open(name, process), &SystemMachine, now);
         assert!(is_over("killed", killed()));
-        assert!(!is_over("living", SystemHost.me()));
+        assert!(!is_over("living", SystemMachine.me()));
         assert!(!is_over("elsewhere", of_another_node()));
     }
 
@@ -262,10 +262,14 @@ mod tests {
         let dir = runs.open("elsewhere", of_another_node());
         let sign = modified(&dir.join(OWNER)).expect("it has a time");
         let just = sign + SILENCE_MAX;
-        assert!(!is_over(&dir, &SystemHost, just - Duration::from_millis(1)));
-        assert!(is_over(&dir, &SystemHost, just));
-        let living = runs.open("living", SystemHost.me());
-        assert!(!is_over(&living, &SystemHost, just));
+        assert!(!is_over(
+            &dir,
+            &SystemMachine,
+            just - Duration::from_millis(1)
+        ));
+        assert!(is_over(&dir, &SystemMachine, just));
+        let living = runs.open("living", SystemMachine.me());
+        assert!(!is_over(&living, &SystemMachine, just));
     }
 
     #[test]
@@ -277,13 +281,13 @@ mod tests {
             fs::create_dirs(dir).expect("made");
         }
         let now = SystemTime::now();
-        assert!(!is_over(&dir, &SystemHost, now));
+        assert!(!is_over(&dir, &SystemMachine, now));
         for dir in [&dir, &strange] {
             let opened = File::open(dir).expect("opened");
             opened.set_modified(now - SILENCE_MAX).expect("set");
         }
-        assert!(is_over(&dir, &SystemHost, now));
-        assert!(!is_over(&strange, &SystemHost, now), "it is somebody's");
+        assert!(is_over(&dir, &SystemMachine, now));
+        assert!(!is_over(&strange, &SystemMachine, now), "it is somebody's");
     }
 
     #[test]
@@ -291,7 +295,7 @@ mod tests {
         let runs = Runs::new();
         let now = Instant::now();
         let dir = runs.all().join("own");
-        let mut folder = SessionFolder::make(dir.clone(), &SystemHost, now).expect("made");
+        let mut folder = SessionFolder::make(dir.clone(), &SystemMachine, now).expect("made");
         let owner = dir.join(OWNER);
         let old = SystemTime::UNIX_EPOCH;
         File::options()
@@ -308,15 +312,15 @@ mod tests {
     #[test]
     fn the_newest_ten_that_are_over_are_kept_however_they_ended() {
         let runs = Runs::new();
-        runs.open("a-living", SystemHost.me());
-        let finished = runs.open("a-finished", SystemHost.me());
+        runs.open("a-living", SystemMachine.me());
+        let finished = runs.open("a-finished", SystemMachine.me());
         fs::write(&finished.join(FINISHED), "").expect("written");
         runs.open("a-killed", killed());
         for number in 0..8 {
             runs.open(&format!("b-{number}"), killed());
         }
         let now = SystemTime::now() + FRESH;
-        let surplus = || surplus(runs.all(), "", &SystemHost, now);
+        let surplus = || surplus(runs.all(), "", &SystemMachine, now);
         assert_eq!(surplus(), Vec::<String>::new());
         runs.open("b-8", killed());
         assert_eq!(surplus(), ["a-finished"]);
@@ -333,7 +337,7 @@ mod tests {
             runs.open(&format!("b-{number}"), killed());
         }
         // As it tidies up itself, it is the last one, whatever its name.
-        let surplus = |own| surplus(runs.all(), own, &SystemHost, now);
+        let surplus = |own| surplus(runs.all(), own, &SystemMachine, now);
         assert_eq!(surplus("a-long"), ["b-0"]);
         assert_eq!(surplus(""), ["a-long"]);
         let mark = long.join(FINISHED);
@@ -351,8 +355,8 @@ mod tests {
             runs.open(&format!("{number:03}"), killed());
         }
         let now = SystemTime::now();
-        assert_eq!(surplus(runs.all(), "", &SystemHost, now), ["000", "001"]);
-        let later = surplus(runs.all(), "", &SystemHost, now + FRESH);
+        assert_eq!(surplus(runs.all(), "", &SystemMachine, now), ["000", "001"]);
+        let later = surplus(runs.all(), "", &SystemMachine, now + FRESH);
         assert_eq!(later.len(), KEPT_MAX + 2 - KEPT);
     }
 }

@@ -13,12 +13,12 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::fs;
-use crate::edge::host::SystemHost;
+use crate::edge::machine::SystemMachine;
 use crate::edge::publish;
 use crate::edge::publish::FileIdentity;
-use crate::lock::private_name;
-use crate::lock::strategy::Guard;
-use crate::lock::strategy::Strategy;
+use crate::lock::acquire::Guard;
+use crate::lock::acquire::Strategy;
+use crate::lock::temporary_name;
 use crate::model::exit_code::ExitCode;
 
 use camino::Utf8Path;
@@ -29,7 +29,7 @@ use camino::Utf8PathBuf;
 /// # Errors
 /// The lock, the file system, or a command that cannot be guarded.
 pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode> {
-    let private = private_name::beside(target, &SystemHost);
+    let private = temporary_name::beside(target, &SystemMachine);
     let command = rewritten(&session.args.command, target, &private)?;
     let before = publish::identity(target);
     if let Some(dir) = target.parent() {
@@ -116,7 +116,7 @@ fn run(
             return Err(lost().into());
         }
     }
-    let trial = is_shared.then(|| private_name::trial_beside(target, &SystemHost));
+    let trial = is_shared.then(|| temporary_name::trial_beside(target, &SystemMachine));
     publish::publish(private, target, trial.as_ref())?;
     Ok(ExitCode::Success)
 }

@@ -6,7 +6,7 @@ use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::terminal;
-use crate::lock::Waiting;
+use crate::lock::WaitProgress;
 
 use std::io;
 use std::io::IsTerminal;
@@ -104,7 +104,7 @@ impl<'a> WaitView<'a> {
     }
 
     /// Shows the wait as it is; says to end it once a signal came.
-    pub(super) fn on_wait(&mut self, waiting: &Waiting) -> ControlFlow<()> {
+    pub(super) fn on_wait(&mut self, waiting: &WaitProgress) -> ControlFlow<()> {
         if self.interrupt.raised().is_some() {
             self.clear();
             return ControlFlow::Break(());

@@ -25,7 +25,7 @@ use crate::edge::jobs::OuterJobs;
 use crate::edge::process::SystemHost;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Options;
-use crate::lock::Waiting;
+use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::model::build::Simulator;
 use crate::model::test::Seed;
@@ -140,7 +140,7 @@ impl Workspace {
     /// none of pytest-cocotb's lock files are made there.
     pub(super) fn lock_options(&self) -> Options {
         Options {
-            interop: false,
+            pytest_cocotb: false,
             alone: self.no_lock,
             ..Options::new(&self.session_id)
         }
@@ -283,7 +283,7 @@ impl Workspace {
         &self,
         toolbox: &Toolbox,
         build: &Build,
-        on_wait: &dyn Fn(&Waiting<'_>),
+        on_wait: &dyn Fn(&WaitProgress<'_>),
     ) -> Result<Ready> {
         let simulator = toolbox
             .tools

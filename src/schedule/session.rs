@@ -13,7 +13,7 @@ use crate::edge::process::ProcessHost;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::RunId;
-use crate::lock::Waiting;
+use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
 use crate::model::build::Simulator;
@@ -66,7 +66,8 @@ pub struct Tools {
 }
 
 /// Makes sure that a build exists; told, while it waits for another process that makes it, of whom.
-pub type Ensure<'a> = dyn Fn(&Build, &dyn Fn(&Waiting<'_>)) -> Result<Ready> + Send + Sync + 'a;
+pub type Ensure<'a> =
+    dyn Fn(&Build, &dyn Fn(&WaitProgress<'_>)) -> Result<Ready> + Send + Sync + 'a;
 
 /// What a session does, and with what.
 pub struct Plan<'a> {

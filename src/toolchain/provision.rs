@@ -19,16 +19,17 @@ use crate::edge::process::complete;
 use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
 use crate::lock::CallOnce;
-use crate::lock::Ensured;
 use crate::lock::Failure;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
+use crate::lock::OnceStep;
 use crate::lock::Options;
-use crate::lock::Waiting;
+use crate::lock::Published;
+use crate::lock::StepError;
+use crate::lock::WaitProgress;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ pub struct Provision<'a> {
 pub fn ensure_environment(
     provision: &Provision<'_>,
     on_start: &dyn Fn(&Utf8Path),
-    on_wait: &dyn Fn(&Waiting<'_>),
+    on_wait: &dyn Fn(&WaitProgress<'_>),
 ) -> Result<Utf8PathBuf> {
     let key = key(provision)?;
     let mut once = CallOnce::new(
@@ -89,42 +90,56 @@ pub fn ensure_environment(
         STEP,
         provision.lock.clone(),
     );
-    let problem: RefCell<Option<Problems>> = RefCell::new(None);
-    let ensured = once.ensure_done(
-        &mut |published| {
-            if fs::exists(&interpreter_in(&published.dir)) {
-                Acceptance::Use
-            } else {
-                Acceptance::Broken("its interpreter is gone".to_owned())
-            }
-        },
-        &mut |leader| {
-            on_start(leader.dir());
-            install(provision, leader).map_err(|problems| {
-                let text = problems.to_string();
-                *problem.borrow_mut() = Some(problems);
-                // Networks and registries come back; nothing here is worth remembering.
-                Failure {
-                    kind: FailureKind::Transient,
-                    text,
-                }
-            })
-        },
-        &mut |waiting| {
-            on_wait(waiting);
-            match provision.interrupt.raised() {
-                Some(_) => ControlFlow::Break(()),
-                None => ControlFlow::Continue(()),
-            }
-        },
-        Some(provision.lock_timeout),
-    )?;
-    match ensured {
-        Ensured::Built(published) | Ensured::Found(published) => Ok(interpreter_in(&published.dir)),
-        Ensured::Failed(failed) => Err(problem
-            .take()
-            .unwrap_or_else(|| failure(&failed.dir.join(LOG), "it failed").into())),
-        Ensured::Interrupted => Err(interrupted().into()),
+    let mut step = Installation {
+        provision,
+        on_start,
+        on_wait,
+    };
+    match once.ensure_done(&mut step, Some(provision.lock_timeout)) {
+        Ok(done) => Ok(interpreter_in(&done.published().dir)),
+        Err(StepError::Step(problems)) => Err(problems),
+        Err(StepError::Elsewhere(failed)) => {
+            Err(failure(&failed.dir.join(LOG), "it failed").into())
+        }
+        Err(StepError::Interrupted) => Err(interrupted().into()),
+        Err(StepError::Lock(error)) => Err(error.into()),
+    }
+}
+
+/// Making one environment.
+struct Installation<'a> {
+    provision: &'a Provision<'a>,
+    on_start: &'a dyn Fn(&Utf8Path),
+    on_wait: &'a dyn Fn(&WaitProgress<'_>),
+}
+
+impl OnceStep for Installation<'_> {
+    type Error = Problems;
+
+    fn run(
+        &mut self,
+        leader: &Leader,
+    ) -> std::result::Result<serde_json::Value, Failure<Problems>> {
+        (self.on_start)(leader.dir());
+        // Networks and registries come back; nothing here is worth remembering.
+        install(self.provision, leader)
+            .map_err(|problems| Failure::new(FailureKind::Transient, problems))
+    }
+
+    fn accept(&mut self, published: &Published) -> Acceptance {
+        if fs::exists(&interpreter_in(&published.dir)) {
+            Acceptance::Use
+        } else {
+            Acceptance::Broken("its interpreter is gone".to_owned())
+        }
+    }
+
+    fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
+        (self.on_wait)(progress);
+        match self.provision.interrupt.raised() {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
     }
 }
 

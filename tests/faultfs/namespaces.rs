@@ -8,7 +8,7 @@ use cocorun::edge::clock::SystemClock;
 use cocorun::edge::storage::SystemStorage;
 use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
-use cocorun::lock::Entry;
+use cocorun::lock::EnterOutcome;
 use cocorun::lock::Options;
 use std::fs;
 use std::path::Path;
@@ -52,7 +52,7 @@ fn namespace_child() {
         lease: seconds(LEASE_S),
         heartbeat: Duration::from_millis(300),
         poll_max: Duration::from_millis(500),
-        interop: false,
+        pytest_cocotb: false,
         ..Options::new(&role)
     };
     let storage = Arc::new(SystemStorage);
@@ -61,16 +61,16 @@ fn namespace_child() {
     let began = Instant::now();
     loop {
         match once.enter(&mut |_| Acceptance::Use).unwrap() {
-            Entry::Lead(leader) if role == "hold" => {
+            EnterOutcome::Lead(leader) if role == "hold" => {
                 fs::write(dir.join("held"), std::process::id().to_string()).unwrap();
                 thread::sleep(Duration::from_secs(LONG_S));
                 drop(leader);
             }
-            Entry::Lead(_) => std::process::exit(LED),
-            Entry::Wait { retry_in, .. } if began.elapsed() < seconds(PATIENCE_S) => {
+            EnterOutcome::Lead(_) => std::process::exit(LED),
+            EnterOutcome::Wait { retry_in, .. } if began.elapsed() < seconds(PATIENCE_S) => {
                 thread::sleep(retry_in);
             }
-            Entry::Wait { .. } => std::process::exit(WAITED),
+            EnterOutcome::Wait { .. } => std::process::exit(WAITED),
             other => panic!("{other:?}"),
         }
     }

@@ -13,7 +13,7 @@ use cocorun::edge::clock::SystemClock;
 use cocorun::edge::storage::SystemStorage;
 use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
-use cocorun::lock::Entry;
+use cocorun::lock::EnterOutcome;
 use cocorun::lock::Options;
 use cocorun::lock::PublishOutcome;
 use std::fs;
@@ -34,14 +34,14 @@ fn forgetful_of_nothing() -> Client {
 fn once(mount: &Mount) -> CallOnce {
     let dir = Utf8PathBuf::try_from(mount.path().join("key")).unwrap();
     let options = Options {
-        interop: false,
+        pytest_cocotb: false,
         ..Options::new("run")
     };
     let storage = Arc::new(SystemStorage);
     CallOnce::new(storage, Arc::new(SystemClock), dir, "step", options)
 }
 
-fn enter(once: &mut CallOnce) -> Entry {
+fn enter(once: &mut CallOnce) -> EnterOutcome {
     once.enter(&mut |_| Acceptance::Use).unwrap()
 }
 
@@ -50,7 +50,7 @@ fn a_result_is_found_by_a_client_that_missed_it_before_it_was_made() {
     let Some(shore) = Shore::new() else { return };
     let maker = shore.mount("maker", Client::default());
     let other = shore.mount("other", forgetful_of_nothing());
-    let Entry::Lead(leader) = enter(&mut once(&maker)) else {
+    let EnterOutcome::Lead(leader) = enter(&mut once(&maker)) else {
         panic!("nobody else is there");
     };
     let attempt = leader.dir().strip_prefix(maker.path()).unwrap().to_owned();
@@ -62,7 +62,7 @@ fn a_result_is_found_by_a_client_that_missed_it_before_it_was_made() {
     );
     let entry = enter(&mut once(&other));
     assert!(
-        matches!(&entry, Entry::Done(it) if it.epoch == 1),
+        matches!(&entry, EnterOutcome::Done(it) if it.epoch == 1),
         "{entry:?}"
     );
 }
@@ -71,14 +71,14 @@ fn a_result_is_found_by_a_client_that_missed_it_before_it_was_made() {
 fn a_result_whose_files_somebody_removed_is_made_again() {
     let Some(shore) = Shore::new() else { return };
     let maker = shore.mount("maker", Client::default());
-    let Entry::Lead(leader) = enter(&mut once(&maker)) else {
+    let EnterOutcome::Lead(leader) = enter(&mut once(&maker)) else {
         panic!("nobody else is there");
     };
     leader.publish(serde_json::json!("made")).unwrap();
     fs::remove_dir_all(maker.path().join("key/attempts")).unwrap();
     let entry = enter(&mut once(&maker));
     assert!(
-        matches!(&entry, Entry::Lead(it) if it.epoch() == 2),
+        matches!(&entry, EnterOutcome::Lead(it) if it.epoch() == 2),
         "{entry:?}"
     );
     let left = fs::read_dir(shore.backing().join("key/attempts")).unwrap();
@@ -89,7 +89,7 @@ fn a_result_whose_files_somebody_removed_is_made_again() {
 fn a_commit_counts_that_was_answered_with_enoent_and_believed_absent() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("node", forgetful_of_nothing());
-    let Entry::Lead(leader) = enter(&mut once(&mount)) else {
+    let EnterOutcome::Lead(leader) = enter(&mut once(&mount)) else {
         panic!("nobody else is there");
     };
     let registers = mount.path().join("key/.locks/step.ledger");
@@ -112,7 +112,7 @@ fn a_commit_counts_that_was_answered_with_enoent_and_believed_absent() {
 fn a_commit_counts_although_its_directory_seems_missing_as_well_for_a_moment() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("node", Client::default());
-    let Entry::Lead(leader) = enter(&mut once(&mount)) else {
+    let EnterOutcome::Lead(leader) = enter(&mut once(&mount)) else {
         panic!("nobody else is there");
     };
     let missing = |op, suffix: &'static str, times| Fault {

@@ -18,21 +18,21 @@ use crate::weather::Weather;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use cocorun::edge::clock::Clock;
-use cocorun::edge::host::Fate;
-use cocorun::edge::host::Host;
-use cocorun::edge::host::ProcessIdentity;
-use cocorun::edge::host::SystemHost;
-use cocorun::edge::host::Turn;
+use cocorun::edge::machine::LocalWatcher;
+use cocorun::edge::machine::Machine;
+use cocorun::edge::machine::ProcessIdentity;
+use cocorun::edge::machine::ProcessState;
+use cocorun::edge::machine::SystemMachine;
 use cocorun::edge::storage::SystemStorage;
 use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
-use cocorun::lock::Ensured;
 use cocorun::lock::Failure;
 use cocorun::lock::FailureKind;
 use cocorun::lock::Leader;
-use cocorun::lock::NfsLock;
+use cocorun::lock::OnceStep;
 use cocorun::lock::Options;
 use cocorun::lock::Published;
+use cocorun::lock::acquire::NfsLock;
 use std::fmt::Display;
 use std::fs;
 use std::fs::File;
@@ -103,17 +103,17 @@ impl Clock for Hurried {
 /// A node of its own, though all callers are threads of one process.
 struct Node(ProcessIdentity);
 
-impl Host for Node {
-    fn turn(&self, _what: &str) -> Option<Turn> {
-        Some(Turn::default())
+impl Machine for Node {
+    fn local_watcher(&self, _what: &str) -> Option<LocalWatcher> {
+        Some(LocalWatcher::default())
     }
 
     fn me(&self) -> ProcessIdentity {
         self.0.clone()
     }
 
-    fn fate(&self, _: &ProcessIdentity) -> Fate {
-        Fate::Unknown
+    fn state_of(&self, _: &ProcessIdentity) -> ProcessState {
+        ProcessState::Unknown
     }
 
     fn has_no_pid(&self, _: u32, _: SystemTime) -> bool {
@@ -121,22 +121,22 @@ impl Host for Node {
     }
 
     fn random(&self) -> u128 {
-        SystemHost.random()
+        SystemMachine.random()
     }
 }
 
-fn options(number: usize, lease: Duration, has_interop: bool) -> Options {
+fn options(number: usize, lease: Duration, pytest_cocotb: bool) -> Options {
     let name = format!("node{number}");
     let me = ProcessIdentity {
         host: name.clone(),
         boot_id: name.clone(),
-        ..SystemHost.me()
+        ..SystemMachine.me()
     };
     Options {
         lease,
         heartbeat: Duration::from_secs(5) / HURRY,
-        interop: has_interop,
-        host: Arc::new(Node(me)),
+        pytest_cocotb,
+        machine: Arc::new(Node(me)),
         ..Options::new(&name)
     }
 }
@@ -238,6 +238,24 @@ fn judge(published: &Published, weather: &Weather) -> Acceptance {
     panic!("{path} cannot be read");
 }
 
+/// The step of one caller, whose mount has this weather.
+struct BadWeather<'a>(&'a Weather);
+
+impl OnceStep for BadWeather<'_> {
+    type Error = io::Error;
+
+    fn run(&mut self, leader: &Leader) -> Result<serde_json::Value, Failure<io::Error>> {
+        match build(leader) {
+            Ok(()) => Ok(serde_json::json!({ "out": leader.token() })),
+            Err(error) => Err(Failure::new(FailureKind::Transient, error)),
+        }
+    }
+
+    fn accept(&mut self, published: &Published) -> Acceptance {
+        judge(published, self.0)
+    }
+}
+
 /// Tries as a user would until there is a result; nothing where the node died.
 fn call(mount: &Mount, dir: &Utf8Path, options: Options) -> Option<String> {
     let until = Instant::now() + STUCK;
@@ -245,20 +263,9 @@ fn call(mount: &Mount, dir: &Utf8Path, options: Options) -> Option<String> {
     let storage = Arc::new(SystemStorage);
     let mut once = CallOnce::new(storage, clock, dir.to_owned(), "step", options);
     while Instant::now() < until && !mount.weather.is_dead() {
-        let ended = once.ensure_done(
-            &mut |published| judge(published, &mount.weather),
-            &mut |leader| match build(leader) {
-                Ok(()) => Ok(serde_json::json!({ "out": leader.token() })),
-                Err(error) => Err(Failure {
-                    kind: FailureKind::Transient,
-                    text: error.to_string(),
-                }),
-            },
-            &mut |_| ControlFlow::Continue(()),
-            None,
-        );
-        if let Ok(Ensured::Built(it) | Ensured::Found(it)) = ended {
-            return Some(it.token);
+        let ended = once.ensure_done(&mut BadWeather(&mount.weather), None);
+        if let Ok(done) = ended {
+            return Some(done.published().token);
         }
     }
     assert!(mount.weather.is_dead(), "a living caller got nothing");
@@ -268,7 +275,7 @@ fn call(mount: &Mount, dir: &Utf8Path, options: Options) -> Option<String> {
 /// Lets some callers at one step and checks what they leave behind.
 fn call_once_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
     let mut dice = Dice::new(seed);
-    let has_interop = dice.below(3) == 0;
+    let pytest_cocotb = dice.below(3) == 0;
     let mounts: Vec<Mount> = (0..CALLERS)
         .map(|number| shore.mount(&format!("lane{lane}-{number}"), client(&mut dice)))
         .collect();
@@ -288,7 +295,7 @@ fn call_once_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
         let callers: Vec<_> = (mounts.iter().enumerate())
             .map(|(number, mount)| {
                 let dir = utf8(&mount.path().join(&key));
-                let options = options(number, lease, has_interop);
+                let options = options(number, lease, pytest_cocotb);
                 scope.spawn(move || call(mount, &dir, options))
             })
             .collect();
@@ -313,7 +320,7 @@ fn call_once_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
     let calm = &mounts[0];
     calm.weather.clear_up();
     let dir = utf8(&calm.path().join(&key));
-    let found_later = call(calm, &dir, options(9, lease, has_interop)).unwrap();
+    let found_later = call(calm, &dir, options(9, lease, pytest_cocotb)).unwrap();
     check_registers(&shore.backing().join(&key).join(".locks/step.ledger"), seed);
     assert!(!answers.is_empty(), "seed {seed}: nobody got anything");
     for answer in &answers {
@@ -365,7 +372,7 @@ fn run(count: u64, schedule: fn(&Shore, usize, u64) -> (u64, u64)) {
     let times = from_environment("COCORUN_SOAK");
     // Ordinary runs meet the same weather each time; a soak goes where nobody has been.
     let usual = match times {
-        Some(_) => u64::try_from(SystemHost.random() >> 100).unwrap(),
+        Some(_) => u64::try_from(SystemMachine.random() >> 100).unwrap(),
         None => 75_219_020,
     };
     let first = from_environment("COCORUN_FAULT_SEED").unwrap_or(usual);
@@ -443,7 +450,7 @@ fn lock_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
                 let until = Instant::now() + STUCK;
                 while turns < TURNS {
                     assert!(Instant::now() < until, "seed {seed}: waits for ever");
-                    let go_on = &mut |_: &cocorun::lock::Waiting| {
+                    let go_on = &mut |_: &cocorun::lock::WaitProgress| {
                         if Instant::now() < until {
                             ControlFlow::Continue(())
                         } else {

@@ -27,8 +27,8 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-use cocorun::edge::host::Host;
-use cocorun::edge::host::SystemHost;
+use cocorun::edge::machine::Machine;
+use cocorun::edge::machine::SystemMachine;
 
 /// How often a word stands in what is made, so that a torn file shows.
 const REPEATS: usize = 2000;
@@ -174,7 +174,11 @@ impl Storm {
     }
 
     fn walk_as(&self, slot: u32, quiet_after: Instant, kills: &AtomicU32) {
-        let name = format!("answers/{}.{slot}.{:08x}", self.node, SystemHost.random());
+        let name = format!(
+            "answers/{}.{slot}.{:08x}",
+            self.node,
+            SystemMachine.random()
+        );
         let mut answers = OpenOptions::new()
             .create(true)
             .append(true)
@@ -184,7 +188,7 @@ impl Storm {
             let key = (step + (slot % 4) * self.keys / 4) % self.keys;
             for &what in self.deeds {
                 let answer = loop {
-                    let word = format!("{:016x}", SystemHost.random() & 0xffff_ffff_ffff_ffff);
+                    let word = format!("{:016x}", SystemMachine.random() & 0xffff_ffff_ffff_ffff);
                     let mut command = self.command(what, key, &word);
                     let is_victim = dice(16) < self.kills_in_16 && Instant::now() < quiet_after;
                     let delay =
@@ -273,7 +277,7 @@ impl Storm {
 
 /// Draws a number below a limit.
 pub(crate) fn dice(limit: u32) -> u32 {
-    u32::try_from(SystemHost.random() % u128::from(limit)).unwrap()
+    u32::try_from(SystemMachine.random() % u128::from(limit)).unwrap()
 }
 
 /// Waits for a call; `None` where it was killed after the delay.

@@ -20,13 +20,14 @@ use std::time::Duration;
 
 use camino::Utf8PathBuf;
 use cocorun::edge::clock::SystemClock;
-use cocorun::edge::host::Host;
-use cocorun::edge::host::SystemHost;
+use cocorun::edge::machine::Machine;
+use cocorun::edge::machine::SystemMachine;
 use cocorun::edge::storage::SystemStorage;
-use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
-use cocorun::lock::NfsLock;
+use cocorun::lock::Failure;
+use cocorun::lock::Leader;
 use cocorun::lock::Options;
+use cocorun::lock::acquire::NfsLock;
 use nix::time::ClockId;
 use nix::time::clock_gettime;
 use serde_json::json;
@@ -97,8 +98,8 @@ fn now_ns() -> i64 {
 fn options() -> Options {
     Options {
         poll_max: Duration::from_millis(20),
-        interop: true,
-        ..Options::new(&format!("{:032x}", SystemHost.random()))
+        pytest_cocotb: true,
+        ..Options::new(&format!("{:032x}", SystemMachine.random()))
     }
 }
 
@@ -122,12 +123,10 @@ fn contend(kind: &str) {
             let dir = Utf8PathBuf::from(line);
             CallOnce::new(storage, clock, dir, "step", options())
                 .ensure_done(
-                    &mut |_| Acceptance::Use,
-                    &mut |_| {
+                    &mut |_: &Leader| -> Result<_, Failure<String>> {
                         step();
                         Ok(json!({}))
                     },
-                    &mut |_| ControlFlow::Continue(()),
                     None,
                 )
                 .unwrap();

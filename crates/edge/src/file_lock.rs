@@ -36,17 +36,17 @@ pub enum LockKind {
 /// A lock that ends when this value does, and at the latest with the last descriptor of its file.
 #[derive(Debug)]
 pub struct FileLock {
-    file: Held,
+    file: LockedFile,
     is_writable: bool,
 }
 
 #[derive(Debug)]
-enum Held {
+enum LockedFile {
     Whole(Flock<File>),
     ByteRange(File),
 }
 
-impl Held {
+impl LockedFile {
     fn file(&self) -> &File {
         match self {
             Self::Whole(file) => file,
@@ -120,7 +120,7 @@ impl Drop for FileLock {
     fn drop(&mut self) {
         // What the command left running has the descriptor too, and shall not keep the lock. The
         // other kind does the same by itself.
-        if let Held::ByteRange(file) = &self.file {
+        if let LockedFile::ByteRange(file) = &self.file {
             fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))).ok();
         }
     }
@@ -160,8 +160,8 @@ impl FileLock {
     /// The file cannot be opened again.
     pub fn excludes(&self, path: &Utf8Path) -> io::Result<bool> {
         let kind = match self.file {
-            Held::Whole(_) => LockKind::Whole,
-            Held::ByteRange(_) => LockKind::ByteRange,
+            LockedFile::Whole(_) => LockKind::Whole,
+            LockedFile::ByteRange(_) => LockKind::ByteRange,
         };
         let (file, _) = open(path, false)?;
         Ok(try_lock_file(file, kind)?.is_none())
@@ -178,16 +178,16 @@ fn whole_file(kind: i32) -> libc::flock {
     }
 }
 
-fn try_lock_file(file: File, kind: LockKind) -> io::Result<Option<Held>> {
+fn try_lock_file(file: File, kind: LockKind) -> io::Result<Option<LockedFile>> {
     match kind {
         LockKind::Whole => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(lock) => Ok(Some(Held::Whole(lock))),
+            Ok(lock) => Ok(Some(LockedFile::Whole(lock))),
             Err((_, Errno::EWOULDBLOCK | Errno::EINTR)) => Ok(None),
             Err((_, errno)) => Err(errno.into()),
         },
         LockKind::ByteRange => {
             match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_WRLCK))) {
-                Ok(_) => Ok(Some(Held::ByteRange(file))),
+                Ok(_) => Ok(Some(LockedFile::ByteRange(file))),
                 Err(Errno::EAGAIN | Errno::EACCES | Errno::EINTR) => Ok(None),
                 Err(errno) => Err(errno.into()),
             }

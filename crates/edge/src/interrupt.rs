@@ -36,10 +36,10 @@ pub enum StopReason {
 
 /// A flag that is raised at most once, with a descriptor to wait on.
 #[derive(Clone, Debug)]
-pub struct Interrupt(Arc<Shared>);
+pub struct Interrupt(Arc<StopFlag>);
 
 #[derive(Debug)]
-struct Shared {
+struct StopFlag {
     reason: Mutex<Option<StopReason>>,
     readable_when_raised: OwnedFd,
     raiser: OwnedFd,
@@ -53,7 +53,7 @@ impl Interrupt {
     pub fn new() -> Result<Self> {
         let (readable_when_raised, raiser) = unistd::pipe2(OFlag::O_CLOEXEC)
             .map_err(|errno| Error::new(ErrorKind::Io, format!("cannot make a pipe: {errno}")))?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(StopFlag {
             reason: Mutex::new(None),
             readable_when_raised,
             raiser,

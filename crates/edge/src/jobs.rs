@@ -63,10 +63,10 @@ impl OuterJobs {
 
 /// The budget; clones share it.
 #[derive(Clone, Debug)]
-pub struct JobPool(Arc<Shared>);
+pub struct JobPool(Arc<Pool>);
 
 #[derive(Debug)]
-struct Shared {
+struct Pool {
     /// What children read. Whether reads of it block is for `make` to decide: the flag belongs to
     /// all who have it.
     reader: OwnedFd,
@@ -76,13 +76,13 @@ struct Shared {
     interrupt: Interrupt,
     jobs_max: usize,
     outer: Option<OuterJobs>,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
     /// The last compile has ended.
     no_compile_left: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct PoolState {
     /// Tokens held by [`Job`]s.
     held: usize,
     /// How many compiles may have tokens.
@@ -95,12 +95,12 @@ struct State {
 
 /// The right to run one process at once. Dropping it gives it back.
 #[derive(Debug)]
-pub struct Job(Arc<Shared>);
+pub struct Job(Arc<Pool>);
 
 /// A compile's access to the pool, beside the [`Job`] that it is. To be dropped when the compile
 /// and all that it started are gone.
 #[derive(Debug)]
-pub struct JobShare(Arc<Shared>);
+pub struct JobShare(Arc<Pool>);
 
 impl JobPool {
     /// Makes a budget of `jobs_max` (1 to 4096). Where there are outer jobs, each token beyond the
@@ -118,7 +118,7 @@ impl JobPool {
         let name = format!("/proc/self/fd/{}", reader.as_raw_fd());
         let flags = OFlag::O_RDONLY | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
         let own_reader = open(name.as_str(), flags, Mode::empty()).map_err(failed)?;
-        let pool = Self(Arc::new(Shared {
+        let pool = Self(Arc::new(Pool {
             reader,
             writer,
             own_reader,
@@ -211,8 +211,8 @@ impl Drop for JobShare {
     }
 }
 
-impl Shared {
-    fn locked(&self) -> MutexGuard<'_, State> {
+impl Pool {
+    fn locked(&self) -> MutexGuard<'_, PoolState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -250,7 +250,7 @@ impl Shared {
     }
 
     /// Enlarges the budget by a token of the outer `make`, within our own limit.
-    fn borrow(&self, state: &mut State) -> bool {
+    fn borrow(&self, state: &mut PoolState) -> bool {
         let Some(OuterJobs(outer)) = &self.outer else {
             return false;
         };
@@ -264,7 +264,7 @@ impl Shared {
     }
 
     /// Fills the pipe with what nobody holds, or takes out what is too much. No compile runs.
-    fn mend(&self, state: &mut State) {
+    fn mend(&self, state: &mut PoolState) {
         while self.read_token() {}
         let budget = match self.outer {
             Some(_) => 1 + state.lent.len(),

@@ -44,7 +44,7 @@ const READ_BYTES_MAX: u64 = 256 << 20;
 
 /// What kind of thing a name stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum FileKind {
     /// A regular file.
     File,
     /// A directory.
@@ -59,7 +59,7 @@ pub enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
     /// What it is.
-    pub kind: Kind,
+    pub kind: FileKind,
     /// Inode number.
     pub inode: u64,
     /// Permission bits, the sticky bit among them.
@@ -455,10 +455,10 @@ fn statx_forced(dir: BorrowedFd<'_>, path: &Utf8Path) -> io::Result<Stamp> {
     }
     let mode = u32::from(found.stx_mode);
     let kind = match mode & libc::S_IFMT {
-        libc::S_IFREG => Kind::File,
-        libc::S_IFDIR => Kind::Dir,
-        libc::S_IFLNK => Kind::Symlink,
-        _ => Kind::Other,
+        libc::S_IFREG => FileKind::File,
+        libc::S_IFDIR => FileKind::Dir,
+        libc::S_IFLNK => FileKind::Symlink,
+        _ => FileKind::Other,
     };
     Ok(Stamp {
         kind,
@@ -540,7 +540,7 @@ mod tests {
         SystemStorage.touch(&name, Touch::Ended)?;
         let ended = SystemStorage.stamp(&name)?;
         assert!(ended.is_ended());
-        assert_eq!(ended.kind, Kind::Symlink);
+        assert_eq!(ended.kind, FileKind::Symlink);
         SystemStorage.touch(&name, Touch::Now)?;
         let now = SystemStorage.stamp(&name)?;
         assert!(!now.is_ended());

@@ -2,7 +2,6 @@
 
 use crate::holder::Holder;
 use crate::holder::span;
-use crate::strategy::Strategy;
 
 use camino::Utf8PathBuf;
 use cocorun_edge::fs::os_words;
@@ -42,7 +41,7 @@ pub enum LockError {
     #[error("cannot lock by `{strategy}` in `{dir}`: {reason}")]
     Strategy {
         /// The strategy.
-        strategy: Strategy,
+        strategy: &'static str,
         /// Where.
         dir: Utf8PathBuf,
         /// Why it cannot work there.

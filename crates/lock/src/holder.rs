@@ -1,7 +1,7 @@
 //! Who holds a lock, in words that a waiting person can use.
 
 use camino::Utf8PathBuf;
-use cocorun_edge::host::ProcessIdentity;
+use cocorun_edge::machine::ProcessIdentity;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use std::fmt;

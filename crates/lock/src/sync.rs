@@ -49,30 +49,30 @@ impl Flag {
 
 /// Ends the rest of a thread that does something from time to time.
 #[derive(Debug, Default)]
-pub(crate) struct Bell {
-    is_rung: Mutex<bool>,
+pub(crate) struct Notify {
+    is_set: Mutex<bool>,
     wake: Condvar,
 }
 
-impl Bell {
+impl Notify {
     /// Rings for good.
-    pub(crate) fn ring(&self) {
-        *lock(&self.is_rung) = true;
+    pub(crate) fn notify(&self) {
+        *lock(&self.is_set) = true;
         self.wake.notify_all();
     }
 
     /// Waits for the bell; says no once this time has passed without it.
-    pub(crate) fn is_rung_within(&self, period: Duration) -> bool {
-        let is_rung = lock(&self.is_rung);
+    pub(crate) fn is_notified_within(&self, period: Duration) -> bool {
+        let is_set = lock(&self.is_set);
         #[cfg(test)]
         if explored::is_on() {
-            return *is_rung;
+            return *is_set;
         }
-        let (is_rung, _timeout) = self
+        let (is_set, _timeout) = self
             .wake
-            .wait_timeout_while(is_rung, period, |is_rung| !*is_rung)
+            .wait_timeout_while(is_set, period, |is_set| !*is_set)
             .unwrap_or_else(PoisonError::into_inner);
-        *is_rung
+        *is_set
     }
 }
 

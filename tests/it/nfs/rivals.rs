@@ -14,13 +14,14 @@ use std::time::Instant;
 
 use camino::Utf8PathBuf;
 use cocorun::edge::clock::SystemClock;
-use cocorun::edge::host::Host;
-use cocorun::edge::host::SystemHost;
+use cocorun::edge::machine::Machine;
+use cocorun::edge::machine::SystemMachine;
 use cocorun::edge::storage::SystemStorage;
-use cocorun::lock::Acceptance;
 use cocorun::lock::CallOnce;
-use cocorun::lock::NfsLock;
+use cocorun::lock::Failure;
+use cocorun::lock::Leader;
 use cocorun::lock::Options;
+use cocorun::lock::acquire::NfsLock;
 use serde_json::json;
 
 use crate::nfs::worker::VARIABLE;
@@ -104,7 +105,7 @@ pub(crate) fn rounds(root: &str, count: u64) {
     for round in 0..count {
         let options = Options {
             poll_max: Duration::from_millis(500),
-            interop: true,
+            pytest_cocotb: true,
             ..Options::new("lab")
         };
         let mut once = CallOnce::new(
@@ -115,12 +116,10 @@ pub(crate) fn rounds(root: &str, count: u64) {
             options,
         );
         let ended = once.ensure_done(
-            &mut |_| Acceptance::Use,
-            &mut |_| {
+            &mut |_: &Leader| -> Result<_, Failure<String>> {
                 thread::sleep(Duration::from_millis(100));
                 Ok(json!({}))
             },
-            &mut |_| ControlFlow::Continue(()),
             Some(ROUND_MAX),
         );
         if let Err(error) = ended {
@@ -164,7 +163,7 @@ pub(crate) fn mutex(root: &str, node: &str, seconds: u64, package: &str) {
     let mut children: Vec<Child> = (0..4).map(|_| spawn()).collect();
     for _ in 0..seconds {
         thread::sleep(Duration::from_secs(1));
-        let victim = usize::try_from(SystemHost.random() % 24).unwrap();
+        let victim = usize::try_from(SystemMachine.random() % 24).unwrap();
         if let Some(child) = children.get_mut(victim) {
             child.kill().unwrap();
             child.wait().unwrap();
@@ -179,7 +178,7 @@ pub(crate) fn mutex(root: &str, node: &str, seconds: u64, package: &str) {
 
 /// Enters our lock again and again.
 pub(crate) fn enter(root: &str, node: &str) {
-    let log = format!("{root}/log/{node}.{:x}", SystemHost.random());
+    let log = format!("{root}/log/{node}.{:x}", SystemMachine.random());
     let mut log = File::create(log).unwrap();
     let options = Options {
         lease: Duration::from_secs(6),

@@ -1,28 +1,32 @@
 //! What callers of [`CallOnce`] may rely on: a real directory, a fake clock, made-up machines.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Ensured;
-use crate::Entry;
-use crate::Failure;
-use crate::FailureKind;
-use crate::Leader;
-use crate::LockError;
-use crate::Options;
-use crate::PublishOutcome;
-use crate::Published;
+use crate::error::LockError;
+use crate::ledger::record::Commit;
+use crate::ledger::record::FailureKind;
+use crate::once::call_once::CallOnce;
+use crate::once::call_once::EnterOutcome;
+use crate::once::leader::Leader;
+use crate::once::leader::PublishOutcome;
+use crate::once::outcome::Acceptance;
+use crate::once::outcome::Published;
+use crate::once::step::Done;
+use crate::once::step::Failure;
+use crate::once::step::StepError;
+use crate::options::Options;
 use crate::tests::fake::FakeClock;
-use crate::tests::fake::FakeHost;
+use crate::tests::fake::FakeMachine;
+use crate::tests::fake::callbacks;
+use crate::tests::fake::never;
+use crate::tests::fake::states;
 
 use camino::Utf8PathBuf;
 use cocorun_edge::clock::Clock;
 use cocorun_edge::clock::SystemClock;
 use cocorun_edge::storage::Storage;
 use cocorun_edge::storage::SystemStorage;
+use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// One shared directory and the time in it.
@@ -50,7 +54,7 @@ impl World {
         self.seed += 1;
         let options = Options {
             heartbeat: Duration::ZERO,
-            host: FakeHost::on(&format!("node{}", self.seed), self.seed),
+            machine: FakeMachine::on(&format!("node{}", self.seed), self.seed),
             ..Options::new(run_id)
         };
         let storage = Arc::new(SystemStorage);
@@ -64,28 +68,28 @@ impl World {
     }
 }
 
-fn enter(once: &mut CallOnce) -> Entry {
+fn enter(once: &mut CallOnce) -> EnterOutcome {
     once.enter(&mut |_| Acceptance::Use)
         .expect("a local directory works")
 }
 
 fn lead(once: &mut CallOnce) -> Leader {
     match enter(once) {
-        Entry::Lead(leader) => leader,
+        EnterOutcome::Lead(leader) => leader,
         other => panic!("expected to lead, came to {other:?}"),
     }
 }
 
 fn done(once: &mut CallOnce) -> Published {
     match enter(once) {
-        Entry::Done(published) => published,
+        EnterOutcome::Done(published) => published,
         other => panic!("expected a result, came to {other:?}"),
     }
 }
 
 fn wait(once: &mut CallOnce) -> Duration {
     match enter(once) {
-        Entry::Wait { retry_in, .. } => retry_in,
+        EnterOutcome::Wait { retry_in, .. } => retry_in,
         other => panic!("expected to wait, came to {other:?}"),
     }
 }
@@ -105,8 +109,10 @@ fn lead_after_silence(world: &World, once: &mut CallOnce) -> (Leader, Duration) 
     let start = world.clock.elapsed();
     loop {
         match enter(once) {
-            Entry::Wait { retry_in, .. } => world.clock.advance(retry_in),
-            Entry::Lead(leader) => return (leader, world.clock.elapsed().saturating_sub(start)),
+            EnterOutcome::Wait { retry_in, .. } => world.clock.advance(retry_in),
+            EnterOutcome::Lead(leader) => {
+                return (leader, world.clock.elapsed().saturating_sub(start));
+            }
             other => panic!("expected to wait or lead, came to {other:?}"),
         }
     }
@@ -137,7 +143,7 @@ fn a_waiting_caller_learns_who_is_at_it_and_what_they_do() {
     let leader = lead(&mut world.caller("a"));
     leader.note("verilator, 3 of 8\nsecond line");
     leader.beat();
-    let Entry::Wait { holder, retry_in } = enter(&mut world.caller("b")) else {
+    let EnterOutcome::Wait { holder, retry_in } = enter(&mut world.caller("b")) else {
         panic!("two leaders at once");
     };
     assert_eq!(holder.host, "node1");
@@ -209,14 +215,12 @@ fn a_holder_that_publishes_before_the_fence_wins_over_its_robber() {
     let entry = robber.claim_for_tests(2, &mut || {
         publish(leader.take().expect("once"), "just in time");
     });
-    let Entry::Done(published) = entry else {
+    let EnterOutcome::Done(published) = entry else {
         panic!("made twice: {entry:?}")
     };
     assert_eq!(published.epoch, 1);
-    assert_eq!(
-        world.caller("c").status().expect("readable").epochs[1].state,
-        "released"
-    );
+    let (commit, _) = &states(&world.caller("c"))[1];
+    assert_eq!(*commit, Some(Commit::Released));
 }
 
 #[test]
@@ -224,7 +228,7 @@ fn a_vanished_process_of_this_node_is_replaced_after_a_second() {
     let mut world = World::new();
     let holder = lead(&mut world.caller("a"));
     let mut waiting = world.caller("b");
-    waiting.options_for_tests().host = FakeHost::knowing_dead("node2", 7, "node1");
+    waiting.options_for_tests().machine = FakeMachine::knowing_dead("node2", 7, "node1");
     let (leader, after) = lead_after_silence(&world, &mut waiting);
     assert_eq!(leader.epoch(), 2);
     assert!(
@@ -245,7 +249,7 @@ fn a_result_foreign_to_one_caller_stays_valid_for_the_other() {
             Acceptance::Foreign
         }
     };
-    let Ok(Entry::Lead(leader)) = world.caller("b").enter(&mut wants_y) else {
+    let Ok(EnterOutcome::Lead(leader)) = world.caller("b").enter(&mut wants_y) else {
         panic!("a foreign result must be made anew");
     };
     let second = publish(leader, "content y");
@@ -257,11 +261,11 @@ fn a_result_foreign_to_one_caller_stays_valid_for_the_other() {
             Acceptance::Foreign
         }
     };
-    let Ok(Entry::Done(again)) = world.caller("c").enter(&mut wants_x) else {
+    let Ok(EnterOutcome::Done(again)) = world.caller("c").enter(&mut wants_x) else {
         panic!("the older result is as good as it was");
     };
     assert_eq!(again, first);
-    let Ok(Entry::Done(newer)) = world.caller("d").enter(&mut wants_y) else {
+    let Ok(EnterOutcome::Done(newer)) = world.caller("d").enter(&mut wants_y) else {
         panic!("the newer result is there");
     };
     assert_eq!(newer, second);
@@ -271,7 +275,8 @@ fn a_result_foreign_to_one_caller_stays_valid_for_the_other() {
 fn an_acceptable_result_is_used_while_another_content_is_being_built() {
     let mut world = World::new();
     let first = publish(lead(&mut world.caller("a")), "content x");
-    let Ok(Entry::Lead(leader)) = world.caller("b").enter(&mut |_| Acceptance::Foreign) else {
+    let Ok(EnterOutcome::Lead(leader)) = world.caller("b").enter(&mut |_| Acceptance::Foreign)
+    else {
         panic!("a foreign result must be made anew");
     };
     assert_eq!(done(&mut world.caller("c")), first);
@@ -292,7 +297,7 @@ fn a_foreign_result_is_judged_again_after_winning() {
         }
     });
     assert!(
-        matches!(&entry, Ok(Entry::Done(it)) if *it == first),
+        matches!(&entry, Ok(EnterOutcome::Done(it)) if *it == first),
         "{entry:?}"
     );
 }
@@ -307,14 +312,15 @@ fn a_damaged_result_is_retired_and_made_again() {
     let second = publish(lead(&mut world.caller("b")), "second");
     assert_eq!(second.epoch, 2);
     let mut broken = world.caller("c");
-    let Ok(Entry::Lead(third)) = broken.enter(&mut |_| Acceptance::Broken("a hole".to_owned()))
+    let Ok(EnterOutcome::Lead(third)) =
+        broken.enter(&mut |_| Acceptance::Broken("a hole".to_owned()))
     else {
         panic!("a broken result must be made anew");
     };
     assert_eq!(third.epoch(), 3);
     drop(third);
-    let status = world.caller("d").status().expect("readable");
-    let retired: Vec<bool> = status.epochs.iter().map(|epoch| epoch.is_retired).collect();
+    let states = states(&world.caller("d"));
+    let retired: Vec<bool> = states.iter().map(|(_, is_retired)| *is_retired).collect();
     assert_eq!(retired, [true, true, false]);
 }
 
@@ -328,11 +334,11 @@ fn a_deterministic_failure_is_told_to_those_who_watched_and_nobody_else() {
     leader
         .fail(FailureKind::Deterministic, &text)
         .expect("a local directory works");
-    let Entry::Failed(seen) = enter(&mut watcher) else {
+    let EnterOutcome::Failed(seen) = enter(&mut watcher) else {
         panic!("a watcher builds again")
     };
     assert_eq!((seen.epoch, seen.text.as_str()), (1, text.as_str()));
-    let Entry::Failed(_) = enter(&mut world.caller("run 1")) else {
+    let EnterOutcome::Failed(_) = enter(&mut world.caller("run 1")) else {
         panic!("same run, again")
     };
     assert_eq!(lead(&mut world.caller("run 3")).epoch(), 2);
@@ -355,7 +361,8 @@ fn a_transient_failure_is_nobodys_verdict() {
 fn clean_retires_results_and_failures_but_not_the_running_attempt() {
     let mut world = World::new();
     publish(lead(&mut world.caller("a")), "first");
-    let Ok(Entry::Lead(running)) = world.caller("b").enter(&mut |_| Acceptance::Foreign) else {
+    let Ok(EnterOutcome::Lead(running)) = world.caller("b").enter(&mut |_| Acceptance::Foreign)
+    else {
         panic!("a foreign result must be made anew");
     };
     assert_eq!(
@@ -383,17 +390,18 @@ fn a_timeout_names_the_holder_and_never_builds() {
     let mut world = World::new();
     let leader = lead(&mut world.caller("a"));
     let mut asked = 0;
-    let result = world.caller("b").ensure_done(
-        &mut |_| Acceptance::Use,
-        &mut |_| panic!("built beside a holder"),
-        &mut |_| {
+    let mut step = callbacks(
+        |_| Acceptance::Use,
+        never,
+        |_| {
             asked += 1;
             leader.beat();
             ControlFlow::Continue(())
         },
-        Some(Duration::from_secs(3)),
     );
-    let Err(error @ LockError::Timeout { holder, .. }) = &result else {
+    let limit = Some(Duration::from_secs(3));
+    let result = world.caller("b").ensure_done(&mut step, limit);
+    let Err(StepError::Lock(error @ LockError::Timeout { holder, .. })) = &result else {
         panic!("{result:?}")
     };
     assert_eq!(error.to_string(), "gave up waiting for `step` after 3 s");
@@ -407,19 +415,15 @@ fn an_impatient_caller_leaves_at_once() {
     let mut world = World::new();
     let leader = lead(&mut world.caller("a"));
     let start = world.clock.elapsed();
-    let result = world.caller("b").ensure_done(
-        &mut |_| Acceptance::Use,
-        &mut |_| panic!("built beside a holder"),
-        &mut |_| ControlFlow::Break(()),
-        None,
-    );
-    assert!(matches!(result, Ok(Ensured::Interrupted)), "{result:?}");
+    let mut step = callbacks(|_| Acceptance::Use, never, |_| ControlFlow::Break(()));
+    let result = world.caller("b").ensure_done(&mut step, None);
+    assert!(matches!(result, Err(StepError::Interrupted)), "{result:?}");
     assert_eq!(world.clock.elapsed(), start);
     drop(leader);
 }
 
 #[test]
-fn ensure_done_builds_once_and_reports_failures() {
+fn a_step_is_done_once_and_its_error_passes_through_as_it_is() {
     let mut world = World::new();
     let mut ensure = |run: &str, result: Result<&str, FailureKind>| {
         let mut build = |_: &Leader| {
@@ -427,21 +431,21 @@ fn ensure_done_builds_once_and_reports_failures() {
                 .map(|text| serde_json::json!(text))
                 .map_err(|kind| Failure {
                     kind,
-                    text: "no".to_owned(),
+                    text: "for the others".to_owned(),
+                    error: io::ErrorKind::TimedOut,
                 })
         };
-        let mut go_on = |_: &crate::Waiting| ControlFlow::Continue(());
-        let mut accept = |_: &Published| Acceptance::Use;
-        world
-            .caller(run)
-            .ensure_done(&mut accept, &mut build, &mut go_on, None)
+        world.caller(run).ensure_done(&mut build, None)
     };
     let failed = ensure("a", Err(FailureKind::Deterministic));
-    assert!(matches!(failed, Ok(Ensured::Failed(_))), "{failed:?}");
+    assert!(
+        matches!(failed, Err(StepError::Step(io::ErrorKind::TimedOut))),
+        "{failed:?}"
+    );
     let built = ensure("b", Ok("first"));
-    assert!(matches!(built, Ok(Ensured::Built(_))), "{built:?}");
+    assert!(matches!(built, Ok(Done::Here(_))), "{built:?}");
     let found = ensure("c", Ok("second"));
-    assert!(matches!(found, Ok(Ensured::Found(it)) if it.record == serde_json::json!("first")));
+    assert!(matches!(found, Ok(Done::Elsewhere(it)) if it.record == serde_json::json!("first")));
 }
 
 #[test]
@@ -472,27 +476,11 @@ fn a_leader_whose_directory_was_removed_writes_nothing_into_the_new_one() {
 fn a_beating_leader_notices_that_its_directory_was_removed() {
     let mut world = World::new();
     let leader = lead(&mut world.caller("a"));
-    let count = Arc::new(AtomicUsize::new(0));
-    let seen = Arc::clone(&count);
-    leader.on_lost(move || {
-        seen.fetch_add(1, Ordering::SeqCst);
-    });
     leader.beat();
-    assert_eq!(count.load(Ordering::SeqCst), 0);
+    assert!(!leader.is_lost());
     std_remove(&world.dir);
     leader.beat();
-    leader.beat();
     assert!(leader.is_lost());
-    assert_eq!(
-        count.load(Ordering::SeqCst),
-        1,
-        "a hook is called exactly once"
-    );
-    let late = Arc::clone(&count);
-    leader.on_lost(move || {
-        late.fetch_add(1, Ordering::SeqCst);
-    });
-    assert_eq!(count.load(Ordering::SeqCst), 2, "too late is at once");
 }
 
 #[expect(
@@ -534,14 +522,14 @@ fn the_heartbeat_thread_tells_a_leader_that_it_is_lost() {
     let mut once = world.caller("a");
     once.options_for_tests().heartbeat = Duration::from_millis(1);
     let leader = lead(&mut once);
-    let (tell, told) = std::sync::mpsc::channel();
-    leader.on_lost(move || tell.send(()).expect("the test waits"));
     let mut robber = world.caller("b");
-    let Entry::Lead(_robber) = robber.claim_for_tests(2, &mut || {}) else {
+    let EnterOutcome::Lead(_robber) = robber.claim_for_tests(2, &mut || {}) else {
         panic!("a robber comes through");
     };
-    told.recv_timeout(Duration::from_secs(20))
-        .expect("the leader learns of it");
+    let until = SystemClock.now() + Duration::from_secs(20);
+    while !leader.is_lost() && SystemClock.now() < until {
+        SystemClock.sleep(Duration::from_millis(1));
+    }
     assert!(leader.is_lost());
 }
 
@@ -571,25 +559,19 @@ fn work_that_was_stopped_because_somebody_took_over_is_no_failure() {
     let mut robber = world.caller("b");
     let mut attempts = 0;
     let ended = world.caller("a").ensure_done(
-        &mut |_| Acceptance::Use,
-        &mut |leader| {
+        &mut |leader: &Leader| {
             attempts += 1;
-            let Entry::Lead(other) = robber.claim_for_tests(2, &mut || {}) else {
+            let EnterOutcome::Lead(other) = robber.claim_for_tests(2, &mut || {}) else {
                 panic!("a robber comes through");
             };
             publish(other, "by the robber");
             leader.beat();
-            let text = "killed".to_owned();
-            Err(Failure {
-                kind: FailureKind::Transient,
-                text,
-            })
+            Err(Failure::new(FailureKind::Transient, "killed"))
         },
-        &mut |_| ControlFlow::Continue(()),
         None,
     );
     assert!(
-        matches!(&ended, Ok(Ensured::Found(it)) if it.epoch == 2),
+        matches!(&ended, Ok(Done::Elsewhere(it)) if it.epoch == 2),
         "{ended:?}"
     );
     assert_eq!(attempts, 1);

@@ -5,19 +5,19 @@
 //! seed it prints. Time jumps with every pause of anybody, so that anybody may be taken for dead
 //! at any moment: safety must not depend on time.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Entry;
-use crate::FailureKind;
-use crate::Leader;
-use crate::Options;
-use crate::PublishOutcome;
-use crate::Published;
-use crate::record::Commit;
+use crate::ledger::record::Commit;
+use crate::ledger::record::FailureKind;
+use crate::once::call_once::CallOnce;
+use crate::once::call_once::EnterOutcome;
+use crate::once::leader::Leader;
+use crate::once::leader::PublishOutcome;
+use crate::once::outcome::Acceptance;
+use crate::once::outcome::Published;
+use crate::options::Options;
 use crate::tests::client::Client;
 use crate::tests::client::Weather;
 use crate::tests::fake::FakeClock;
-use crate::tests::fake::FakeHost;
+use crate::tests::fake::FakeMachine;
 use crate::tests::server::Server;
 
 use cocorun_edge::env::Environment;
@@ -62,7 +62,7 @@ impl Stage {
         let client = Client::in_weather(&self.server, self.play.weather, Box::new(below), turn);
         let options = Options {
             heartbeat: Duration::ZERO,
-            host: FakeHost::on(&format!("node{number}"), number),
+            machine: FakeMachine::on(&format!("node{number}"), number),
             stall: Duration::from_secs(2),
             ..Options::new(&format!("run{number}"))
         };
@@ -110,21 +110,21 @@ impl Stage {
                 return true;
             }
             match once.enter(&mut accept) {
-                Ok(Entry::Done(published)) => {
+                Ok(EnterOutcome::Done(published)) => {
                     self.answer(content, &published);
                     return true;
                 }
-                Ok(Entry::Lead(leader)) => {
+                Ok(EnterOutcome::Lead(leader)) => {
                     self.check_lead(&leader);
                     if self.work(leader, content) {
                         return true;
                     }
                 }
-                Ok(Entry::Wait { retry_in, .. }) => {
+                Ok(EnterOutcome::Wait { retry_in, .. }) => {
                     self.clock.advance(retry_in);
                     shuttle::thread::yield_now();
                 }
-                Ok(Entry::Failed(failure)) => {
+                Ok(EnterOutcome::Failed(failure)) => {
                     assert_eq!(failure.kind, FailureKind::Deterministic);
                     return true;
                 }

@@ -1,31 +1,31 @@
 //! What `cocorun locks clean` may end and remove, and what it may not: made-up machines, a real
 //! directory, a clock moved by hand.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Entry;
-use crate::FailureKind;
-use crate::Leader;
-use crate::LockEntry;
-use crate::NfsLock;
-use crate::Options;
-use crate::PublishOutcome;
-use crate::gate::Gate;
-use crate::gate::GateEntry;
-use crate::gate::GateWatch;
-use crate::left_over::Cleaning;
-use crate::left_over::Deed;
-use crate::survey::Survey;
+use crate::acquire::AcquireOutcome;
+use crate::acquire::NfsLock;
+use crate::ledger::record::FailureKind;
+use crate::maintenance::Action;
+use crate::maintenance::Cleaning;
+use crate::maintenance::Survey;
+use crate::maintenance::Tree;
+use crate::once::call_once::CallOnce;
+use crate::once::call_once::EnterOutcome;
+use crate::once::leader::Leader;
+use crate::once::leader::PublishOutcome;
+use crate::once::outcome::Acceptance;
+use crate::options::Options;
+use crate::pytest_cocotb::lock::PytestLock;
+use crate::pytest_cocotb::lock::PytestLockEntry;
+use crate::pytest_cocotb::lock::PytestLockWatch;
 use crate::tests::fake::FakeClock;
-use crate::tests::fake::FakeHost;
-use crate::tree::Tree;
+use crate::tests::fake::FakeMachine;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use cocorun_edge::clock::Clock;
 use cocorun_edge::clock::SystemClock;
 use cocorun_edge::fs;
-use cocorun_edge::host::Host;
+use cocorun_edge::machine::Machine;
 use cocorun_edge::storage::Storage;
 use cocorun_edge::storage::SystemStorage;
 use std::sync::Arc;
@@ -82,7 +82,7 @@ impl World {
         self.seed += 1;
         Options {
             heartbeat: Duration::ZERO,
-            host: FakeHost::on(&format!("{node}{}", self.seed), self.seed),
+            machine: FakeMachine::on(&format!("{node}{}", self.seed), self.seed),
             ..Options::new("run")
         }
     }
@@ -102,7 +102,7 @@ impl World {
     /// Makes a leader on a node of this name.
     fn leader(&mut self, node: &str) -> Leader {
         match self.caller(node).enter(&mut |_| Acceptance::Use) {
-            Ok(Entry::Lead(leader)) => leader,
+            Ok(EnterOutcome::Lead(leader)) => leader,
             other => panic!("expected to lead, came to {other:?}"),
         }
     }
@@ -128,11 +128,11 @@ impl World {
     }
 
     /// Cleans; returns what was done and why, in order.
-    fn clean(&self, cleaning: &Cleaning) -> Vec<(Deed, String)> {
+    fn clean(&self, cleaning: &Cleaning) -> Vec<(Action, String)> {
         let tree = Tree::below(&self.root).expect("it can be listed");
         let mut told = Vec::new();
-        cleaning.clean(&tree, &mut |deed, path, words| {
-            told.push((deed, format!("{path}: {words}")));
+        cleaning.clean(&tree, &mut |action, path, words| {
+            told.push((action, format!("{path}: {words}")));
         });
         told
     }
@@ -153,12 +153,12 @@ impl World {
 }
 
 /// A node that can tell that processes of nodes named `dead…` are gone.
-fn cleaner() -> Arc<dyn Host> {
-    FakeHost::knowing_dead("here", 99, "dead")
+fn cleaner() -> Arc<dyn Machine> {
+    FakeMachine::knowing_dead("here", 99, "dead")
 }
 
-fn deeds(told: &[(Deed, String)]) -> Vec<Deed> {
-    told.iter().map(|(deed, _)| *deed).collect()
+fn deeds(told: &[(Action, String)]) -> Vec<Action> {
+    told.iter().map(|(action, _)| *action).collect()
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn what_a_dead_leader_left_goes_and_the_next_one_leads_at_once() {
     let attempt = world.die("dead");
     assert!(fs::exists(&world.gate()));
     let told = world.clean(&world.cleaning());
-    let expected = [Deed::Ended, Deed::RemovedGate, Deed::RemovedAttempt];
+    let expected = [Action::Ended, Action::RemovedGate, Action::RemovedAttempt];
     assert_eq!(deeds(&told), expected, "{told:#?}");
     assert!(!fs::exists(&attempt) && !fs::exists(&world.gate()));
     assert!(world.clock.elapsed() < Duration::from_secs(3));
@@ -200,7 +200,7 @@ fn a_holder_elsewhere_is_dead_after_silence_for_its_whole_lease() {
     let start = world.clock.elapsed();
     let told = world.clean(&world.cleaning());
     let watched = world.clock.elapsed().saturating_sub(start);
-    let expected = [Deed::Ended, Deed::RemovedGate, Deed::RemovedAttempt];
+    let expected = [Action::Ended, Action::RemovedGate, Action::RemovedAttempt];
     assert_eq!(deeds(&told), expected, "{told:#?}");
     assert!(watched >= Duration::from_secs(30), "{watched:?}");
     assert!(watched <= Duration::from_secs(40), "{watched:?}");
@@ -229,7 +229,7 @@ fn a_holder_elsewhere_that_gives_a_sign_of_life_keeps_everything() {
         ..world.cleaning()
     };
     let told = world.clean(&cleaning);
-    assert_eq!(deeds(&told), [Deed::Kept], "{told:#?}");
+    assert_eq!(deeds(&told), [Action::Kept], "{told:#?}");
     assert!(told[0].1.contains("sign of life"), "{told:#?}");
     assert!(fs::exists(leader.dir()) && fs::exists(&world.gate()));
     leader.beat();
@@ -288,7 +288,7 @@ fn a_holder_with_a_long_lease_is_not_waited_for_and_stays() {
         ..world.cleaning()
     };
     let told = world.clean(&cleaning);
-    assert_eq!(deeds(&told), [Deed::Kept], "{told:#?}");
+    assert_eq!(deeds(&told), [Action::Kept], "{told:#?}");
     assert_eq!(world.clock.elapsed(), Duration::ZERO);
     assert!(fs::exists(&attempt));
 }
@@ -297,20 +297,20 @@ fn a_holder_with_a_long_lease_is_not_waited_for_and_stays() {
 fn a_result_is_announced_before_its_gate_goes() {
     let mut world = World::new();
     let mut quiet = world.caller("dead");
-    quiet.options_for_tests().interop = false;
-    quiet.ledger.interop = false;
-    let Ok(Entry::Lead(leader)) = quiet.enter(&mut |_| Acceptance::Use) else {
+    quiet.options_for_tests().pytest_cocotb = false;
+    quiet.ledger.pytest_cocotb = false;
+    let Ok(EnterOutcome::Lead(leader)) = quiet.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
     let (token, dir) = (leader.token().to_owned(), leader.dir().to_owned());
-    let gate = Gate::new(&world.survey().ledger, cleaner(), &token, 1);
-    let entry = gate.enter(&mut GateWatch::default()).expect("local");
-    assert!(matches!(entry, GateEntry::Held));
+    let gate = PytestLock::new(&world.survey().ledger, cleaner(), &token, 1);
+    let entry = gate.enter(&mut PytestLockWatch::default()).expect("local");
+    assert!(matches!(entry, PytestLockEntry::Held));
     leader.publish(serde_json::json!("it")).expect("written");
     let done = world.dir.join(".locks/step.done");
     assert!(!fs::exists(&done), "that is what it died before");
     let told = world.clean(&world.cleaning());
-    assert_eq!(deeds(&told), [Deed::RemovedGate], "{told:#?}");
+    assert_eq!(deeds(&told), [Action::RemovedGate], "{told:#?}");
     assert!(fs::exists(&done) && fs::exists(&dir.join("record.json")));
     assert!(!fs::exists(&world.gate()));
 }
@@ -333,7 +333,10 @@ fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_st
         fs::write(guard, "").expect("a local directory");
     }
     let told = world.clean(&world.cleaning());
-    let of_gates: Vec<_> = told.iter().filter(|it| it.0 == Deed::RemovedGate).collect();
+    let of_gates: Vec<_> = told
+        .iter()
+        .filter(|it| it.0 == Action::RemovedGate)
+        .collect();
     assert_eq!(of_gates.len(), 1, "{told:#?}");
     let words = &of_gates[0].1;
     assert!(words.ends_with("attempts 1 and 2 have ended"), "{words}");
@@ -347,9 +350,9 @@ fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_st
         lease_max: Duration::ZERO,
         ..world.cleaning()
     });
-    let is_file = |it: &&(Deed, String)| it.0 == Deed::RemovedFile;
+    let is_file = |it: &&(Action, String)| it.0 == Action::RemovedFile;
     assert_eq!(told.iter().filter(is_file).count(), 1, "{told:#?}");
-    assert!(!deeds(&told).contains(&Deed::RemovedGate), "{told:#?}");
+    assert!(!deeds(&told).contains(&Action::RemovedGate), "{told:#?}");
     assert!(!fs::exists(&dead[1]));
     let own = format!("cocorun.guard.{:08}.{}", living.epoch(), living.token());
     assert!(fs::exists(&world.gate().join(own)));
@@ -367,7 +370,7 @@ fn results_and_the_last_failure_stay_and_earlier_failures_go() {
     let told = world.clean(&world.cleaning());
     assert_eq!(
         deeds(&told),
-        [Deed::RemovedAttempt, Deed::Kept],
+        [Action::RemovedAttempt, Action::Kept],
         "{told:#?}"
     );
     assert!(!fs::exists(&first) && fs::exists(&second));
@@ -376,17 +379,17 @@ fn results_and_the_last_failure_stay_and_earlier_failures_go() {
     leader.publish(serde_json::json!("it")).expect("written");
     assert_eq!(
         deeds(&world.clean(&world.cleaning())),
-        [Deed::RemovedAttempt]
+        [Action::RemovedAttempt]
     );
     assert!(fs::exists(&result));
     world.caller("node").clean().expect("a local directory");
     let told = world.clean(&world.cleaning());
-    assert_eq!(deeds(&told), [Deed::Kept], "{told:#?}");
+    assert_eq!(deeds(&told), [Action::Kept], "{told:#?}");
     let all = Cleaning {
         takes_retired: true,
         ..world.cleaning()
     };
-    assert_eq!(deeds(&world.clean(&all)), [Deed::RemovedAttempt]);
+    assert_eq!(deeds(&world.clean(&all)), [Action::RemovedAttempt]);
     assert!(!fs::exists(&result));
 }
 
@@ -404,7 +407,7 @@ fn what_nobody_claims_and_what_python_holds_stays() {
     let told = world.clean(&world.cleaning());
     let mut deeds = deeds(&told);
     deeds.sort_unstable();
-    let expected = [Deed::RemovedAttempt, Deed::Kept, Deed::Kept];
+    let expected = [Action::RemovedAttempt, Action::Kept, Action::Kept];
     assert_eq!(deeds, expected, "{told:#?}");
     assert!(fs::exists(&strange) && fs::exists(&python.join("holder.info")));
 }
@@ -430,13 +433,13 @@ fn a_tree_of_attempts_that_is_a_link_is_not_followed() {
     let attempt = world.die("dead");
     let (attempts, elsewhere) = (world.dir.join("attempts"), world.root.join("elsewhere"));
     let tree = Tree::below(&world.root).expect("it can be listed");
-    // Somebody swaps the directory for a link between our look and our deed.
+    // Somebody swaps the directory for a link between our look and our action.
     move_dir(&attempts, &elsewhere);
     fs::link(&elsewhere, &attempts).expect("a local directory");
     let mut told = Vec::new();
     let cleaning = world.cleaning();
-    cleaning.clean(&tree, &mut |deed, _, _| told.push(deed));
-    assert!(told.contains(&Deed::Failed), "{told:?}");
+    cleaning.clean(&tree, &mut |action, _, _| told.push(action));
+    assert!(told.contains(&Action::Failed), "{told:?}");
     let name = attempt.file_name().expect("it has one");
     assert!(fs::exists(&elsewhere.join(name).join("part")));
 }
@@ -459,12 +462,12 @@ fn a_ticket_that_waits_and_is_ended_can_never_be_granted() {
         NfsLock::new(Arc::new(SystemStorage), clock, dir, "step", options)
     };
     let mut first = lock("node");
-    let Ok(LockEntry::Held(held)) = first.try_acquire() else {
+    let Ok(AcquireOutcome::Held(held)) = first.try_acquire() else {
         panic!("it is free");
     };
     let mut second = lock("node");
     let entry = second.try_acquire().expect("a local directory");
-    assert!(matches!(entry, LockEntry::Wait { .. }), "{entry:?}");
+    assert!(matches!(entry, AcquireOutcome::Wait { .. }), "{entry:?}");
     let survey = world.survey();
     assert!(survey.revoke(2).expect("a local directory"));
     let grant = survey.ledger.grant(2).expect("readable");

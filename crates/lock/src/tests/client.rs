@@ -14,7 +14,7 @@ use crate::tests::server::is_register;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use cocorun_edge::storage::ENDED_S;
-use cocorun_edge::storage::Kind;
+use cocorun_edge::storage::FileKind;
 use cocorun_edge::storage::Stamp;
 use cocorun_edge::storage::Storage;
 use cocorun_edge::storage::Touch;
@@ -303,9 +303,9 @@ impl Storage for Client {
     fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp> {
         self.read(path, |node| {
             let kind = match node.content {
-                Content::Dir | Content::StickyDir => Kind::Dir,
-                Content::File(_) => Kind::File,
-                Content::Link(_) => Kind::Symlink,
+                Content::Dir | Content::StickyDir => FileKind::Dir,
+                Content::File(_) => FileKind::File,
+                Content::Link(_) => FileKind::Symlink,
             };
             Ok(Stamp {
                 kind,

@@ -1,23 +1,23 @@
 //! The process dies before and after every single call of the protocol, and every call fails or
 //! loses its reply once: whoever comes next ends well, and all agree.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Ensured;
-use crate::Entry;
-use crate::LockError;
-use crate::Options;
-use crate::record::Commit;
+use crate::ledger::record::Commit;
+use crate::once::call_once::CallOnce;
+use crate::once::call_once::EnterOutcome;
+use crate::once::leader::Leader;
+use crate::once::outcome::Acceptance;
+use crate::once::step::Done;
+use crate::once::step::StepError;
+use crate::options::Options;
 use crate::tests::client::Client;
 use crate::tests::client::DEAD;
 use crate::tests::client::Fault;
 use crate::tests::client::Moment;
 use crate::tests::client::Weather;
 use crate::tests::fake::FakeClock;
-use crate::tests::fake::FakeHost;
+use crate::tests::fake::FakeMachine;
 use crate::tests::server::Server;
 
-use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +52,7 @@ impl World {
     fn once(&self, number: u64, client: Arc<Client>) -> CallOnce {
         let options = Options {
             heartbeat: Duration::ZERO,
-            host: FakeHost::knowing_dead(&format!("node{number}"), number, self.dead),
+            machine: FakeMachine::knowing_dead(&format!("node{number}"), number, self.dead),
             ..Options::new("run")
         };
         CallOnce::new(
@@ -65,16 +65,18 @@ impl World {
     }
 
     /// Lets one process do the step; returns what it made of it and how many calls that took.
-    fn run(&self, number: u64, fault: Option<Fault>) -> (Result<Ensured, LockError>, u64, bool) {
+    fn run(
+        &self,
+        number: u64,
+        fault: Option<Fault>,
+    ) -> (Result<Done, StepError<String>>, u64, bool) {
         let client = Client::with_fault(&self.server, fault);
         let ended = self.once(number, Arc::clone(&client)).ensure_done(
-            &mut |_| Acceptance::Use,
-            &mut |leader| {
+            &mut |leader: &Leader| {
                 leader.note("working");
                 leader.beat();
                 Ok(serde_json::json!("result"))
             },
-            &mut |_| ControlFlow::Continue(()),
             Some(Duration::from_secs(600)),
         );
         (ended, client.calls(), client.is_dead())
@@ -84,7 +86,7 @@ impl World {
     fn ends_well(&self, number: u64) -> String {
         let before = self.clock.elapsed();
         let token = match self.run(number, None).0 {
-            Ok(Ensured::Built(it) | Ensured::Found(it)) => it.token,
+            Ok(done) => done.published().token,
             other => panic!("came to {other:?}"),
         };
         let took = self.clock.elapsed().saturating_sub(before);
@@ -109,9 +111,9 @@ impl World {
     }
 }
 
-fn token_of(ended: &Result<Ensured, LockError>) -> Option<&str> {
+fn token_of(ended: &Result<Done, StepError<String>>) -> Option<&str> {
     match ended {
-        Ok(Ensured::Built(it) | Ensured::Found(it)) => Some(&it.token),
+        Ok(Done::Here(it) | Done::Elsewhere(it)) => Some(&it.token),
         _ => None,
     }
 }
@@ -262,13 +264,13 @@ fn a_holder_that_beats_through_18_000_periods_is_never_robbed() {
     let world = World::new();
     let mut holding = world.once(1, Client::with_fault(&world.server, None));
     let mut waiting = world.once(2, Client::with_fault(&world.server, None));
-    let Ok(Entry::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
     for period in 0..18_000 {
         let entry = waiting.enter(&mut |_| Acceptance::Use);
         assert!(
-            matches!(entry, Ok(Entry::Wait { .. })),
+            matches!(entry, Ok(EnterOutcome::Wait { .. })),
             "in period {period}: {entry:?}"
         );
         world.clock.advance(Duration::from_secs(5));
@@ -278,7 +280,7 @@ fn a_holder_that_beats_through_18_000_periods_is_never_robbed() {
     let before = world.clock.elapsed();
     while matches!(
         waiting.enter(&mut |_| Acceptance::Use),
-        Ok(Entry::Wait { .. })
+        Ok(EnterOutcome::Wait { .. })
     ) {
         world.clock.advance(Duration::from_secs(5));
     }
@@ -300,19 +302,19 @@ fn an_end_is_seen_although_its_name_is_hidden_for_ever() {
     };
     let client = Client::in_weather(&world.server, weather, Box::new(|_| 0), Box::new(|| {}));
     let mut waiting = world.once(2, client);
-    let Ok(Entry::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
     assert!(matches!(
         waiting.enter(&mut |_| Acceptance::Use),
-        Ok(Entry::Wait { .. })
+        Ok(EnterOutcome::Wait { .. })
     ));
     leader
         .publish(serde_json::json!("result"))
         .expect("a healthy server");
     let entry = waiting.enter(&mut |_| Acceptance::Use);
     assert!(
-        matches!(&entry, Ok(Entry::Done(it)) if it.epoch == 1),
+        matches!(&entry, Ok(EnterOutcome::Done(it)) if it.epoch == 1),
         "{entry:?}"
     );
 }
@@ -323,14 +325,14 @@ fn a_waiting_caller_asks_the_server_once_per_look() {
     let mut holding = world.once(1, Client::with_fault(&world.server, None));
     let client = Client::with_fault(&world.server, None);
     let mut waiting = world.once(2, Arc::clone(&client));
-    let Ok(Entry::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(leader)) = holding.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
     let mut calls = Vec::new();
     while world.clock.elapsed() < Duration::from_secs(300) {
         let before = client.calls();
         let entry = waiting.enter(&mut |_| Acceptance::Use);
-        let Ok(Entry::Wait { retry_in, .. }) = entry else {
+        let Ok(EnterOutcome::Wait { retry_in, .. }) = entry else {
             panic!("{entry:?}")
         };
         calls.push(client.calls() - before);
@@ -350,7 +352,7 @@ fn a_result_that_was_cleaned_is_not_taken_on_the_short_way() {
         let first = world.ends_well(1);
         let cleaner = Client::with_fault(&world.server, None);
         let mut cleaning = world.once(2, cleaner);
-        cleaning.options_for_tests().interop = false;
+        cleaning.options_for_tests().pytest_cocotb = false;
         assert_eq!(cleaning.clean().ok(), Some(1));
         let weather = Weather {
             negative_entries,
@@ -359,10 +361,10 @@ fn a_result_that_was_cleaned_is_not_taken_on_the_short_way() {
         let client = Client::in_weather(&world.server, weather, Box::new(|_| 0), Box::new(|| {}));
         let mut looking = world.once(3, client);
         // Beside pytest-cocotb there is no short way.
-        looking.options_for_tests().interop = false;
+        looking.options_for_tests().pytest_cocotb = false;
         let entry = looking.enter(&mut |_| Acceptance::Use);
         assert!(
-            matches!(&entry, Ok(Entry::Lead(leader)) if leader.token() != first),
+            matches!(&entry, Ok(EnterOutcome::Lead(leader)) if leader.token() != first),
             "{entry:?}"
         );
     }
@@ -372,28 +374,28 @@ fn a_result_that_was_cleaned_is_not_taken_on_the_short_way() {
 fn who_is_alone_takes_over_at_once_and_needs_no_links() {
     let world = World::new();
     let mut holding = world.once(1, Client::with_fault(&world.server, None));
-    let Ok(Entry::Lead(_held)) = holding.enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(_held)) = holding.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
     let mut once = world.once(2, Client::with_fault(&world.server, None));
     once.options_for_tests().alone = true;
     let entry = once.enter(&mut |_| Acceptance::Use);
-    assert!(matches!(&entry, Ok(Entry::Lead(it)) if it.epoch() == 2));
+    assert!(matches!(&entry, Ok(EnterOutcome::Lead(it)) if it.epoch() == 2));
 }
 
 #[test]
 fn a_step_that_is_done_costs_few_requests() {
-    for (interop, limit) in [(false, 4), (true, 10)] {
+    for (pytest_cocotb, limit) in [(false, 4), (true, 10)] {
         let world = World::new();
         world.ends_well(1);
         let client = Client::with_fault(&world.server, None);
         let mut once = world.once(2, Arc::clone(&client));
-        once.options_for_tests().interop = interop;
+        once.options_for_tests().pytest_cocotb = pytest_cocotb;
         let entry = once.enter(&mut |_| Acceptance::Use);
-        assert!(matches!(entry, Ok(Entry::Done(_))), "{entry:?}");
+        assert!(matches!(entry, Ok(EnterOutcome::Done(_))), "{entry:?}");
         assert!(
             client.calls() <= limit,
-            "{} calls, interop {interop}",
+            "{} calls, pytest_cocotb {pytest_cocotb}",
             client.calls()
         );
     }

@@ -1,10 +1,20 @@
 //! A clock that is moved by hand and machines that are made up, for tests.
 
+use crate::ledger::record::Commit;
+use crate::once::call_once::CallOnce;
+use crate::once::leader::Leader;
+use crate::once::outcome::Acceptance;
+use crate::once::outcome::Published;
+use crate::once::step::Failure;
+use crate::once::step::OnceStep;
+use crate::wait::WaitProgress;
+
 use cocorun_edge::clock::Clock;
-use cocorun_edge::host::Fate;
-use cocorun_edge::host::Host;
-use cocorun_edge::host::ProcessIdentity;
-use cocorun_edge::host::Turn;
+use cocorun_edge::machine::LocalWatcher;
+use cocorun_edge::machine::Machine;
+use cocorun_edge::machine::ProcessIdentity;
+use cocorun_edge::machine::ProcessState;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
@@ -55,20 +65,20 @@ impl Clock for FakeClock {
 }
 
 /// A machine of its own, with reproducible random numbers.
-pub(crate) struct FakeHost {
+pub(crate) struct FakeMachine {
     me: ProcessIdentity,
     state: AtomicU64,
     dead: String,
 }
 
-impl FakeHost {
+impl FakeMachine {
     /// Makes a process with this number on this node.
-    pub(crate) fn on(host: &str, number: u64) -> Arc<dyn Host> {
+    pub(crate) fn on(host: &str, number: u64) -> Arc<dyn Machine> {
         Self::knowing_dead(host, number, "")
     }
 
     /// Makes one that knows that the processes of nodes whose names begin so are gone.
-    pub(crate) fn knowing_dead(host: &str, number: u64, dead: &str) -> Arc<dyn Host> {
+    pub(crate) fn knowing_dead(host: &str, number: u64, dead: &str) -> Arc<dyn Machine> {
         let me = ProcessIdentity {
             host: host.to_owned(),
             user: "anna".to_owned(),
@@ -98,17 +108,17 @@ impl FakeHost {
     }
 }
 
-impl Host for FakeHost {
+impl Machine for FakeMachine {
     fn me(&self) -> ProcessIdentity {
         self.me.clone()
     }
 
-    fn fate(&self, of: &ProcessIdentity) -> Fate {
+    fn state_of(&self, of: &ProcessIdentity) -> ProcessState {
         let is_dead = !self.dead.is_empty() && of.host.starts_with(&self.dead);
         if is_dead && of.host != self.me.host {
-            Fate::Gone
+            ProcessState::Gone
         } else {
-            Fate::Unknown
+            ProcessState::Unknown
         }
     }
 
@@ -116,11 +126,71 @@ impl Host for FakeHost {
         pid >= 1_000_000
     }
 
-    fn turn(&self, _what: &str) -> Option<Turn> {
-        Some(Turn::default())
+    fn local_watcher(&self, _what: &str) -> Option<LocalWatcher> {
+        Some(LocalWatcher::default())
     }
 
     fn random(&self) -> u128 {
         (u128::from(self.next()) << 64) | u128::from(self.next())
     }
+}
+
+/// A step of three closures.
+pub(crate) struct Callbacks<A, R, W> {
+    accept: A,
+    run: R,
+    on_wait: W,
+}
+
+/// Makes a step of three closures.
+pub(crate) fn callbacks<A, R, W, E>(accept: A, run: R, on_wait: W) -> Callbacks<A, R, W>
+where
+    A: FnMut(&Published) -> Acceptance,
+    R: FnMut(&Leader) -> Result<serde_json::Value, Failure<E>>,
+    W: FnMut(&WaitProgress) -> ControlFlow<()>,
+{
+    Callbacks {
+        accept,
+        run,
+        on_wait,
+    }
+}
+
+impl<A, R, W, E> OnceStep for Callbacks<A, R, W>
+where
+    A: FnMut(&Published) -> Acceptance,
+    R: FnMut(&Leader) -> Result<serde_json::Value, Failure<E>>,
+    W: FnMut(&WaitProgress) -> ControlFlow<()>,
+{
+    type Error = E;
+
+    fn run(&mut self, leader: &Leader) -> Result<serde_json::Value, Failure<E>> {
+        (self.run)(leader)
+    }
+
+    fn accept(&mut self, published: &Published) -> Acceptance {
+        (self.accept)(published)
+    }
+
+    fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
+        (self.on_wait)(progress)
+    }
+}
+
+/// The work of a caller that must not come to work.
+pub(crate) fn never(_: &Leader) -> Result<serde_json::Value, Failure<String>> {
+    panic!("worked beside a holder")
+}
+
+/// Reads how the epochs of a step ended, and whether they are retired.
+pub(crate) fn states(once: &CallOnce) -> Vec<(Option<Commit>, bool)> {
+    let ledger = &once.ledger;
+    let top = ledger.listed_top().expect("it can be listed").unwrap_or(0);
+    (1..=top)
+        .map(|epoch| {
+            let commit = ledger.commit(epoch).expect("it can be read");
+            let is_retired = ledger.is_retired(epoch).expect("it can be read");
+            (commit, is_retired)
+        })
+        .collect()
 }

@@ -3,18 +3,18 @@
 //!
 //! Its part is played by hand here, and by the unmodified package in `interop_storm.rs`.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Entry;
-use crate::FailureKind;
-use crate::Leader;
-use crate::Options;
-use crate::gate::Gate;
-use crate::gate::GateEntry;
-use crate::gate::GateWatch;
-use crate::gate::Info;
+use crate::ledger::record::FailureKind;
+use crate::once::call_once::CallOnce;
+use crate::once::call_once::EnterOutcome;
+use crate::once::leader::Leader;
+use crate::once::outcome::Acceptance;
+use crate::options::Options;
+use crate::pytest_cocotb::lock::Info;
+use crate::pytest_cocotb::lock::PytestLock;
+use crate::pytest_cocotb::lock::PytestLockEntry;
+use crate::pytest_cocotb::lock::PytestLockWatch;
 use crate::tests::fake::FakeClock;
-use crate::tests::fake::FakeHost;
+use crate::tests::fake::FakeMachine;
 
 use camino::Utf8PathBuf;
 use cocorun_edge::storage::Storage;
@@ -47,7 +47,7 @@ impl World {
     fn caller(&self, number: u64) -> CallOnce {
         let options = Options {
             heartbeat: Duration::ZERO,
-            host: FakeHost::on("vm", number),
+            machine: FakeMachine::on("vm", number),
             ..Options::new("run")
         };
         let storage = Arc::new(SystemStorage);
@@ -98,8 +98,8 @@ impl World {
                 .enter(&mut |_| Acceptance::Use)
                 .expect("a local directory works")
             {
-                Entry::Wait { retry_in, .. } => self.clock.advance(retry_in),
-                Entry::Lead(leader) => {
+                EnterOutcome::Wait { retry_in, .. } => self.clock.advance(retry_in),
+                EnterOutcome::Lead(leader) => {
                     return (leader, self.clock.elapsed().saturating_sub(start));
                 }
                 other => panic!("came to {other:?}"),
@@ -123,7 +123,7 @@ fn a_living_python_holder_is_waited_for_and_named() {
     let mut once = world.caller(1);
     for _ in 0..10_000 {
         let entry = once.enter(&mut |_| Acceptance::Use);
-        let Ok(Entry::Wait { holder, retry_in }) = entry else {
+        let Ok(EnterOutcome::Wait { holder, retry_in }) = entry else {
             panic!("{entry:?}")
         };
         assert_eq!((holder.pid, holder.host.as_str()), (4711, "vm"));
@@ -235,7 +235,7 @@ fn a_marker_that_python_removed_ends_the_result() {
         .publish(serde_json::json!(1))
         .expect("a local directory works");
     let entry = world.caller(2).enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Done(_))), "{entry:?}");
+    assert!(matches!(entry, Ok(EnterOutcome::Done(_))), "{entry:?}");
     SystemStorage
         .remove_file(&world.path("step.done"))
         .expect("it is there");
@@ -245,7 +245,7 @@ fn a_marker_that_python_removed_ends_the_result() {
         .publish(serde_json::json!(2))
         .expect("a local directory works");
     let entry = world.caller(4).enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Done(it)) if it.epoch == 2));
+    assert!(matches!(entry, Ok(EnterOutcome::Done(it)) if it.epoch == 2));
 }
 
 #[test]
@@ -269,7 +269,7 @@ fn a_marker_that_its_maker_could_not_write_any_more_is_made_by_the_next() {
     let guard = world.path(&format!("step.lock/cocorun.guard.00000001.{token}"));
     SystemStorage.create_file(&guard, b"").expect("free");
     let entry = world.caller(2).enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Done(it)) if it.epoch == 1));
+    assert!(matches!(entry, Ok(EnterOutcome::Done(it)) if it.epoch == 1));
     assert!(world.text("step.done").is_some());
     SystemStorage
         .create_dir(&world.path("step.lock"))
@@ -308,10 +308,10 @@ fn a_robbed_leader_that_enters_late_leaves_its_robbers_guard_alone() {
     ));
     assert!(SystemStorage.stamp(&guard).is_ok());
     // As if it had been frozen before it entered.
-    let host = FakeHost::on("node1", 1);
-    let sleeper = Gate::new(&world.caller(1).ledger, host, late.token(), 1);
-    let entry = sleeper.enter(&mut GateWatch::default());
-    assert!(matches!(entry, Ok(GateEntry::Held)), "{entry:?}");
+    let host = FakeMachine::on("node1", 1);
+    let sleeper = PytestLock::new(&world.caller(1).ledger, host, late.token(), 1);
+    let entry = sleeper.enter(&mut PytestLockWatch::default());
+    assert!(matches!(entry, Ok(PytestLockEntry::Held)), "{entry:?}");
     sleeper.leave();
     assert!(
         SystemStorage.stamp(&guard).is_ok(),
@@ -334,7 +334,7 @@ fn what_a_leader_left_that_died_before_it_held_takes_no_lock_of_pythons_along() 
     let guard = world.path(&format!("step.lock/cocorun.guard.00000001.{token}"));
     SystemStorage.create_file(&guard, b"").expect("free");
     let entry = world.caller(2).enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Done(_))), "{entry:?}");
+    assert!(matches!(entry, Ok(EnterOutcome::Done(_))), "{entry:?}");
     let names = SystemStorage.list(&world.path("step.lock"));
     assert_eq!(names.expect("it is Python's"), Vec::<String>::new());
 }
@@ -345,11 +345,11 @@ fn a_leader_before_the_gate_can_be_robbed_and_leaves_nothing_behind() {
     world.python_locks(ALIVE);
     let mut stuck = world.caller(1);
     let entry = stuck.enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    assert!(matches!(entry, Ok(EnterOutcome::Wait { .. })), "{entry:?}");
     let mut other = world.caller(2);
     for _ in 0..60 {
         let entry = other.enter(&mut |_| Acceptance::Use);
-        assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+        assert!(matches!(entry, Ok(EnterOutcome::Wait { .. })), "{entry:?}");
         world.clock.advance(Duration::from_secs(1));
     }
     drop(other);
@@ -365,11 +365,11 @@ fn a_leader_that_gives_up_before_the_gate_leaves_no_guard_in_it() {
     world.python_locks("");
     let mut once = world.caller(1);
     let entry = once.enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    assert!(matches!(entry, Ok(EnterOutcome::Wait { .. })), "{entry:?}");
     world.clock.advance(Duration::from_secs(31));
     // The guard is in, and a late writer is waited for.
     let entry = once.enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    assert!(matches!(entry, Ok(EnterOutcome::Wait { .. })), "{entry:?}");
     let names = SystemStorage
         .list(&world.path("step.lock"))
         .expect("a directory");
@@ -396,7 +396,7 @@ fn a_late_writer_in_a_nameless_lock_is_left_alone() {
     for _ in 0..100 {
         world.clock.advance(Duration::from_secs(1));
         let entry = once.enter(&mut |_| Acceptance::Use);
-        assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+        assert!(matches!(entry, Ok(EnterOutcome::Wait { .. })), "{entry:?}");
     }
     assert_eq!(world.text("step.lock/holder.info").as_deref(), Some(ALIVE));
     assert!(world.python_releases(), "our guard stayed in a living lock");
@@ -410,7 +410,7 @@ fn a_damaged_result_takes_no_other_content_with_it() {
     leader
         .publish(serde_json::json!("x"))
         .expect("a local directory works");
-    let Ok(Entry::Lead(leader)) = world.caller(2).enter(&mut |_| Acceptance::Foreign) else {
+    let Ok(EnterOutcome::Lead(leader)) = world.caller(2).enter(&mut |_| Acceptance::Foreign) else {
         panic!("a foreign result must be made anew");
     };
     leader
@@ -424,7 +424,7 @@ fn a_damaged_result_takes_no_other_content_with_it() {
             Acceptance::Foreign
         }
     });
-    assert!(matches!(entry, Ok(Entry::Lead(_))), "{entry:?}");
+    assert!(matches!(entry, Ok(EnterOutcome::Lead(_))), "{entry:?}");
     let entry = world.caller(4).enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Done(it)) if it.epoch == 2));
+    assert!(matches!(entry, Ok(EnterOutcome::Done(it)) if it.epoch == 2));
 }

@@ -2,18 +2,18 @@
 //!
 //! `COCORUN_PYTEST_COCOTB` names the directory that holds its package `pytest_cocotb`.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Entry;
-use crate::Options;
+use crate::once::call_once::CallOnce;
+use crate::once::call_once::EnterOutcome;
+use crate::once::outcome::Acceptance;
+use crate::options::Options;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use cocorun_edge::clock::Clock;
 use cocorun_edge::clock::SystemClock;
 use cocorun_edge::env::Environment;
-use cocorun_edge::host::Host;
-use cocorun_edge::host::SystemHost;
+use cocorun_edge::machine::Machine;
+use cocorun_edge::machine::SystemMachine;
 use cocorun_edge::storage::Storage;
 use cocorun_edge::storage::SystemStorage;
 use std::fmt::Write;
@@ -49,7 +49,7 @@ fn interop_child() {
     let Some(root) = environment.get(STORM_VARIABLE).map(Utf8PathBuf::from) else {
         return;
     };
-    let name = format!("cocorun.{:032x}", SystemHost.random());
+    let name = format!("cocorun.{:032x}", SystemMachine.random());
     let mut lines = String::new();
     let options = Options {
         lease: Duration::from_secs(3),
@@ -70,7 +70,7 @@ fn interop_child() {
     loop {
         let entry = once.enter(&mut |_| Acceptance::Broken("again".to_owned()));
         match entry.expect("a local directory works") {
-            Entry::Lead(leader) => {
+            EnterOutcome::Lead(leader) => {
                 note("in");
                 SystemClock.sleep(Duration::from_millis(5));
                 note("out");
@@ -78,7 +78,7 @@ fn interop_child() {
                     .publish(serde_json::json!(1))
                     .expect("a local directory works");
             }
-            Entry::Wait { retry_in, .. } => {
+            EnterOutcome::Wait { retry_in, .. } => {
                 SystemClock.sleep(retry_in.min(Duration::from_millis(50)));
             }
             other => panic!("came to {other:?}"),
@@ -157,7 +157,7 @@ fn unmodified_pytest_cocotb_processes_are_never_inside_with_us() {
     let mut kills = 0;
     for round in 0..seconds * 5 {
         SystemClock.sleep(Duration::from_millis(200));
-        let random = usize::try_from(SystemHost.random() % 60).expect("small");
+        let random = usize::try_from(SystemMachine.random() % 60).expect("small");
         if round % 4 == 0 {
             let index = random % 6;
             children[index].kill().expect("it is our child");

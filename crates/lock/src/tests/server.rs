@@ -1,8 +1,8 @@
 //! A file server in memory: one truth under a mutex, which checks the protocol's invariants at
 //! every change. What processes see of it is in `client.rs`.
 
-use crate::record::Claim;
-use crate::record::Commit;
+use crate::ledger::record::Claim;
+use crate::ledger::record::Commit;
 use crate::tests::fake::FakeClock;
 
 use camino::Utf8Path;

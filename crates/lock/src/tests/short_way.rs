@@ -1,10 +1,10 @@
 //! What a caller may take without a look at the whole ledger, and what it may not.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Entry;
-use crate::Options;
-use crate::PublishOutcome;
+use crate::once::call_once::CallOnce;
+use crate::once::call_once::EnterOutcome;
+use crate::once::leader::PublishOutcome;
+use crate::once::outcome::Acceptance;
+use crate::options::Options;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 fn caller(dir: &Utf8Path, is_alone: bool) -> CallOnce {
     let options = Options {
-        interop: false,
+        pytest_cocotb: false,
         alone: is_alone,
         ..Options::new("run")
     };
@@ -45,7 +45,7 @@ fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
 )]
 fn the_short_way_and_the_long_one_agree_on_a_result_under_anothers_claim() {
     let (_guard, dir) = temp();
-    let Ok(Entry::Lead(leader)) = caller(&dir, false).enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(leader)) = caller(&dir, false).enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
     leader
@@ -60,7 +60,7 @@ fn the_short_way_and_the_long_one_agree_on_a_result_under_anothers_claim() {
     for mut caller in [caller(&dir, false), long] {
         let found = caller.enter(&mut |_| Acceptance::Use);
         assert!(
-            matches!(&found, Ok(Entry::Done(it)) if it.record == "old"),
+            matches!(&found, Ok(EnterOutcome::Done(it)) if it.record == "old"),
             "{found:?}"
         );
     }
@@ -70,10 +70,10 @@ fn the_short_way_and_the_long_one_agree_on_a_result_under_anothers_claim() {
 fn two_that_think_themselves_alone_do_not_rob_each_other_for_ever() {
     let (_guard, dir) = temp();
     let (mut first, mut second) = (caller(&dir, true), caller(&dir, true));
-    let Ok(Entry::Lead(robbed)) = first.enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(robbed)) = first.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
-    let Ok(Entry::Lead(leader)) = second.enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(leader)) = second.enter(&mut |_| Acceptance::Use) else {
         panic!("it thinks itself alone");
     };
     assert_eq!(
@@ -81,11 +81,11 @@ fn two_that_think_themselves_alone_do_not_rob_each_other_for_ever() {
         PublishOutcome::Superseded
     );
     let entry = first.enter(&mut |_| Acceptance::Use);
-    assert!(matches!(entry, Ok(Entry::Wait { .. })), "{entry:?}");
+    assert!(matches!(entry, Ok(EnterOutcome::Wait { .. })), "{entry:?}");
     leader.publish(serde_json::json!(2)).expect("written");
     let entry = first.enter(&mut |_| Acceptance::Use);
     assert!(
-        matches!(&entry, Ok(Entry::Done(it)) if it.epoch == 2),
+        matches!(&entry, Ok(EnterOutcome::Done(it)) if it.epoch == 2),
         "{entry:?}"
     );
 }

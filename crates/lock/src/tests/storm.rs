@@ -2,18 +2,22 @@
 //!
 //! The processes are this test binary, started again for [`storm_child`] alone.
 
-use crate::Acceptance;
-use crate::CallOnce;
-use crate::Ensured;
-use crate::Options;
+use crate::ledger::record::Commit;
+use crate::once::call_once::CallOnce;
+use crate::once::leader::Leader;
+use crate::once::outcome::Acceptance;
+use crate::once::step::Failure;
+use crate::options::Options;
+use crate::tests::fake;
+use crate::tests::fake::callbacks;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use cocorun_edge::clock::Clock;
 use cocorun_edge::clock::SystemClock;
 use cocorun_edge::env::Environment;
-use cocorun_edge::host::Host;
-use cocorun_edge::host::SystemHost;
+use cocorun_edge::machine::Machine;
+use cocorun_edge::machine::SystemMachine;
 use cocorun_edge::storage::Storage;
 use cocorun_edge::storage::SystemStorage;
 use nix::sys::signal::Signal;
@@ -72,11 +76,11 @@ fn storm_child() {
     let Some(root) = environment.get(DIR_VARIABLE).map(Utf8PathBuf::from) else {
         return;
     };
-    let mut dice = Dice(u64::try_from(SystemHost.random() >> 65).unwrap_or(1) | 1);
+    let mut dice = Dice(u64::try_from(SystemMachine.random() >> 65).unwrap_or(1) | 1);
     for key in (dice.below(4)..).step_by(4) {
         let (epoch, token) = do_once(&root, key, dice.below(60), dice.below(12) == 0);
         let answer = format!("{key} {epoch} {token}");
-        let name = format!("{:032x}", SystemHost.random());
+        let name = format!("{:032x}", SystemMachine.random());
         SystemStorage
             .write_file(&root.join("answers").join(name), answer.as_bytes())
             .ok();
@@ -94,8 +98,8 @@ fn do_once(root: &Utf8Path, key: u64, work_ms: u64, is_to_die: bool) -> (u32, St
         "step",
         options("storm"),
     );
-    let ended = once.ensure_done(
-        &mut |published| {
+    let mut step = callbacks(
+        |published| {
             let made = SystemStorage
                 .read_file(&published.dir.join("out"))
                 .unwrap_or_default();
@@ -103,7 +107,7 @@ fn do_once(root: &Utf8Path, key: u64, work_ms: u64, is_to_die: bool) -> (u32, St
             assert!(is_whole, "a torn result was published in {}", published.dir);
             Acceptance::Use
         },
-        &mut |leader| {
+        |leader: &Leader| -> Result<_, Failure<String>> {
             SystemClock.sleep(Duration::from_millis(work_ms));
             let content = leader.token().repeat(100);
             SystemStorage
@@ -114,13 +118,11 @@ fn do_once(root: &Utf8Path, key: u64, work_ms: u64, is_to_die: bool) -> (u32, St
             }
             Ok(serde_json::json!({ "key": key }))
         },
-        &mut |_| ControlFlow::Continue(()),
-        Some(PATIENCE),
+        |_| ControlFlow::Continue(()),
     );
-    match ended.expect("nobody waits for ever") {
-        Ensured::Built(it) | Ensured::Found(it) => (it.epoch, it.token),
-        other => panic!("a step that never fails came to {other:?}"),
-    }
+    let ended = once.ensure_done(&mut step, Some(PATIENCE));
+    let result = ended.expect("nobody waits for ever").published();
+    (result.epoch, result.token)
 }
 
 #[expect(
@@ -157,7 +159,7 @@ fn every_key_has_one_result_whoever_is_killed_or_frozen() {
     SystemStorage
         .create_dir(&root.join("answers"))
         .expect("a directory");
-    let seed = u64::try_from(SystemHost.random() >> 65).expect("63 bits") | 1;
+    let seed = u64::try_from(SystemMachine.random() >> 65).expect("63 bits") | 1;
     println_seed(seed);
     let mut dice = Dice(seed);
     let mut children: Vec<Child> = (0..CHILDREN).map(|_| spawn(&root)).collect();
@@ -196,13 +198,13 @@ fn has_come_to_something(root: &Utf8Path) -> bool {
     let (count, answers) = answers(root);
     let is_somebody_replaced = || {
         let mut keys = answers.keys();
-        keys.any(|key| states(root, *key).contains(&"revoked"))
+        keys.any(|key| states(root, *key).contains(&Some(Commit::Revoked)))
     };
     count >= ANSWERS_MIN && answers.len() >= KEYS_MIN && is_somebody_replaced()
 }
 
 /// Reads how the epochs of a key ended.
-fn states(root: &Utf8Path, key: u64) -> Vec<&'static str> {
+fn states(root: &Utf8Path, key: u64) -> Vec<Option<Commit>> {
     let once = CallOnce::new(
         Arc::new(SystemStorage),
         Arc::new(SystemClock),
@@ -210,8 +212,8 @@ fn states(root: &Utf8Path, key: u64) -> Vec<&'static str> {
         "step",
         options("check"),
     );
-    let status = once.status().expect("a ledger");
-    status.epochs.iter().map(|epoch| epoch.state).collect()
+    let states = fake::states(&once).into_iter();
+    states.map(|(commit, _)| commit).collect()
 }
 
 /// Reads all answers: how many there are, and for each key which ones.
@@ -260,7 +262,14 @@ fn check(root: &Utf8Path) {
             given.contains(&format!("{epoch} {token}")),
             "key {key} was done again"
         );
-        for state in states(root, key) {
+        for commit in states(root, key) {
+            let state = match commit {
+                None => "running",
+                Some(Commit::Done { .. }) => "done",
+                Some(Commit::Failed { .. }) => "failed",
+                Some(Commit::Revoked) => "revoked",
+                Some(Commit::Released | Commit::Unknown) => "released",
+            };
             *counted.entry(state).or_default() += 1;
         }
     }

@@ -1,8 +1,8 @@
 //! Removing old tickets: what stays is bounded, and who slept meanwhile never holds.
 
-use crate::Held;
-use crate::LockEntry;
-use crate::NfsLock;
+use crate::acquire::AcquireOutcome;
+use crate::acquire::HeldTicket;
+use crate::acquire::NfsLock;
 use crate::tests::client::Client;
 use crate::tests::client::Weather;
 use crate::tests::tickets::World;
@@ -52,7 +52,10 @@ fn of_many_who_wait_each_removes_something_else() {
         inside = held(&mut locks[0]);
         // Who has left comes again, behind all others.
         let last = locks.last_mut().expect("twelve");
-        assert!(matches!(last.try_acquire(), Ok(LockEntry::Wait { .. })));
+        assert!(matches!(
+            last.try_acquire(),
+            Ok(AcquireOutcome::Wait { .. })
+        ));
         // Two for each block of two tickets, and what the tickets of those who wait have.
         let stays = entry + 2 + 12 + 1;
         most = most.max(names(&world).len().saturating_sub(stays));
@@ -77,7 +80,7 @@ fn results_of_a_step_of_the_same_name_stay_whenever_they_came() {
         if comes_late {
             // It lists the directory before the step has ended.
             let entry = lock.try_acquire().expect("a healthy server");
-            assert!(matches!(entry, LockEntry::Wait { .. }), "{entry:?}");
+            assert!(matches!(entry, AcquireOutcome::Wait { .. }), "{entry:?}");
         }
         put(
             "00000002.commit",
@@ -114,7 +117,7 @@ fn sleep_at(call: u64, waits_first: bool) -> Option<bool> {
     let world = Arc::new(World::new());
     // One ticket stands before, so that a late draw meets a number that was used.
     let first = held(&mut world.lock(1));
-    let inside: Arc<Mutex<Vec<Held>>> = Arc::default();
+    let inside: Arc<Mutex<Vec<HeldTicket>>> = Arc::default();
     let (is_armed, has_slept) = (
         Arc::new(AtomicBool::new(false)),
         Arc::new(AtomicBool::new(false)),
@@ -137,7 +140,7 @@ fn sleep_at(call: u64, waits_first: bool) -> Option<bool> {
     let mut sleeper = world.lock_over(2, client);
     if waits_first {
         let entry = sleeper.try_acquire().expect("a healthy server");
-        assert!(matches!(entry, LockEntry::Wait { .. }), "{entry:?}");
+        assert!(matches!(entry, AcquireOutcome::Wait { .. }), "{entry:?}");
     }
     first.release().expect("a healthy server");
     is_armed.store(true, Ordering::SeqCst);
@@ -147,11 +150,11 @@ fn sleep_at(call: u64, waits_first: bool) -> Option<bool> {
     }
     let inside = inside.lock().expect("nobody panics in here");
     assert!(!inside[0].is_lost());
-    Some(matches!(entry, Ok(LockEntry::Held(held)) if !held.is_lost()))
+    Some(matches!(entry, Ok(AcquireOutcome::Held(held)) if !held.is_lost()))
 }
 
 /// Takes the sleeper for dead, enters often enough to sweep, and stays inside.
-fn others_pass_by(world: &World) -> Held {
+fn others_pass_by(world: &World) -> HeldTicket {
     for number in 3..15 {
         wait_for(world, &mut world.lock(number))
             .release()
@@ -164,11 +167,11 @@ fn others_pass_by(world: &World) -> Held {
     inside
 }
 
-fn wait_for(world: &World, lock: &mut NfsLock) -> Held {
+fn wait_for(world: &World, lock: &mut NfsLock) -> HeldTicket {
     loop {
         match lock.try_acquire().expect("a healthy server") {
-            LockEntry::Held(held) => return held,
-            LockEntry::Wait { retry_in, .. } => world.clock.advance(retry_in),
+            AcquireOutcome::Held(held) => return held,
+            AcquireOutcome::Wait { retry_in, .. } => world.clock.advance(retry_in),
         }
     }
 }

@@ -1,17 +1,17 @@
 //! The lock in order of arrival: never two inside, nobody overtaken, the dead passed by.
 
-use crate::Held;
-use crate::LockEntry;
-use crate::LockError;
-use crate::NfsLock;
-use crate::Options;
+use crate::acquire::AcquireOutcome;
+use crate::acquire::HeldTicket;
+use crate::acquire::NfsLock;
+use crate::error::LockError;
+use crate::options::Options;
 use crate::tests::client::Client;
 use crate::tests::client::DEAD;
 use crate::tests::client::Fault;
 use crate::tests::client::Moment;
 use crate::tests::client::Weather;
 use crate::tests::fake::FakeClock;
-use crate::tests::fake::FakeHost;
+use crate::tests::fake::FakeMachine;
 use crate::tests::server::BLOCK;
 use crate::tests::server::Server;
 
@@ -45,7 +45,7 @@ impl World {
             heartbeat: Duration::ZERO,
             stall: Duration::ZERO,
             block: BLOCK,
-            host: FakeHost::on(&format!("node{number}"), number),
+            machine: FakeMachine::on(&format!("node{number}"), number),
             ..Options::new("run")
         };
         NfsLock::new(
@@ -62,17 +62,17 @@ impl World {
     }
 }
 
-pub(super) fn held(lock: &mut NfsLock) -> Held {
+pub(super) fn held(lock: &mut NfsLock) -> HeldTicket {
     match lock.try_acquire().expect("a healthy server") {
-        LockEntry::Held(held) => held,
-        LockEntry::Wait { holder, .. } => panic!("waits for {holder}"),
+        AcquireOutcome::Held(held) => held,
+        AcquireOutcome::Wait { holder, .. } => panic!("waits for {holder}"),
     }
 }
 
 fn waits(lock: &mut NfsLock) -> Duration {
     match lock.try_acquire().expect("a healthy server") {
-        LockEntry::Wait { retry_in, .. } => retry_in,
-        LockEntry::Held(_) => panic!("two are inside"),
+        AcquireOutcome::Wait { retry_in, .. } => retry_in,
+        AcquireOutcome::Held(_) => panic!("two are inside"),
     }
 }
 
@@ -101,7 +101,7 @@ fn go_round(section: Duration, entries: u32) -> (Duration, u32) {
     let world = World::new();
     let mut locks: Vec<NfsLock> = (1..=12).map(|number| world.lock(number)).collect();
     let mut due = vec![Duration::ZERO; locks.len()];
-    let mut inside: Option<(usize, Held)> = None;
+    let mut inside: Option<(usize, HeldTicket)> = None;
     let (mut entered, mut asked) = (0, 0);
     let mut rounds = 0_u64;
     while entered < entries {
@@ -120,11 +120,11 @@ fn go_round(section: Duration, entries: u32) -> (Duration, u32) {
         }
         asked += 1;
         due[next] = match locks[next].try_acquire().expect("a healthy server") {
-            LockEntry::Held(held) => {
+            AcquireOutcome::Held(held) => {
                 assert!(inside.replace((next, held)).is_none(), "two are inside");
                 now + section
             }
-            LockEntry::Wait { retry_in, .. } => now + retry_in,
+            AcquireOutcome::Wait { retry_in, .. } => now + retry_in,
         };
         assert!(rounds < 100_000, "it does not go on");
     }
@@ -173,11 +173,11 @@ fn drain(first: Duration, has_dead: bool) -> Duration {
             held.beat();
         }
         let pause = match locks[next].try_acquire().expect("a healthy server") {
-            LockEntry::Held(held) => {
+            AcquireOutcome::Held(held) => {
                 assert!(inside.replace((next, held)).is_none(), "two are inside");
                 Duration::from_millis(5)
             }
-            LockEntry::Wait { retry_in, .. } => retry_in,
+            AcquireOutcome::Wait { retry_in, .. } => retry_in,
         };
         due.insert(next, at.max(now) + pause);
     }
@@ -241,8 +241,8 @@ fn a_dead_holder_is_replaced_after_its_lease_and_knows_it_when_it_wakes() {
     let start = world.clock.elapsed();
     let robber = loop {
         match second.try_acquire().expect("a healthy server") {
-            LockEntry::Held(held) => break held,
-            LockEntry::Wait { retry_in, .. } => world.clock.advance(retry_in),
+            AcquireOutcome::Held(held) => break held,
+            AcquireOutcome::Wait { retry_in, .. } => world.clock.advance(retry_in),
         }
     };
     let after = world.clock.elapsed().saturating_sub(start);
@@ -267,7 +267,8 @@ fn the_leases_of_many_that_died_together_run_at_the_same_time() {
     });
     let mut last = world.lock(5);
     let start = world.clock.elapsed();
-    while let LockEntry::Wait { retry_in, .. } = last.try_acquire().expect("a healthy server") {
+    while let AcquireOutcome::Wait { retry_in, .. } = last.try_acquire().expect("a healthy server")
+    {
         world.clock.advance(retry_in);
     }
     let after = world.clock.elapsed().saturating_sub(start);
@@ -345,7 +346,7 @@ fn perform(turns_max: u32) {
             shuttle::thread::spawn(move || {
                 let mut turns = 0;
                 for _ in 0..60 {
-                    if let Ok(LockEntry::Held(held)) = lock.try_acquire() {
+                    if let Ok(AcquireOutcome::Held(held)) = lock.try_acquire() {
                         assert!(!is_inside.swap(true, Ordering::SeqCst), "two are inside");
                         let before = last.swap(held.fence(), Ordering::SeqCst);
                         assert!(held.fence() > before, "{} after {before}", held.fence());

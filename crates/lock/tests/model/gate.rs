@@ -76,7 +76,7 @@ enum Leader {
     Take,
     Write { sweeps: bool },
     Sweep,
-    Held,
+    HeldTicket,
     Beat,
     LeaveRead { has_held: bool },
     LeaveRemove,
@@ -127,7 +127,7 @@ enum Action {
     Kill { process: usize },
 }
 
-struct Gate {
+struct PytestLock {
     mutation: Mutation,
 }
 
@@ -187,11 +187,11 @@ impl State {
 
     fn is_inside(&self, leader: usize) -> bool {
         let can_publish = leader == 1 || !self.is_replaced;
-        can_publish && matches!(self.leaders[leader], Leader::Held | Leader::Beat)
+        can_publish && matches!(self.leaders[leader], Leader::HeldTicket | Leader::Beat)
     }
 }
 
-impl Gate {
+impl PytestLock {
     /// The code's `occupied`: whether somebody else's directory must be waited for.
     fn is_occupied(state: &State, dir: &Dir, guards_count: bool) -> bool {
         let is_ours_by_birth = matches!(dir.maker, Who::Leader(_));
@@ -256,14 +256,18 @@ impl Gate {
                 None => Leader::Ended,
                 Some(dir) => {
                     dir.info = Some(Who::Leader(leader));
-                    if sweeps { Leader::Sweep } else { Leader::Held }
+                    if sweeps {
+                        Leader::Sweep
+                    } else {
+                        Leader::HeldTicket
+                    }
                 }
             },
             Leader::Sweep => {
                 if let Some(dir) = &mut state.dir {
                     dir.guards[1 - leader] = false;
                 }
-                Leader::Held
+                Leader::HeldTicket
             }
             other => other,
         }
@@ -381,7 +385,7 @@ impl Gate {
     }
 }
 
-impl Model for Gate {
+impl Model for PytestLock {
     type State = State;
     type Action = Action;
 
@@ -413,7 +417,7 @@ impl Model for Gate {
                     }
                     continue;
                 }
-                Leader::Held => {
+                Leader::HeldTicket => {
                     actions.push(Action::Beat { leader });
                     actions.push(Action::Finish { leader });
                 }
@@ -457,7 +461,7 @@ impl Model for Gate {
                         if let Some(dir) = &mut state.dir {
                             dir.info = Some(Who::Leader(leader));
                         }
-                        Leader::Held
+                        Leader::HeldTicket
                     }
                     Leader::LeaveRead { .. }
                     | Leader::LeaveRemove
@@ -526,7 +530,7 @@ impl Model for Gate {
 }
 
 fn explore(mutation: Mutation) -> (usize, Vec<(&'static str, String)>) {
-    let checker = Gate { mutation }
+    let checker = PytestLock { mutation }
         .checker()
         .threads(2)
         .timeout(Duration::from_secs(600))

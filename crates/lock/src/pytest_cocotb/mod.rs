@@ -1,0 +1,4 @@
+//! Interoperation with pytest-cocotb in one directory: its lock and its marker files.
+
+pub(crate) mod lock;
+mod markers;
