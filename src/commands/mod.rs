@@ -2,6 +2,7 @@
 
 mod build;
 mod explain;
+mod held_lock;
 mod list;
 mod lock;
 mod locks;
