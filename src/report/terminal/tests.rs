@@ -143,7 +143,7 @@ help: rerun it alone: `cocorun test --config x/runner.toml --build fifo \
     assert!(text.contains(&block), "{block}\n---\n{text}");
     let block = format!(
         "
-error[test::crashed]: `fifo::tests.test_fifo::segfault` errored: \
+error[test::crashed]: `fifo::tests.test_fifo::segfault` crashed: \
 `vvp` ended with signal 11 (SIGSEGV)
   at /p/tests/test_fifo.py:41
   the end of its log, without cocotb's table:
