@@ -43,7 +43,7 @@ fn consequence(code: Code) -> String {
     let number = code.exit_code().code();
     let session = format!("If this ends the session, the exit code is {number}.");
     match code {
-        Code::SelectVariable | Code::TestPreload => {
+        Code::SelectVariable | Code::TestPreload | Code::TestAgent => {
             "This is reported as a warning; the session goes on.".to_owned()
         }
         Code::NothingSelected => format!(
