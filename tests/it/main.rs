@@ -40,6 +40,7 @@ mod rebuilt;
 mod reports;
 mod scale;
 mod seen;
+mod simulator_names;
 mod smoke;
 mod stale;
 mod support;
