@@ -48,3 +48,8 @@ pub use once::step::StepError;
 pub use options::Options;
 pub use wait::OnWait;
 pub use wait::WaitProgress;
+
+/// The README, whose example is compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
