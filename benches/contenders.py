@@ -18,7 +18,7 @@ from pathlib import Path
 from workload import Project
 
 SLOTS = 2
-"""Simulations at once, for everyone who can have several."""
+"""Simulations at once, for each contender that can run several."""
 
 PACKAGE_VARIABLES = (
     "CXX=c++ LINK=c++ AR=ar PYTHON3=python3 CFG_CXXFLAGS_PCH_I=-include "

@@ -288,7 +288,7 @@ class Project:
 
 
 def modules(root: Path, python: Path) -> Project:
-    """24 trivial modules on one build, and `more.toml` with further testcases beside them."""
+    """24 trivial modules on one build, and `more.toml` with further testcases."""
     (root / "tests").mkdir(parents=True)
     (root / "counter.sv").write_text(COUNTER)
     jobs = []

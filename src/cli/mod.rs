@@ -1,8 +1,8 @@
-//! Command-line types, and what is said of words that fit none of them: no I/O, no decisions.
+//! Command-line types, and the advice on arguments that do not parse: no I/O, no decisions.
 
 #[cfg(feature = "lock-commands")]
 mod lock;
-mod refusal;
+mod usage_error;
 
 #[cfg(feature = "lock-commands")]
 pub use lock::Limit;
@@ -14,7 +14,7 @@ pub use lock::LocksAction;
 pub use lock::LocksArgs;
 #[cfg(feature = "lock-commands")]
 pub use lock::OnceArgs;
-pub use refusal::advised;
+pub use usage_error::advised;
 
 use crate::model::build::Simulator;
 
@@ -39,16 +39,16 @@ pub struct Cli {
 /// Options of every subcommand.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Use this file instead of the `runner.toml` in this folder or above
+    /// Configuration file; default: `runner.toml` in this folder or the nearest one above
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<Utf8PathBuf>,
     /// When to use colour
     #[arg(long, global = true, value_enum, default_value_t = ColorChoice::Auto)]
     pub color: ColorChoice,
-    /// Print failures and warnings only, and of tests the summary
+    /// Print only failures, warnings and the summary
     #[arg(long, short, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Print run directories, tools and the reasons of builds as well
+    /// Also print run directories, tools, and why builds were compiled
     #[arg(long, short, global = true)]
     pub verbose: bool,
 }
@@ -56,22 +56,22 @@ pub struct Global {
 /// When to use colour.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
+    /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`
     Auto,
-    /// Also into files and pipes.
+    /// Always, also in files and pipes
     Always,
-    /// Not at all.
+    /// Without colour
     Never,
 }
 
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Build what is needed, run the testcases, report
+    /// Build what is needed, run the selected testcases, and report
     Test(TestArgs),
-    /// Build the designs, or find them up to date
+    /// Bring builds up to date
     Build(BuildArgs),
-    /// List the testcases as cocotb itself finds them
+    /// List testcases as cocotb finds them
     List(ListArgs),
     /// Hold a lock while a command runs, or make a file that others may be making
     #[cfg(feature = "lock-commands")]
@@ -84,24 +84,24 @@ pub enum Command {
     Once(OnceArgs),
     /// Explain an error code such as `test::no-result`
     Explain(ExplainArgs),
-    /// Compile one C++ file of a Verilator build; started by `make`
+    /// Compile one C++ file of a Verilator build; called by `make`
     #[command(hide = true, name = "__objcache")]
     Objcache(ObjcacheArgs),
 }
 
-/// Which testcases.
+/// Which testcases to select.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SelectArgs {
-    /// Text that occurs in `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) over all of it
+    /// Substring of `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) that matches all of it
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
-    /// Only this build, all variants of that name, or those whose names fit a pattern
+    /// Only this build with all its variants, or builds that match a pattern
     #[arg(long, short, value_name = "NAME")]
     pub build: Vec<String>,
     /// Only this test module
     #[arg(long, short, value_name = "NAME")]
     pub module: Vec<String>,
-    /// Only the testcase of exactly this name
+    /// Only the testcase with exactly this name
     #[arg(long, short, value_name = "NAME")]
     pub testcase: Vec<String>,
     /// Only builds for this simulator
@@ -109,66 +109,66 @@ pub struct SelectArgs {
     pub simulator: Option<Simulator>,
 }
 
-/// How much at once, and what to do about builds that others hold.
+/// How builds and runs are carried out.
 #[derive(Args, Clone, Debug, Default)]
 #[expect(
     clippy::struct_excessive_bools,
     reason = "each is a switch of its own on the command line"
 )]
 pub struct WorkArgs {
-    /// Compiles and runs at once; default: `$COCORUN_JOBS`, `jobs` of `runner.toml`, or the
-    /// processors this process may use
+    /// Maximum number of compilers and simulators running at the same time; default:
+    /// `$COCORUN_JOBS`, `jobs` in `runner.toml`, or the number of available processors
     #[arg(long, short, value_name = "N", allow_negative_numbers = true, value_parser = jobs)]
     pub jobs: Option<usize>,
-    /// Tell why each build was compiled
+    /// Show why each build was compiled
     #[arg(long)]
     pub explain: bool,
-    /// Compile even what is up to date
+    /// Compile builds even if they are up to date
     #[arg(long)]
     pub force: bool,
-    /// Wait for nobody who was here before: you know that no other one uses the build directory
+    /// Ignore existing lock holders; safe only if no other process uses this build directory
     #[arg(long)]
     pub no_lock: bool,
-    /// Neither compile nor wait: take the builds that are there, or fail
+    /// Use existing builds without compiling or waiting; fail if one is missing
     #[arg(long, conflicts_with = "force")]
     pub assume_built: bool,
 }
 
-/// The form of what is printed on standard output.
+/// Output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Format {
-    /// Text for people.
+    /// Text for people
     #[default]
     Human,
-    /// One JSON object a line, see docs/json-events.md.
+    /// One JSON object per line, see docs/json-events.md
     Json,
 }
 
 /// `cocorun test`.
 #[derive(Args, Debug)]
 pub struct TestArgs {
-    /// Which testcases.
+    /// Which testcases to select.
     #[command(flatten)]
     pub select: SelectArgs,
-    /// How much at once.
+    /// How builds and runs are carried out.
     #[command(flatten)]
     pub work: WorkArgs,
-    /// Seed of every run, whatever `runner.toml` says
+    /// Random seed of every run; overrides `runner.toml`
     #[arg(long, value_name = "N", allow_negative_numbers = true)]
     pub seed: Option<u32>,
-    /// Wall-clock limit of one testcase in seconds, whatever `runner.toml` says
+    /// Wall-clock limit per testcase in seconds; overrides `runner.toml`
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     pub timeout: Option<f64>,
-    /// Write waves of every run
+    /// Dump waves for every run
     #[arg(long)]
     pub waves: bool,
-    /// Start every simulator anew instead of forking it
+    /// Start a fresh simulator for each run instead of forking
     #[arg(long)]
     pub no_fork: bool,
-    /// Write a JUnit report
+    /// Write a JUnit XML report to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,
-    /// Print every event on standard output as well
+    /// Output format; `json` also prints every event to standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }
@@ -176,16 +176,16 @@ pub struct TestArgs {
 /// `cocorun build`.
 #[derive(Args, Debug)]
 pub struct BuildArgs {
-    /// Builds, all variants of a name, or a pattern (`*`, `?`, `[…]`) over it; default: all
+    /// Builds with all their variants, or patterns (`*`, `?`, `[…]`); default: all builds
     #[arg(value_name = "NAME")]
     pub names: Vec<String>,
     /// Only builds for this simulator
     #[arg(long, value_name = "NAME", value_parser = simulator)]
     pub simulator: Option<Simulator>,
-    /// How much at once.
+    /// How builds and runs are carried out.
     #[command(flatten)]
     pub work: WorkArgs,
-    /// Print every event on standard output as well
+    /// Output format; `json` also prints every event to standard output
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }
@@ -193,13 +193,13 @@ pub struct BuildArgs {
 /// `cocorun list`.
 #[derive(Args, Debug)]
 pub struct ListArgs {
-    /// Which testcases.
+    /// Which testcases to select.
     #[command(flatten)]
     pub select: SelectArgs,
-    /// How much at once.
+    /// How builds and runs are carried out.
     #[command(flatten)]
     pub work: WorkArgs,
-    /// Form of the list
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }
@@ -207,7 +207,7 @@ pub struct ListArgs {
 /// `cocorun explain`.
 #[derive(Args, Debug)]
 pub struct ExplainArgs {
-    /// The code; without one, all are listed
+    /// Error code to explain; omit to list all
     #[arg(value_name = "CODE")]
     pub code: Option<String>,
 }
@@ -215,7 +215,7 @@ pub struct ExplainArgs {
 /// `cocorun objcache`.
 #[derive(Args, Debug)]
 pub struct ObjcacheArgs {
-    /// The compiler and its arguments
+    /// Compiler and its arguments
     #[arg(trailing_var_arg = true, allow_hyphen_values = true, required = true)]
     pub command: Vec<String>,
 }
@@ -235,7 +235,7 @@ fn jobs(text: &str) -> Result<usize, String> {
 fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text
         .parse()
-        .map_err(|_| "not a number of seconds".to_owned())?;
+        .map_err(|_| "must be a number of seconds".to_owned())?;
     if (0.001..=1e9).contains(&value) {
         Ok(value)
     } else {

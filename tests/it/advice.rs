@@ -1,4 +1,4 @@
-//! What a newcomer gets wrong first, and that he is told the place and what to do.
+//! Common first mistakes: the message shows where, and what to do.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
@@ -39,7 +39,7 @@ fn runner(keys: &str) -> String {
     )
 }
 
-/// Checks that words stand in the messages.
+/// Checks that the messages contain these words.
 #[track_caller]
 fn expect_words(ran: &Ran, words: &[&str]) {
     for word in words {
@@ -71,7 +71,7 @@ fn a_misspelt_parameter_is_shown_where_it_is_written() {
 }
 
 #[test]
-fn a_warning_of_verilator_is_refused_with_what_lets_it_pass() {
+fn a_verilator_warning_fails_the_build_and_the_help_says_how_to_allow_it() {
     let keys = "simulator = \"verilator\"\n";
     let first = project(&runner(keys));
     let wide = FIFO.replace("= 1;", "= 8'd3;");
@@ -87,29 +87,29 @@ fn a_warning_of_verilator_is_refused_with_what_lets_it_pass() {
             "`-Wno-fatal`",
         ],
     );
-    // The advice is right.
+    // The advice works.
     let second = project(&runner(&format!("{keys}[build.fifo.verilator]\n{args}")));
     second.file("fifo.sv", &wide).run(&["build"]).expect_code(0);
-    // Where the design is wrong as well, warnings are not what stops it.
+    // If the design has an error as well, the warning is not the reason.
     first.file("fifo.sv", &wide.replace("endmodule", "nonsense endmodule"));
     let ran = first.run(&["build"]).expect_code(3);
     assert!(!ran.stderr.contains("help: Verilator"), "{}", ran.stderr);
 }
 
 #[test]
-fn a_python_that_pip_may_not_touch_is_not_sent_to_pip() {
+fn pip_is_not_suggested_for_an_externally_managed_python() {
     let find = "import sys; print(sys._base_executable)";
     let output = clean_command(python(COCOTB)).args(["-c", find]).output();
     let real = String::from_utf8(output.unwrap().stdout).unwrap();
-    // Whatever Python is here stands in for Debian's own, which nothing was installed into.
+    // The Python at hand imitates Debian's own without any package installed.
     let project = Project::new();
-    let stand_in = "import os, sys, sysconfig\n\
+    let imitation = "import os, sys, sysconfig\n\
                     sys.path[:] = [it for it in sys.path if not it.endswith('-packages')]\n\
                     real = sysconfig.get_path\n\
                     def get_path(name, *rest, **more):\n\
                     \x20   return os.path.dirname(__file__) if name == 'stdlib' else real(name, *rest, **more)\n\
                     sysconfig.get_path = get_path\n";
-    project.file("as-debian/sitecustomize.py", stand_in);
+    project.file("as-debian/sitecustomize.py", imitation);
     project.file("as-debian/EXTERNALLY-MANAGED", "");
     let places = project.path("as-debian");
     let script = format!(
@@ -132,7 +132,7 @@ fn a_python_that_pip_may_not_touch_is_not_sent_to_pip() {
 }
 
 #[test]
-fn builds_are_chosen_by_simulator_and_by_pattern_everywhere() {
+fn builds_are_selected_by_simulator_and_by_pattern_everywhere() {
     let matrix = "simulator = [\"icarus\", \"verilator\"]\nmatrix = { WIDTH = [4, 8] }";
     let project = project(&runner(matrix));
     let built = |args: &[&str]| {
@@ -168,7 +168,7 @@ fn builds_are_chosen_by_simulator_and_by_pattern_everywhere() {
 }
 
 #[test]
-fn quiet_is_silent_where_no_test_runs_and_nothing_is_wrong() {
+fn quiet_prints_nothing_if_no_test_runs_and_nothing_is_wrong() {
     let project = project(&runner(""));
     for (args, stdout) in [
         (["-q", "build"], ""),

@@ -1,4 +1,4 @@
-//! What users get wrong and machines lack: one clear error, the right exit code, nothing
+//! Mistakes of users and missing parts of machines: one clear error, the right exit code, nothing
 //! half-written.
 
 use std::ffi::OsString;
@@ -47,7 +47,7 @@ fn project(runner_toml: &str) -> Project {
     project
 }
 
-/// Checks the exit code, that the error of this code is told once, and the words that help.
+/// Checks the exit code, that this error and no other is reported, once, and that it says these words.
 #[track_caller]
 fn expect_error(ran: Ran, exit: i32, code: &str, words: &[&str]) -> Ran {
     let ran = ran.expect_code(exit);
@@ -64,7 +64,7 @@ fn expect_error(ran: Ran, exit: i32, code: &str, words: &[&str]) -> Ran {
     ran
 }
 
-/// Says that nothing was written: neither a build directory nor a report.
+/// Checks that nothing was written: neither a build directory nor a report.
 #[track_caller]
 fn expect_nothing_written(project: &Project) {
     for name in ["sim_build", "report.xml"] {
@@ -72,7 +72,7 @@ fn expect_nothing_written(project: &Project) {
     }
 }
 
-/// A change of a good `runner.toml`, the code it earns, and words that tell what to do.
+/// A change to a valid `runner.toml`, the code it leads to, and words that say what to do.
 const BAD_CONFIGS: [(&str, &str, &str, &[&str]); 15] = [
     (
         "sources =",
@@ -171,7 +171,7 @@ fn a_mistake_in_runner_toml_is_one_error_that_names_its_place() {
 }
 
 #[test]
-fn every_mistake_is_told_at_once() {
+fn all_mistakes_are_reported_at_once() {
     let runner = RUNNER
         .replace("top.sv", "tip.sv")
         .replace("[[test]]", "colour = 1\n[[test]]\nbuild = \"tpo\"");
@@ -189,7 +189,7 @@ fn every_mistake_is_told_at_once() {
     }
 }
 
-/// A command line, the exit code and the error code it earns, and words that help.
+/// A command line, the exit code and error code it leads to, and words that say what to do.
 const BAD_ARGUMENTS: [(&[&str], i32, &str, &[&str]); 8] = [
     (
         &["test", "--config", "none.toml"],
@@ -250,7 +250,7 @@ fn a_mistake_on_the_command_line_is_one_error() {
 }
 
 #[test]
-fn what_the_parser_of_arguments_refuses_ends_with_2() {
+fn arguments_that_do_not_parse_exit_with_2() {
     let project = project(RUNNER);
     for args in [
         &["test", "--jobs", "two"] as &[&str],
@@ -269,7 +269,7 @@ fn what_the_parser_of_arguments_refuses_ends_with_2() {
 }
 
 #[test]
-fn a_missing_runner_toml_is_told_with_where_it_was_looked_for() {
+fn a_missing_runner_toml_is_reported_with_the_places_searched() {
     let empty = Project::new();
     let help = "--config FILE";
     expect_error(
@@ -295,7 +295,7 @@ fn a_runner_toml_that_cannot_be_read_says_why() {
 }
 
 #[test]
-fn a_simulator_that_is_not_installed_is_told_with_where_it_was_looked_for() {
+fn a_simulator_that_is_not_installed_is_reported_with_the_places_searched() {
     let project = project(RUNNER);
     let output = project.command(&["test"]).env("PATH", "/nowhere").output();
     let ran = Ran::from(output.unwrap());
@@ -319,7 +319,7 @@ fn bare_environment(dir: &Path) -> PathBuf {
 }
 
 #[test]
-fn an_interpreter_that_cannot_serve_is_told_with_what_it_lacks() {
+fn an_unusable_interpreter_is_reported_with_what_it_is_missing() {
     let project = project(RUNNER);
     let bare = bare_environment(&project.path("bare"));
     let text = fs::read_to_string(project.path("runner.toml")).unwrap();
@@ -352,9 +352,9 @@ fn make_executable(path: &Path) {
 }
 
 #[test]
-fn a_missing_libpython_is_told_with_the_package_that_has_it() {
+fn a_missing_libpython_is_reported_with_the_package_that_has_it() {
     let project = project(RUNNER);
-    // An interpreter like ours, whose finder of libpython finds nothing.
+    // An interpreter like ours, except that it cannot find its libpython.
     project.file(
         "lost/find_libpython.py",
         "def find_libpython():\n    return None\n",
@@ -380,7 +380,7 @@ fn a_missing_libpython_is_told_with_the_package_that_has_it() {
 }
 
 #[test]
-fn a_name_that_is_not_utf8_is_told_wherever_it_turns_up() {
+fn a_name_that_is_not_utf8_is_reported_wherever_it_is_used() {
     let name = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
     let globbed = project(&RUNNER.replace("top.sv", "*.sv"));
     fs::write(globbed.path("x").with_file_name(name(b"\xff.sv")), "").unwrap();
@@ -400,14 +400,14 @@ fn a_name_that_is_not_utf8_is_told_wherever_it_turns_up() {
         "config::non-utf8-path",
         &words,
     );
-    // One that nobody asked for is nobody's business.
+    // One that is not used does not matter.
     let bystander = project(RUNNER);
     fs::write(bystander.path("x").with_file_name(name(b"\xff.sv")), "").unwrap();
     bystander.run(&["test"]).expect_code(0);
 }
 
 #[test]
-fn a_file_in_place_of_the_build_directory_is_told() {
+fn a_file_in_place_of_the_build_directory_is_reported() {
     let project = project(RUNNER);
     project.file("sim_build", "");
     let ran = project.run(&["test"]);
@@ -420,7 +420,7 @@ fn a_file_in_place_of_the_build_directory_is_told() {
     assert_eq!(fs::read_to_string(project.path("sim_build")).unwrap(), "");
 }
 
-/// A small file system of its own, gone at the end.
+/// A small file system that is unmounted at the end.
 struct Mounted(TempDir);
 
 impl Mounted {
@@ -458,7 +458,7 @@ fn project_on(disk: &Mounted) -> Project {
     ))
 }
 
-/// Whether this process may mount, which a container may not.
+/// Returns whether this process may mount; a container usually may not.
 fn may_mount() -> bool {
     let tried = Command::new("unshare").args(["-m", "true"]).status();
     let may = nix::unistd::getuid().is_root() && tried.is_ok_and(|status| status.success());
@@ -469,7 +469,7 @@ fn may_mount() -> bool {
 }
 
 #[test]
-fn a_read_only_build_directory_is_told() {
+fn a_read_only_build_directory_is_reported() {
     if !may_mount() {
         return;
     }
@@ -479,7 +479,7 @@ fn a_read_only_build_directory_is_told() {
 }
 
 #[test]
-fn a_disk_that_fills_up_is_told_once_and_leaves_no_half_build() {
+fn a_full_disk_is_reported_once_and_leaves_no_partial_build() {
     if !may_mount() {
         return;
     }
@@ -490,7 +490,7 @@ fn a_disk_that_fills_up_is_told_once_and_leaves_no_half_build() {
     expect_error(ran, 5, "disk::full", &["no space left on device"]);
     fs::remove_file(disk.path().join("ballast")).unwrap();
     project.run(&["test"]).expect_code(0);
-    // The design is there; now the run has no room.
+    // The design is built; now there is no room for the run.
     disk.fill(128);
     let ran = project.run(&["test"]).expect_code(5);
     assert!(ran.stderr.contains("error[disk::full]"), "{}", ran.stderr);
@@ -505,7 +505,7 @@ fn a_disk_that_fills_up_is_told_once_and_leaves_no_half_build() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_told() {
+fn a_report_that_cannot_be_written_is_an_error() {
     let project = project(RUNNER);
     let ran = project.run(&["test", "--junit", "top.sv/report.xml"]);
     assert_ne!(ran.code, 0, "{}", ran.stderr);
@@ -524,7 +524,7 @@ fn a_design_that_does_not_compile_is_shown_with_file_and_line() {
         let words = ["top.sv:2", "clkk", "build.log", "1 testcase could not run"];
         let ran = expect_error(ran, 3, "build::compile", &words);
         assert!(!ran.stderr.contains("PASS"), "{}", ran.stderr);
-        // The same again is the same again.
+        // A second attempt reports the same.
         expect_error(project.run(&["build"]), 3, "build::compile", &["top.sv:2"]);
         project.file("top.sv", TOP);
         project.run(&["build"]).expect_code(0);
@@ -532,7 +532,7 @@ fn a_design_that_does_not_compile_is_shown_with_file_and_line() {
 }
 
 #[test]
-fn a_reader_that_leaves_changes_no_verdict() {
+fn a_closed_output_changes_no_verdict() {
     let project = project(RUNNER);
     project.run(&["build"]).expect_code(0);
     let bin = binary();
@@ -560,7 +560,7 @@ fn a_reader_that_leaves_changes_no_verdict() {
 }
 
 #[test]
-fn two_builds_of_one_name_are_refused() {
+fn two_builds_of_one_name_are_an_error() {
     let runner = RUNNER.replace(
         "[[test]]",
         "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n[[test]]",

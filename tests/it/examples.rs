@@ -30,7 +30,7 @@ fn copy_of(names: &[&str], into: &str) -> Project {
     project
 }
 
-/// Lets a project's `sim_build` be the one of all examples.
+/// Makes a project share `sim_build` with all examples.
 fn share_build_dir(folder: &Path) {
     let shared = repository().join("target/test-env/examples");
     fs::create_dir_all(&shared).unwrap();
@@ -54,7 +54,7 @@ fn example_passes(name: &str) {
 }
 
 #[test]
-fn the_root_project_is_green() {
+fn the_root_project_passes() {
     let project = copy_of(&["hdl", "runner.toml"], ".");
     fs::create_dir(project.path("tests")).unwrap();
     let benches = Command::new("cp")
@@ -90,7 +90,7 @@ fn the_example_with_python_packages_passes() {
 }
 
 #[test]
-fn the_makefile_example_carries_success_and_failure_on() {
+fn the_makefile_example_passes_success_and_failure_on() {
     let project = copy_of(&["examples"], ".");
     let folder = project.path("examples/makefile");
     share_build_dir(&folder);
@@ -117,7 +117,10 @@ fn the_makefile_example_carries_success_and_failure_on() {
     let core = folder.join("hdl/binary_to_gray.sv");
     let right = fs::read_to_string(&core).unwrap();
     let wrong = right.replace("binary ^ (binary >> 1)", "binary");
-    assert_ne!(right, wrong, "the README names a place that is not there");
+    assert_ne!(
+        right, wrong,
+        "the README names an expression that does not exist"
+    );
     fs::write(&core, wrong).unwrap();
     assert!(!make(&["test"]).status.success());
 }

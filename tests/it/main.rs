@@ -1,6 +1,6 @@
-//! Tests of the whole program: the released binary, real simulators, real cocotb.
+//! Tests of the whole program: the release build, real simulators, real cocotb.
 //!
-//! They fail, rather than skip, where a simulator or an environment is missing: `tests/run` makes
+//! They fail, rather than skip, if a simulator or an environment is missing: `tests/run` installs
 //! both.
 #![expect(
     clippy::unwrap_used,

@@ -1,4 +1,4 @@
-//! The shortest way through everything.
+//! The shortest path through the whole program.
 
 use crate::support::COCOTB_VERSIONS;
 use crate::support::Project;
@@ -32,7 +32,7 @@ async def is_wrong(dut):
 ";
 
 #[test]
-fn a_pass_and_a_failure_are_told_apart_on_every_cocotb_and_simulator() {
+fn a_pass_and_a_failure_are_distinguished_on_every_cocotb_and_simulator() {
     for cocotb in COCOTB_VERSIONS {
         let project = Project::with_cocotb(
             cocotb,

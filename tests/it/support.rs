@@ -1,4 +1,4 @@
-//! Small projects in temporary folders, and cocorun run on them as a user would.
+//! Small projects in temporary folders, and cocorun run on them as a user runs it.
 
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 
 /// The cocotb versions that are promised to work; `tests/run` makes an environment of each.
 pub(crate) const COCOTB_VERSIONS: [&str; 3] = ["1.9.2", "2.0.1", "2.1.0"];
-/// The one that tests use which are not about versions.
+/// The version for tests that are not about versions.
 pub(crate) const COCOTB: &str = "2.1.0";
 
 /// The repository.
@@ -21,7 +21,7 @@ pub(crate) fn repository() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The Python interpreter that has this cocotb.
+/// Returns the Python interpreter that has this cocotb.
 pub(crate) fn python(cocotb: &str) -> PathBuf {
     let path = repository().join(format!("target/test-env/cocotb-{cocotb}/bin/python"));
     assert!(
@@ -32,7 +32,7 @@ pub(crate) fn python(cocotb: &str) -> PathBuf {
     path
 }
 
-/// Says that something cannot be tested on this machine; under `COCORUN_TEST_NO_SKIP`, which CI
+/// Reports that something cannot be tested on this machine; under `COCORUN_TEST_NO_SKIP`, which CI
 /// sets, that is a failure.
 pub(crate) fn skip(reason: &str) {
     let may_skip = std::env::var_os("COCORUN_TEST_NO_SKIP").is_none();
@@ -41,7 +41,7 @@ pub(crate) fn skip(reason: &str) {
     writeln!(stderr, "SKIPPED: {reason}").unwrap();
 }
 
-/// The program under test: what `tests/run` built for release, or what cargo built for this test.
+/// Returns the program under test: the release build of `tests/run`, or what cargo built for this test.
 pub(crate) fn binary() -> PathBuf {
     std::env::var_os("COCORUN_TEST_BINARY").map_or_else(
         || PathBuf::from(env!("CARGO_BIN_EXE_cocorun")),
@@ -49,8 +49,8 @@ pub(crate) fn binary() -> PathBuf {
     )
 }
 
-/// Variables that decide what cocorun, Python, make or a compiler does, and that who runs the tests
-/// may have set.
+/// Variables that change what cocorun, Python, make or a compiler does, and may be set where the tests
+/// are run.
 const NOT_INHERITED: [&str; 25] = [
     "CARGO_MAKEFLAGS",
     "CDPATH",
@@ -79,7 +79,7 @@ const NOT_INHERITED: [&str; 25] = [
     "VIRTUAL_ENV",
 ];
 
-/// Returns a command whose environment holds nothing that would decide a verdict.
+/// Returns a command without the variables that could affect a verdict.
 pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     for name in NOT_INHERITED {
@@ -147,9 +147,9 @@ impl Project {
     }
 }
 
-/// What a run of cocorun left.
+/// The result of a run of cocorun.
 pub(crate) struct Ran {
-    /// The exit code; a signal is an error of the test.
+    /// The exit code; an end by a signal fails the test.
     pub(crate) code: i32,
     /// Standard output.
     pub(crate) stdout: String,
@@ -160,7 +160,7 @@ pub(crate) struct Ran {
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
         Self {
-            code: output.status.code().expect("cocorun ends by itself"),
+            code: output.status.code().expect("cocorun exits by itself"),
             stdout: String::from_utf8(output.stdout).unwrap(),
             stderr: String::from_utf8(output.stderr).unwrap(),
         }
@@ -168,7 +168,7 @@ impl From<Output> for Ran {
 }
 
 impl Ran {
-    /// Checks the exit code, showing everything where it differs.
+    /// Checks the exit code; shows all output if it differs.
     #[track_caller]
     pub(crate) fn expect_code(self, code: i32) -> Self {
         assert_eq!(
