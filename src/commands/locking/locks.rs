@@ -179,7 +179,8 @@ fn end_all(path: &Utf8Path) -> Result<ExitCode> {
     }
     if is_any {
         say(
-            "a revoked holder that is still alive stops within 5 s, at its next sign of life; until then its command runs at the same time as the next one",
+            "a revoked holder that is still alive stops within 5 s, at its next sign of life; until \
+             then its command runs at the same time as the next one",
         );
     }
     Ok(ExitCode::Success)

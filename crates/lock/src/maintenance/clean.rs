@@ -1,11 +1,11 @@
 //! Removing files left by dead processes in shared directories.
 //!
-//! The order keeps the protocol. First attempts and tickets of the dead are ended through their
-//! registers, as a successor would; a register is never removed. What hangs on an attempt is
+//! The order keeps the protocol. First attempts and tickets of dead processes are ended through
+//! their registers, as a successor would; a register is never removed. What belongs to an attempt is
 //! touched only after its end was read back, so an attempt that published meanwhile keeps its
-//! directory. pytest-cocotb locks come next, since others wait for them; a result is announced before its pytest-cocotb lock
-//! goes. Private directories and files are last. Invariants: what is not known to be dead stays;
-//! without [`Cleaning::is_dry_run`] or with it, the same is judged.
+//! directory. pytest-cocotb locks come next, since others wait for them; a result is announced
+//! before its lock goes. Temporary directories and files are last. Invariants: what is not known to
+//! be dead stays; a dry run judges as any other one.
 
 use crate::error::LockError;
 use crate::holder::span;
