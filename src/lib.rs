@@ -1,10 +1,11 @@
 //! cocorun builds HDL once, runs cocotb testcases in parallel, and reports honestly.
 //!
 //! The floors, lowest first; a module uses only lower ones, and `tests/architecture` checks it:
-//! `model` and the crate `edge` · the crate `lock` · `diagnostic`, `event` · `config`, `sim` ·
+//! `model` and the crate `edge` · the crate `lock` · `diagnostic`, `event` · `agent`, `config`, `sim` ·
 //! `build`, `plan`, `report`, `toolchain` · `schedule` · `cli` · `commands`.
 //! `docs/architecture.md` says why.
 
+pub mod agent;
 pub mod build;
 pub mod cli;
 pub mod commands;

@@ -226,6 +226,7 @@ fn timed_out(build: &Build, step: &str, context: &Context<'_>, log: &Utf8Path) -
         ),
     )
     .fact(format!("log: {log}"))
+    .log(log)
     .help("raise `build_timeout_s` in runner.toml")
 }
 
@@ -329,7 +330,8 @@ fn digest_outputs(
                         Code::BuildNoArtifact,
                         format!("the compiler of build `{}` left no `{path}`", build.name),
                     )
-                    .fact(format!("log: {log}")),
+                    .fact(format!("log: {log}"))
+                    .log(log),
                 ));
             };
             let digest = digest_file(path).map_err(transient)?;

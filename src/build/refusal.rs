@@ -35,7 +35,9 @@ pub(super) fn refusal(
     for line in lines {
         problem = problem.fact(line);
     }
-    problem = problem.fact(format!("log: {log} ({} lines)", text.lines().count()));
+    problem = problem
+        .fact(format!("log: {log} ({} lines)", text.lines().count()))
+        .log(log);
     if build.simulator == Simulator::Verilator
         && let Some(warning) = warning_as_error(&text)
     {

@@ -111,7 +111,7 @@ pub(super) fn run(
     sink(Event::SessionStarted(first));
     let only_lists = work.command == SessionCommand::List;
     session::execute(
-        session::Plan {
+        session::SessionSpec {
             host: &workspace.host,
             clock,
             interrupt: &workspace.interrupt,

@@ -1,5 +1,6 @@
 //! What every subcommand that builds needs: configuration, edges, tools, directories.
 
+use crate::agent::package;
 use crate::build::ensure;
 use crate::build::ensure::Ready;
 use crate::build::fingerprint;
@@ -29,8 +30,7 @@ use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::model::build::Simulator;
 use crate::model::test::Seed;
-use crate::schedule::session::Tools;
-use crate::sim::agent;
+use crate::schedule::session::SessionTools;
 use crate::sim::compile;
 use crate::toolchain::cache::NodeCache;
 use crate::toolchain::provision;
@@ -76,7 +76,7 @@ pub(super) struct Surroundings {
 
 /// The tools of a session and what its builds depend on beside them.
 pub(super) struct Toolbox {
-    pub(super) tools: Tools,
+    pub(super) tools: SessionTools,
     cxx_identity: String,
 }
 
@@ -216,7 +216,7 @@ impl Workspace {
             }
         }
         Ok(Toolbox {
-            tools: Tools { python, simulators },
+            tools: SessionTools { python, simulators },
             cxx_identity,
         })
     }
@@ -385,14 +385,14 @@ impl Workspace {
     fn agent_dir(&self) -> Result<Utf8PathBuf> {
         if let Some(dir) = self
             .cache
-            .keep_files("agent", agent::PACKAGE_NAME, agent::PACKAGE)
+            .keep_files("agent", package::PACKAGE_NAME, package::PACKAGE)
         {
             return Ok(dir);
         }
         let dir = self.session_dir().join("agent");
-        let package = dir.join(agent::PACKAGE_NAME);
+        let package = dir.join(package::PACKAGE_NAME);
         fs::create_dirs(&package)?;
-        for (name, text) in agent::PACKAGE {
+        for (name, text) in package::PACKAGE {
             fs::write(&package.join(name), text)?;
         }
         Ok(dir)

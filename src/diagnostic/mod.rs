@@ -55,6 +55,8 @@ pub struct Diagnostic {
     pub facts: Vec<String>,
     /// What to do about it.
     pub help: Option<String>,
+    /// The log that tells more, where a tool wrote one.
+    pub log: Option<Utf8PathBuf>,
 }
 
 impl Diagnostic {
@@ -67,6 +69,7 @@ impl Diagnostic {
             snippet: None,
             facts: Vec::new(),
             help: None,
+            log: None,
         }
     }
 
@@ -89,6 +92,13 @@ impl Diagnostic {
     #[must_use]
     pub fn help(mut self, line: impl Into<String>) -> Self {
         self.help = Some(line.into());
+        self
+    }
+
+    /// Names the log that tells more.
+    #[must_use]
+    pub fn log(mut self, path: impl Into<Utf8PathBuf>) -> Self {
+        self.log = Some(path.into());
         self
     }
 

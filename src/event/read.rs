@@ -409,6 +409,8 @@ fn diagnostic(line: Problem<'_>) -> Read<Diagnostic> {
         snippet: line.place.map(snippet),
         facts: line.facts.into_owned(),
         help: owned(line.help),
+        // A build's log is a field of its event.
+        log: None,
     })
 }
 

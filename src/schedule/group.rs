@@ -3,25 +3,28 @@
 //! Invariant: a group's server lives as long as some task of the group waits or is at work; the
 //! last task that is dropped takes the server with it.
 
+use crate::agent::fork_server::Complaint;
+use crate::agent::fork_server::ForkError;
+use crate::agent::fork_server::ForkServer;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
-use crate::edge::process::ForkError;
-use crate::edge::process::ForkServer;
 use crate::edge::process::Process;
-use crate::event::Event;
+use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
+use crate::model::build::Simulator;
 use crate::model::test::RunSettings;
+use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
-use crate::schedule::session::Session;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
 use crate::schedule::simulation::server_command;
-use crate::sim::agent;
 
 use std::fmt;
+use std::mem;
 use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
@@ -39,11 +42,18 @@ pub(super) const SERVER_WAS_LOST: &str = "its fork server was lost";
 
 /// Modules of one table on one build.
 pub(super) struct Group {
-    /// The build's place in the plan.
-    pub(super) build: usize,
+    /// What runs.
+    pub(super) design: Arc<BuiltDesign>,
     /// How its runs go.
     pub(super) settings: RunSettings,
-    server: Mutex<Server>,
+    /// The name of the wave file of a run, by the format that the build was made for.
+    pub(super) wave_file: &'static str,
+    server: Mutex<ServerState>,
+}
+
+struct ServerState {
+    server: Server,
+    complaints: Vec<Complaint>,
 }
 
 enum Server {
@@ -55,7 +65,7 @@ enum Server {
 
 /// A server that is counted among those of the session.
 struct Counted {
-    server: Box<dyn ForkServer>,
+    server: ForkServer,
     alive: Arc<AtomicUsize>,
 }
 
@@ -68,7 +78,7 @@ impl Drop for Counted {
 impl fmt::Debug for Group {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Group")
-            .field("build", &self.build)
+            .field("build", &self.design.name)
             .finish_non_exhaustive()
     }
 }
@@ -82,11 +92,19 @@ pub(super) struct Started {
 
 impl Group {
     /// Makes a group without a server.
-    pub(super) fn new(build: usize, settings: RunSettings) -> Self {
+    pub(super) fn new(
+        design: Arc<BuiltDesign>,
+        settings: RunSettings,
+        wave_file: &'static str,
+    ) -> Self {
         Self {
-            build,
+            design,
             settings,
-            server: Mutex::new(Server::Untried),
+            wave_file,
+            server: Mutex::new(ServerState {
+                server: Server::Untried,
+                complaints: Vec::new(),
+            }),
         }
     }
 
@@ -96,7 +114,7 @@ impl Group {
     /// Neither worked.
     pub(super) fn start(
         &self,
-        session: &Session<'_>,
+        context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
         spawn_because: Option<&str>,
@@ -104,7 +122,7 @@ impl Group {
         simulation.write_request(folder)?;
         let why = match spawn_because {
             Some(why) => why.to_owned(),
-            None => match self.fork(session, simulation, folder) {
+            None => match self.fork(context, simulation, folder) {
                 Ok(process) => {
                     return Ok(Started {
                         process,
@@ -114,10 +132,7 @@ impl Group {
                 Err(why) => why,
             },
         };
-        let process = session
-            .plan
-            .host
-            .spawn(&simulation.command(session, folder)?)?;
+        let process = context.host.spawn(&simulation.command(context, folder)?)?;
         Ok(Started {
             process,
             spawned_because: Some(why),
@@ -126,90 +141,98 @@ impl Group {
 
     fn fork(
         &self,
-        session: &Session<'_>,
+        context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
     ) -> std::result::Result<Box<dyn Process>, String> {
-        let server = self.server(session, simulation.design)?;
+        let server = self.server(context)?;
         let request = fork_request(simulation, folder);
-        match server.server.fork(simulation.run, &request) {
+        match server
+            .server
+            .fork(context.waits(), simulation.run, &request)
+        {
             Ok(process) => Ok(process),
             Err(ForkError::Refused(why)) => Err(why),
             Err(ForkError::Gone(why)) => {
-                let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = self.locked();
                 // The next run starts another one.
-                if let Server::Serving(running) = &*current
+                if let Server::Serving(running) = &state.server
                     && Arc::ptr_eq(running, &server)
                 {
-                    *current = Server::Untried;
+                    let last = running.server.take_complaints();
+                    state.complaints.extend(last);
+                    state.server = Server::Untried;
                 }
                 Err(why)
             }
         }
     }
 
+    fn locked(&self) -> MutexGuard<'_, ServerState> {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the server, starting it at the first call; others wait meanwhile.
-    fn server(
-        &self,
-        session: &Session<'_>,
-        design: &BuiltDesign,
-    ) -> std::result::Result<Arc<Counted>, String> {
-        let mut current = self.server.lock().unwrap_or_else(PoisonError::into_inner);
-        if matches!(*current, Server::Untried) {
-            *current = match self.start_server(session, design) {
-                Ok(server) => {
-                    for words in server.server.complaints() {
-                        self.warn(session, design, words);
-                    }
-                    Server::Serving(Arc::new(server))
-                }
+    fn server(&self, context: &TaskContext<'_>) -> std::result::Result<Arc<Counted>, String> {
+        let mut state = self.locked();
+        if matches!(state.server, Server::Untried) {
+            state.server = match self.start_server(context) {
+                Ok(server) => Server::Serving(Arc::new(server)),
                 Err(why) => {
                     if !self.settings.preload.is_empty() && self.settings.fork {
-                        self.warn(session, design, format!("nothing is forked: {why}"));
+                        let words = format!("nothing is forked: {why}");
+                        state.complaints.push(Complaint::Preload(words));
                     }
                     Server::None(why)
                 }
             };
         }
-        match &*current {
+        match &state.server {
             Server::Serving(server) => Ok(Arc::clone(server)),
             Server::None(why) => Err(why.clone()),
             Server::Untried => unreachable!("it was tried above"),
         }
     }
 
-    /// Tells what is amiss with `preload`, which was asked for.
-    fn warn(&self, session: &Session<'_>, design: &BuiltDesign, words: String) {
-        let problem = Diagnostic::warning(Code::TestPreload, words).fact(format!(
-            "build `{}`, `preload = {:?}`",
-            design.name, self.settings.preload
-        ));
-        session.tell(Event::Notice(Box::new(problem)));
+    /// Takes what is to be said about the server since the last call.
+    pub(super) fn take_warnings(&self) -> Vec<Diagnostic> {
+        let mut state = self.locked();
+        let mut complaints = mem::take(&mut state.complaints);
+        if let Server::Serving(running) = &state.server {
+            complaints.extend(running.server.take_complaints());
+        }
+        drop(state);
+        complaints.into_iter().map(|it| self.warning(it)).collect()
     }
 
-    fn start_server(
-        &self,
-        session: &Session<'_>,
-        design: &BuiltDesign,
-    ) -> std::result::Result<Counted, String> {
+    fn warning(&self, complaint: Complaint) -> Diagnostic {
+        let build = &self.design.name;
+        match complaint {
+            Complaint::Preload(words) => Diagnostic::warning(Code::TestPreload, words).fact(
+                format!("build `{build}`, `preload = {:?}`", self.settings.preload),
+            ),
+            Complaint::Agent(words) => {
+                Diagnostic::warning(Code::TestAgent, words).fact(format!("build `{build}`"))
+            }
+        }
+    }
+
+    fn start_server(&self, context: &TaskContext<'_>) -> std::result::Result<Counted, String> {
         if !self.settings.fork {
             return Err("`fork = false`".to_owned());
         }
         if self.settings.waves {
             return Err("waves are written".to_owned());
         }
-        let alive = Arc::clone(&session.servers_alive);
+        let alive = Arc::clone(&context.servers_alive);
         if alive.fetch_add(1, Ordering::Relaxed) >= SERVERS_MAX {
             alive.fetch_sub(1, Ordering::Relaxed);
-            return Err(format!("{SERVERS_MAX} fork servers are at work already"));
+            return Err(format!("{SERVERS_MAX} fork servers are running already"));
         }
-        let serve = || -> Result<Box<dyn ForkServer>> {
-            let spec = server_command(session, design, &self.settings)?;
+        let serve = || -> Result<ForkServer> {
+            let spec = server_command(context, &self.design, &self.settings)?;
             let limit = start_limit(&self.settings);
-            Ok(session
-                .plan
-                .host
-                .serve(&spec, agent::REQUEST_FD_ENV, limit)?)
+            ForkServer::start(context.host, &spec, context.waits(), limit)
         };
         match serve() {
             Ok(server) => Ok(Counted { server, alive }),
@@ -218,6 +241,16 @@ impl Group {
                 Err(first_message(&problems.0))
             }
         }
+    }
+}
+
+/// Names a run's wave file for the format that a build was made for.
+pub(super) fn wave_file_name(build: &Build) -> &'static str {
+    let fst = build.build_args.iter().any(|arg| arg == "--trace-fst");
+    if build.simulator == Simulator::Icarus || fst {
+        "waves.fst"
+    } else {
+        "waves.vcd"
     }
 }
 

@@ -1,24 +1,25 @@
-//! From what the agent said and how the process ended to one verdict per testcase. Pure.
+//! From everything that is known of a testcase to its verdict. Pure: what decides is in [`Facts`].
 //!
-//! Invariant: a testcase passes only if cocotb judged it so within this process. The last one of a
-//! process also needs the process to leave with status 0, or another one to explain why it did not,
-//! so the last result is held back until the process is gone.
+//! Invariant: a testcase passes only if cocotb judged it so within its process. The last one of a
+//! process also needs the process to exit with status 0, or another one to explain why it did not.
 
+use crate::agent::event::AgentOutcome;
+use crate::agent::event::Awaited;
+use crate::agent::event::Exception;
+use crate::agent::event::Finished;
+use crate::agent::event::RunEvent;
 use crate::edge::interrupt::StopReason;
 use crate::edge::process::Exit;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
-use crate::model::test::Testcase;
-use crate::sim::agent::AgentEvent;
-use crate::sim::agent::AgentOutcome;
-use crate::sim::agent::Finished;
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 /// How a process came to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
+pub(super) enum ProcessEnd {
     /// By itself.
     Exited(Exit),
     /// Killed at a limit.
@@ -29,22 +30,75 @@ pub(super) enum End {
     Lost,
 }
 
+/// How far a testcase came, by what the agent said.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Said {
+    /// cocotb has judged it.
+    Judged(Box<Finished>),
+    /// Its module does not have it any more.
+    Missing,
+    /// It was running when the process ended.
+    Running,
+    /// It had not begun when the process ended, and is not tried elsewhere.
+    NeverBegan,
+}
+
+/// What went wrong in a process outside of any testcase.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// A module cannot be imported.
+    Import(Exception),
+    /// cocotb could not start.
+    Startup(Exception),
+    /// cocotb's own book-keeping failed.
+    Regression(Exception),
+    /// The agent failed, or cannot be understood.
+    Agent(String),
+}
+
+/// Where a process was that reached its limit.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Hang {
+    /// What the agent answered.
+    pub(super) waiting: Option<Awaited>,
+    /// Whether Python's stack was written, and no Python code was running.
+    pub(super) is_outside_python: bool,
+}
+
+/// Everything that decides about one testcase.
+#[derive(Clone, Debug)]
+pub(super) struct Facts<'a> {
+    pub(super) said: Said,
+    /// How the process ended, where the testcase was the last one; `None` where the process went on.
+    pub(super) end: Option<ProcessEnd>,
+    /// Whether cocotb judged any testcase of the process bad.
+    pub(super) is_any_bad: bool,
+    pub(super) trouble: Option<&'a Trouble>,
+    /// What was found out at the limit.
+    pub(super) hang: Option<&'a Hang>,
+    /// The wall-clock limit of a testcase.
+    pub(super) limit: Duration,
+    /// Whether an HDL error turns a pass into a failure.
+    pub(super) fails_on_hdl_error: bool,
+    /// The first HDL error in the testcase's part of the log.
+    pub(super) hdl_error: Option<String>,
+}
+
 /// A verdict on one testcase.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Verdict {
+pub(super) struct TestcaseVerdict {
     pub(super) outcome: Outcome,
     pub(super) cause: Option<Cause>,
     pub(super) expected_failure: bool,
     pub(super) message: Option<String>,
     pub(super) error_type: Option<String>,
     pub(super) details: Option<String>,
+    /// How long it took, where cocotb measured it.
     pub(super) duration: Option<Duration>,
     pub(super) sim_time_ns: Option<f64>,
-    pub(super) log_start: Option<u64>,
-    pub(super) log_end: Option<u64>,
 }
 
-impl Verdict {
+impl TestcaseVerdict {
     /// Makes a verdict that cocotb did not give.
     pub(super) fn ours(outcome: Outcome, cause: Cause, message: impl Into<String>) -> Self {
         Self {
@@ -56,12 +110,10 @@ impl Verdict {
             details: None,
             duration: None,
             sim_time_ns: None,
-            log_start: None,
-            log_end: None,
         }
     }
 
-    fn of_cocotb(finished: Finished, log_start: Option<u64>) -> Self {
+    fn of_cocotb(finished: Finished) -> Self {
         let (outcome, cause) = match (finished.outcome, finished.cause.as_deref()) {
             (AgentOutcome::Passed, _) => (Outcome::Passed, None),
             (AgentOutcome::Skipped, _) => (Outcome::Skipped, Some(Cause::Skip)),
@@ -74,6 +126,7 @@ impl Verdict {
             }
             (AgentOutcome::Failed, _) => (Outcome::Failed, Some(Cause::Test)),
         };
+        let duration_s = finished.duration_s;
         Self {
             outcome,
             cause,
@@ -81,327 +134,314 @@ impl Verdict {
             message: finished.message,
             error_type: finished.error_type,
             details: finished.traceback,
-            duration: finished
-                .duration_s
-                .and_then(|s| Duration::try_from_secs_f64(s).ok()),
+            duration: duration_s.and_then(|it| Duration::try_from_secs_f64(it).ok()),
             sim_time_ns: finished.sim_time_ns.map(to_femtoseconds),
-            log_start,
-            log_end: finished.log_offset,
-        }
-    }
-}
-
-/// Something the rest of the session should know now.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
-    /// This testcase began.
-    Started(usize),
-    /// This testcase is decided.
-    Decided(usize, Verdict),
-    /// Nothing is left to do in this process but to leave.
-    Leaving,
-}
-
-/// What is left when a process is gone.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Closing {
-    /// Verdicts that were not told before.
-    pub(super) decided: Vec<(usize, Verdict)>,
-    /// Testcases that never began and deserve another process.
-    pub(super) leftover: Vec<usize>,
-    /// How the process as a whole did.
-    pub(super) verdict: RunVerdict,
-}
-
-/// Follows one process.
-pub(super) struct Judge<'a> {
-    wanted: &'a [Testcase],
-    is_decided: Vec<bool>,
-    running: Option<(usize, Option<u64>)>,
-    held: Option<(usize, Verdict)>,
-    has_begun: bool,
-    is_any_bad: bool,
-    trouble: Option<(Cause, Trouble)>,
-}
-
-/// What kept a process from running testcases.
-struct Trouble {
-    message: String,
-    error_type: Option<String>,
-    details: Option<String>,
-}
-
-impl<'a> Judge<'a> {
-    /// Begins with the testcases the process was given, in the order it was given them.
-    pub(super) fn new(wanted: &'a [Testcase]) -> Self {
-        Self {
-            wanted,
-            is_decided: vec![false; wanted.len()],
-            running: None,
-            held: None,
-            has_begun: false,
-            is_any_bad: false,
-            trouble: None,
         }
     }
 
-    /// Takes in one line of the agent's.
-    pub(super) fn take(&mut self, event: AgentEvent) -> Option<Step> {
+    /// Adds further words to the message.
+    fn and(mut self, words: Option<String>) -> Self {
+        if let (Some(message), Some(words)) = (&mut self.message, words) {
+            message.push_str("; ");
+            message.push_str(&words);
+        }
+        self
+    }
+}
+
+impl Trouble {
+    /// Returns the trouble that an event tells of.
+    pub(super) fn of(event: RunEvent) -> Option<Self> {
         match event {
-            AgentEvent::TestcaseStarted {
-                module,
-                testcase,
-                occurrence,
-                log_offset,
-            } => {
-                let index = self.find(&module.0, &testcase, occurrence)?;
-                self.has_begun = true;
-                self.running = Some((index, log_offset));
-                Some(Step::Started(index))
-            }
-            AgentEvent::TestcaseFinished(finished) => self.finish(*finished),
-            AgentEvent::Missing {
-                module,
-                testcase,
-                occurrence,
-            } => {
-                let index = self.find(&module.0, &testcase, occurrence)?;
-                let message = "it was listed, but is gone from its module now";
-                self.decide(
-                    index,
-                    Verdict::ours(Outcome::Errored, Cause::NoResult, message),
-                )
-            }
-            AgentEvent::ModuleError {
-                error_type,
-                message,
-                traceback,
-                ..
-            } => {
-                self.note_trouble(Cause::Import, error_type, message, traceback);
-                None
-            }
-            AgentEvent::StartupError {
-                error_type,
-                message,
-                traceback,
-            } => {
-                self.note_trouble(Cause::Startup, error_type, message, traceback);
-                None
-            }
-            AgentEvent::AgentError { message } => {
-                self.note_trouble(Cause::Startup, String::new(), message, String::new());
-                None
-            }
-            AgentEvent::RegressionFinished {} => Some(Step::Leaving),
-            AgentEvent::Hello { .. }
-            | AgentEvent::Listing { .. }
-            | AgentEvent::Listed { .. }
-            | AgentEvent::ListingFinished {}
-            | AgentEvent::NotRun { .. } => None,
+            RunEvent::ModuleError(error) => Some(Self::Import(Exception {
+                error_type: error.error_type,
+                message: error.message,
+                traceback: error.traceback,
+            })),
+            RunEvent::StartupError(error) => Some(Self::Startup(error)),
+            RunEvent::RegressionError(error) => Some(Self::Regression(error)),
+            RunEvent::AgentError(error) => Some(Self::Agent(error.in_words())),
+            // A testcase that is not run here is run elsewhere, like any that is never mentioned.
+            RunEvent::NotRun { .. }
+            | RunEvent::Hello(_)
+            | RunEvent::Listing { .. }
+            | RunEvent::Listed { .. }
+            | RunEvent::ListingFinished { .. }
+            | RunEvent::TestcaseStarted { .. }
+            | RunEvent::TestcaseFinished(_)
+            | RunEvent::Missing { .. }
+            | RunEvent::RegressionFinished { .. }
+            | RunEvent::Waiting(_) => None,
         }
     }
 
-    fn note_trouble(&mut self, cause: Cause, kind: String, message: String, traceback: String) {
-        let full = |text: String| (!text.is_empty()).then_some(text);
-        self.trouble.get_or_insert((
-            cause,
-            Trouble {
-                message,
-                error_type: full(kind),
-                details: full(traceback),
-            },
-        ));
-    }
-
-    /// Finds an undecided testcase: a second verdict on one is none.
-    fn find(&self, module: &str, testcase: &str, occurrence: u32) -> Option<usize> {
-        self.wanted.iter().enumerate().position(|(index, wanted)| {
-            !self.is_decided[index]
-                && wanted.occurrence == occurrence
-                && wanted.id.testcase == testcase
-                && wanted.id.module.0 == module
-        })
-    }
-
-    fn finish(&mut self, finished: Finished) -> Option<Step> {
-        let index = self.find(&finished.module.0, &finished.testcase, finished.occurrence)?;
-        let log_start = match self.running.take() {
-            Some((running, start)) if running == index => start,
-            _ => finished.log_offset,
+    /// Makes a verdict of it on a testcase that it kept from running.
+    pub(super) fn verdict(&self) -> TestcaseVerdict {
+        let (cause, message, exception) = match self {
+            Self::Import(error) => {
+                let words = format!(
+                    "cannot be imported: {}: {}",
+                    error.error_type, error.message
+                );
+                (Cause::Import, words, Some(error))
+            }
+            Self::Startup(error) => (Cause::Startup, error.message.clone(), Some(error)),
+            Self::Regression(error) => (Cause::Startup, cocotb_failed(error), Some(error)),
+            Self::Agent(words) => (Cause::Startup, words.clone(), None),
         };
-        self.has_begun = true;
-        self.decide(index, Verdict::of_cocotb(finished, log_start))
+        let mut verdict = TestcaseVerdict::ours(Outcome::Errored, cause, message);
+        // What the message names already is not to be named twice.
+        let names_type = !matches!(self, Self::Regression(_));
+        verdict.error_type = exception
+            .filter(|_| names_type)
+            .map(|error| error.error_type.clone());
+        verdict.details = exception.and_then(traceback);
+        verdict
     }
+}
 
-    /// Decides a testcase; the last one waits for the end of the process.
-    fn decide(&mut self, index: usize, verdict: Verdict) -> Option<Step> {
-        self.is_decided[index] = true;
-        self.is_any_bad |= !verdict.outcome.is_good();
-        if self.is_decided.iter().all(|is_decided| *is_decided) {
-            self.held = Some((index, verdict));
-            return None;
+/// Puts a failure of cocotb's own into words.
+pub(super) fn cocotb_failed(error: &Exception) -> String {
+    format!(
+        "cocotb itself failed: {}: {}",
+        error.error_type, error.message
+    )
+}
+
+fn traceback(error: &Exception) -> Option<String> {
+    Some(error.traceback.clone()).filter(|text| !text.is_empty())
+}
+
+impl Hang {
+    /// Says where the testcase was, as the end of a sentence; `None` where that is not known or it
+    /// was at work.
+    fn in_words(&self) -> Option<String> {
+        let Some(waiting) = &self.waiting else {
+            let words = "no Python code ran: the testcase waits for a trigger that does not come";
+            return self.is_outside_python.then(|| words.to_owned());
+        };
+        let trigger = waiting.trigger.as_deref()?;
+        let mut words = "it waits".to_owned();
+        // Writing to a string does not fail.
+        if let (Some(path), Some(line)) = (&waiting.path, waiting.line) {
+            write!(words, " at {path}:{line}").ok();
         }
-        Some(Step::Decided(index, verdict))
+        write!(words, " for {trigger}").ok();
+        if let Some(ns) = waiting.sim_time_ns.map(to_femtoseconds) {
+            write!(words, ", at {ns} ns of simulated time").ok();
+        }
+        Some(words)
     }
+}
 
-    /// Decides everything that is still open.
-    pub(super) fn close(mut self, end: End) -> Closing {
-        let mut decided = Vec::new();
-        if end == End::Lost {
-            // Whatever was going on is not its own doing, and nobody was told of it.
-            if let Some((index, _)) = self.held.take() {
-                self.is_decided[index] = false;
-            }
-            let leftover = (0..self.wanted.len())
-                .filter(|index| !self.is_decided[*index])
-                .collect();
-            return Closing {
-                decided,
-                leftover,
-                verdict: RunVerdict::Lost,
-            };
+/// Judges a testcase.
+pub(super) fn judge(facts: &Facts<'_>) -> TestcaseVerdict {
+    with_hdl_error(before_hdl_errors(facts), facts)
+}
+
+/// Says whether an HDL error in the log would change the verdict: reading a log costs time.
+pub(super) fn depends_on_hdl_errors(facts: &Facts<'_>) -> bool {
+    hdl_role(&before_hdl_errors(facts), facts).is_some()
+}
+
+/// Judges a process that is gone by its end, by whether all of its testcases were judged, and by
+/// whether any of them is bad.
+pub(super) fn process_verdict(
+    end: ProcessEnd,
+    is_all_judged: bool,
+    is_any_bad: bool,
+) -> RunVerdict {
+    match end {
+        ProcessEnd::TimedOut => RunVerdict::TimedOut,
+        ProcessEnd::Stopped(_) => RunVerdict::Cancelled,
+        ProcessEnd::Lost => RunVerdict::Lost,
+        ProcessEnd::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
+        ProcessEnd::Exited(exit) if is_all_judged && (exit.is_success() || is_any_bad) => {
+            RunVerdict::Completed
         }
-        if let Some((index, verdict)) = self.held.take() {
-            let mut verdict = self.held_verdict(verdict, end);
-            // What the HDL prints while it ends (`final` blocks) belongs to the last testcase.
-            verdict.log_end = None;
-            decided.push((index, verdict));
-            let verdict = match end {
-                End::TimedOut => RunVerdict::TimedOut,
-                End::Stopped(_) => RunVerdict::Cancelled,
-                End::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
-                End::Exited(exit) if exit.is_success() || self.is_any_bad => RunVerdict::Completed,
-                End::Exited(_) | End::Lost => RunVerdict::Incomplete,
-            };
-            return Closing {
-                decided,
-                leftover: Vec::new(),
-                verdict,
-            };
-        }
-        if let Some((index, log_start)) = self.running.take() {
-            let mut verdict = Self::cut_short(end);
-            verdict.log_start = log_start;
-            decided.push((index, verdict));
-            self.is_decided[index] = true;
-            self.has_begun = true;
-        }
-        let open: Vec<usize> = (0..self.wanted.len())
-            .filter(|index| !self.is_decided[*index])
-            .collect();
-        let stops = matches!(end, End::Stopped(_));
-        // A process that began nothing would begin nothing again.
-        let leftover = if self.has_begun && !stops {
-            open.clone()
-        } else {
-            Vec::new()
-        };
-        if leftover.is_empty() {
-            decided.extend(open.into_iter().map(|index| (index, self.never_begun(end))));
-        }
-        let verdict = match end {
-            End::TimedOut => RunVerdict::TimedOut,
-            End::Stopped(_) => RunVerdict::Cancelled,
-            End::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
-            End::Exited(_) | End::Lost => RunVerdict::Incomplete,
-        };
-        Closing {
-            decided,
-            leftover,
-            verdict,
-        }
+        ProcessEnd::Exited(_) => RunVerdict::Incomplete,
     }
+}
 
-    /// Judges the last testcase by how its process left.
-    fn held_verdict(&self, verdict: Verdict, end: End) -> Verdict {
-        if !verdict.outcome.is_good() {
-            return verdict;
+/// What an HDL error in the log means for a verdict.
+enum HdlRole {
+    /// It is the failure.
+    Fails,
+    /// It is what ended the simulation, as far as anybody knows.
+    Explains,
+    /// It is worth knowing beside what is known.
+    Adds,
+}
+
+fn hdl_role(verdict: &TestcaseVerdict, facts: &Facts<'_>) -> Option<HdlRole> {
+    let is_wanted = facts.fails_on_hdl_error && !verdict.expected_failure;
+    match (verdict.outcome, verdict.cause) {
+        (Outcome::Passed, _) if is_wanted => Some(HdlRole::Fails),
+        (Outcome::Failed, Some(Cause::SimulationEnded)) => Some(HdlRole::Explains),
+        (Outcome::Errored, Some(Cause::NoResult | Cause::Crashed | Cause::ExitStatus)) => {
+            Some(HdlRole::Adds)
         }
-        let (outcome, cause, message) = match end {
-            // Simulators leave with a status after a failure. Nothing else explains one.
-            End::Exited(exit) if exit.is_success() => return verdict,
-            End::Exited(Exit::Code(_)) if self.is_any_bad => return verdict,
-            End::Exited(exit) => (
-                Outcome::Errored,
-                Cause::ExitStatus,
-                format!("it was green, yet the simulator ended with {exit} afterwards"),
-            ),
-            End::TimedOut => (
-                Outcome::TimedOut,
-                Cause::Timeout,
-                "it passed, but the simulator did not end afterwards and was killed".to_owned(),
-            ),
-            // Its own result stands: nothing is known against it.
-            End::Stopped(_) | End::Lost => return verdict,
-        };
-        Verdict {
-            outcome,
-            cause: Some(cause),
-            message: Some(message),
-            // What it took until it passed is not what it took until it was killed.
-            duration: verdict.duration.filter(|_| end != End::TimedOut),
+        _ => None,
+    }
+}
+
+fn with_hdl_error(verdict: TestcaseVerdict, facts: &Facts<'_>) -> TestcaseVerdict {
+    let Some(line) = &facts.hdl_error else {
+        return verdict;
+    };
+    // A testcase may print such a line itself, so this says how it is known.
+    let reported = format!("an HDL error in the log: {line}");
+    match hdl_role(&verdict, facts) {
+        Some(HdlRole::Fails) => TestcaseVerdict {
+            outcome: Outcome::Failed,
+            cause: Some(Cause::HdlError),
+            message: Some(reported),
             ..verdict
+        },
+        // cocotb knows only that it ended, and guesses why. What the HDL reported need not be why
+        // it ended: an `$error` does not end it.
+        Some(HdlRole::Explains) => TestcaseVerdict {
+            message: Some(format!(
+                "{reported}; the simulation ended before the testcase did"
+            )),
+            error_type: None,
+            details: None,
+            ..verdict
+        },
+        Some(HdlRole::Adds) => verdict.and(Some(reported)),
+        None => verdict,
+    }
+}
+
+fn before_hdl_errors(facts: &Facts<'_>) -> TestcaseVerdict {
+    match (&facts.said, facts.end) {
+        (Said::Judged(finished), None) => {
+            with_trouble(TestcaseVerdict::of_cocotb((**finished).clone()), facts)
+        }
+        (Said::Judged(finished), Some(end)) => {
+            last_of_process(TestcaseVerdict::of_cocotb((**finished).clone()), end, facts)
+        }
+        (Said::Missing, _) => TestcaseVerdict::ours(
+            Outcome::Errored,
+            Cause::NoResult,
+            "it was listed, but its module does not have it any more",
+        ),
+        (Said::Running, Some(end)) => cut_short(end, facts),
+        (Said::NeverBegan, Some(end)) => never_begun(end, facts),
+        (Said::Running | Said::NeverBegan, None) => {
+            unreachable!("only the end of a process leaves a testcase so")
         }
     }
+}
 
-    /// Judges the testcase that was running when the process ended.
-    fn cut_short(end: End) -> Verdict {
-        match end {
-            End::TimedOut => Verdict::ours(
-                Outcome::TimedOut,
-                Cause::Timeout,
-                "it ran longer than its limit",
-            ),
-            End::Stopped(reason) => Verdict::ours(
-                Outcome::NotRun,
-                Cause::Session,
-                format!("it was stopped while it ran: {}", stop_words(reason)),
-            ),
-            End::Exited(exit @ Exit::Signal(_)) => Verdict::ours(
-                Outcome::Errored,
-                Cause::Crashed,
-                format!("the simulator ended with {exit} while it ran"),
-            ),
-            End::Exited(exit) => Verdict::ours(
-                Outcome::Errored,
-                Cause::NoResult,
-                format!("the simulator left with {exit} while it ran"),
-            ),
-            End::Lost => unreachable!("a lost process decides nothing"),
-        }
+/// Adds cocotb's own failure to the message and details of a testcase that did not pass.
+fn with_trouble(mut verdict: TestcaseVerdict, facts: &Facts<'_>) -> TestcaseVerdict {
+    let Some(Trouble::Regression(error)) = facts.trouble else {
+        return verdict;
+    };
+    if verdict.outcome.is_good() {
+        return verdict;
     }
+    verdict.details = verdict.details.or_else(|| traceback(error));
+    verdict.and(Some(cocotb_failed(error)))
+}
 
-    /// Judges a testcase that never began and will not be tried again.
-    fn never_begun(&self, end: End) -> Verdict {
-        if let End::Stopped(reason) = end {
-            let words = format!("it never began: {}", stop_words(reason));
-            return Verdict::ours(Outcome::NotRun, Cause::Session, words);
-        }
-        if let Some((cause, trouble)) = &self.trouble {
-            let mut verdict = Verdict::ours(Outcome::Errored, *cause, trouble.message.clone());
-            verdict.error_type.clone_from(&trouble.error_type);
-            verdict.details.clone_from(&trouble.details);
-            return verdict;
-        }
-        match end {
-            End::TimedOut => Verdict::ours(
-                Outcome::TimedOut,
-                Cause::Timeout,
-                "the simulator began no testcase within the limit",
+/// Judges the last testcase by how its process ended.
+fn last_of_process(
+    verdict: TestcaseVerdict,
+    end: ProcessEnd,
+    facts: &Facts<'_>,
+) -> TestcaseVerdict {
+    if !verdict.outcome.is_good() {
+        return with_trouble(verdict, facts);
+    }
+    let (outcome, cause, message) = match end {
+        // Simulators leave with a status after a failure. Nothing else explains one.
+        ProcessEnd::Exited(exit) if exit.is_success() => return verdict,
+        ProcessEnd::Exited(Exit::Code(_)) if facts.is_any_bad => return verdict,
+        ProcessEnd::Exited(exit) => (
+            Outcome::Errored,
+            Cause::ExitStatus,
+            format!(
+                "it passed, but the simulator {} afterwards",
+                exit.in_words()
             ),
-            End::Exited(exit @ Exit::Signal(_)) => Verdict::ours(
-                Outcome::Errored,
-                Cause::Crashed,
-                format!("the simulator ended with {exit} before it began a testcase"),
-            ),
-            End::Exited(exit) => Verdict::ours(
-                Outcome::Errored,
-                Cause::NoResult,
-                format!("the simulator left with {exit} before it began a testcase"),
-            ),
-            End::Stopped(_) | End::Lost => unreachable!("handled above"),
+        ),
+        ProcessEnd::TimedOut => (
+            Outcome::TimedOut,
+            Cause::Timeout,
+            "it passed, but the simulator did not exit afterwards and was killed".to_owned(),
+        ),
+        // Its own result stands: nothing is known against it.
+        ProcessEnd::Stopped(_) | ProcessEnd::Lost => return verdict,
+    };
+    let verdict = TestcaseVerdict {
+        outcome,
+        cause: Some(cause),
+        message: Some(message),
+        // What it took until it passed is not what it took until it was killed.
+        duration: verdict.duration.filter(|_| end != ProcessEnd::TimedOut),
+        ..verdict
+    };
+    with_trouble(verdict, facts).and(facts.hang.and_then(Hang::in_words))
+}
+
+/// Judges the testcase that was running when the process ended.
+fn cut_short(end: ProcessEnd, facts: &Facts<'_>) -> TestcaseVerdict {
+    let verdict = match end {
+        ProcessEnd::TimedOut => {
+            let words = format!("exceeded its limit of {} s", facts.limit.as_secs_f64());
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+                .and(facts.hang.and_then(Hang::in_words))
         }
+        ProcessEnd::Stopped(reason) => TestcaseVerdict::ours(
+            Outcome::NotRun,
+            Cause::Session,
+            format!("stopped while it ran: {}", stop_reason_in_words(reason)),
+        ),
+        ProcessEnd::Exited(exit @ Exit::Signal(_)) => TestcaseVerdict::ours(
+            Outcome::Errored,
+            Cause::Crashed,
+            format!("the simulator {}", exit.in_words()),
+        ),
+        ProcessEnd::Exited(exit) => TestcaseVerdict::ours(
+            Outcome::Errored,
+            Cause::NoResult,
+            format!("the simulator {} before it finished", exit.in_words()),
+        ),
+        ProcessEnd::Lost => unreachable!("a lost process decides nothing"),
+    };
+    with_trouble(verdict, facts)
+}
+
+/// Judges a testcase that never began and will not be tried again.
+fn never_begun(end: ProcessEnd, facts: &Facts<'_>) -> TestcaseVerdict {
+    if let ProcessEnd::Stopped(reason) = end {
+        let words = format!("not started: {}", stop_reason_in_words(reason));
+        return TestcaseVerdict::ours(Outcome::NotRun, Cause::Session, words);
+    }
+    if let Some(trouble) = facts.trouble {
+        return trouble.verdict();
+    }
+    match end {
+        ProcessEnd::TimedOut => {
+            let limit = facts.limit.as_secs_f64();
+            let words = format!("the simulator started no testcase within its limit of {limit} s");
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+                .and(facts.hang.and_then(Hang::in_words))
+        }
+        ProcessEnd::Exited(exit) => {
+            let cause = match exit {
+                Exit::Signal(_) => Cause::Crashed,
+                Exit::Code(_) => Cause::NoResult,
+            };
+            let words = format!(
+                "the simulator {} before any testcase began",
+                exit.in_words()
+            );
+            TestcaseVerdict::ours(Outcome::Errored, cause, words)
+        }
+        ProcessEnd::Stopped(_) | ProcessEnd::Lost => unreachable!("handled above"),
     }
 }
 
@@ -411,8 +451,8 @@ fn to_femtoseconds(ns: f64) -> f64 {
     if rounded.is_finite() { rounded } else { ns }
 }
 
-/// Says in words why a session stops.
-pub(super) fn stop_words(reason: StopReason) -> String {
+/// Says why a session stops.
+pub(super) fn stop_reason_in_words(reason: StopReason) -> String {
     match reason {
         StopReason::Signal(number) => {
             let name = nix::sys::signal::Signal::try_from(i32::from(number));
@@ -421,147 +461,9 @@ pub(super) fn stop_words(reason: StopReason) -> String {
                 |name| name.as_str().to_owned(),
             )
         }
-        StopReason::SessionLimit => "the session's limit has passed".to_owned(),
+        StopReason::SessionLimit => "the session exceeded its limit".to_owned(),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::build::BuildName;
-    use crate::model::test::TestModule;
-    use crate::model::test::TestcaseId;
-
-    const SUCCESS: End = End::Exited(Exit::Code(0));
-
-    fn testcases(names: &[&str]) -> Vec<Testcase> {
-        names
-            .iter()
-            .map(|name| Testcase {
-                id: TestcaseId {
-                    build: BuildName("b".to_owned()),
-                    module: TestModule("m".to_owned()),
-                    testcase: (*name).to_owned(),
-                },
-                occurrence: 0,
-                file: None,
-                line: None,
-                doc: None,
-                skip: false,
-                stage: 0,
-            })
-            .collect()
-    }
-
-    fn event(name: &str, testcase: &str, more: &str) -> AgentEvent {
-        let line = format!(
-            r#"{{"event":"{name}","module":"m","testcase":"{testcase}","occurrence":0{more}}}"#
-        );
-        crate::sim::agent::read_event(&line).expect("the agent writes such a line")
-    }
-
-    fn started(testcase: &str) -> AgentEvent {
-        event("testcase_started", testcase, "")
-    }
-
-    fn finished(testcase: &str, outcome: &str) -> AgentEvent {
-        let more = format!(r#","outcome":"{outcome}","expected_failure":false"#);
-        event("testcase_finished", testcase, &more)
-    }
-
-    /// Runs `first` and `last` to these outcomes and returns the verdict on `last`.
-    fn last_of(first: &str, last: &str, end: End) -> (Outcome, Option<Cause>) {
-        let wanted = testcases(&["first", "last"]);
-        let mut judge = Judge::new(&wanted);
-        judge.take(started("first"));
-        judge.take(finished("first", first));
-        judge.take(started("last"));
-        assert_eq!(judge.take(finished("last", last)), None, "it is held back");
-        let mut closing = judge.close(end);
-        assert!(closing.leftover.is_empty());
-        let (index, verdict) = closing.decided.pop().expect("the held one");
-        assert!(closing.decided.is_empty());
-        assert_eq!(index, 1);
-        (verdict.outcome, verdict.cause)
-    }
-
-    #[test]
-    fn a_green_process_that_leaves_with_a_status_is_no_pass() {
-        let wrong = (Outcome::Errored, Some(Cause::ExitStatus));
-        let passed = (Outcome::Passed, None);
-        assert_eq!(last_of("passed", "passed", SUCCESS), passed);
-        let status = End::Exited(Exit::Code(3));
-        assert_eq!(last_of("passed", "passed", status), wrong);
-    }
-
-    #[test]
-    fn a_failure_explains_a_status_but_neither_a_signal_nor_a_hang() {
-        let passed = (Outcome::Passed, None);
-        let crashed = (Outcome::Errored, Some(Cause::ExitStatus));
-        let hung = (Outcome::TimedOut, Some(Cause::Timeout));
-        assert_eq!(
-            last_of("failed", "passed", End::Exited(Exit::Code(1))),
-            passed
-        );
-        assert_eq!(
-            last_of("failed", "passed", End::Exited(Exit::Signal(11))),
-            crashed
-        );
-        assert_eq!(last_of("failed", "passed", End::TimedOut), hung);
-        assert_eq!(last_of("passed", "passed", End::TimedOut), hung);
-    }
-
-    #[test]
-    fn a_failure_stays_one_however_its_process_ends() {
-        let failed = (Outcome::Failed, Some(Cause::Test));
-        for end in [
-            SUCCESS,
-            End::Exited(Exit::Code(1)),
-            End::Exited(Exit::Signal(11)),
-            End::TimedOut,
-        ] {
-            assert_eq!(last_of("passed", "failed", end), failed);
-        }
-    }
-
-    #[test]
-    fn the_running_testcase_is_the_culprit_and_the_rest_runs_elsewhere() {
-        let wanted = testcases(&["before", "trap", "after"]);
-        for (end, outcome, cause) in [
-            (SUCCESS, Outcome::Errored, Cause::NoResult),
-            (
-                End::Exited(Exit::Signal(11)),
-                Outcome::Errored,
-                Cause::Crashed,
-            ),
-            (End::TimedOut, Outcome::TimedOut, Cause::Timeout),
-        ] {
-            let mut judge = Judge::new(&wanted);
-            judge.take(started("before"));
-            judge.take(finished("before", "passed"));
-            judge.take(started("trap"));
-            let closing = judge.close(end);
-            assert_eq!(closing.leftover, [2]);
-            let [(1, verdict)] = closing.decided.as_slice() else {
-                panic!("only the culprit is decided: {closing:?}");
-            };
-            assert_eq!((verdict.outcome, verdict.cause), (outcome, Some(cause)));
-        }
-    }
-
-    #[test]
-    fn a_second_verdict_on_a_testcase_is_none() {
-        let wanted = testcases(&["only", "other"]);
-        let mut judge = Judge::new(&wanted);
-        judge.take(started("only"));
-        assert!(judge.take(finished("only", "failed")).is_some());
-        assert_eq!(judge.take(finished("only", "passed")), None);
-    }
-
-    #[test]
-    fn simulated_times_are_whole_femtoseconds() {
-        for (told, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
-            assert_eq!(to_femtoseconds(told).to_bits(), f64::to_bits(right));
-        }
-    }
-}
+mod tests;

@@ -1,472 +1,395 @@
-//! Asking a built design which testcases its modules hold, and planning the runs.
+//! Asking a built design which testcases its modules have, and planning the runs.
 //!
 //! Invariant: a module is either listed, or has one errored result that says why not. A module
 //! that kills the simulator while it is imported costs itself only: the others are listed by
 //! another process.
 
+use crate::agent::event::ListedTestcase;
+use crate::agent::event::ModuleException;
+use crate::agent::event::RunEvent;
+use crate::agent::request::Mode;
 use crate::diagnostic::Result;
 use crate::edge::process::Process;
-use crate::edge::process::ProcessEvent;
 use crate::event::Event;
 use crate::event::Slot;
 use crate::model::build::BuildName;
-use crate::model::build::BuiltDesign;
 use crate::model::outcome::Cause;
 use crate::model::outcome::LogSpan;
 use crate::model::outcome::Outcome;
-use crate::model::outcome::TestcaseResult;
 use crate::model::test::Isolation;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
+use crate::schedule::context::TaskContext;
+use crate::schedule::effect::Effect;
+use crate::schedule::effect::Emit;
 use crate::schedule::folder::RunFolder;
+use crate::schedule::follow::Consumer;
+use crate::schedule::follow::Followed;
+use crate::schedule::follow::follow;
 use crate::schedule::group::SERVER_WAS_LOST;
-use crate::schedule::judge::End;
-use crate::schedule::judge::stop_words;
-use crate::schedule::missing;
-use crate::schedule::queue::ListTask;
-use crate::schedule::queue::RunTask;
-use crate::schedule::run::KILL_GRACE;
-use crate::schedule::session::Session;
+use crate::schedule::judge::ProcessEnd;
+use crate::schedule::judge::TestcaseVerdict;
+use crate::schedule::judge::Trouble;
+use crate::schedule::judge::stop_reason_in_words;
+use crate::schedule::missing_module;
+use crate::schedule::result::RunFacts;
+use crate::schedule::result::emit_skipped;
+use crate::schedule::result::emit_unrun;
+use crate::schedule::result::finished;
+use crate::schedule::result::whole_module;
+use crate::schedule::run_log;
 use crate::schedule::simulation::Simulation;
-use crate::schedule::simulation::events_from_file;
-use crate::schedule::stack;
-use crate::sim::agent;
-use crate::sim::agent::AgentEvent;
-use crate::sim::agent::ListedTestcase;
-use crate::sim::agent::Mode;
+use crate::schedule::task::ListTask;
+use crate::schedule::task::RunTask;
 
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
+/// Which of the listed testcases are run.
+#[derive(Clone, Copy)]
+pub(super) struct ListSelection<'a> {
+    /// Whether a listed testcase was asked for.
+    pub(super) selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
+    /// Whether to stop after listing.
+    pub(super) only_lists: bool,
+}
+
 /// What came of listing one module.
-#[derive(Clone)]
-enum Answer {
+enum ModuleListing {
     Listed(Vec<ListedTestcase>),
-    Failed {
-        cause: Cause,
-        message: String,
-        error_type: Option<String>,
-        details: Option<String>,
-        took: Duration,
-    },
+    Failed(ModuleException, Duration),
 }
 
-impl Answer {
-    /// Tells how long it took to come to this answer.
-    fn after(mut self, time: Duration) -> Self {
-        if let Self::Failed { took, .. } = &mut self {
-            *took = time;
-        }
-        self
-    }
-
-    /// Says in words of ours that a module does not exist: Python tells neither where it looked
-    /// nor which name is close.
-    fn of_a_missing_module(self, session: &Session<'_>, module: &TestModule) -> Self {
-        let Self::Failed {
-            cause: Cause::Import,
-            message,
-            error_type: Some(error_type),
-            ..
-        } = &self
-        else {
-            return self;
-        };
-        let said = message.trim_start_matches(CANNOT_IMPORT);
-        let python_path = session.plan.base_env.get("PYTHONPATH");
-        let path = python_path.map_or("", String::as_str);
-        match missing::in_words(&module.0, error_type, said, path) {
-            Some((message, details)) => Self::Failed {
-                cause: Cause::Import,
-                message,
-                error_type: None,
-                details: Some(details),
-                took: Duration::ZERO,
-            },
-            None => self,
-        }
-    }
-}
-
-/// How the message of a failed import begins.
-const CANNOT_IMPORT: &str = "it cannot be imported: ";
-
-/// What a listing process said before it ended.
-struct Said {
-    answers: Vec<(TestModule, Answer)>,
+/// What a listing process has said.
+struct Heard {
+    limit: Duration,
+    answers: Vec<(TestModule, ModuleListing)>,
     importing: Option<TestModule>,
     /// When it began what it does now: to import a module, or before that to start.
     since: Instant,
-    startup: Option<Answer>,
+    trouble: Option<Trouble>,
 }
 
-/// Lists a task's modules, tells what was found, and returns the runs and the listings that follow.
+/// A listing whose process is gone.
+struct Listing<'a> {
+    context: &'a TaskContext<'a>,
+    task: &'a ListTask,
+    emit: &'a Emit<'a>,
+    folder: RunFolder,
+}
+
+/// Lists a task's modules. What was found, the runs and the listings that follow are effects.
 pub(super) fn list(
-    session: &Session<'_>,
-    design: &BuiltDesign,
+    context: &TaskContext<'_>,
     task: &ListTask,
     slot: Slot,
-) -> (Vec<RunTask>, Vec<ListTask>) {
-    let (said, end, folder) = match ask(session, design, task, slot) {
-        Ok(asked) => asked,
+    selection: ListSelection<'_>,
+    emit: &Emit<'_>,
+) {
+    let build = &task.group.design.name;
+    let (process, folder) = match start(context, task, slot) {
+        Ok(started) => started,
         Err(problems) => {
             for module in &task.modules {
-                let testcase = whole_module(&design.name, module);
-                session.tell_unrun(&testcase, &problems);
+                let nothing = RunFacts::nothing_started(context.seed, 1);
+                emit_unrun(emit, &whole_module(build, module), &problems, nothing);
             }
-            return (Vec::new(), Vec::new());
+            return;
         }
     };
-    let mut open: Vec<TestModule> = task.modules.clone();
-    open.retain(|module| !said.answers.iter().any(|(answered, _)| answered == module));
-    let mut selected = Vec::new();
-    for (module, answer) in said.answers {
-        match answer {
-            Answer::Listed(found) if found.is_empty() => {
-                let empty = failed(Cause::NoTestcases, "the module holds no testcase");
-                tell_failed(session, design, &module, empty, &folder);
-            }
-            Answer::Listed(found) => {
-                selected.extend(tell_listed(session, design, &module, found));
-            }
-            answer @ Answer::Failed { .. } => {
-                let answer = answer.of_a_missing_module(session, &module);
-                tell_failed(session, design, &module, answer, &folder);
-            }
-        }
-    }
-    let retry = close(
-        session,
-        design,
+    let mut heard = Heard {
+        limit: task.group.settings.timeout,
+        answers: Vec::new(),
+        importing: None,
+        since: context.clock.now(),
+        trouble: None,
+    };
+    let followed = follow(context, &task.group, &folder, process, &mut heard);
+    let listing = Listing {
+        context,
         task,
-        &folder,
-        Ending {
-            end,
-            open,
-            importing: said.importing,
-            startup: said.startup,
-            took: session
-                .plan
-                .clock
-                .now()
-                .saturating_duration_since(said.since),
-        },
-    );
-    (runs_of(session, design, task, selected), retry)
+        emit,
+        folder,
+    };
+    listing.close(heard, followed, selection);
 }
 
-struct Ending {
-    end: End,
-    open: Vec<TestModule>,
-    importing: Option<TestModule>,
-    startup: Option<Answer>,
-    took: Duration,
-}
-
-/// Decides the modules that were not answered: the one being imported is the culprit, the others
-/// are asked again.
-fn close(
-    session: &Session<'_>,
-    design: &BuiltDesign,
-    task: &ListTask,
-    folder: &RunFolder,
-    ending: Ending,
-) -> Vec<ListTask> {
-    let Ending {
-        end,
-        mut open,
-        importing,
-        startup,
-        took,
-    } = ending;
-    let limit = task.group.settings.timeout;
-    if let End::Stopped(reason) = end {
-        for module in &open {
-            let words = format!("it was not listed: {}", stop_words(reason));
-            tell_result(
-                session,
-                design,
-                module,
-                Outcome::NotRun,
-                failed(Cause::Session, &words),
-                folder,
-            );
-        }
-        return Vec::new();
-    }
-    if end == End::Lost {
-        let retry = ListTask {
-            modules: open,
-            lost_its_server: true,
-            ..task.clone()
-        };
-        return if retry.modules.is_empty() {
-            Vec::new()
-        } else {
-            vec![retry]
-        };
-    }
-    let culprit = importing.filter(|module| open.contains(module));
-    if let Some(culprit) = culprit {
-        open.retain(|module| *module != culprit);
-        let (outcome, answer) = import_trouble(end, limit);
-        let answer = answer.after(took);
-        tell_result(session, design, &culprit, outcome, answer, folder);
-        let retry = ListTask {
-            modules: open,
-            ..task.clone()
-        };
-        return if retry.modules.is_empty() {
-            Vec::new()
-        } else {
-            vec![retry]
-        };
-    }
-    for module in &open {
-        let (outcome, answer) = never_listed(startup.as_ref(), end, limit);
-        let answer = answer.after(took);
-        tell_result(session, design, module, outcome, answer, folder);
-    }
-    Vec::new()
-}
-
-/// Judges a module that a process ended before, without being its doing.
-fn never_listed(startup: Option<&Answer>, end: End, limit: Duration) -> (Outcome, Answer) {
-    match (startup, end) {
-        (Some(trouble), _) => (Outcome::Errored, trouble.clone()),
-        (None, End::TimedOut) => (
-            Outcome::TimedOut,
-            timed_out(
-                "the simulator did not come to listing within the limit",
-                limit,
-            ),
-        ),
-        (None, End::Exited(exit)) => {
-            let words = format!("the simulator left with {exit} before testcases could be listed");
-            (Outcome::Errored, failed(Cause::Startup, &words))
-        }
-        (None, End::Stopped(_) | End::Lost) => unreachable!("both are handled before"),
-    }
-}
-
-fn import_trouble(end: End, limit: Duration) -> (Outcome, Answer) {
-    match end {
-        End::TimedOut => (
-            Outcome::TimedOut,
-            timed_out("importing it did not end within the limit", limit),
-        ),
-        End::Exited(exit) => (
-            Outcome::Errored,
-            failed(
-                Cause::Import,
-                &format!("the simulator left with {exit} while importing it"),
-            ),
-        ),
-        End::Stopped(_) | End::Lost => unreachable!("both are handled before"),
-    }
-}
-
-fn timed_out(message: &str, limit: Duration) -> Answer {
-    let message = format!("{message} (limit {} s)", limit.as_secs_f64());
-    failed(Cause::Timeout, &message)
-}
-
-fn failed(cause: Cause, message: &str) -> Answer {
-    Answer::Failed {
-        cause,
-        message: message.to_owned(),
-        error_type: None,
-        details: None,
-        took: Duration::ZERO,
-    }
-}
-
-fn ask(
-    session: &Session<'_>,
-    design: &BuiltDesign,
+fn start(
+    context: &TaskContext<'_>,
     task: &ListTask,
     slot: Slot,
-) -> Result<(Said, End, RunFolder)> {
-    let run = session.next_run();
+) -> Result<(Box<dyn Process>, RunFolder)> {
+    let run = context.next_run();
+    let group = &task.group;
+    let settings = &group.settings;
     let folder = RunFolder::make(
-        &session.plan.session_dir,
-        &design.name,
+        &context.session_dir,
+        &group.design.name,
         "list",
         run,
-        &task.group.settings.run_files,
+        &settings.run_files,
     )?;
     let simulation = Simulation {
-        design,
-        settings: &task.group.settings,
+        design: &group.design,
+        settings,
         mode: Mode::List,
         modules: task.modules.clone(),
         testcases: None,
-        seed: task.group.settings.seed.unwrap_or(session.plan.seed),
+        seed: settings.seed.unwrap_or(context.seed),
         run,
         slot,
         waves: None,
     };
     let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
-    let started = task
-        .group
-        .start(session, &simulation, &folder, spawn_because)?;
-    let mut said = Said {
-        answers: Vec::new(),
-        importing: None,
-        since: session.plan.clock.now(),
-        startup: None,
-    };
-    let process = started.process;
-    let end = follow(session, design, process, &folder, task, &mut said);
-    if matches!(end, End::Exited(_)) {
-        let now = session.plan.clock.now();
-        for event in events_from_file(&folder) {
-            said.take(event, now);
-        }
-    }
-    Ok((said, end, folder))
+    let started = group.start(context, &simulation, &folder, spawn_because)?;
+    Ok((started.process, folder))
 }
 
-fn follow(
-    session: &Session<'_>,
-    design: &BuiltDesign,
-    mut process: Box<dyn Process>,
-    folder: &RunFolder,
-    task: &ListTask,
-    said: &mut Said,
-) -> End {
-    let limit = task.group.settings.timeout;
-    let mut until = session.plan.clock.now() + limit;
-    let mut agent_pid = None;
-    let end = loop {
-        match process.next_event(Some(until)) {
-            ProcessEvent::Line(line) => {
-                if let Some(event) = agent::read_event(&line) {
-                    agent_pid = agent_pid.or(event.greeter());
-                    let now = session.plan.clock.now();
-                    said.take(event, now);
-                    until = now + limit;
-                }
-            }
-            ProcessEvent::Exited(exit) => break End::Exited(exit),
-            ProcessEvent::Lost => break End::Lost,
-            ProcessEvent::Deadline => break End::TimedOut,
-            ProcessEvent::Stop(reason) => break End::Stopped(reason),
-        }
-    };
-    if matches!(end, End::TimedOut) {
-        let simulator = design.simulator;
-        stack::ask(session, process.as_mut(), &folder.log, agent_pid, simulator);
-    }
-    process.end_tree(KILL_GRACE, &mut Vec::new());
-    end
-}
-
-impl Said {
-    fn take(&mut self, event: AgentEvent, now: Instant) {
+impl Consumer for Heard {
+    fn take(&mut self, event: RunEvent, now: Instant) -> Option<Duration> {
         match event {
-            AgentEvent::Listing { module } => {
+            RunEvent::Listing { module, .. } => {
                 self.importing = Some(module);
                 self.since = now;
             }
-            AgentEvent::Listed { module, testcases } => {
+            RunEvent::Listed { module, testcases } => {
                 self.importing = None;
-                self.answers.push((module, Answer::Listed(testcases)));
+                self.answers
+                    .push((module, ModuleListing::Listed(testcases)));
             }
-            AgentEvent::ModuleError {
-                module,
-                error_type,
-                message,
-                traceback,
-            } => {
+            RunEvent::ModuleError(error) => {
                 self.importing = None;
-                let answer = Answer::Failed {
-                    cause: Cause::Import,
-                    message: format!("{CANNOT_IMPORT}{message}"),
-                    error_type: Some(error_type),
-                    details: Some(traceback),
-                    took: now.saturating_duration_since(self.since),
-                };
-                self.answers.push((module, answer));
+                let took = now.saturating_duration_since(self.since);
+                let module = error.module.clone();
+                self.answers
+                    .push((module, ModuleListing::Failed(error, took)));
             }
-            AgentEvent::StartupError {
-                error_type,
-                message,
-                traceback,
-            } => {
-                self.startup = Some(Answer::Failed {
-                    cause: Cause::Startup,
-                    message,
-                    error_type: Some(error_type),
-                    details: Some(traceback),
-                    took: Duration::ZERO,
-                });
+            other => {
+                if let Some(trouble) = Trouble::of(other) {
+                    self.trouble.get_or_insert(trouble);
+                }
             }
-            AgentEvent::AgentError { message } => {
-                let answer = failed(Cause::Startup, &message);
-                self.startup.get_or_insert(answer);
-            }
-            _ => {}
         }
+        Some(self.limit)
+    }
+
+    fn not_understood(&mut self, why: String) {
+        self.trouble.get_or_insert(Trouble::Agent(why));
     }
 }
 
-/// Tells a module's testcases and returns the selected ones that are to be run.
-fn tell_listed(
-    session: &Session<'_>,
-    design: &BuiltDesign,
-    module: &TestModule,
-    found: Vec<ListedTestcase>,
-) -> Vec<Testcase> {
-    let total = found.len();
-    let selected: Vec<Testcase> = found
-        .into_iter()
-        .map(|listed| Testcase {
-            id: TestcaseId {
-                build: design.name.clone(),
-                module: module.clone(),
-                testcase: listed.testcase,
-            },
-            occurrence: listed.occurrence,
-            file: listed.file,
-            line: listed.line,
-            doc: listed.doc,
-            skip: listed.skip,
-            stage: listed.stage,
-        })
-        .filter(|testcase| (session.plan.selects)(&testcase.id))
-        .collect();
-    session.tell(Event::ModuleListed {
-        build: design.name.clone(),
-        module: module.clone(),
-        selected: selected.clone(),
-        deselected: total - selected.len(),
-    });
-    if session.plan.only_lists {
-        return Vec::new();
+impl Listing<'_> {
+    fn close(&self, heard: Heard, followed: Followed, selection: ListSelection<'_>) {
+        let group = &self.task.group;
+        for warning in followed.warnings.into_iter().chain(group.take_warnings()) {
+            (self.emit)(Effect::Notice(warning));
+        }
+        let mut open = self.task.modules.clone();
+        open.retain(|module| !heard.answers.iter().any(|(answered, _)| answered == module));
+        let mut to_run = Vec::new();
+        for (module, answer) in heard.answers {
+            match answer {
+                ModuleListing::Listed(found) if found.is_empty() => {
+                    let words = "the module has no testcases";
+                    let verdict =
+                        TestcaseVerdict::ours(Outcome::Errored, Cause::NoTestcases, words);
+                    self.finish(&module, verdict, Duration::ZERO);
+                }
+                ModuleListing::Listed(found) => {
+                    to_run.extend(self.report_listed(&module, found, selection));
+                }
+                ModuleListing::Failed(error, took) => {
+                    self.finish(&module, self.import_verdict(&module, error), took);
+                }
+            }
+        }
+        let now = self.context.clock.now();
+        let took = now.saturating_duration_since(heard.since);
+        let trouble = heard.trouble.as_ref();
+        self.close_open(followed.end, open, heard.importing, trouble, took);
+        let runs = runs_of(self.task, to_run);
+        if !runs.is_empty() {
+            (self.emit)(Effect::Run(runs));
+        }
     }
-    let (skipped, to_run): (Vec<Testcase>, Vec<Testcase>) =
-        selected.into_iter().partition(|testcase| testcase.skip);
-    for testcase in skipped {
-        session.tell_skipped(&testcase);
+
+    /// Decides the modules that were not answered: the one being imported is the culprit, the others
+    /// are asked again.
+    fn close_open(
+        &self,
+        end: ProcessEnd,
+        mut open: Vec<TestModule>,
+        importing: Option<TestModule>,
+        trouble: Option<&Trouble>,
+        took: Duration,
+    ) {
+        let limit = self.task.group.settings.timeout;
+        if let ProcessEnd::Stopped(reason) = end {
+            let words = format!("not listed: {}", stop_reason_in_words(reason));
+            for module in &open {
+                let verdict = TestcaseVerdict::ours(Outcome::NotRun, Cause::Session, words.clone());
+                self.finish(module, verdict, Duration::ZERO);
+            }
+            return;
+        }
+        let culprit = importing.filter(|module| open.contains(module));
+        if end == ProcessEnd::Lost {
+            self.list_again(open, true);
+        } else if let Some(culprit) = culprit {
+            open.retain(|module| *module != culprit);
+            self.finish(&culprit, ended_in_import(end, limit), took);
+            self.list_again(open, self.task.lost_its_server);
+        } else {
+            for module in &open {
+                let verdict = match trouble {
+                    Some(trouble) => trouble.verdict(),
+                    None => ended_before_listing(end, limit),
+                };
+                self.finish(module, verdict, took);
+            }
+        }
     }
-    to_run
+
+    fn list_again(&self, modules: Vec<TestModule>, lost_its_server: bool) {
+        if !modules.is_empty() {
+            (self.emit)(Effect::List(vec![ListTask {
+                group: Arc::clone(&self.task.group),
+                modules,
+                lost_its_server,
+            }]));
+        }
+    }
+
+    /// Judges a module that cannot be imported.
+    ///
+    /// That it does not exist is said in words of ours: Python says neither where it looked nor
+    /// which name is close.
+    fn import_verdict(&self, module: &TestModule, error: ModuleException) -> TestcaseVerdict {
+        let python_path = self.context.base_env.get("PYTHONPATH");
+        let path = python_path.map_or("", String::as_str);
+        let missing = missing_module::in_words(&module.0, &error.error_type, &error.message, path);
+        let Some((message, details)) = missing else {
+            let trouble = Trouble::of(RunEvent::ModuleError(error));
+            return trouble.map_or_else(
+                || unreachable!("a module's error is trouble"),
+                |trouble| trouble.verdict(),
+            );
+        };
+        let verdict = TestcaseVerdict::ours(Outcome::Errored, Cause::Import, message);
+        TestcaseVerdict {
+            details: Some(details),
+            ..verdict
+        }
+    }
+
+    /// Reports a module's testcases and returns the selected ones that are to be run.
+    fn report_listed(
+        &self,
+        module: &TestModule,
+        found: Vec<ListedTestcase>,
+        selection: ListSelection<'_>,
+    ) -> Vec<Testcase> {
+        let build = &self.task.group.design.name;
+        let total = found.len();
+        let selected: Vec<Testcase> = found
+            .into_iter()
+            .map(|listed| testcase_of(build, module, listed))
+            .filter(|testcase| (selection.selects)(&testcase.id))
+            .collect();
+        (self.emit)(Effect::Send(Event::ModuleListed {
+            build: build.clone(),
+            module: module.clone(),
+            selected: selected.clone(),
+            deselected: total - selected.len(),
+        }));
+        if selection.only_lists {
+            return Vec::new();
+        }
+        let (skipped, to_run): (Vec<Testcase>, Vec<Testcase>) =
+            selected.into_iter().partition(|testcase| testcase.skip);
+        for testcase in skipped {
+            emit_skipped(self.emit, &testcase, self.context.seed);
+        }
+        to_run
+    }
+
+    /// Gives a module as a whole its one result.
+    fn finish(&self, module: &TestModule, verdict: TestcaseVerdict, duration: Duration) {
+        let log = &self.folder.log;
+        let run = RunFacts {
+            duration,
+            dir: Some(self.folder.dir.clone()),
+            log: Some(LogSpan {
+                path: log.clone(),
+                start: 0,
+                end: run_log::size(log),
+            }),
+            ..RunFacts::nothing_started(self.context.seed, 1)
+        };
+        let testcase = whole_module(&self.task.group.design.name, module);
+        (self.emit)(finished(&testcase, verdict, run));
+    }
+}
+
+fn testcase_of(build: &BuildName, module: &TestModule, listed: ListedTestcase) -> Testcase {
+    Testcase {
+        id: TestcaseId {
+            build: build.clone(),
+            module: module.clone(),
+            testcase: listed.testcase,
+        },
+        occurrence: listed.occurrence,
+        file: listed.file,
+        line: listed.line,
+        doc: listed.doc,
+        skip: listed.skip,
+        stage: listed.stage,
+    }
+}
+
+/// Judges a module that its process ended before, without being its doing.
+fn ended_before_listing(end: ProcessEnd, limit: Duration) -> TestcaseVerdict {
+    match end {
+        ProcessEnd::TimedOut => {
+            let limit = limit.as_secs_f64();
+            let words = format!("the simulator listed no testcases within its limit of {limit} s");
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+        }
+        ProcessEnd::Exited(exit) => {
+            let how = exit.in_words();
+            let words = format!("the simulator {how} before testcases could be listed");
+            TestcaseVerdict::ours(Outcome::Errored, Cause::Startup, words)
+        }
+        ProcessEnd::Stopped(_) | ProcessEnd::Lost => unreachable!("both are handled before"),
+    }
+}
+
+/// Judges the module that was being imported when its process ended.
+fn ended_in_import(end: ProcessEnd, limit: Duration) -> TestcaseVerdict {
+    match end {
+        ProcessEnd::TimedOut => {
+            let words = format!(
+                "importing it exceeded its limit of {} s",
+                limit.as_secs_f64()
+            );
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
+        }
+        ProcessEnd::Exited(exit) => {
+            let words = format!("the simulator {} while importing it", exit.in_words());
+            TestcaseVerdict::ours(Outcome::Errored, Cause::Import, words)
+        }
+        ProcessEnd::Stopped(_) | ProcessEnd::Lost => unreachable!("both are handled before"),
+    }
 }
 
 /// Groups testcases into runs.
-fn runs_of(
-    session: &Session<'_>,
-    design: &BuiltDesign,
-    task: &ListTask,
-    testcases: Vec<Testcase>,
-) -> Vec<RunTask> {
-    let typical = session.history.typical(&design.name);
+fn runs_of(task: &ListTask, testcases: Vec<Testcase>) -> Vec<RunTask> {
     let run = |testcases: Vec<Testcase>| RunTask {
         group: Arc::clone(&task.group),
-        estimate: session.history.estimate(&testcases, &design.key, typical),
         testcases,
+        attempt: 1,
         lost_its_server: false,
     };
     match task.group.settings.isolation {
@@ -478,77 +401,4 @@ fn runs_of(
         Isolation::Build if testcases.is_empty() => Vec::new(),
         Isolation::Build => vec![run(testcases)],
     }
-}
-
-/// Makes the testcase that stands for a module as a whole.
-pub(super) fn whole_module(build: &BuildName, module: &TestModule) -> Testcase {
-    Testcase {
-        id: TestcaseId {
-            build: build.clone(),
-            module: module.clone(),
-            testcase: TestcaseId::WHOLE_MODULE.to_owned(),
-        },
-        occurrence: 0,
-        file: None,
-        line: None,
-        doc: None,
-        skip: false,
-        stage: 0,
-    }
-}
-
-fn tell_failed(
-    session: &Session<'_>,
-    design: &BuiltDesign,
-    module: &TestModule,
-    answer: Answer,
-    folder: &RunFolder,
-) {
-    tell_result(session, design, module, Outcome::Errored, answer, folder);
-}
-
-fn tell_result(
-    session: &Session<'_>,
-    design: &BuiltDesign,
-    module: &TestModule,
-    outcome: Outcome,
-    answer: Answer,
-    folder: &RunFolder,
-) {
-    let Answer::Failed {
-        cause,
-        message,
-        error_type,
-        details,
-        took,
-    } = answer
-    else {
-        return;
-    };
-    let end = crate::edge::fs::stamp(&folder.log)
-        .ok()
-        .flatten()
-        .map_or(0, |stamp| stamp.size);
-    session.tell(Event::TestcaseFinished(Box::new(TestcaseResult {
-        id: whole_module(&design.name, module).id,
-        outcome,
-        cause: Some(cause),
-        expected_failure: false,
-        message: Some(message),
-        error_type,
-        details,
-        duration: took,
-        sim_time_ns: None,
-        seed: session.plan.seed,
-        attempt: 1,
-        run_dir: Some(folder.dir.clone()),
-        log: Some(LogSpan {
-            path: folder.log.clone(),
-            start: 0,
-            end,
-        }),
-        waves: None,
-        file: None,
-        line: None,
-    })));
 }

@@ -2,17 +2,34 @@
 //!
 //! Invariants: every planned testcase gets exactly one `TestcaseFinished`; every process a run
 //! started is gone before its `RunFinished`; events come out in one order, from one thread.
+//!
+//! One direction: tasks (`building`, `listing`, `run`) give effects, and the `worker` that drives
+//! them applies each: to the queue, to the stream of events. `listing` and `run` follow their
+//! processes by the same loop (`follow`) and report by the same constructor (`result`). What decides
+//! a verdict is an input of `judge`, which is pure.
 
+mod building;
+mod context;
+mod effect;
+#[cfg(test)]
+mod fixture;
 mod folder;
+mod follow;
 mod group;
+mod hang;
 mod history;
 mod history_files;
 mod judge;
 mod listing;
-mod missing;
+mod missing_module;
+mod progress;
 mod queue;
+mod result;
 mod run;
+mod run_log;
 pub mod session;
 mod simulation;
-mod stack;
+mod task;
+#[cfg(test)]
+mod tests;
 mod worker;

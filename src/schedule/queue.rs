@@ -8,14 +8,13 @@
 //! Invariant: a task is taken by one worker and reported finished by it; the queue is over when
 //! nothing is waiting and nobody is at work, since only a worker adds tasks.
 
-use crate::model::test::TestModule;
-use crate::model::test::Testcase;
-use crate::schedule::group::Group;
 use crate::schedule::history::Estimate;
+use crate::schedule::task::ListTask;
+use crate::schedule::task::RunTask;
+use crate::schedule::task::Task;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -34,43 +33,10 @@ pub(super) struct BuildTask {
     pub(super) longest: Option<Duration>,
 }
 
-/// Modules of one `[[test]]` table on one build, to be listed by one simulator process.
-#[derive(Clone, Debug)]
-pub(super) struct ListTask {
-    pub(super) group: Arc<Group>,
-    pub(super) modules: Vec<TestModule>,
-    /// The longest testcase of the modules; `None` where unknown.
-    pub(super) longest: Option<Duration>,
-    /// Whether its last server took it down, so that it gets a process of its own.
-    pub(super) lost_its_server: bool,
-}
-
-/// Testcases of one table on one build, to be run by one simulator process.
-#[derive(Clone, Debug)]
-pub(super) struct RunTask {
-    pub(super) group: Arc<Group>,
-    pub(super) testcases: Vec<Testcase>,
-    /// What is expected of them.
-    pub(super) estimate: Estimate,
-    /// Whether its last server took it down, so that it gets a process of its own.
-    pub(super) lost_its_server: bool,
-}
-
-/// One thing to do.
-#[derive(Clone, Debug)]
-pub(super) enum Task {
-    /// Make sure that a build exists, then list what runs on it.
-    Build(usize),
-    /// List the testcases of some modules.
-    List(ListTask),
-    /// Run testcases.
-    Run(RunTask),
-}
-
-/// A run's place among those that wait: the smallest goes first.
+/// A run's priority among those that wait: the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct RunPlace {
-    /// Rests of runs that ended early stand before all others.
+struct RunPriority {
+    /// What runs again stands before all others.
     is_new: bool,
     /// Runs of which the longest takes less than twice the shortest count as equally long.
     magnitude: Reverse<u32>,
@@ -82,15 +48,15 @@ struct RunPlace {
     sequence: usize,
 }
 
-/// A build's or a listing's place: unknown ones first, then by the longest that waits for them.
+/// A build's or a listing's priority: unknown ones first, then by the longest that waits for them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct StepPriority {
     is_known: bool,
     longest: Reverse<Duration>,
     sequence: usize,
 }
 
-impl Place {
+impl StepPriority {
     fn new(longest: Option<Duration>, sequence: usize) -> Self {
         let rounded = longest.filter(|longest| *longest >= SHORT);
         Self {
@@ -101,35 +67,35 @@ impl Place {
     }
 
     /// Says whether a run that is expected to take so long should not wait for this.
-    fn yields_to(&self, run: &RunPlace) -> bool {
+    fn yields_to(&self, run: &RunPriority) -> bool {
         self.is_known && run.duration.0 > self.longest.0
     }
 }
 
 #[derive(Debug, Default)]
-struct Waiting {
-    builds: BTreeMap<Place, usize>,
-    lists: BTreeMap<Place, ListTask>,
-    runs: BTreeMap<RunPlace, RunTask>,
+struct Pending {
+    builds: BTreeMap<StepPriority, usize>,
+    lists: BTreeMap<StepPriority, ListTask>,
+    runs: BTreeMap<RunPriority, RunTask>,
     added: usize,
     at_work: usize,
 }
 
-impl Waiting {
+impl Pending {
     fn sequence(&mut self) -> usize {
         self.added += 1;
         self.added
     }
 
-    fn add_run(&mut self, run: RunTask, is_new: bool) {
-        let Estimate { duration, was_bad } = run.estimate;
+    fn add_run(&mut self, run: RunTask, estimate: Estimate, is_new: bool) {
+        let Estimate { duration, was_bad } = estimate;
         let duration = if duration < SHORT {
             Duration::ZERO
         } else {
             duration
         };
         let ticks = duration.as_nanos() / SHORT.as_nanos();
-        let place = RunPlace {
+        let place = RunPriority {
             is_new,
             magnitude: Reverse(u128::BITS - ticks.leading_zeros()),
             was_good: !was_bad,
@@ -141,7 +107,7 @@ impl Waiting {
 
     fn next(&mut self) -> Option<Task> {
         let run = self.runs.first_key_value().map(|(place, _)| *place);
-        let goes_before = |place: &Place| !run.is_some_and(|run| place.yields_to(&run));
+        let goes_before = |place: &StepPriority| !run.is_some_and(|run| place.yields_to(&run));
         if let Some(build) = self.builds.first_entry().filter(|it| goes_before(it.key())) {
             return Some(Task::Build(build.remove()));
         }
@@ -155,77 +121,77 @@ impl Waiting {
 /// The shared queue.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
-    waiting: Mutex<Waiting>,
+    pending: Mutex<Pending>,
     changed: Condvar,
 }
 
 impl Queue {
     /// Makes a queue that begins with these builds.
     pub(super) fn new(builds: impl IntoIterator<Item = BuildTask>) -> Self {
-        let mut waiting = Waiting::default();
+        let mut pending = Pending::default();
         for BuildTask { build, longest } in builds {
-            let place = Place::new(longest, waiting.sequence());
-            waiting.builds.insert(place, build);
+            let place = StepPriority::new(longest, pending.sequence());
+            pending.builds.insert(place, build);
         }
         Self {
-            waiting: Mutex::new(waiting),
+            pending: Mutex::new(pending),
             changed: Condvar::new(),
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn locked(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes the next task.
     ///
     /// Blocks while others may still add tasks; `None` when all is done.
     pub(super) fn take(&self) -> Option<Task> {
-        let mut waiting = self.locked();
+        let mut pending = self.locked();
         loop {
-            let next = waiting.next();
+            let next = pending.next();
             if next.is_some() {
-                waiting.at_work += 1;
+                pending.at_work += 1;
                 return next;
             }
-            if waiting.at_work == 0 {
+            if pending.at_work == 0 {
                 return None;
             }
-            waiting = self
+            pending = self
                 .changed
-                .wait(waiting)
+                .wait(pending)
                 .unwrap_or_else(PoisonError::into_inner);
         }
     }
 
-    /// Adds listings.
-    pub(super) fn add_lists(&self, lists: impl IntoIterator<Item = ListTask>) {
-        let mut waiting = self.locked();
-        for list in lists {
-            let place = Place::new(list.longest, waiting.sequence());
-            waiting.lists.insert(place, list);
+    /// Adds listings, each with the longest testcase of its modules; `None` where unknown.
+    pub(super) fn add_lists(&self, lists: impl IntoIterator<Item = (ListTask, Option<Duration>)>) {
+        let mut pending = self.locked();
+        for (list, longest) in lists {
+            let place = StepPriority::new(longest, pending.sequence());
+            pending.lists.insert(place, list);
         }
-        drop(waiting);
+        drop(pending);
         self.changed.notify_all();
     }
 
-    /// Adds runs.
-    pub(super) fn add_runs(&self, runs: impl IntoIterator<Item = RunTask>) {
-        let mut waiting = self.locked();
-        for run in runs {
-            waiting.add_run(run, true);
+    /// Adds runs, each with what is expected of it.
+    pub(super) fn add_runs(&self, runs: impl IntoIterator<Item = (RunTask, Estimate)>) {
+        let mut pending = self.locked();
+        for (run, estimate) in runs {
+            pending.add_run(run, estimate, true);
         }
-        drop(waiting);
+        drop(pending);
         self.changed.notify_all();
     }
 
-    /// Adds a run before all others: the rest of one that ended early.
-    pub(super) fn add_run_first(&self, run: RunTask) {
-        self.locked().add_run(run, false);
+    /// Takes testcases back that run again, as the attempt that the task says, before all others.
+    pub(super) fn add_again(&self, run: RunTask, estimate: Estimate) {
+        self.locked().add_run(run, estimate, false);
         self.changed.notify_all();
     }
 
-    /// Tells that a taken task is done, after everything it led to was added.
+    /// Reports that a taken task is done, after everything it led to was added.
     pub(super) fn finish(&self) {
         self.locked().at_work -= 1;
         self.changed.notify_all();
@@ -236,46 +202,40 @@ impl Queue {
 mod tests {
     use super::*;
 
-    use crate::model::build::BuildName;
     use crate::model::test::RunSettings;
-    use crate::model::test::TestcaseId;
+    use crate::schedule::fixture::design;
+    use crate::schedule::fixture::testcase;
+    use crate::schedule::group::Group;
+
+    use std::sync::Arc;
 
     fn group(build: usize) -> Arc<Group> {
         let settings = RunSettings::plain(Duration::from_secs(1));
-        Arc::new(Group::new(build, settings))
+        let design = Arc::new(design(&build.to_string()));
+        Arc::new(Group::new(design, settings, "waves.fst"))
     }
 
-    fn run(name: &str, duration_ms: u64, was_bad: bool) -> RunTask {
-        RunTask {
+    fn run(name: &str, duration_ms: u64, was_bad: bool) -> (RunTask, Estimate) {
+        let task = RunTask {
             group: group(0),
-            testcases: vec![Testcase {
-                id: TestcaseId {
-                    build: BuildName("b".to_owned()),
-                    module: TestModule("m".to_owned()),
-                    testcase: name.to_owned(),
-                },
-                occurrence: 0,
-                file: None,
-                line: None,
-                doc: None,
-                skip: false,
-                stage: 0,
-            }],
-            estimate: Estimate {
-                duration: Duration::from_millis(duration_ms),
-                was_bad,
-            },
+            testcases: vec![testcase(name)],
+            attempt: 1,
             lost_its_server: false,
-        }
+        };
+        let estimate = Estimate {
+            duration: Duration::from_millis(duration_ms),
+            was_bad,
+        };
+        (task, estimate)
     }
 
-    fn list(build: usize, longest_ms: Option<u64>) -> ListTask {
-        ListTask {
+    fn list(build: usize, longest_ms: Option<u64>) -> (ListTask, Option<Duration>) {
+        let task = ListTask {
             group: group(build),
             modules: Vec::new(),
-            longest: longest_ms.map(Duration::from_millis),
             lost_its_server: false,
-        }
+        };
+        (task, longest_ms.map(Duration::from_millis))
     }
 
     fn build(build: usize, longest_ms: Option<u64>) -> BuildTask {
@@ -291,7 +251,7 @@ mod tests {
         while let Some(task) = queue.locked().next() {
             words.push(match task {
                 Task::Build(index) => format!("build{index}"),
-                Task::List(list) => format!("list{}", list.group.build),
+                Task::List(list) => format!("list{}", list.group.design.name),
                 Task::Run(run) => run.testcases[0].id.testcase.clone(),
             });
         }
@@ -358,10 +318,26 @@ mod tests {
     }
 
     #[test]
-    fn the_rest_of_a_run_goes_before_longer_ones() {
+    fn what_runs_again_goes_before_longer_ones_and_keeps_its_attempt() {
         let queue = Queue::default();
-        queue.add_runs([run("long", 60_000, false)]);
-        queue.add_run_first(run("rest", 1, false));
-        assert_eq!(order(&queue), "rest long");
+        queue.add_runs([run("long", 60_000, false), run("flaky", 1, false)]);
+        let mut taken = Vec::new();
+        while let Some(Task::Run(task)) = queue.take() {
+            let name = task.testcases[0].id.testcase.clone();
+            taken.push(format!("{name}{}", task.attempt));
+            if name == "flaky" && task.attempt < 3 {
+                let again = RunTask {
+                    attempt: task.attempt + 1,
+                    ..task
+                };
+                queue.add_again(again, Estimate::default());
+                queue.add_runs([run("longer", 90_000, false)]);
+            }
+            queue.finish();
+        }
+        assert_eq!(
+            taken,
+            ["long1", "flaky1", "flaky2", "flaky3", "longer1", "longer1"]
+        );
     }
 }

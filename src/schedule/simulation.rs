@@ -1,13 +1,21 @@
 //! Starting one simulator process with our agent in it. Shared by listings and runs.
 
+use crate::agent::request::EVENT_FD_ENV;
+use crate::agent::request::ForkEnv;
+use crate::agent::request::ForkRequest;
+use crate::agent::request::Mode;
+use crate::agent::request::PROTOCOL;
+use crate::agent::request::REQUEST_ENV;
+use crate::agent::request::Request;
+use crate::agent::request::STACK_SIGNAL;
+use crate::agent::request::WAIT_SIGNAL;
+use crate::agent::request::Wanted;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env as variables;
 use crate::edge::fs;
 use crate::edge::process::CommandSpec;
-use crate::edge::process::STACK_SIGNAL;
-use crate::edge::process::WAIT_SIGNAL;
 use crate::edge::process::processors;
 use crate::event::RunId;
 use crate::event::Slot;
@@ -15,15 +23,8 @@ use crate::model::build::BuiltDesign;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
+use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
-use crate::schedule::session::Session;
-use crate::sim::agent;
-use crate::sim::agent::AgentEvent;
-use crate::sim::agent::ForkEnv;
-use crate::sim::agent::ForkRequest;
-use crate::sim::agent::Mode;
-use crate::sim::agent::Request;
-use crate::sim::agent::Wanted;
 use crate::sim::launch::LaunchInput;
 use crate::sim::launch::launch;
 
@@ -51,7 +52,7 @@ impl Simulation<'_> {
     /// The disk failed.
     pub(super) fn write_request(&self, folder: &RunFolder) -> Result<()> {
         let request = Request {
-            protocol: agent::PROTOCOL,
+            protocol: PROTOCOL,
             mode: self.mode,
             event_file: folder.event_file.clone(),
             modules: self.modules.clone(),
@@ -70,9 +71,13 @@ impl Simulation<'_> {
     ///
     /// # Errors
     /// The simulator was not found.
-    pub(super) fn command(&self, session: &Session<'_>, folder: &RunFolder) -> Result<CommandSpec> {
+    pub(super) fn command(
+        &self,
+        context: &TaskContext<'_>,
+        folder: &RunFolder,
+    ) -> Result<CommandSpec> {
         let waves = self.waves.as_deref();
-        let mut spec = command(session, self.design, self.settings, folder, waves)?;
+        let mut spec = command(context, self.design, self.settings, folder, waves)?;
         spec.env.extend(self.own_env());
         Ok(spec)
     }
@@ -105,24 +110,24 @@ pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> S
 /// # Errors
 /// The disk failed, or the simulator was not found.
 pub(super) fn server_command(
-    session: &Session<'_>,
+    context: &TaskContext<'_>,
     design: &BuiltDesign,
     settings: &RunSettings,
 ) -> Result<CommandSpec> {
     let folder = RunFolder::make(
-        &session.plan.session_dir,
+        &context.session_dir,
         &design.name,
         "server",
-        session.next_run(),
+        context.next_run(),
         &settings.run_files,
     )?;
     let request = Request {
-        protocol: agent::PROTOCOL,
+        protocol: PROTOCOL,
         mode: Mode::Serve,
         event_file: folder.event_file.clone(),
         modules: Vec::new(),
         testcases: None,
-        seed: session.plan.seed,
+        seed: context.seed,
         results_file: folder.results.clone(),
         cpus: processors(),
         preload: settings.preload.clone(),
@@ -130,7 +135,7 @@ pub(super) fn server_command(
         wait_signal: WAIT_SIGNAL,
     };
     fs::write(&folder.request, to_json(&request))?;
-    command(session, design, settings, &folder, None)
+    command(context, design, settings, &folder, None)
 }
 
 fn to_json(value: &impl serde::Serialize) -> String {
@@ -138,14 +143,13 @@ fn to_json(value: &impl serde::Serialize) -> String {
 }
 
 fn command(
-    session: &Session<'_>,
+    context: &TaskContext<'_>,
     design: &BuiltDesign,
     settings: &RunSettings,
     folder: &RunFolder,
     waves: Option<&Utf8Path>,
 ) -> Result<CommandSpec> {
-    let tool = session
-        .plan
+    let tool = context
         .tools
         .simulators
         .get(&design.simulator)
@@ -156,7 +160,7 @@ fn command(
     let launch = launch(LaunchInput {
         design,
         tool,
-        python: &session.plan.tools.python,
+        python: &context.tools.python,
         test_args: &settings.test_args,
         plusargs: &settings.plusargs,
         waves,
@@ -164,7 +168,7 @@ fn command(
     let mut env = settings.env.clone();
     let own_paths = env.get(variables::PYTHONPATH).cloned();
     let own_order = env.get(variables::PYTHONHASHSEED).cloned();
-    env.extend(session.plan.base_env.clone());
+    env.extend(context.base_env.clone());
     env.extend(own_order.map(|seed| (variables::PYTHONHASHSEED.to_owned(), seed)));
     if let (Some(own), Some(paths)) = (own_paths, env.get_mut(variables::PYTHONPATH)) {
         paths.push(':');
@@ -172,14 +176,14 @@ fn command(
     }
     // The order of sets of strings is a random number like any other. Python's hash seed has the
     // same range as cocotb's.
-    let seed = settings.seed.unwrap_or(session.plan.seed);
+    let seed = settings.seed.unwrap_or(context.seed);
     env.entry(variables::PYTHONHASHSEED.to_owned())
         .or_insert_with(|| seed.0.to_string());
     env.extend(launch.env);
-    env.insert(agent::REQUEST_ENV.to_owned(), folder.request.to_string());
+    env.insert(REQUEST_ENV.to_owned(), folder.request.to_string());
     env.insert(
         variables::COCORUN_SESSION_ID.to_owned(),
-        session.plan.session_id.clone(),
+        context.session_id.clone(),
     );
     Ok(CommandSpec {
         program: launch.program,
@@ -188,13 +192,7 @@ fn command(
         env_remove: launch.env_remove,
         cwd: folder.dir.clone(),
         log: folder.log.clone(),
-        channel_env: Some(agent::EVENT_FD_ENV.to_owned()),
+        channel_env: Some(EVENT_FD_ENV.to_owned()),
         inherits: Vec::new(),
     })
-}
-
-/// Reads the events that could not go through the pipe.
-pub(super) fn events_from_file(folder: &RunFolder) -> Vec<AgentEvent> {
-    let text = fs::read_if_there(&folder.event_file).unwrap_or_default();
-    text.lines().filter_map(agent::read_event).collect()
 }

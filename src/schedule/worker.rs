@@ -1,63 +1,193 @@
-//! A slot's thread: takes tasks until none is left.
+//! A slot's thread: takes tasks until none is left, and applies what they lead to.
 
-use crate::build::ensure::Origin;
-use crate::build::ensure::Ready;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Problems;
+use crate::diagnostic::Severity;
 use crate::edge::interrupt::StopReason;
-use crate::event::BuildHolder;
-use crate::event::BuildOutcome;
+use crate::edge::jobs::JobPool;
 use crate::event::Event;
 use crate::event::Slot;
-use crate::lock::Holder;
-use crate::lock::plain;
-use crate::schedule::group::Group;
-use crate::schedule::judge::stop_words;
+use crate::model::build::Build;
+use crate::model::build::BuildName;
+use crate::model::test::PlannedModule;
+use crate::schedule::building;
+use crate::schedule::building::Ensure;
+use crate::schedule::context::TaskContext;
+use crate::schedule::effect::Effect;
+use crate::schedule::history::Estimate;
+use crate::schedule::history::History;
+use crate::schedule::judge::stop_reason_in_words;
 use crate::schedule::listing;
-use crate::schedule::queue::ListTask;
+use crate::schedule::listing::ListSelection;
 use crate::schedule::queue::Queue;
-use crate::schedule::queue::RunTask;
-use crate::schedule::queue::Task;
+use crate::schedule::result::RunFacts;
+use crate::schedule::result::emit_unrun;
+use crate::schedule::result::whole_module;
 use crate::schedule::run;
-use crate::schedule::session::Session;
+use crate::schedule::task::ListTask;
+use crate::schedule::task::RunTask;
+use crate::schedule::task::Task;
 
-use std::cell::Cell;
-use std::sync::Arc;
-use std::time::SystemTime;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
 
-/// Works until the queue is over.
-pub(super) fn work(session: &Session<'_>, queue: &Queue, slot: Slot) {
-    while let Some(task) = queue.take() {
-        let _done = Done(queue);
-        // A build that is up to date, or made by somebody else, needs no job.
-        let job = (!matches!(task, Task::Build(_))).then(|| session.plan.pool.take());
-        let stop = session.plan.interrupt.raised();
-        match task {
-            Task::Build(index) => build(session, queue, index, stop),
-            Task::List(list) => match stop {
-                None => list_modules(session, queue, &list, slot),
-                Some(reason) => abandon_list(session, &list, &stopped(reason).into()),
-            },
-            Task::Run(task) => match stop {
-                None => run_testcases(session, queue, &task, slot),
-                Some(reason) => {
-                    for testcase in &task.testcases {
-                        session.tell_unrun(testcase, &stopped(reason).into());
-                    }
-                }
-            },
-        }
-        drop(job);
+/// What workers send to the session's own thread.
+pub(super) enum Message {
+    Event(Event),
+    /// A build is there, under this key.
+    BuildReady(BuildName, String),
+    /// A worker has nothing left to do.
+    Finished,
+}
+
+/// What all workers of a session share.
+pub(super) struct Workshop<'a> {
+    pub(super) context: TaskContext<'a>,
+    pub(super) builds: &'a [Build],
+    pub(super) modules: &'a [PlannedModule],
+    pub(super) ensure: &'a Ensure<'a>,
+    pub(super) selection: ListSelection<'a>,
+    pub(super) pool: &'a JobPool,
+    pub(super) queue: Queue,
+    /// What earlier sessions have measured.
+    pub(super) history: History,
+    pub(super) messages: Sender<Message>,
+    /// What was reported of disk, tools and agents.
+    pub(super) reported: Mutex<BTreeSet<(Code, String)>>,
+}
+
+/// Reports that a worker has finished, also when it panics.
+struct Finishing<'a>(&'a Sender<Message>);
+
+impl Drop for Finishing<'_> {
+    fn drop(&mut self) {
+        self.0.send(Message::Finished).ok();
     }
 }
 
 /// Reports a task finished, also when its worker panics: the others would wait for ever.
-struct Done<'a>(&'a Queue);
+struct TaskGuard<'a>(&'a Queue);
 
-impl Drop for Done<'_> {
+impl Drop for TaskGuard<'_> {
     fn drop(&mut self) {
         self.0.finish();
+    }
+}
+
+impl Workshop<'_> {
+    /// Works until the queue is over.
+    pub(super) fn work(&self, slot: Slot) {
+        let _finishing = Finishing(&self.messages);
+        while let Some(task) = self.queue.take() {
+            let _task = TaskGuard(&self.queue);
+            // A build that is up to date, or made by somebody else, needs no job.
+            let job = (!matches!(task, Task::Build(_))).then(|| self.pool.take());
+            match self.context.interrupt.raised() {
+                None => self.perform(&task, slot),
+                Some(reason) => self.give_up(&task, reason),
+            }
+            drop(job);
+        }
+    }
+
+    fn perform(&self, task: &Task, slot: Slot) {
+        let emit = |effect| self.apply(effect);
+        match task {
+            Task::Build(index) => {
+                let build = &self.builds[*index];
+                let modules = self.modules_of(build);
+                building::build(&self.context, build, &modules, self.ensure, &emit);
+            }
+            Task::List(list) => {
+                listing::list(&self.context, list, slot, self.selection, &emit);
+            }
+            Task::Run(task) => run::run(&self.context, task, slot, &emit),
+        }
+    }
+
+    /// Gives everything in a task that is not started any more its result.
+    fn give_up(&self, task: &Task, reason: StopReason) {
+        let emit = |effect| self.apply(effect);
+        let problems = stopped(reason).into();
+        let nothing = |attempt| RunFacts::nothing_started(self.context.seed, attempt);
+        match task {
+            Task::Build(index) => {
+                let build = &self.builds[*index];
+                let modules = self.modules_of(build);
+                building::give_up(&self.context, build, &modules, &problems, &emit);
+            }
+            Task::List(list) => {
+                for module in &list.modules {
+                    let testcase = whole_module(&list.group.design.name, module);
+                    emit_unrun(&emit, &testcase, &problems, nothing(1));
+                }
+            }
+            Task::Run(task) => {
+                for testcase in &task.testcases {
+                    emit_unrun(&emit, testcase, &problems, nothing(task.attempt));
+                }
+            }
+        }
+    }
+
+    fn modules_of(&self, build: &Build) -> Vec<&PlannedModule> {
+        let all = self.modules.iter();
+        all.filter(|planned| planned.build == build.name).collect()
+    }
+
+    /// Applies one effect of a task.
+    fn apply(&self, effect: Effect) {
+        match effect {
+            Effect::Send(event) => self.send(Message::Event(event)),
+            Effect::BuildReady(build, key) => self.send(Message::BuildReady(build, key)),
+            Effect::Notice(problem) => {
+                // Errors of one kind come from one cause; warnings differ by what they are about.
+                let what = match problem.severity {
+                    Severity::Error => String::new(),
+                    Severity::Warning => format!("{} {:?}", problem.message, problem.facts),
+                };
+                let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+                if reported.insert((problem.code, what)) {
+                    self.send(Message::Event(Event::Notice(Box::new(problem))));
+                }
+            }
+            Effect::List(lists) => {
+                let lists = lists.into_iter();
+                let lists = lists.map(|list| (self.longest(&list), list));
+                self.queue
+                    .add_lists(lists.map(|(longest, list)| (list, longest)));
+            }
+            Effect::Run(runs) => {
+                let Some(first) = runs.first() else { return };
+                let typical = self.history.typical(&first.group.design.name);
+                let runs = runs.into_iter();
+                let runs = runs.map(|run| (self.estimate(&run, typical), run));
+                self.queue
+                    .add_runs(runs.map(|(estimate, run)| (run, estimate)));
+            }
+            Effect::RunAgain(run) => {
+                let typical = self.history.typical(&run.group.design.name);
+                let estimate = self.estimate(&run, typical);
+                self.queue.add_again(run, estimate);
+            }
+        }
+    }
+
+    fn send(&self, message: Message) {
+        // The receiver outlives every worker.
+        self.messages.send(message).ok();
+    }
+
+    fn longest(&self, list: &ListTask) -> Option<Duration> {
+        self.history.longest(&list.group.design.name, &list.modules)
+    }
+
+    fn estimate(&self, run: &RunTask, typical: Duration) -> Estimate {
+        self.history
+            .estimate(&run.testcases, &run.group.design.key, typical)
     }
 }
 
@@ -66,144 +196,6 @@ fn stopped(reason: StopReason) -> Diagnostic {
         StopReason::Signal(_) => Code::SessionInterrupted,
         StopReason::SessionLimit => Code::SessionTimeout,
     };
-    Diagnostic::error(code, format!("it never began: {}", stop_words(reason)))
-}
-
-/// Puts a holder into words.
-fn holder(holder: &Holder, now: SystemTime) -> BuildHolder {
-    BuildHolder {
-        name: holder.name(),
-        since: holder.since_shortly(now),
-        words: holder.seen(),
-        doing: holder.doing.as_deref().map(plain),
-    }
-}
-
-fn build(session: &Session<'_>, queue: &Queue, index: usize, stop: Option<StopReason>) {
-    let build = &session.plan.builds[index];
-    if let Some(reason) = stop {
-        for list in lists_of(session, index) {
-            abandon_list(session, &list, &stopped(reason).into());
-        }
-        return;
-    }
-    let began = session.plan.clock.now();
-    session.tell(Event::BuildStarted {
-        build: build.name.clone(),
-        simulator: build.simulator,
-    });
-    let told = Cell::new(None);
-    let outcome = (session.plan.ensure)(build, &|waiting| {
-        // Once a second is what a person can read; the guard asks more often.
-        if told.replace(Some(waiting.waited.as_secs())) != Some(waiting.waited.as_secs()) {
-            session.tell(Event::BuildWaiting {
-                build: build.name.clone(),
-                holder: holder(waiting.holder, session.plan.clock.wall()),
-                waited: waiting.waited,
-            });
-        }
-    });
-    let duration = session.plan.clock.now().saturating_duration_since(began);
-    match outcome {
-        Ok(ready) => {
-            tell_ready(session, &ready, duration);
-            session.designs[index].set(ready.design).ok();
-            queue.add_lists(lists_of(session, index));
-        }
-        Err(problems) => {
-            let interrupted = session.plan.interrupt.raised().is_some();
-            let first = problems.0.first().cloned().unwrap_or_else(|| {
-                Diagnostic::error(Code::BuildCompile, format!("build `{}` failed", build.name))
-            });
-            let log = None;
-            session.tell(Event::BuildFinished {
-                build: build.name.clone(),
-                outcome: BuildOutcome::Failed(Box::new(first.clone())),
-                reasons: Vec::new(),
-                duration,
-                log,
-            });
-            let consequence = if interrupted {
-                first
-            } else {
-                // Whatever was wrong, a full disk too, is told once, by the build.
-                let words = format!("its build `{}` failed", build.name);
-                Diagnostic::error(Code::BuildCompile, words)
-            };
-            for list in lists_of(session, index) {
-                abandon_list(session, &list, &Problems::from(consequence.clone()));
-            }
-        }
-    }
-}
-
-fn tell_ready(session: &Session<'_>, ready: &Ready, duration: std::time::Duration) {
-    session.tell(Event::BuildFinished {
-        build: ready.design.name.clone(),
-        outcome: match ready.origin {
-            Origin::Built => BuildOutcome::Built,
-            Origin::UpToDate => BuildOutcome::UpToDate,
-            Origin::BuiltElsewhere => BuildOutcome::BuiltElsewhere,
-        },
-        reasons: ready.reasons.clone(),
-        duration,
-        log: Some(ready.log.clone()),
-    });
-}
-
-/// Groups the planned modules of a build by the table they come from.
-fn lists_of(session: &Session<'_>, index: usize) -> Vec<ListTask> {
-    let name = &session.plan.builds[index].name;
-    let mut lists: Vec<(usize, ListTask)> = Vec::new();
-    for planned in session
-        .plan
-        .modules
-        .iter()
-        .filter(|planned| planned.build == *name)
-    {
-        match lists.iter_mut().find(|(table, _)| *table == planned.table) {
-            Some((_, list)) => list.modules.push(planned.module.clone()),
-            None => lists.push((
-                planned.table,
-                ListTask {
-                    group: Arc::new(Group::new(index, planned.settings.clone())),
-                    modules: vec![planned.module.clone()],
-                    longest: None,
-                    lost_its_server: false,
-                },
-            )),
-        }
-    }
-    let mut lists: Vec<ListTask> = lists.into_iter().map(|(_, list)| list).collect();
-    for list in &mut lists {
-        list.longest = session.history.longest(name, &list.modules);
-    }
-    lists
-}
-
-/// Gives every module of a listing that will not happen its one result.
-fn abandon_list(session: &Session<'_>, list: &ListTask, problems: &Problems) {
-    let name = &session.plan.builds[list.group.build].name;
-    for module in &list.modules {
-        session.tell_unrun(&listing::whole_module(name, module), problems);
-    }
-}
-
-fn list_modules(session: &Session<'_>, queue: &Queue, list: &ListTask, slot: Slot) {
-    let Some(design) = session.designs[list.group.build].get() else {
-        return;
-    };
-    let (runs, lists) = listing::list(session, design, list, slot);
-    queue.add_runs(runs);
-    queue.add_lists(lists);
-}
-
-fn run_testcases(session: &Session<'_>, queue: &Queue, task: &RunTask, slot: Slot) {
-    let Some(design) = session.designs[task.group.build].get() else {
-        return;
-    };
-    let rest = run::run(session, design, task, slot);
-    if !rest.testcases.is_empty() {
-        queue.add_run_first(rest);
-    }
+    let words = format!("not started: {}", stop_reason_in_words(reason));
+    Diagnostic::error(code, words)
 }

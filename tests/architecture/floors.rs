@@ -9,7 +9,7 @@ pub(crate) const FLOORS: [&[&str]; 8] = [
     &["edge", "model"],
     &["lock"],
     &["diagnostic", "event"],
-    &["config", "sim"],
+    &["agent", "config", "sim"],
     &["build", "plan", "report", "toolchain"],
     &["schedule"],
     &["cli"],

@@ -9,6 +9,7 @@
 )]
 
 mod advice;
+mod agent;
 #[path = "../architecture/main.rs"]
 mod architecture;
 mod bad_input;

@@ -171,7 +171,7 @@ fn what_a_stop_interrupts_is_named_with_its_log() {
     kill(pid, Signal::SIGINT).unwrap();
     let ran = Ran::from(child.wait_with_output().unwrap()).expect_code(130);
     let name = "top::test_top::hangs";
-    let headline = format!("`{name}` has no verdict: it was stopped while it ran: SIGINT");
+    let headline = format!("`{name}` has no verdict: stopped while it ran: SIGINT");
     expect_words(&ran, &[&headline, "said before the hang"]);
     let last = ran.stderr.lines().last().unwrap();
     assert!(
@@ -188,7 +188,7 @@ fn what_a_kill_made_a_simulator_say_is_not_shown() {
     const SAID: [&str; 3] = [
         "2 timed out",
         "said before the hang",
-        "it passed, but the simulator did not end afterwards",
+        "it passed, but the simulator did not exit afterwards",
     ];
     let project = project(COCOTB);
     // On a busy machine the first limit may end them before they come to hang.
@@ -216,7 +216,7 @@ fn what_the_hdl_said_is_the_message_and_is_told_once() {
         project.file("lies", "");
         let ran = project.run(&["test", "--testcase", "fatal", "--testcase", "fine"]);
         let ran = ran.expect_code(1);
-        let by = "the HDL reported, by this line of the log:";
+        let by = "an HDL error in the log:";
         let fatal = format!("::fatal` failed: {by} FATAL: ");
         let error = format!("::fine` failed: {by} ERROR: top.sv:3: said by Python");
         let ended = "the bus is on fire; the simulation ended before the testcase did\n";

@@ -16,13 +16,13 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use std::time::Instant;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde_json::Value;
 use serde_json::json;
 
+use cocorun::agent::request::PROTOCOL;
 use cocorun::build::ensure::Origin;
 use cocorun::build::ensure::Ready;
 use cocorun::config;
@@ -59,7 +59,7 @@ use cocorun::report::TerminalOptions;
 use cocorun::report::TerminalReport;
 use cocorun::report::Verbosity;
 use cocorun::schedule::session;
-use cocorun::schedule::session::Tools;
+use cocorun::schedule::session::SessionTools;
 
 const BUILDS: usize = 10;
 const MODULES: usize = 10;
@@ -116,7 +116,9 @@ fn list_lines(request: &Value) -> Vec<Value> {
 }
 
 fn run_lines(request: &Value) -> Vec<Value> {
-    let mut lines = vec![json!({"event": "hello", "cocotb": "2.1.0", "simulator": "Icarus"})];
+    let mut lines = vec![json!({
+        "event": "hello", "protocol": PROTOCOL, "cocotb": "2.1.0", "simulator": "Icarus",
+    })];
     for wanted in request["testcases"].as_array().unwrap() {
         let (module, testcase) = (&wanted["module"], &wanted["testcase"]);
         let number = testcase.as_str().unwrap().rsplit('=').next().unwrap();
@@ -147,11 +149,11 @@ impl Process for FakeProcess {
         1
     }
 
-    fn next_event(&mut self, _until: Option<Instant>) -> ProcessEvent {
-        match self.0.pop_front() {
+    fn next_event(&mut self, _limit: Option<Duration>) -> Option<ProcessEvent> {
+        Some(match self.0.pop_front() {
             Some(line) => ProcessEvent::Line(line),
             None => ProcessEvent::Exited(Exit::Code(0)),
-        }
+        })
     }
 
     fn end_tree(&mut self, _grace: Duration, lines: &mut Vec<String>) -> Exit {
@@ -160,7 +162,7 @@ impl Process for FakeProcess {
     }
 }
 
-fn tools() -> Tools {
+fn tools() -> SessionTools {
     let python = PythonEnv {
         interpreter: "/v/bin/python".into(),
         prefix: "/v".into(),
@@ -182,7 +184,7 @@ fn tools() -> Tools {
         version: "Icarus Verilog version 11.0".to_owned(),
         identity: "none".to_owned(),
     };
-    Tools {
+    SessionTools {
         python,
         simulators: BTreeMap::from([(Simulator::Icarus, icarus)]),
     }
@@ -318,7 +320,7 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
         builds: plan.builds.len(),
     }));
     session::execute(
-        session::Plan {
+        session::SessionSpec {
             host: &host,
             clock: &clock,
             interrupt: &interrupt,

@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::fs;
-use crate::process;
+use crate::process::tree::kill_everything;
 
 use camino::Utf8Path;
 use nix::fcntl::OFlag;
@@ -99,7 +99,7 @@ impl Interrupt {
                     let number = u8::try_from(signal).unwrap_or(0);
                     raised.raise(StopReason::Signal(number));
                     if count >= 2 {
-                        process::kill_everything();
+                        kill_everything();
                     }
                     if count >= last {
                         signal_hook::low_level::exit(128 + signal);

@@ -6,10 +6,11 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::fs;
 use crate::fs::os_words;
-use crate::process::CommandSpec;
-use crate::process::Exit;
-use crate::process::ProcessEvent;
-use crate::process::ProcessHost;
+use crate::process::contract::CommandSpec;
+use crate::process::contract::Exit;
+use crate::process::contract::ProcessEvent;
+use crate::process::contract::ProcessHost;
+use crate::process::contract::await_event;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -70,17 +71,17 @@ pub fn capture(
     let until = clock.now() + limit;
     let mut lines = Vec::new();
     let ended = loop {
-        match process.next_event(Some(until)) {
-            ProcessEvent::Line(line) => lines.push(line),
-            // A spawned process has no server to lose.
-            ProcessEvent::Exited(_) | ProcessEvent::Lost => break Ok(()),
-            ProcessEvent::Deadline => {
+        match await_event(process.as_mut(), clock, until) {
+            Some(ProcessEvent::Line(line)) => lines.push(line),
+            // A spawned process has no service to lose.
+            Some(ProcessEvent::Exited(_) | ProcessEvent::Lost) => break Ok(()),
+            None => {
                 break Err(Error::new(
                     ErrorKind::Broken,
                     format!("`{program}` did not answer within {} s", limit.as_secs()),
                 ));
             }
-            ProcessEvent::Stop(_) => {
+            Some(ProcessEvent::Stop(_)) => {
                 break Err(Error::new(
                     ErrorKind::Interrupted,
                     format!("stopped while asking `{program}`"),

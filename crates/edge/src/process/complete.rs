@@ -3,10 +3,11 @@
 use crate::clock::Clock;
 use crate::error::Result;
 use crate::interrupt::StopReason;
-use crate::process::CommandSpec;
-use crate::process::Exit;
-use crate::process::ProcessEvent;
-use crate::process::ProcessHost;
+use crate::process::contract::CommandSpec;
+use crate::process::contract::Exit;
+use crate::process::contract::ProcessEvent;
+use crate::process::contract::ProcessHost;
+use crate::process::contract::await_event;
 
 use std::time::Duration;
 use std::time::Instant;
@@ -43,13 +44,13 @@ pub fn complete(
     let mut process = host.spawn(spec)?;
     let completion = loop {
         let next_look = (clock.now() + LOOK_EVERY).min(until);
-        match process.next_event(Some(next_look)) {
-            ProcessEvent::Exited(exit) => break Completion::Left(exit),
-            ProcessEvent::Stop(reason) => break Completion::Stopped(reason),
-            ProcessEvent::Deadline if clock.now() >= until => break Completion::TimedOut,
-            ProcessEvent::Deadline if !goes_on() => break Completion::Abandoned,
-            // A spawned process has no server to lose.
-            ProcessEvent::Line(_) | ProcessEvent::Lost | ProcessEvent::Deadline => {}
+        match await_event(process.as_mut(), clock, next_look) {
+            Some(ProcessEvent::Exited(exit)) => break Completion::Left(exit),
+            Some(ProcessEvent::Stop(reason)) => break Completion::Stopped(reason),
+            None if clock.now() >= until => break Completion::TimedOut,
+            None if !goes_on() => break Completion::Abandoned,
+            // A spawned process has no service to lose.
+            Some(ProcessEvent::Line(_) | ProcessEvent::Lost) | None => {}
         }
     };
     process.end_tree(Duration::ZERO, &mut Vec::new());

@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::fs::io_problem;
 use crate::interrupt::Interrupt;
 use crate::interrupt::StopReason;
-use crate::process::Exit;
+use crate::process::contract::Exit;
 use crate::process::tree;
 
 use camino::Utf8Path;

@@ -4,9 +4,11 @@
 //! killed; until then its process id and group cannot be given to somebody else.
 
 use crate::interrupt::Interrupt;
-use crate::process::Exit;
-use crate::process::Process;
-use crate::process::ProcessEvent;
+use crate::process::contract::Exit;
+use crate::process::contract::Process;
+use crate::process::contract::ProcessEvent;
+use crate::process::forked_end::ForkedEnd;
+use crate::process::forked_end::SharedEnd;
 use crate::process::tree;
 
 use nix::errno::Errno;
@@ -29,53 +31,21 @@ use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Child;
 use std::sync::Arc;
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
 /// A line longer than this is cut: a test that writes to our pipe must not eat our memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
-/// For how long a server may take to tell that a killed child is gone. A child in an uninterruptible
-/// wait (a file server that is away) does not die sooner.
-const TOLD_END_MAX: Duration = Duration::from_secs(30);
+/// How long a service may take to report that a killed child is gone. A child in an uninterruptible
+/// wait (a file server that does not answer) does not die sooner.
+const REPORTED_END_MAX: Duration = Duration::from_secs(30);
 
 /// Who reaps a child, and how it is known that it ended.
 enum Origin {
     /// This process started it.
     Own(Child),
-    /// A server forked it, and tells how it ended.
-    Forked { pid: i32, fate: Arc<Fate> },
-}
-
-/// What a server told of a child's end; set before the child's `ended` descriptor is readable.
-#[derive(Debug, Default)]
-pub(super) struct Fate(Mutex<Known>);
-
-/// What is known of a forked child's end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Known {
-    /// It has not ended.
-    #[default]
-    Nothing,
-    /// Its server said so.
-    Ended(Exit),
-    /// Its server is gone, and nobody knows.
-    Lost,
-}
-
-impl Fate {
-    /// Sets it; what was known before stays.
-    pub(super) fn settle(&self, known: Known) {
-        let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *current == Known::Nothing {
-            *current = known;
-        }
-    }
-
-    fn get(&self) -> Known {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// A service forked it, and reports how it ended.
+    Forked { pid: i32, end: Arc<SharedEnd> },
 }
 
 pub(super) struct Running {
@@ -125,17 +95,17 @@ impl Running {
         tree::watch_end(Pid::from_raw(child.id().cast_signed()))
     }
 
-    /// Takes over a child that a server has forked; `ended` is readable once `fate` is settled.
+    /// Takes over a child that a service has forked; `ended` is readable once `end` is settled.
     pub(super) fn forked(
         pid: i32,
-        fate: Arc<Fate>,
+        end: Arc<SharedEnd>,
         channel: OwnedFd,
         ended: OwnedFd,
         interrupt: Interrupt,
     ) -> io::Result<Self> {
         fcntl(&channel, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
         Ok(Self {
-            origin: Origin::Forked { pid, fate },
+            origin: Origin::Forked { pid, end },
             channel: Some(channel),
             ended,
             interrupt,
@@ -147,8 +117,8 @@ impl Running {
         })
     }
 
-    /// Waits for an event whatever is asked of the session: for servers, which end last.
-    pub(super) fn next_event_to_the_end(&mut self) -> ProcessEvent {
+    /// Waits for an event whatever is asked of the session: for services, which end last.
+    pub(super) fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
         self.wait(None, false)
     }
 
@@ -204,34 +174,49 @@ impl Running {
         (channel, ended, stopped)
     }
 
-    /// Waits for an event; `Stop` only where `with_interrupt`.
+    /// Waits once, at most `limit`, for an event; `Stop` only where `with_interrupt`.
+    fn wait(&mut self, limit: Option<Duration>, with_interrupt: bool) -> Option<ProcessEvent> {
+        if let Some(event) = self.present_event(with_interrupt) {
+            return Some(event);
+        }
+        let (channel, ended, _) = self.poll(round_up(limit), with_interrupt);
+        if channel || ended {
+            self.drain();
+        }
+        self.has_ended |= ended;
+        self.present_event(with_interrupt)
+    }
+
+    /// Returns what has happened already.
+    fn present_event(&mut self, with_interrupt: bool) -> Option<ProcessEvent> {
+        if let Some(line) = self.lines.pop_front() {
+            return Some(ProcessEvent::Line(line));
+        }
+        if self.has_ended {
+            return Some(match &self.origin {
+                Origin::Forked { end, .. } if end.get() == ForkedEnd::Lost => ProcessEvent::Lost,
+                _ => ProcessEvent::Exited(self.reaped_or_peeked()),
+            });
+        }
+        let reason = self.interrupt.raised().filter(|_| with_interrupt);
+        reason.map(ProcessEvent::Stop)
+    }
+
+    /// Collects lines until the child has ended, in real time, at most `limit`.
     #[expect(
         clippy::disallowed_methods,
-        reason = "poll(2) counts on the real clock"
+        reason = "how long a killed process may take is real time, whatever the clock"
     )]
-    fn wait(&mut self, until: Option<Instant>, with_interrupt: bool) -> ProcessEvent {
+    fn await_death(&mut self, limit: Duration, lines: &mut Vec<String>) {
+        let until = Instant::now() + limit;
         loop {
-            if let Some(line) = self.lines.pop_front() {
-                return ProcessEvent::Line(line);
+            let left = until.saturating_duration_since(Instant::now());
+            match self.wait(Some(left), false) {
+                Some(ProcessEvent::Line(line)) => lines.push(line),
+                Some(_) => return,
+                None if left.is_zero() => return,
+                None => {}
             }
-            if self.has_ended {
-                return match &self.origin {
-                    Origin::Forked { fate, .. } if fate.get() == Known::Lost => ProcessEvent::Lost,
-                    _ => ProcessEvent::Exited(self.reaped_or_peeked()),
-                };
-            }
-            if with_interrupt && let Some(reason) = self.interrupt.raised() {
-                return ProcessEvent::Stop(reason);
-            }
-            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
-            if left == Some(Duration::ZERO) {
-                return ProcessEvent::Deadline;
-            }
-            let (channel, ended, _) = self.poll(round_up(left), with_interrupt);
-            if channel || ended {
-                self.drain();
-            }
-            self.has_ended |= ended;
         }
     }
 
@@ -265,25 +250,13 @@ impl Running {
                     .unwrap_or(Exit::Code(-1)),
                 Err(_) => Exit::Code(-1),
             },
-            // Its server reaps it, and kills what it left.
-            Origin::Forked { fate, .. } => match fate.get() {
-                Known::Ended(exit) => exit,
-                Known::Nothing | Known::Lost => Exit::Signal(libc::SIGKILL),
+            // Its service reaps it, and kills what it left.
+            Origin::Forked { end, .. } => match end.get() {
+                ForkedEnd::Ended(exit) => exit,
+                ForkedEnd::Alive | ForkedEnd::Lost => Exit::Signal(libc::SIGKILL),
             },
         };
         *self.exit.get_or_insert(exit)
-    }
-
-    /// Waits until a killed child's server has told of its end, which it does at once if it lives.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "poll(2) counts on the real clock"
-    )]
-    fn await_told_end(&mut self, lines: &mut Vec<String>) {
-        let until = Some(Instant::now() + TOLD_END_MAX);
-        while let ProcessEvent::Line(line) = self.wait(until, false) {
-            lines.push(line);
-        }
     }
 }
 
@@ -292,35 +265,29 @@ impl Process for Running {
         self.pid().cast_unsigned()
     }
 
-    fn next_event(&mut self, until: Option<Instant>) -> ProcessEvent {
-        self.wait(until, true)
+    fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent> {
+        self.wait(limit, true)
     }
 
-    fn ask(&mut self, signal: i32) -> bool {
+    fn signal(&mut self, number: i32) -> bool {
         // The number of a child that has ended may be somebody else's.
-        !self.has_ended && !self.is_reaped && tree::ask(self.pid(), signal)
+        !self.has_ended && !self.is_reaped && tree::signal(self.pid(), number)
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the grace is real time, whatever the clock"
-    )]
     fn end_tree(&mut self, grace: Duration, lines: &mut Vec<String>) -> Exit {
         if !self.has_ended && !grace.is_zero() {
             tree::terminate_group(self.pid());
-            let until = Some(Instant::now() + grace);
-            while let ProcessEvent::Line(line) = self.wait(until, false) {
-                lines.push(line);
-            }
+            self.await_death(grace, lines);
         }
         let is_forked = matches!(self.origin, Origin::Forked { .. });
-        // A forked child's number is free once its server has reaped it.
+        // A forked child's number is free once its service has reaped it.
         let is_free = self.is_reaped || is_forked && self.has_ended;
         if !is_free {
             tree::kill_tree(self.pid());
         }
         if is_forked {
-            self.await_told_end(lines);
+            // Its service reports the end at once, if it lives.
+            self.await_death(REPORTED_END_MAX, lines);
         }
         let exit = self.reap();
         if !is_forked {

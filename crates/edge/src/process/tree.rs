@@ -158,7 +158,7 @@ pub(super) fn watch_end(pid: Pid) -> io::Result<OwnedFd> {
 }
 
 /// Kills every child with its group and its descendants. For the second signal, which ends all.
-pub fn kill_everything() {
+pub(crate) fn kill_everything() {
     let pids: Vec<i32> = started().iter().copied().collect();
     for pid in pids {
         kill_tree(pid);
@@ -170,9 +170,9 @@ pub(super) fn terminate_group(pid: i32) {
     killpg(Pid::from_raw(pid), Signal::SIGTERM).ok();
 }
 
-/// Sends the signal that has the agent write Python's stack; says whether it could be sent.
-pub(super) fn ask(pid: i32, signal: i32) -> bool {
-    let signal = Signal::try_from(signal);
+/// Sends a signal to one process; says whether it could be sent.
+pub(super) fn signal(pid: i32, number: i32) -> bool {
+    let signal = Signal::try_from(number);
     signal.is_ok_and(|signal| kill(Pid::from_raw(pid), signal).is_ok())
 }
 

@@ -33,11 +33,7 @@ fn the_place_of_many_waves_is_the_folder_that_holds_them_all() {
 fn a_testcase_that_a_stop_interrupted_is_named_and_what_never_began_is_counted() {
     let id = |testcase: &str| expected::id("fifo", "tests.test_fifo", testcase);
     let result = |testcase: &str| {
-        let mut result = bad(
-            testcase,
-            Cause::Session,
-            "it was stopped while it ran: SIGINT",
-        );
+        let mut result = bad(testcase, Cause::Session, "stopped while it ran: SIGINT");
         result.outcome = Outcome::NotRun;
         result
     };

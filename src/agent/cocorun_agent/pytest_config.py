@@ -5,7 +5,7 @@ rewrites assertions; that is half the work of a short run (14 ms of processor ti
 modules are loaded). The hook reads two settings of it, which depend on pytest's own files around
 the working directory and on the environment.
 
-Invariant: a child gets the rehearsed configuration only if its working directory and environment
+Invariant: a child gets the prepared configuration only if its working directory and environment
 would lead pytest to the very same files; else cocotb's own call goes through.
 """
 
@@ -37,7 +37,7 @@ _cwd = ""
 _env: dict[str, str] = {}
 
 
-def rehearse() -> None:
+def prepare() -> None:
     """Configures pytest and leaves the process as if that had not been; for the server."""
     global _config, _cwd, _env
     before = list(sys.meta_path)
@@ -62,8 +62,8 @@ def rewriting() -> Iterator[None]:
             sys.meta_path.remove(finder)
 
 
-def offer() -> None:
-    """Answers the next call for a configuration from the rehearsal; for a child, once settled."""
+def reuse() -> None:
+    """Answers the next call for a configuration with the prepared one; for a child, once settled."""
     if _config is None or not _leads_to_the_same_files():
         return
     from _pytest.config import Config
@@ -81,7 +81,7 @@ def offer() -> None:
 
 
 def _leads_to_the_same_files() -> bool:
-    """Compares the child's surroundings with those of the rehearsal.
+    """Compares the child's surroundings with the server's.
 
     pytest walks from the working directory upwards. Where the two walks have met, they see the
     same; before that, neither may find anything.

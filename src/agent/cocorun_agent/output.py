@@ -41,7 +41,8 @@ def explain_crashes(dump_signal: int | None, wait_signal: int | None) -> None:
     """Has Python write its stack to descriptor 2 when the process crashes or is asked to.
 
     The handler of `dump_signal` runs even in a loop that never returns to Python, writes where
-    every thread is, and lets the process go on. Then it is told where the testcase waits.
+    every thread is, and lets the process go on. Where the testcase waits follows, as text and as an
+    event.
     """
     with contextlib.suppress(Exception):
         import faulthandler

@@ -22,6 +22,29 @@ REQUEST_FD_VARIABLE = "COCORUN_AGENT_REQUEST_FD"
 """Environment variable with the number of a server's socket, unless the request has it."""
 
 
+_KEYS = {
+    "cpus",
+    "cwd",
+    "dump_signal",
+    "entry_points",
+    "env",
+    "event_fd",
+    "event_file",
+    "log",
+    "mode",
+    "modules",
+    "preload",
+    "protocol",
+    "request_fd",
+    "request_file",
+    "results_file",
+    "run",
+    "seed",
+    "testcases",
+    "wait_signal",
+}
+
+
 class Wanted(NamedTuple):
     """One testcase that the caller asks for."""
 
@@ -42,6 +65,9 @@ class Request:
         self.mode: str = fields["mode"]
         if self.mode not in ("run", "list", "serve"):
             raise ValueError(f"unknown mode {self.mode!r}")
+        unknown = sorted(set(fields) - _KEYS)
+        if unknown:
+            raise ValueError(f"unknown keys {', '.join(unknown)}")
         self.event_fd: int | None = fields.get("event_fd")
         if self.event_fd is None and os.environ.get(EVENT_FD_VARIABLE):
             # The pipe's number is known only to the process that starts the simulator.

@@ -248,9 +248,11 @@ class Adapter:
             try:
                 result = original(this, *args, **kwargs)
             except BaseException as error:
+                # First, so that the testcase's verdict can say what came of it.
+                with self._reporter.guard(original.__name__):
+                    self._reporter.regression_error(error)
                 with self._reporter.guard(original.__name__):
                     tell(this, self._key(this), kwargs)
-                    self._reporter.regression_error(error)
                 raise
             with self._reporter.guard(original.__name__):
                 tell(this, self._key(this), kwargs)

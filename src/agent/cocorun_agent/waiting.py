@@ -1,4 +1,4 @@
-"""Tells on request where the testcase waits: which awaits lead to which trigger, and when.
+"""Says on request where the testcase waits: which awaits lead to which trigger, and when.
 
 Python's stack does not show it. A coroutine that waits is on no stack, and while the simulation
 goes on without Python there is no stack at all. Two signals ask. The first sets Python's own flag,
@@ -7,8 +7,10 @@ clock of cocotb 2.x is driven in C), the second has the interpreter run nothing 
 middle of whatever the simulator does, and that is when it sees the flag; the caller sends it only to
 a process that it kills next.
 
+The answer goes to the caller as an event, and in more detail to people, as text on descriptor 2.
+
 Invariants: nothing here runs before a signal comes, nothing raises, and nothing is changed: the
-answer is read off cocotb's tasks and written to descriptor 2 in one piece.
+answer is read off cocotb's tasks, and its text is written in one piece.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import re
 import signal
 import sys
 import types
-from typing import Any, Iterator
+from typing import Any, Callable, Iterator
+
+from cocorun_agent import events
 
 _TASKS_MAX = 8
 _FRAMES_MAX = 20
@@ -31,6 +35,14 @@ _OPAQUE = ("coroutine_wrapper", "async_generator_asend", "async_generator_athrow
 
 _kept: list[Any] = []
 """What C calls when the second signal comes."""
+
+_send: Callable[[events.Event], None] | None = None
+
+
+def report_to(send: Callable[[events.Event], None]) -> None:
+    """Sets where the event goes: in a child it is another channel than in its server."""
+    global _send
+    _send = send
 
 
 def answer(dump_signal: int) -> None:
@@ -49,24 +61,35 @@ def answer_at_once(libc: Any, wait_signal: int) -> None:
 
 def _on_signal(_signum: int, _frame: Any) -> None:
     with contextlib.suppress(Exception):
-        text = _told()
-        if text:
+        main, others = _tasks()
+        if main is None:
+            return
+        time_ns = _sim_time_ns()
+        with contextlib.suppress(Exception):
+            text = _text(main, others, time_ns)
             os.write(2, text.encode("utf-8", "backslashreplace"))
+        if _send is not None:
+            _send(_event(main, time_ns))
 
 
 def _nothing(_signum: int) -> None:
     pass
 
 
-def _told() -> str:
-    main, others = _tasks()
-    if main is None:
-        return ""
-    lines = ["", _words("The testcase", main) + _when()]
-    lines.extend(_places(main, _FRAMES_MAX))
+def _event(main: Any, time_ns: float | None) -> events.Event:
+    path, line, function = next(iter(_places(main, 1)), (None, None, None))
+    return events.waiting(
+        trigger=_awaited(main), path=path, line=line, function=function, sim_time_ns=time_ns
+    )
+
+
+def _text(main: Any, others: list[Any], time_ns: float | None) -> str:
+    when = "" if time_ns is None else f", at {time_ns:.12g} ns of simulated time"
+    lines = ["", _words("The testcase", main) + f"{when} (most recent await first):"]
+    lines.extend(_lines(main, _FRAMES_MAX))
     for task in others[:_TASKS_MAX]:
         lines.append(_words(f"Its task {_name(task)}", task) + ":")
-        lines.extend(_places(task, 1))
+        lines.extend(_lines(task, 1))
     if len(others) > _TASKS_MAX:
         lines.append(f"{len(others) - _TASKS_MAX} more of its tasks are not shown.")
     return "\n".join([*lines, ""])
@@ -91,11 +114,17 @@ def _tasks() -> tuple[Any, list[Any]]:
 
 
 def _words(who: str, task: Any) -> str:
+    trigger = _awaited(task)
+    return f"{who} does not wait" if trigger is None else f"{who} waits for {trigger}"
+
+
+def _awaited(task: Any) -> str | None:
+    """Returns the trigger that a task waits for, or nothing if it does not wait."""
     state = getattr(getattr(task, "_state", None), "name", None)
     trigger = getattr(task, "_trigger", None)
     if state in (None, "PENDING") and trigger is not None and not _is_running(task):
-        return f"{who} waits for {_shown(trigger)}"
-    return f"{who} does not wait"
+        return _shown(trigger)
+    return None
 
 
 def _is_running(task: Any) -> bool:
@@ -119,22 +148,25 @@ def _name(task: Any) -> str:
     return f"`{name or task.__name__}` ({function.replace('<locals>.', '')})"
 
 
-def _when() -> str:
-    words = ""
+def _sim_time_ns() -> float | None:
     with contextlib.suppress(Exception):
         if "cocotb.simtime" in sys.modules:
             from cocotb.simtime import get_sim_time
         else:
             from cocotb.utils import get_sim_time
-        words = f", at {get_sim_time('ns'):.12g} ns of simulated time"
-    return f"{words} (most recent await first):"
+        return float(get_sim_time("ns"))
+    return None
 
 
-def _places(task: Any, frames_max: int) -> list[str]:
+def _lines(task: Any, frames_max: int) -> list[str]:
+    places = _places(task, frames_max)
+    return [f'  File "{path}", line {line} in {name}' for path, line, name in places]
+
+
+def _places(task: Any, frames_max: int) -> list[tuple[str, int, str]]:
     """Returns the frames of a task that are the user's, innermost first."""
     frames = list(_frames(task._coro))[::-1]
-    shown = [frame for frame in frames if not _is_machinery(frame[0])][:frames_max]
-    return [f'  File "{path}", line {line} in {name}' for path, line, name in shown]
+    return [frame for frame in frames if not _is_machinery(frame[0])][:frames_max]
 
 
 def _frames(awaited: Any) -> Iterator[tuple[str, int, str]]:

@@ -22,7 +22,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from cocorun_agent import child, generators, output, processes, rehearsal
+from cocorun_agent import child, events, numpy_seed, output, processes, pytest_config
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
 
@@ -57,12 +57,12 @@ _LOOK_AGAIN_MS = 20
 
 def warm() -> None:
     """Imports what cocotb and pytest import in a run, and nothing that is the user's."""
-    with generators.watched():
+    with numpy_seed.watched():
         for name in _WARM:
             with contextlib.suppress(Exception):
                 importlib.import_module(name)
         if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
-            rehearsal.rehearse()
+            pytest_config.prepare()
 
 
 def preload(reporter: Reporter, modules: list[str]) -> None:
@@ -71,7 +71,7 @@ def preload(reporter: Reporter, modules: list[str]) -> None:
     They see no `cocotb.top`, no plusargs and no seed. What cannot be imported like that is told and
     left to the children.
     """
-    with rehearsal.rewriting(), generators.watched():
+    with pytest_config.rewriting(), numpy_seed.watched():
         for name in modules:
             threads = processes.threads()
             try:
@@ -130,7 +130,7 @@ class Server:
         processes.adopt_orphans()
         gc.collect()
         gc.freeze()
-        self._reporter.send("serving", pid=self._pid)
+        self._reporter.send(events.serving(pid=self._pid))
         while True:
             all_watched = len(self._pidfd_by_pid) == len(self._run_by_pid)
             ready = [fd for fd, _ in self._poll.poll(None if all_watched else _LOOK_AGAIN_MS)]
@@ -145,7 +145,7 @@ class Server:
         data, fds, flags = self._receive()
         if not data:
             self._end()
-        run = None
+        run: int | None = None
         try:
             if flags & socket.MSG_TRUNC:
                 raise ValueError(f"a message is longer than {MESSAGE_BYTES_MAX} bytes")
@@ -155,6 +155,8 @@ class Server:
                 with open(fields["request_file"], encoding="utf-8") as file:
                     fields = {**json.load(file), **fields}
             wanted = Request(fields)
+            if not isinstance(wanted.run, int):
+                raise ValueError("the request names no run")
             if wanted.mode == "serve":
                 raise ValueError("a child cannot serve")
             late = child.too_late(wanted)
@@ -163,7 +165,8 @@ class Server:
             output.flush()
             pid = os.fork()
         except Exception as error:
-            self._reporter.send("refused", run=run, message=f"{type(error).__name__}: {error}")
+            message = f"{type(error).__name__}: {error}"
+            self._reporter.send(events.refused(run=run, message=message))
         else:
             if pid == 0:
                 self._leave_or_end()
@@ -192,7 +195,7 @@ class Server:
         if fd is not None:
             self._pidfd_by_pid[pid] = fd
             self._poll.register(fd, select.POLLIN)
-        self._reporter.send("child_started", run=run, pid=pid)
+        self._reporter.send(events.child_started(run=run, pid=pid))
 
     def _reap(self) -> None:
         """Reports every child that has ended, after ending what it left in its group."""
@@ -210,13 +213,14 @@ class Server:
                 os.close(fd)
             self._end_orphans(pid)
             self._reporter.send(
-                "child_exited",
-                run=run,
-                pid=pid,
-                status=status,
-                user_s=usage.ru_utime,
-                system_s=usage.ru_stime,
-                rss_kib_max=usage.ru_maxrss,
+                events.child_exited(
+                    run=run,
+                    pid=pid,
+                    status=status,
+                    user_s=usage.ru_utime,
+                    system_s=usage.ru_stime,
+                    rss_kib_max=usage.ru_maxrss,
+                )
             )
 
     def _end_orphans(self, ended: int) -> None:

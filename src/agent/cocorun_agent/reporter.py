@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import contextlib
 from bdb import BdbQuit
-from typing import Any, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, Iterator, NamedTuple, Sequence
 
-from cocorun_agent import output, text
+from cocorun_agent import events, output, text
 from cocorun_agent.channel import Channel
+from cocorun_agent.events import Event
 from cocorun_agent.request import Wanted
 
 EXITS = (KeyboardInterrupt, SystemExit, BdbQuit)
@@ -53,7 +54,7 @@ class Reporter:
         self._seed: str | None = None
         self._finished: set[Key] = set()
         self._closed = False
-        self._told: Any = None
+        self._reported: Any = None
 
     @contextlib.contextmanager
     def guard(self, where: str) -> Iterator[None]:
@@ -62,83 +63,79 @@ class Reporter:
             yield
         except Exception as error:
             with contextlib.suppress(Exception):
-                self._channel.send(
-                    "agent_error",
-                    where=where,
-                    error_type=text.error_type(error),
-                    message=text.message_of(error),
-                    traceback=text.traceback_of(error),
-                )
+                self._channel.send(events.agent_error(where=where, **_fields_of(error)))
 
     def close(self) -> None:
         """Closes the channel in a process that shall not speak through it."""
         self._channel.close()
 
-    def send(self, event: str, **fields: Any) -> None:
+    def send(self, event: Event) -> None:
         """Sends an event that needs no book-keeping."""
-        self._channel.send(event, **fields)
+        self._channel.send(event)
 
     def missing(self, wanted: Sequence[Wanted]) -> None:
-        """Tells which wanted testcases are not there."""
+        """Reports which wanted testcases are not there."""
         for want in wanted:
-            self._channel.send("missing", **want._asdict())
+            occurrence = want.occurrence or 0
+            self._channel.send(
+                events.missing(module=want.module, testcase=want.testcase, occurrence=occurrence)
+            )
 
     def cannot(self, what: str, because: str) -> None:
-        """Tells that this cocotb does not offer what the agent needs for `what`."""
+        """Reports that this cocotb does not offer what the agent needs for `what`."""
         self._channel.send(
-            "agent_error",
-            where=what,
-            error_type="Unsupported",
-            message=f"cannot {what} because {because}",
-            traceback="",
+            events.agent_error(
+                where=what,
+                error_type="Unsupported",
+                message=f"cannot {what} because {because}",
+                traceback="",
+            )
         )
 
     def module_error(self, module: str, error: BaseException) -> None:
-        """Tells that a test module could not be imported, or not be searched for testcases."""
-        self._tell("module_error", error, is_import=True, module=module)
+        """Reports that a test module could not be imported, or not be searched for testcases."""
+        self._report(events.module_error, error, is_import=True, module=module)
 
     def preload_error(self, module: str, error: BaseException) -> None:
-        """Tells that a module is not there, or not fit to be there, before the fork."""
-        self._tell("preload_error", error, module=module)
+        """Reports that a module is not there, or not fit to be there, before the fork."""
+        self._report(events.preload_error, error, module=module)
 
     def startup_error(self, error: BaseException) -> None:
-        """Tells that cocotb gave up before, or outside of, any testcase."""
-        self._tell("startup_error", error)
+        """Reports that cocotb gave up before, or outside of, any testcase."""
+        self._report(events.startup_error, error)
 
     def regression_error(self, error: BaseException) -> None:
-        """Tells that cocotb's own book-keeping failed, after which it runs nothing more."""
-        self._tell("regression_error", error)
+        """Reports that cocotb's own book-keeping failed, after which it runs nothing more."""
+        self._report(events.regression_error, error)
 
-    def _tell(
-        self, event: str, error: BaseException, is_import: bool = False, **fields: Any
+    def _report(
+        self,
+        event: Callable[..., Event],
+        error: BaseException,
+        is_import: bool = False,
+        **fields: Any,
     ) -> None:
-        """Tells an exception that passes by, once, however many hooks it passes."""
-        if error is self._told:
+        """Reports an exception that passes by, once, however many hooks it passes."""
+        if error is self._reported:
             return
-        self._told = error
-        self._channel.send(
-            event,
-            **fields,
-            error_type=text.error_type(error),
-            message=text.message_of(error),
-            traceback=text.traceback_of(error, is_import),
-        )
+        self._reported = error
+        self._channel.send(event(**fields, **_fields_of(error, is_import)))
 
     def started(self, key: Key, seed: int | None, log_offset: int | None) -> None:
-        """Tells that the body of a testcase is about to run.
+        """Reports that the body of a testcase is about to run.
 
         The derived seed has some 160 bits, too many for a JSON number: it travels as text.
         """
         self._running = key
         self._seed = None if seed is None else str(seed)
-        self._channel.send("testcase_started", **_name(key), log_offset=log_offset)
+        self._channel.send(events.testcase_started(**_name(key), log_offset=log_offset))
 
     def is_running(self, key: Key) -> bool:
         """Says whether `key` is the testcase whose body runs now."""
         return self._running == key
 
     def judged(self, key: Key, judgement: Judgement, simulation_ended: bool) -> None:
-        """Tells cocotb's verdict on the running testcase."""
+        """Reports cocotb's verdict on the running testcase."""
         error = judgement.error
         cause: str | None
         if judgement.passed:
@@ -149,41 +146,41 @@ class Reporter:
             outcome, cause = "failed", "unexpected-pass"
         elif isinstance(error, EXITS):
             outcome, cause = "errored", "exit"
-            self._told = error
+            self._reported = error
         else:
             outcome, cause = "failed", "test"
         expected = judgement.passed and (error is not None or judgement.note is not None)
         self._finish(key, outcome, cause, expected, judgement)
 
     def skipped(self, key: Key, reason: str | None, judgement: Judgement | None) -> None:
-        """Tells that cocotb skipped a testcase, before it ran or because it said so itself."""
+        """Reports that cocotb skipped a testcase, before it ran or because it said so itself."""
         judgement = judgement or Judgement(True, None, reason, 0.0, 0.0)
         self._finish(key, "skipped", "skip", False, judgement._replace(note=reason))
 
     def init_failed(self, key: Key, error: Any) -> None:
-        """Tells that cocotb could not even make a coroutine of the testcase."""
+        """Reports that cocotb could not even make a coroutine of the testcase."""
         judgement = Judgement(False, error, "test initialization failed", 0.0, 0.0)
         self._finish(key, "errored", "init", False, judgement)
 
     def not_run(self, key: Key, cause: str, error: Any) -> None:
-        """Tells that a testcase of the queue can no longer run in this process."""
+        """Reports that a testcase of the queue can no longer run in this process."""
         if key in self._finished:
             return
         message = None if error is None else text.message_of(error)
-        self._channel.send("not_run", **_name(key), cause=cause, message=message)
+        self._channel.send(events.not_run(**_name(key), cause=cause, message=message))
 
     def exits(self, key: Key, error: BaseException, duration_s: float, sim_time_ns: float) -> None:
-        """Tells that the running testcase ends the process, so that cocotb judges nobody more."""
-        self._told = error
+        """Reports that the running testcase ends the process, so that cocotb judges nobody more."""
+        self._reported = error
         if self.is_running(key):
             judgement = Judgement(False, error, None, duration_s, sim_time_ns)
             self._finish(key, "errored", "exit", False, judgement)
 
     def regression_finished(self) -> None:
-        """Tells that cocotb has written its results file and stops the simulator."""
+        """Reports that cocotb has written its results file and stops the simulator."""
         if not self._closed:
             self._closed = True
-            self._channel.send("regression_finished", log_offset=output.log_offset())
+            self._channel.send(events.regression_finished(log_offset=output.log_offset()))
 
     def _finish(
         self,
@@ -207,27 +204,34 @@ class Reporter:
         elif note:
             message = text.one_line(note)
         self._channel.send(
-            "testcase_finished",
-            **_name(key),
-            outcome=outcome,
-            expected_failure=expected,
-            cause=cause,
-            message=message,
-            error_type=None if error is None else text.error_type(error),
-            traceback=None if error is None else text.traceback_of(error),
-            duration_s=float(judgement.duration_s),
-            sim_time_ns=float(judgement.sim_time_ns),
-            seed=seed,
-            log_offset=output.log_offset(),
+            events.testcase_finished(
+                **_name(key),
+                outcome=outcome,
+                expected_failure=expected,
+                cause=cause,
+                message=message,
+                error_type=None if error is None else text.error_type(error),
+                traceback=None if error is None else text.traceback_of(error),
+                duration_s=float(judgement.duration_s),
+                sim_time_ns=float(judgement.sim_time_ns),
+                seed=seed,
+                log_offset=output.log_offset(),
+            )
         )
 
 
 def _name(key: Key) -> dict[str, Any]:
-    name: dict[str, Any] = {
+    return {
         "module": key.module,
         "testcase": key.testcase,
         "occurrence": key.occurrence,
+        "defined_in": key.defined_in if key.defined_in != key.module else None,
     }
-    if key.defined_in != key.module:
-        name["defined_in"] = key.defined_in
-    return name
+
+
+def _fields_of(error: object, is_import: bool = False) -> dict[str, Any]:
+    return {
+        "error_type": text.error_type(error),
+        "message": text.message_of(error),
+        "traceback": text.traceback_of(error, is_import),
+    }

@@ -1,4 +1,4 @@
-"""Describes testcases without running them, and ends the process when all are told.
+"""Describes testcases without running them, and ends the process once all are reported.
 
 Invariant: one module's failure, of whatever kind an import can produce, costs only that module;
 the module being imported is announced first, so that even a crash has a name.
@@ -10,7 +10,7 @@ import inspect
 import os
 from typing import Any, Callable, Iterable, NamedTuple, NoReturn
 
-from cocorun_agent import output
+from cocorun_agent import events, output
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.selection import occurrences
 
@@ -44,7 +44,7 @@ def list_and_exit(
     """
     own_pid = os.getpid()
     for module in modules:
-        reporter.send("listing", module=module, log_offset=output.log_offset())
+        reporter.send(events.listing(module=module, log_offset=output.log_offset()))
         try:
             described = describe(module, discover(module))
         except BaseException as error:
@@ -52,8 +52,8 @@ def list_and_exit(
                 os._exit(1)
             reporter.module_error(module, error)
         else:
-            reporter.send("listed", module=module, testcases=described)
-    reporter.send("listing_finished", log_offset=output.log_offset())
+            reporter.send(events.listed(module=module, testcases=described))
+    reporter.send(events.listing_finished(log_offset=output.log_offset()))
     os._exit(0)
 
 
@@ -70,6 +70,7 @@ def describe(module: str, found: list[Found]) -> list[dict[str, Any]]:
         fields: dict[str, Any] = {
             "testcase": testcase.name,
             "occurrence": occurrence,
+            "defined_in": testcase.defined_in if testcase.defined_in != module else None,
             "file": file,
             "line": line,
             "doc": _first_line(testcase.doc),
@@ -78,8 +79,6 @@ def describe(module: str, found: list[Found]) -> list[dict[str, Any]]:
             "expect_fail": bool(testcase.expect_fail),
             "expect_error": bool(testcase.expect_error),
         }
-        if testcase.defined_in != module:
-            fields["defined_in"] = testcase.defined_in
         described.append(fields)
     return described
 

@@ -10,9 +10,8 @@ import errno
 import json
 import os
 import select
-from typing import Any
-
 from cocorun_agent import text
+from cocorun_agent.events import Event
 
 WRITABLE_WAIT_MS = 60_000
 """How long a full non-blocking pipe is waited for before the event file is used."""
@@ -34,7 +33,7 @@ class Channel:
             except OSError:
                 self._fd = None
 
-    def send(self, event: str, **fields: Any) -> None:
+    def send(self, event: Event) -> None:
         """Sends one event; blocks while the pipe is full.
 
         A process forked by a testcase holds a copy of this object; it stays silent, or the caller
@@ -42,8 +41,7 @@ class Channel:
         """
         if os.getpid() != self._pid:
             return
-        fields = {"event": event, **fields}
-        line = json.dumps(text.plain(fields), separators=(",", ":")) + "\n"
+        line = json.dumps(text.plain(event), separators=(",", ":")) + "\n"
         data = line.encode("ascii")
         if self._fd is None or not self._write_pipe(data):
             self._append(data)

@@ -12,7 +12,7 @@ otherwise rewrite (and slowly compile) them as if they were test modules.
 import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Number of the request and event format; both sides refuse any other."""
 
 

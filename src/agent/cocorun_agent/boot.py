@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any
 
-from cocorun_agent import PROTOCOL, output, request
+from cocorun_agent import events, output, request, waiting
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
@@ -56,6 +56,7 @@ def start(*args: Any) -> None:
             with reporter.guard("output"):
                 output.prepare()
                 output.explain_crashes(wanted.dump_signal, wanted.wait_signal)
+                waiting.report_to(reporter.send)
             if wanted.mode == "serve":
                 wanted, reporter = _serve(reporter, wanted)
             _prepare(reporter, wanted)
@@ -90,11 +91,12 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
     serve.preload(reporter, server.preload)
     reason = serve.obstacle(server)
     if reason is not None:
-        reporter.send("cannot_serve", message=reason)
+        reporter.send(events.cannot_serve(message=reason))
         output.flush()
         os._exit(0)
     wanted = serve.Server(reporter, server).run()
     reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
+    waiting.report_to(reporter.send)
     try:
         child.settle(wanted, server.cpus)
     except BaseException as error:
@@ -125,19 +127,19 @@ def _greet(reporter: Reporter) -> int:
     from cocotb import simulator
 
     reporter.send(
-        "hello",
-        protocol=PROTOCOL,
-        cocotb=cocotb.__version__,
-        simulator=_told(simulator, "get_simulator_product"),
-        simulator_version=_told(simulator, "get_simulator_version"),
-        python=".".join(str(part) for part in sys.version_info[:3]),
-        pid=os.getpid(),
-        log_offset=output.log_offset(),
+        events.hello(
+            cocotb=cocotb.__version__,
+            simulator=_asked(simulator, "get_simulator_product"),
+            simulator_version=_asked(simulator, "get_simulator_version"),
+            python=".".join(str(part) for part in sys.version_info[:3]),
+            pid=os.getpid(),
+            log_offset=output.log_offset(),
+        )
     )
     return int(cocotb.__version__.split(".")[0])
 
 
-def _told(simulator: Any, function: str) -> str | None:
+def _asked(simulator: Any, function: str) -> str | None:
     try:
         return str(getattr(simulator, function)()).strip()
     except Exception:

@@ -1,0 +1,246 @@
+"""Everything that the agent says, one function for each kind of event.
+
+The caller reads these with types of its own (`src/agent/event.rs`), field by field: a name or a
+field that only one side knows is reported there. Invariant: nothing else in this package makes an
+event.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, NewType
+
+from cocorun_agent import PROTOCOL
+
+Event = NewType("Event", Dict[str, Any])
+"""What a channel sends."""
+
+
+def _event(name: str, **fields: Any) -> Event:
+    return Event({"event": name, **fields})
+
+
+# About a run or a listing.
+
+
+def hello(
+    *,
+    cocotb: str,
+    simulator: str | None,
+    simulator_version: str | None,
+    python: str,
+    pid: int,
+    log_offset: int | None,
+) -> Event:
+    """cocotb can be imported."""
+    return _event(
+        "hello",
+        protocol=PROTOCOL,
+        cocotb=cocotb,
+        simulator=simulator,
+        simulator_version=simulator_version,
+        python=python,
+        pid=pid,
+        log_offset=log_offset,
+    )
+
+
+def listing(*, module: str, log_offset: int | None) -> Event:
+    """A module is about to be imported for listing."""
+    return _event("listing", module=module, log_offset=log_offset)
+
+
+def listed(*, module: str, testcases: List[Dict[str, Any]]) -> Event:
+    """The testcases of a module, each as `listing.describe` makes it."""
+    return _event("listed", module=module, testcases=testcases)
+
+
+def listing_finished(*, log_offset: int | None) -> Event:
+    """Every module was listed, or has an error."""
+    return _event("listing_finished", log_offset=log_offset)
+
+
+def module_error(*, module: str, error_type: str, message: str, traceback: str) -> Event:
+    """A test module cannot be imported, or not be searched for testcases."""
+    return _event(
+        "module_error",
+        module=module,
+        error_type=error_type,
+        message=message,
+        traceback=traceback,
+    )
+
+
+def missing(*, module: str, testcase: str, occurrence: int) -> Event:
+    """A testcase that was asked for is not there."""
+    return _event("missing", module=module, testcase=testcase, occurrence=occurrence)
+
+
+def testcase_started(
+    *,
+    module: str,
+    testcase: str,
+    occurrence: int,
+    defined_in: str | None,
+    log_offset: int | None,
+) -> Event:
+    """The body of a testcase is about to run."""
+    return _event(
+        "testcase_started",
+        module=module,
+        testcase=testcase,
+        occurrence=occurrence,
+        defined_in=defined_in,
+        log_offset=log_offset,
+    )
+
+
+def testcase_finished(
+    *,
+    module: str,
+    testcase: str,
+    occurrence: int,
+    defined_in: str | None,
+    outcome: str,
+    expected_failure: bool,
+    cause: str | None,
+    message: str | None,
+    error_type: str | None,
+    traceback: str | None,
+    duration_s: float,
+    sim_time_ns: float,
+    seed: str | None,
+    log_offset: int | None,
+) -> Event:
+    """cocotb has judged a testcase."""
+    return _event(
+        "testcase_finished",
+        module=module,
+        testcase=testcase,
+        occurrence=occurrence,
+        defined_in=defined_in,
+        outcome=outcome,
+        expected_failure=expected_failure,
+        cause=cause,
+        message=message,
+        error_type=error_type,
+        traceback=traceback,
+        duration_s=duration_s,
+        sim_time_ns=sim_time_ns,
+        seed=seed,
+        log_offset=log_offset,
+    )
+
+
+def not_run(
+    *,
+    module: str,
+    testcase: str,
+    occurrence: int,
+    defined_in: str | None,
+    cause: str,
+    message: str | None,
+) -> Event:
+    """A testcase of the queue can no longer run in this process."""
+    return _event(
+        "not_run",
+        module=module,
+        testcase=testcase,
+        occurrence=occurrence,
+        defined_in=defined_in,
+        cause=cause,
+        message=message,
+    )
+
+
+def startup_error(*, error_type: str, message: str, traceback: str) -> Event:
+    """cocotb gave up before, or outside of, any testcase."""
+    return _event("startup_error", error_type=error_type, message=message, traceback=traceback)
+
+
+def regression_error(*, error_type: str, message: str, traceback: str) -> Event:
+    """cocotb's own book-keeping failed, after which it runs nothing more."""
+    return _event("regression_error", error_type=error_type, message=message, traceback=traceback)
+
+
+def regression_finished(*, log_offset: int | None) -> Event:
+    """cocotb has written its results file and stops the simulator."""
+    return _event("regression_finished", log_offset=log_offset)
+
+
+def agent_error(*, where: str, error_type: str, message: str, traceback: str) -> Event:
+    """A mistake of the agent's own, or something that this cocotb does not offer it."""
+    return _event(
+        "agent_error",
+        where=where,
+        error_type=error_type,
+        message=message,
+        traceback=traceback,
+    )
+
+
+def waiting(
+    *,
+    trigger: str | None,
+    path: str | None,
+    line: int | None,
+    function: str | None,
+    sim_time_ns: float | None,
+) -> Event:
+    """Where the testcase is that was asked by a signal; no trigger if it does not wait."""
+    return _event(
+        "waiting",
+        trigger=trigger,
+        path=path,
+        line=line,
+        function=function,
+        sim_time_ns=sim_time_ns,
+    )
+
+
+# Of a fork server.
+
+
+def serving(*, pid: int) -> Event:
+    """Requests are taken from now on."""
+    return _event("serving", pid=pid)
+
+
+def cannot_serve(*, message: str) -> Event:
+    """This process cannot fork safely, and ends."""
+    return _event("cannot_serve", message=message)
+
+
+def preload_error(*, module: str, error_type: str, message: str, traceback: str) -> Event:
+    """A module is not imported, or not fit to be there, before the fork."""
+    return _event(
+        "preload_error",
+        module=module,
+        error_type=error_type,
+        message=message,
+        traceback=traceback,
+    )
+
+
+def child_started(*, run: int, pid: int) -> Event:
+    """A child was forked."""
+    return _event("child_started", run=run, pid=pid)
+
+
+def child_exited(
+    *, run: int, pid: int, status: int, user_s: float, system_s: float, rss_kib_max: int
+) -> Event:
+    """A child has ended and is reaped; its status as `waitpid` gives it."""
+    return _event(
+        "child_exited",
+        run=run,
+        pid=pid,
+        status=status,
+        user_s=user_s,
+        system_s=system_s,
+        rss_kib_max=rss_kib_max,
+    )
+
+
+def refused(*, run: int | None, message: str) -> Event:
+    """No child was made."""
+    return _event("refused", run=run, message=message)

@@ -1,0 +1,446 @@
+//! What the agent says: one JSON object a line, of a run or a listing, or of a fork server.
+
+use crate::agent::request::PROTOCOL;
+use crate::model::test::TestModule;
+
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::fmt;
+
+/// How much of a line that cannot be read is shown, characters.
+const SHOWN_CHARACTERS_MAX: usize = 120;
+
+/// One testcase as the agent lists it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListedTestcase {
+    /// cocotb's name.
+    pub testcase: String,
+    /// Which of several of that name, from 0.
+    #[serde(default)]
+    pub occurrence: u32,
+    /// The module that cocotb names, where that is not the one asked for.
+    pub defined_in: Option<String>,
+    /// The file that defines it.
+    pub file: Option<Utf8PathBuf>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// First line of its docstring.
+    pub doc: Option<String>,
+    /// Marked `skip=True`.
+    pub skip: bool,
+    /// cocotb's stage.
+    pub stage: i64,
+    /// Marked `expect_fail`.
+    #[serde(default)]
+    pub expect_fail: bool,
+    /// Marked `expect_error`.
+    #[serde(default)]
+    pub expect_error: bool,
+}
+
+/// How cocotb judged a testcase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AgentOutcome {
+    /// It passed, perhaps by failing as expected.
+    Passed,
+    /// It failed.
+    Failed,
+    /// It was skipped.
+    Skipped,
+    /// It could not be started.
+    Errored,
+}
+
+/// Who speaks.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hello {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// cocotb's version.
+    pub cocotb: String,
+    /// The simulator's own name.
+    pub simulator: Option<String>,
+    /// The simulator's own version.
+    pub simulator_version: Option<String>,
+    /// Python's version.
+    pub python: Option<String>,
+    /// The process that speaks; another than the one started where the simulator's command is a
+    /// script.
+    pub pid: Option<u32>,
+    /// Size of the log then.
+    pub log_offset: Option<u64>,
+}
+
+/// An exception.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    /// Its type.
+    pub error_type: String,
+    /// Its message, one line.
+    pub message: String,
+    /// The traceback; may be empty.
+    pub traceback: String,
+}
+
+/// An exception that a module raised.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModuleException {
+    /// Which module.
+    pub module: TestModule,
+    /// The exception's type.
+    pub error_type: String,
+    /// Its message, one line.
+    pub message: String,
+    /// The traceback; may be empty.
+    pub traceback: String,
+}
+
+/// A mistake of the agent's own, or something that this cocotb does not offer it.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentError {
+    /// What it was doing.
+    #[serde(rename = "where")]
+    pub place: String,
+    /// The exception's type; `Unsupported` where cocotb lacks something.
+    pub error_type: String,
+    /// Its message, one line.
+    pub message: String,
+    /// The traceback; may be empty.
+    pub traceback: String,
+}
+
+impl AgentError {
+    /// Returns what happened, as a sentence without an end.
+    pub fn in_words(&self) -> String {
+        format!(
+            "the agent failed ({}): {}: {}",
+            self.place, self.error_type, self.message
+        )
+    }
+}
+
+/// One line about a run or a listing.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum RunEvent {
+    /// cocotb can be imported.
+    Hello(Hello),
+    /// A module is about to be imported for listing.
+    Listing {
+        /// Which module.
+        module: TestModule,
+        /// Size of the log then.
+        log_offset: Option<u64>,
+    },
+    /// Every module was listed, or has an error.
+    ListingFinished {
+        /// Size of the log then.
+        log_offset: Option<u64>,
+    },
+    /// The testcases of a module.
+    Listed {
+        /// Which module.
+        module: TestModule,
+        /// In cocotb's order.
+        testcases: Vec<ListedTestcase>,
+    },
+    /// A module cannot be imported.
+    ModuleError(ModuleException),
+    /// A testcase begins.
+    TestcaseStarted {
+        /// Its module.
+        module: TestModule,
+        /// Its name.
+        testcase: String,
+        /// Which of several of that name, from 0.
+        #[serde(default)]
+        occurrence: u32,
+        /// The module that cocotb names, where that is not the one asked for.
+        defined_in: Option<String>,
+        /// Size of the log then.
+        log_offset: Option<u64>,
+    },
+    /// A testcase is judged.
+    TestcaseFinished(Box<Finished>),
+    /// A testcase of the request never began, since the simulation ended before.
+    NotRun {
+        /// Its module.
+        module: TestModule,
+        /// Its name.
+        testcase: String,
+        /// Which of several of that name, from 0.
+        #[serde(default)]
+        occurrence: u32,
+        /// The module that cocotb names, where that is not the one asked for.
+        defined_in: Option<String>,
+        /// A stable word, see `docs/agent.md`.
+        cause: String,
+        /// Why.
+        message: Option<String>,
+    },
+    /// A testcase of the request does not exist.
+    Missing {
+        /// Its module.
+        module: TestModule,
+        /// Its name.
+        testcase: String,
+        /// Which of several of that name, from 0.
+        #[serde(default)]
+        occurrence: u32,
+    },
+    /// cocotb failed outside of any testcase.
+    StartupError(Exception),
+    /// cocotb's own book-keeping failed; it runs nothing more.
+    RegressionError(Exception),
+    /// The agent itself failed; verdicts then come from what else is known.
+    AgentError(AgentError),
+    /// cocotb has written `results.xml` and ends the simulation.
+    RegressionFinished {
+        /// Size of the log then.
+        log_offset: Option<u64>,
+    },
+    /// The answer to [`STACK_SIGNAL`](crate::agent::request::STACK_SIGNAL): where the testcase is.
+    Waiting(Awaited),
+}
+
+/// A testcase with cocotb's judgement.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Finished {
+    /// Its module.
+    pub module: TestModule,
+    /// Its name.
+    pub testcase: String,
+    /// Which of several of that name, from 0.
+    #[serde(default)]
+    pub occurrence: u32,
+    /// The module that cocotb names, where that is not the one asked for.
+    pub defined_in: Option<String>,
+    /// The judgement.
+    pub outcome: AgentOutcome,
+    /// Whether it passed by failing as it should.
+    #[serde(default)]
+    pub expected_failure: bool,
+    /// A stable word, see `docs/agent.md`.
+    pub cause: Option<String>,
+    /// One line.
+    pub message: Option<String>,
+    /// The exception's type.
+    pub error_type: Option<String>,
+    /// The traceback.
+    pub traceback: Option<String>,
+    /// Wall-clock seconds.
+    pub duration_s: Option<f64>,
+    /// Simulated nanoseconds.
+    pub sim_time_ns: Option<f64>,
+    /// The testcase's own seed in decimal: it may have some 160 bits.
+    pub seed: Option<String>,
+    /// Size of the log then.
+    pub log_offset: Option<u64>,
+}
+
+/// Where a testcase is that was asked.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Awaited {
+    /// The trigger it awaits; `None` where it does not wait.
+    pub trigger: Option<String>,
+    /// The file of the user's innermost frame.
+    pub path: Option<String>,
+    /// The line there, from 1.
+    pub line: Option<u32>,
+    /// The function there.
+    pub function: Option<String>,
+    /// Simulated nanoseconds since the start.
+    pub sim_time_ns: Option<f64>,
+}
+
+/// One line on a fork server's own channel.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ServerEvent {
+    /// cocotb can be imported.
+    Hello(Hello),
+    /// Requests are taken from now on.
+    Serving {
+        /// The server's process.
+        pid: u32,
+    },
+    /// It cannot fork safely, and ends.
+    CannotServe {
+        /// Why.
+        message: String,
+    },
+    /// A module of `preload` is not imported, or not fit to be there before the fork.
+    PreloadError(ModuleException),
+    /// A child was forked.
+    ChildStarted {
+        /// The request's run.
+        run: u32,
+        /// Its process, which leads a group of its own.
+        pid: i32,
+    },
+    /// A child is gone, and reaped.
+    ChildExited {
+        /// The request's run.
+        run: u32,
+        /// Its process.
+        pid: i32,
+        /// As wait(2) gives it.
+        status: i32,
+        /// Processor time in user mode, its own subprocesses included.
+        user_s: f64,
+        /// Processor time in the kernel.
+        system_s: f64,
+        /// Its largest resident size.
+        rss_kib_max: u64,
+    },
+    /// No child was made.
+    Refused {
+        /// The request's run, where the request could be read.
+        run: Option<u32>,
+        /// Why.
+        message: String,
+    },
+    /// The server failed before it could serve.
+    StartupError(Exception),
+    /// The agent itself failed.
+    AgentError(AgentError),
+}
+
+/// A line that is no event of this protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// An event of another name or form, or no event at all: a testcase wrote to the pipe, or a
+    /// signal tore a line.
+    Line {
+        /// What is wrong with it.
+        error: String,
+        /// Its beginning.
+        line: String,
+    },
+    /// The agent greets with another protocol number: nothing it says can be trusted.
+    Protocol(u32),
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line { error, line } => {
+                write!(f, "an unreadable line from the agent ({error}): `{line}`")
+            }
+            Self::Protocol(theirs) => write!(
+                f,
+                "the agent speaks protocol {theirs}, and this cocorun {PROTOCOL}"
+            ),
+        }
+    }
+}
+
+/// Reads a line of a run's or a listing's channel.
+///
+/// # Errors
+/// It is no event of this protocol.
+pub fn read_run_event(line: &str) -> Result<RunEvent, Unreadable> {
+    match read(line)? {
+        RunEvent::Hello(hello) if hello.protocol != PROTOCOL => {
+            Err(Unreadable::Protocol(hello.protocol))
+        }
+        event => Ok(event),
+    }
+}
+
+/// Reads a line of a fork server's channel.
+///
+/// # Errors
+/// It is no event of this protocol.
+pub fn read_server_event(line: &str) -> Result<ServerEvent, Unreadable> {
+    match read(line)? {
+        ServerEvent::Hello(hello) if hello.protocol != PROTOCOL => {
+            Err(Unreadable::Protocol(hello.protocol))
+        }
+        event => Ok(event),
+    }
+}
+
+fn read<T: DeserializeOwned>(line: &str) -> Result<T, Unreadable> {
+    serde_json::from_str(line).map_err(|error| Unreadable::Line {
+        error: error.to_string(),
+        line: line.chars().take(SHOWN_CHARACTERS_MAX).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use std::collections::BTreeSet;
+
+    /// Returns the names that an enumeration knows, from serde's own complaint about one it does
+    /// not.
+    fn names<T: DeserializeOwned + fmt::Debug>() -> BTreeSet<String> {
+        let error = serde_json::from_str::<T>(r#"{"event":"?"}"#).expect_err("no such event");
+        let text = error.to_string();
+        let (_, known) = text.split_once("expected one of ").expect("serde's words");
+        let quoted = known.split('`').skip(1).step_by(2);
+        quoted.map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn every_event_that_the_python_package_makes_is_known_here_and_the_other_way_round() {
+        let python: BTreeSet<String> = include_str!("cocorun_agent/events.py")
+            .lines()
+            .filter_map(|line| line.strip_prefix("def ")?.split_once('('))
+            .filter(|(name, _)| !name.starts_with('_'))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let mut known = names::<RunEvent>();
+        known.extend(names::<ServerEvent>());
+        assert!(known.len() > 15, "{known:?}");
+        assert_eq!(python, known);
+    }
+
+    #[test]
+    fn events_are_made_in_one_file_of_the_package() {
+        for (name, text) in crate::agent::package::PACKAGE {
+            let makes = text.contains("\"event\"");
+            assert_eq!(makes, *name == "events.py", "{name}");
+        }
+    }
+
+    #[test]
+    fn the_package_has_the_same_protocol_number() {
+        let text = include_str!("cocorun_agent/__init__.py");
+        assert!(text.contains(&format!("\nPROTOCOL = {PROTOCOL}\n")));
+    }
+
+    #[test]
+    fn a_line_that_is_no_event_says_what_is_wrong_with_it() {
+        for (line, words) in [
+            ("", "EOF"),
+            ("{\"event\":\"nove", "EOF"),
+            (r#"{"event":"novel"}"#, "unknown variant `novel`"),
+            (
+                r#"{"event":"regression_finished","more":1}"#,
+                "unknown field `more`",
+            ),
+            (
+                r#"{"event":"listed","testcases":[]}"#,
+                "missing field `module`",
+            ),
+        ] {
+            let error = read_run_event(line).expect_err(line).to_string();
+            assert!(error.contains(words), "{line}: {error}");
+        }
+        let hello = r#"{"event":"hello","protocol":99,"cocotb":"2.1.0"}"#;
+        assert_eq!(read_run_event(hello), Err(Unreadable::Protocol(99)));
+        assert_eq!(read_server_event(hello), Err(Unreadable::Protocol(99)));
+    }
+}

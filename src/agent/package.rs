@@ -1,0 +1,59 @@
+//! The agent's Python package, as text.
+
+/// The package's files: name below `cocorun_agent/`, and text.
+pub const PACKAGE: &[(&str, &str)] = &[
+    ("__init__.py", include_str!("cocorun_agent/__init__.py")),
+    ("boot.py", include_str!("cocorun_agent/boot.py")),
+    ("channel.py", include_str!("cocorun_agent/channel.py")),
+    ("child.py", include_str!("cocorun_agent/child.py")),
+    ("events.py", include_str!("cocorun_agent/events.py")),
+    (
+        "interpreter.py",
+        include_str!("cocorun_agent/interpreter.py"),
+    ),
+    ("listing.py", include_str!("cocorun_agent/listing.py")),
+    ("numpy_seed.py", include_str!("cocorun_agent/numpy_seed.py")),
+    ("output.py", include_str!("cocorun_agent/output.py")),
+    ("processes.py", include_str!("cocorun_agent/processes.py")),
+    (
+        "pytest_config.py",
+        include_str!("cocorun_agent/pytest_config.py"),
+    ),
+    ("reporter.py", include_str!("cocorun_agent/reporter.py")),
+    ("request.py", include_str!("cocorun_agent/request.py")),
+    ("selection.py", include_str!("cocorun_agent/selection.py")),
+    ("serve.py", include_str!("cocorun_agent/serve.py")),
+    ("text.py", include_str!("cocorun_agent/text.py")),
+    ("v1.py", include_str!("cocorun_agent/v1.py")),
+    ("v2.py", include_str!("cocorun_agent/v2.py")),
+    ("waiting.py", include_str!("cocorun_agent/waiting.py")),
+];
+
+/// The package's name, the folder its files belong in.
+pub const PACKAGE_NAME: &str = "cocorun_agent";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the test looks at the sources themselves"
+    )]
+    fn every_file_of_the_package_is_part_of_the_program() {
+        let dir = concat!(env!("CARGO_MANIFEST_DIR"), "/src/agent/cocorun_agent");
+        let mut names: Vec<String> = std::fs::read_dir(dir)
+            .expect("the package is there")
+            .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+            .filter(|name| {
+                std::path::Path::new(name)
+                    .extension()
+                    .is_some_and(|end| end == "py")
+            })
+            .collect();
+        names.sort_unstable();
+        let packed: Vec<&str> = PACKAGE.iter().map(|(name, _)| *name).collect();
+        assert_eq!(packed, names);
+    }
+}

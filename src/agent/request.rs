@@ -1,0 +1,101 @@
+//! What the agent is asked for.
+
+use crate::model::test::Seed;
+use crate::model::test::TestModule;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// The variable that names the request file.
+pub const REQUEST_ENV: &str = "COCORUN_AGENT_REQUEST";
+/// The variable that names the descriptor of the event pipe.
+pub const EVENT_FD_ENV: &str = "COCORUN_AGENT_EVENT_FD";
+/// The variable that names the descriptor of a server's socket.
+pub const REQUEST_FD_ENV: &str = "COCORUN_AGENT_REQUEST_FD";
+/// Asks a simulator for Python's stack and for what its testcase awaits. Users' own code takes
+/// SIGUSR1 more often.
+pub const STACK_SIGNAL: i32 = libc::SIGUSR2;
+/// Asks a simulator that is not in Python what its testcase awaits. Processes that do not know it
+/// ignore it.
+pub const WAIT_SIGNAL: i32 = libc::SIGURG;
+
+/// The number of requests and events; both sides refuse any other.
+pub const PROTOCOL: u32 = 2;
+
+/// What the agent is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Run the testcases.
+    Run,
+    /// List the testcases of every module and end the simulation.
+    List,
+    /// Wait for requests and fork a child for each.
+    Serve,
+}
+
+/// One testcase to run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Wanted {
+    /// Its module.
+    pub module: TestModule,
+    /// cocotb's name of it.
+    pub testcase: String,
+    /// Which of several of that name, from 0.
+    pub occurrence: u32,
+}
+
+/// What one simulator process is asked for; written as JSON.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Request {
+    /// [`PROTOCOL`].
+    pub protocol: u32,
+    /// What to do.
+    pub mode: Mode,
+    /// Where events go when the pipe cannot be used.
+    pub event_file: Utf8PathBuf,
+    /// Modules to import, in order.
+    pub modules: Vec<TestModule>,
+    /// Exactly these run; `None` means all.
+    pub testcases: Option<Vec<Wanted>>,
+    /// The run's seed.
+    pub seed: Seed,
+    /// Where cocotb writes its own report.
+    pub results_file: Utf8PathBuf,
+    /// For a server: the processors its children may run on.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub cpus: Vec<usize>,
+    /// For a server: modules to import before it forks, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub preload: Vec<String>,
+    /// The signal that has the process write Python's stack to its log, and go on.
+    pub dump_signal: i32,
+    /// The signal that has it write at once, where no Python code runs, what the testcase awaits.
+    pub wait_signal: i32,
+}
+
+/// What a server is asked for: a request, and the surroundings of the child that serves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ForkRequest<'a> {
+    /// The run's number, handed back in all events about it.
+    pub run: u32,
+    /// The child's working directory.
+    pub cwd: &'a Utf8Path,
+    /// Where its output goes.
+    pub log: &'a Utf8Path,
+    /// Its own variables.
+    pub env: ForkEnv,
+    /// A file that holds the [`Request`], which may be longer than a message.
+    pub request_file: &'a Utf8Path,
+}
+
+/// How a child's environment differs from its server's.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ForkEnv {
+    /// Variables to set.
+    pub set: BTreeMap<String, String>,
+    /// Variables to take away.
+    pub unset: Vec<String>,
+}

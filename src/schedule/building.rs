@@ -1,0 +1,157 @@
+//! A build task: making sure that a build exists, and planning what is listed on it.
+
+use crate::build::ensure::Origin;
+use crate::build::ensure::Ready;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::event::BuildHolder;
+use crate::event::BuildOutcome;
+use crate::event::Event;
+use crate::lock::Holder;
+use crate::lock::WaitProgress;
+use crate::lock::plain;
+use crate::model::build::Build;
+use crate::model::build::BuiltDesign;
+use crate::model::test::PlannedModule;
+use crate::schedule::context::TaskContext;
+use crate::schedule::effect::Effect;
+use crate::schedule::effect::Emit;
+use crate::schedule::group::Group;
+use crate::schedule::group::wave_file_name;
+use crate::schedule::result::RunFacts;
+use crate::schedule::result::emit_unrun;
+use crate::schedule::result::whole_module;
+use crate::schedule::task::ListTask;
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Duration;
+use std::time::SystemTime;
+
+/// Makes sure that a build exists; hears, while it waits for another process that makes it, of whom.
+pub type Ensure<'a> =
+    dyn Fn(&Build, &dyn Fn(&WaitProgress<'_>)) -> Result<Ready> + Send + Sync + 'a;
+
+/// Makes sure that a build exists. Listings of its modules are effects, or their results where it
+/// failed.
+pub(super) fn build(
+    context: &TaskContext<'_>,
+    build: &Build,
+    modules: &[&PlannedModule],
+    ensure: &Ensure<'_>,
+    emit: &Emit<'_>,
+) {
+    let began = context.clock.now();
+    emit(Effect::Send(Event::BuildStarted {
+        build: build.name.clone(),
+        simulator: build.simulator,
+    }));
+    let reported = Cell::new(None);
+    let outcome = ensure(build, &|waiting| {
+        // Once a second is what a person can read; the guard asks more often.
+        let second = Some(waiting.waited.as_secs());
+        if reported.replace(second) != second {
+            emit(Effect::Send(Event::BuildWaiting {
+                build: build.name.clone(),
+                holder: holder(waiting.holder, context.clock.wall()),
+                waited: waiting.waited,
+            }));
+        }
+    });
+    let duration = context.clock.now().saturating_duration_since(began);
+    match outcome {
+        Ok(ready) => {
+            let name = ready.design.name.clone();
+            emit(Effect::BuildReady(name, ready.design.key.clone()));
+            emit(Effect::Send(ready_event(&ready, duration)));
+            let lists = lists_of(build, &Arc::new(ready.design), modules);
+            emit(Effect::List(lists));
+        }
+        Err(problems) => {
+            let interrupted = context.interrupt.raised().is_some();
+            let mut first = problems.0.first().cloned().unwrap_or_else(|| {
+                Diagnostic::error(Code::BuildCompile, format!("build `{}` failed", build.name))
+            });
+            let log = first.log.take();
+            emit(Effect::Send(Event::BuildFinished {
+                build: build.name.clone(),
+                outcome: BuildOutcome::Failed(Box::new(first.clone())),
+                reasons: Vec::new(),
+                duration,
+                log,
+            }));
+            let consequence = if interrupted {
+                first
+            } else {
+                // Whatever was wrong, a full disk too, is reported once, by the build.
+                let words = format!("its build `{}` failed", build.name);
+                Diagnostic::error(Code::BuildCompile, words)
+            };
+            give_up(context, build, modules, &consequence.into(), emit);
+        }
+    }
+}
+
+/// Gives every module of a build that cannot be used its one result.
+pub(super) fn give_up(
+    context: &TaskContext<'_>,
+    build: &Build,
+    modules: &[&PlannedModule],
+    problems: &Problems,
+    emit: &Emit<'_>,
+) {
+    for planned in modules {
+        let testcase = whole_module(&build.name, &planned.module);
+        let nothing = RunFacts::nothing_started(context.seed, 1);
+        emit_unrun(emit, &testcase, problems, nothing);
+    }
+}
+
+/// Puts a holder into words.
+fn holder(holder: &Holder, now: SystemTime) -> BuildHolder {
+    BuildHolder {
+        name: holder.name(),
+        since: holder.since_shortly(now),
+        words: holder.seen(),
+        doing: holder.doing.as_deref().map(plain),
+    }
+}
+
+fn ready_event(ready: &Ready, duration: Duration) -> Event {
+    Event::BuildFinished {
+        build: ready.design.name.clone(),
+        outcome: match ready.origin {
+            Origin::Built => BuildOutcome::Built,
+            Origin::UpToDate => BuildOutcome::UpToDate,
+            Origin::BuiltElsewhere => BuildOutcome::BuiltElsewhere,
+        },
+        reasons: ready.reasons.clone(),
+        duration,
+        log: Some(ready.log.clone()),
+    }
+}
+
+/// Groups the planned modules of a build by the table they come from.
+fn lists_of(build: &Build, design: &Arc<BuiltDesign>, modules: &[&PlannedModule]) -> Vec<ListTask> {
+    let mut lists: Vec<(usize, ListTask)> = Vec::new();
+    for planned in modules {
+        match lists.iter_mut().find(|(table, _)| *table == planned.table) {
+            Some((_, list)) => list.modules.push(planned.module.clone()),
+            None => lists.push((
+                planned.table,
+                ListTask {
+                    group: Arc::new(Group::new(
+                        Arc::clone(design),
+                        planned.settings.clone(),
+                        wave_file_name(build),
+                    )),
+                    modules: vec![planned.module.clone()],
+                    lost_its_server: false,
+                },
+            )),
+        }
+    }
+    lists.into_iter().map(|(_, list)| list).collect()
+}

@@ -1,0 +1,38 @@
+//! What the tests of several files need.
+
+use crate::model::build::BuildName;
+use crate::model::build::BuiltDesign;
+use crate::model::build::Simulator;
+use crate::model::test::TestModule;
+use crate::model::test::Testcase;
+use crate::model::test::TestcaseId;
+
+/// Makes a testcase of module `m` on build `b`.
+pub(super) fn testcase(name: &str) -> Testcase {
+    Testcase {
+        id: TestcaseId {
+            build: BuildName("b".to_owned()),
+            module: TestModule("m".to_owned()),
+            testcase: name.to_owned(),
+        },
+        occurrence: 0,
+        file: None,
+        line: None,
+        doc: None,
+        skip: false,
+        stage: 0,
+    }
+}
+
+/// Makes a design that nothing can be started of.
+pub(super) fn design(name: &str) -> BuiltDesign {
+    BuiltDesign {
+        name: BuildName(name.to_owned()),
+        simulator: Simulator::Icarus,
+        key: "0".repeat(64),
+        dir: "/design".into(),
+        artifact: "/design/sim.vvp".into(),
+        hdl_toplevel: "top".to_owned(),
+        waves: false,
+    }
+}

@@ -1,0 +1,161 @@
+//! Following one simulator process, of a run or a listing, from its start to its end.
+//!
+//! Invariants: all limits are made and compared by the session's clock; whatever the process had
+//! started is gone when this returns; a line that cannot be read is reported, never dropped.
+
+use crate::agent::event::RunEvent;
+use crate::agent::event::Unreadable;
+use crate::agent::event::read_run_event;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::edge::fs;
+use crate::edge::interrupt::StopReason;
+use crate::edge::process::Process;
+use crate::edge::process::ProcessEvent;
+use crate::edge::process::await_event;
+use crate::schedule::context::TaskContext;
+use crate::schedule::folder::RunFolder;
+use crate::schedule::group::Group;
+use crate::schedule::hang;
+use crate::schedule::judge::Hang;
+use crate::schedule::judge::ProcessEnd;
+use crate::schedule::run_log;
+
+use std::time::Duration;
+use std::time::Instant;
+
+/// How long SIGTERM may work before SIGKILL. Icarus closes its wave file meanwhile.
+const KILL_GRACE: Duration = Duration::from_millis(500);
+
+/// Hears what a process says.
+pub(super) trait Consumer {
+    /// Takes one event, at this moment. Returns how long what follows may take; `None` leaves the
+    /// limit as it is.
+    fn take(&mut self, event: RunEvent, now: Instant) -> Option<Duration>;
+
+    /// Hears that the agent cannot be understood: nothing more will come of it.
+    fn not_understood(&mut self, why: String);
+}
+
+/// How a process came to its end, with what was found out about it.
+pub(super) struct Followed {
+    pub(super) end: ProcessEnd,
+    /// The log's size when the process began to be killed; `None` where it ended by itself.
+    pub(super) killed_at: Option<u64>,
+    /// What it answered at its limit.
+    pub(super) hang: Option<Hang>,
+    /// What is to be warned of.
+    pub(super) warnings: Vec<Diagnostic>,
+}
+
+/// Follows a process to its end; its first limit is that of the group's testcases.
+pub(super) fn follow(
+    context: &TaskContext<'_>,
+    group: &Group,
+    folder: &RunFolder,
+    mut process: Box<dyn Process>,
+    consumer: &mut dyn Consumer,
+) -> Followed {
+    let mut reader = Reader {
+        consumer,
+        agent_pid: None,
+        is_understood: true,
+        warnings: Vec::new(),
+    };
+    let mut until = context.clock.now() + group.settings.timeout;
+    let end = loop {
+        let next_limit = context.ends_at.map_or(until, |end| end.min(until));
+        match await_event(process.as_mut(), context.clock, next_limit) {
+            Some(ProcessEvent::Line(line)) => {
+                let now = context.clock.now();
+                if let Some(allowed) = reader.read(&line, now) {
+                    until = now + allowed;
+                }
+            }
+            Some(ProcessEvent::Exited(exit)) => break ProcessEnd::Exited(exit),
+            Some(ProcessEvent::Lost) => break ProcessEnd::Lost,
+            Some(ProcessEvent::Stop(reason)) => break ProcessEnd::Stopped(reason),
+            None if context.is_over() => {
+                context.interrupt.raise(StopReason::SessionLimit);
+                let reason = context.interrupt.raised();
+                break ProcessEnd::Stopped(reason.unwrap_or(StopReason::SessionLimit));
+            }
+            None => break ProcessEnd::TimedOut,
+        }
+    };
+    let log = &folder.log;
+    let is_killed = matches!(end, ProcessEnd::TimedOut | ProcessEnd::Stopped(_));
+    let killed_at = is_killed.then(|| run_log::size(log));
+    let mut hang = (end == ProcessEnd::TimedOut).then(|| {
+        let simulator = group.design.simulator;
+        hang::ask(
+            process.as_mut(),
+            context.clock,
+            log,
+            reader.agent_pid,
+            simulator,
+        )
+    });
+    let mut late = Vec::new();
+    process.end_tree(KILL_GRACE, &mut late);
+    drop(process);
+    // What could not go through the pipe.
+    let text = fs::read_if_there(&folder.event_file).unwrap_or_default();
+    let late = late.iter().map(String::as_str).chain(text.lines());
+    match &mut hang {
+        Some(hang) if hang.waiting.is_none() => hang.waiting = hang::answer_in(late),
+        None if matches!(end, ProcessEnd::Exited(_)) => {
+            for line in late {
+                reader.read(line, context.clock.now());
+            }
+        }
+        _ => {}
+    }
+    let build = format!("build `{}`", group.design.name);
+    let warnings = reader.warnings.into_iter();
+    Followed {
+        end,
+        killed_at,
+        hang,
+        warnings: warnings
+            .map(|words| Diagnostic::warning(Code::TestAgent, words).fact(build.clone()))
+            .collect(),
+    }
+}
+
+/// Reads the agent's lines.
+struct Reader<'a> {
+    consumer: &'a mut dyn Consumer,
+    /// The process that the agent has greeted from.
+    agent_pid: Option<u32>,
+    is_understood: bool,
+    warnings: Vec<String>,
+}
+
+impl Reader<'_> {
+    fn read(&mut self, line: &str, now: Instant) -> Option<Duration> {
+        if !self.is_understood {
+            return None;
+        }
+        match read_run_event(line) {
+            Ok(event) => {
+                match &event {
+                    RunEvent::Hello(hello) => self.agent_pid = self.agent_pid.or(hello.pid),
+                    RunEvent::AgentError(error) => self.warnings.push(error.in_words()),
+                    _ => {}
+                }
+                self.consumer.take(event, now)
+            }
+            // What is left of a line that a signal tore is ended by an empty one.
+            Err(_) if line.is_empty() => None,
+            Err(why) => {
+                if let Unreadable::Protocol(_) = why {
+                    self.is_understood = false;
+                    self.consumer.not_understood(why.to_string());
+                }
+                self.warnings.push(why.to_string());
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Asking a simulation that reached its limit where it hangs: Python's stack and what the testcase
+//! awaits go into its log, for people, and come as an event.
+//!
+//! Invariant: asking changes no verdict. It is done once the limit was reached, the process is
+//! ended afterwards whatever it answers, and other events that come meanwhile are too late. Only a
+//! process whose agent has greeted is asked: any other, such as a script that stands for the
+//! simulator and waits for it, has no handler for the signal and would die of it.
+
+use crate::agent::event::Awaited;
+use crate::agent::event::RunEvent;
+use crate::agent::event::read_run_event;
+use crate::agent::request::STACK_SIGNAL;
+use crate::agent::request::WAIT_SIGNAL;
+use crate::edge::clock::Clock;
+use crate::edge::fs;
+use crate::edge::process::Process;
+use crate::edge::process::ProcessEvent;
+use crate::edge::process::await_event;
+use crate::model::build::Simulator;
+use crate::schedule::judge::Hang;
+use crate::schedule::run_log;
+
+use camino::Utf8Path;
+use std::time::Duration;
+
+/// Between two looks at the log.
+const TICK: Duration = Duration::from_millis(20);
+/// How often the log is looked at until an answer begins: five seconds. It takes no time but its
+/// turn at a processor, which a busy machine gives it late.
+const SILENT_TICKS_MAX: u32 = 250;
+/// How often it is looked at from then on, since what hangs may print all the while: two seconds.
+const TICKS_MAX: u32 = 100;
+/// How often a log that no longer grows is looked at until the event comes, which Python code sends
+/// at the next moment at which some runs: half a second, like the grace that follows.
+const STILL_TICKS_MAX: u32 = 25;
+
+/// How much of what was written since the question is looked at.
+const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// What Python's `faulthandler` writes of a thread that is not in Python. It works where no Python
+/// code can, so it cannot send an event.
+const NO_PYTHON: &str = "<no Python frame>";
+
+/// Has a process that hangs say where it is, and waits until it has.
+///
+/// `agent` is the process that the agent has greeted from, which knows the signals.
+pub(super) fn ask(
+    process: &mut dyn Process,
+    clock: &dyn Clock,
+    log: &Utf8Path,
+    agent: Option<u32>,
+    simulator: Simulator,
+) -> Hang {
+    let mut question = Question {
+        clock,
+        log,
+        asked_at: run_log::size(log),
+        hang: Hang::default(),
+    };
+    if agent != Some(process.id()) || !process.signal(STACK_SIGNAL) {
+        return question.hang;
+    }
+    let has_answered = question.await_answer(process);
+    question.hang.is_outside_python =
+        fs::read_range_lossy(log, question.asked_at, ANSWER_BYTES_MAX).contains(NO_PYTHON);
+    // Icarus comes to Python once more when it is told to end. A verilated model does not, and has
+    // nothing to lose by a question in the middle of its work: SIGTERM ends it at once.
+    if has_answered
+        && question.hang.waiting.is_none()
+        && question.hang.is_outside_python
+        && simulator == Simulator::Verilator
+        && process.signal(WAIT_SIGNAL)
+    {
+        question.await_answer(process);
+    }
+    question.hang
+}
+
+/// Returns the answer among lines of the agent's.
+pub(super) fn answer_in<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Awaited> {
+    lines
+        .into_iter()
+        .find_map(|line| match read_run_event(line) {
+            Ok(RunEvent::Waiting(waiting)) => Some(waiting),
+            _ => None,
+        })
+}
+
+struct Question<'a> {
+    clock: &'a dyn Clock,
+    log: &'a Utf8Path,
+    /// The log's size before the question.
+    asked_at: u64,
+    hang: Hang,
+}
+
+impl Question<'_> {
+    /// Waits for the event; says whether the process lives and has written something.
+    fn await_answer(&mut self, process: &mut dyn Process) -> bool {
+        let mut last = run_log::size(self.log);
+        let mut still = 0;
+        let mut ticks_left = SILENT_TICKS_MAX;
+        while ticks_left > 0 {
+            let until = self.clock.now() + TICK;
+            while let Some(event) = await_event(process, self.clock, until) {
+                let ProcessEvent::Line(line) = event else {
+                    return false;
+                };
+                self.hang.waiting = answer_in([line.as_str()]);
+                if self.hang.waiting.is_some() {
+                    return true;
+                }
+            }
+            let now = run_log::size(self.log);
+            still = if now == last { still + 1 } else { 0 };
+            last = now;
+            ticks_left -= 1;
+            if now == self.asked_at {
+                continue;
+            }
+            ticks_left = ticks_left.min(TICKS_MAX);
+            if still >= STILL_TICKS_MAX {
+                return true;
+            }
+        }
+        last > self.asked_at
+    }
+}

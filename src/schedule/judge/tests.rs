@@ -1,0 +1,205 @@
+//! Verdicts by what is known of a testcase.
+
+use crate::schedule::judge::*;
+
+use crate::agent::event::read_run_event;
+
+const SUCCESS: ProcessEnd = ProcessEnd::Exited(Exit::Code(0));
+
+fn judged(outcome: &str, more: &str) -> Said {
+    let line = format!(
+        r#"{{"event":"testcase_finished","module":"m","testcase":"t","outcome":"{outcome}"{more}}}"#
+    );
+    match read_run_event(&line) {
+        Ok(RunEvent::TestcaseFinished(finished)) => Said::Judged(finished),
+        other => panic!("the agent writes such a line: {other:?}"),
+    }
+}
+
+fn facts(said: Said, end: Option<ProcessEnd>) -> Facts<'static> {
+    Facts {
+        said,
+        end,
+        is_any_bad: false,
+        trouble: None,
+        hang: None,
+        limit: Duration::from_secs(3),
+        fails_on_hdl_error: true,
+        hdl_error: None,
+    }
+}
+
+/// Judges the last testcase of a process, after another one that is bad or not.
+fn last(outcome: &str, is_any_bad: bool, end: ProcessEnd) -> (Outcome, Option<Cause>) {
+    let verdict = judge(&Facts {
+        is_any_bad,
+        ..facts(judged(outcome, ""), Some(end))
+    });
+    (verdict.outcome, verdict.cause)
+}
+
+#[test]
+fn a_pass_needs_its_process_to_exit_with_status_0() {
+    assert_eq!(last("passed", false, SUCCESS), (Outcome::Passed, None));
+    let status = ProcessEnd::Exited(Exit::Code(3));
+    let wrong = (Outcome::Errored, Some(Cause::ExitStatus));
+    assert_eq!(last("passed", false, status), wrong);
+}
+
+#[test]
+fn a_failure_explains_a_status_but_neither_a_signal_nor_a_hang() {
+    let status = ProcessEnd::Exited(Exit::Code(1));
+    let signal = ProcessEnd::Exited(Exit::Signal(11));
+    let crashed = (Outcome::Errored, Some(Cause::ExitStatus));
+    let hung = (Outcome::TimedOut, Some(Cause::Timeout));
+    assert_eq!(last("passed", true, status), (Outcome::Passed, None));
+    assert_eq!(last("passed", true, signal), crashed);
+    assert_eq!(last("passed", true, ProcessEnd::TimedOut), hung);
+    assert_eq!(last("passed", false, ProcessEnd::TimedOut), hung);
+}
+
+#[test]
+fn a_failure_stays_one_however_its_process_ends() {
+    for end in [
+        SUCCESS,
+        ProcessEnd::Exited(Exit::Code(1)),
+        ProcessEnd::Exited(Exit::Signal(11)),
+        ProcessEnd::TimedOut,
+    ] {
+        assert_eq!(
+            last("failed", true, end),
+            (Outcome::Failed, Some(Cause::Test))
+        );
+    }
+}
+
+#[test]
+fn what_was_running_when_its_process_ended_is_judged_by_the_end() {
+    for (end, outcome, cause, message) in [
+        (
+            SUCCESS,
+            Outcome::Errored,
+            Cause::NoResult,
+            "the simulator exited with status 0 before it finished",
+        ),
+        (
+            ProcessEnd::Exited(Exit::Signal(11)),
+            Outcome::Errored,
+            Cause::Crashed,
+            "the simulator was killed by SIGSEGV",
+        ),
+        (
+            ProcessEnd::TimedOut,
+            Outcome::TimedOut,
+            Cause::Timeout,
+            "exceeded its limit of 3 s",
+        ),
+        (
+            ProcessEnd::Stopped(StopReason::SessionLimit),
+            Outcome::NotRun,
+            Cause::Session,
+            "stopped while it ran: the session exceeded its limit",
+        ),
+    ] {
+        let verdict = judge(&facts(Said::Running, Some(end)));
+        assert_eq!((verdict.outcome, verdict.cause), (outcome, Some(cause)));
+        assert_eq!(verdict.message.as_deref(), Some(message));
+    }
+}
+
+#[test]
+fn an_hdl_error_fails_a_pass_unless_a_failure_was_expected_or_nobody_wants_it() {
+    let with = |said, fails_on_hdl_error| Facts {
+        hdl_error: Some("ERROR: a.sv:3: full".to_owned()),
+        fails_on_hdl_error,
+        ..facts(said, None)
+    };
+    let plain = with(judged("passed", ""), true);
+    let verdict = judge(&plain);
+    assert!(depends_on_hdl_errors(&plain));
+    assert_eq!(verdict.cause, Some(Cause::HdlError));
+    assert_eq!(
+        verdict.message.as_deref(),
+        Some("an HDL error in the log: ERROR: a.sv:3: full")
+    );
+    let expected = judged("passed", r#","expected_failure":true"#);
+    for good in [with(expected, true), with(judged("passed", ""), false)] {
+        assert!(!depends_on_hdl_errors(&good));
+        assert_eq!(judge(&good).outcome, Outcome::Passed);
+    }
+    let ended = judge(&with(
+        judged("failed", r#","cause":"simulation-ended""#),
+        true,
+    ));
+    let words = ended.message.unwrap_or_default();
+    assert!(
+        words.ends_with("the simulation ended before the testcase did"),
+        "{words}"
+    );
+}
+
+#[test]
+fn what_hangs_says_at_which_line_it_waits_for_which_trigger() {
+    let answer = |trigger: Option<&str>| Hang {
+        waiting: Some(Awaited {
+            trigger: trigger.map(str::to_owned),
+            path: Some("/p/a.py".to_owned()),
+            line: Some(7),
+            function: Some("helper".to_owned()),
+            sim_time_ns: Some(5.0),
+        }),
+        is_outside_python: true,
+    };
+    let message = |hang: &Hang| {
+        let facts = Facts {
+            hang: Some(hang),
+            ..facts(Said::Running, Some(ProcessEnd::TimedOut))
+        };
+        judge(&facts).message.unwrap_or_default()
+    };
+    assert_eq!(
+        message(&answer(Some("RisingEdge(top.d)"))),
+        "exceeded its limit of 3 s; it waits at /p/a.py:7 for RisingEdge(top.d), at 5 ns of \
+         simulated time"
+    );
+    assert_eq!(message(&answer(None)), "exceeded its limit of 3 s");
+    let silent = Hang {
+        waiting: None,
+        is_outside_python: true,
+    };
+    assert!(message(&silent).contains("no Python code ran"));
+}
+
+#[test]
+fn a_failure_of_cocotbs_own_is_the_reason_of_what_has_no_result() {
+    let trouble = Trouble::Regression(Exception {
+        error_type: "OSError".to_owned(),
+        message: "no space left".to_owned(),
+        traceback: "Traceback …".to_owned(),
+    });
+    for (said, words) in [
+        (
+            Said::Running,
+            "before it finished; cocotb itself failed: OSError: no space left",
+        ),
+        (
+            Said::NeverBegan,
+            "cocotb itself failed: OSError: no space left",
+        ),
+    ] {
+        let verdict = judge(&Facts {
+            trouble: Some(&trouble),
+            ..facts(said, Some(SUCCESS))
+        });
+        let message = verdict.message.unwrap_or_default();
+        assert!(message.ends_with(words), "{message}");
+        assert_eq!(verdict.details.as_deref(), Some("Traceback …"));
+    }
+}
+
+#[test]
+fn simulated_times_are_whole_femtoseconds() {
+    for (told, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
+        assert_eq!(to_femtoseconds(told).to_bits(), f64::to_bits(right));
+    }
+}

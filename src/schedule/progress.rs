@@ -1,0 +1,316 @@
+//! How far a process has come with its testcases, by what the agent says. Pure.
+//!
+//! Invariant: what is said of a testcase counts once. The last one of a process is held back until
+//! the process is gone, since its verdict depends on how the process ends.
+
+use crate::agent::event::AgentOutcome;
+use crate::agent::event::RunEvent;
+use crate::model::outcome::RunVerdict;
+use crate::model::test::Testcase;
+use crate::schedule::judge::ProcessEnd;
+use crate::schedule::judge::Said;
+use crate::schedule::judge::Trouble;
+use crate::schedule::judge::process_verdict;
+
+/// A testcase that nothing more will be said of in this process.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TestcaseFinding {
+    /// Its place among the process's testcases.
+    pub(super) index: usize,
+    pub(super) said: Said,
+    /// How the process ended, where that matters: the testcase was the last one.
+    pub(super) end: Option<ProcessEnd>,
+    /// Where its part of the log begins, bytes.
+    pub(super) log_start: Option<u64>,
+    /// One past its last byte; `None` where its part lasts until the end.
+    pub(super) log_end: Option<u64>,
+}
+
+/// Something that the rest of the session should know now.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Step {
+    /// This testcase began.
+    Started(usize),
+    /// This testcase is over.
+    Over(TestcaseFinding),
+    /// Nothing is left for this process to do but to exit.
+    Exiting,
+}
+
+/// What is left when a process is gone.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Closing {
+    /// Testcases that were not over before.
+    pub(super) findings: Vec<TestcaseFinding>,
+    /// Testcases that never began and deserve another process.
+    pub(super) elsewhere: Vec<usize>,
+    /// How the process as a whole did.
+    pub(super) verdict: RunVerdict,
+}
+
+/// One process and its testcases.
+pub(super) struct RunProgress<'a> {
+    wanted: &'a [Testcase],
+    is_over: Vec<bool>,
+    running: Option<(usize, Option<u64>)>,
+    held: Option<TestcaseFinding>,
+    has_begun: bool,
+    is_any_bad: bool,
+    trouble: Option<Trouble>,
+}
+
+impl<'a> RunProgress<'a> {
+    /// Begins with the testcases that the process was given, in the order it was given them.
+    pub(super) fn new(wanted: &'a [Testcase]) -> Self {
+        Self {
+            wanted,
+            is_over: vec![false; wanted.len()],
+            running: None,
+            held: None,
+            has_begun: false,
+            is_any_bad: false,
+            trouble: None,
+        }
+    }
+
+    /// Says whether cocotb has judged a testcase of the process bad.
+    pub(super) fn is_any_bad(&self) -> bool {
+        self.is_any_bad
+    }
+
+    /// Returns what went wrong outside of any testcase: the first thing that was said.
+    pub(super) fn trouble(&self) -> Option<&Trouble> {
+        self.trouble.as_ref()
+    }
+
+    /// Takes in one event.
+    pub(super) fn take(&mut self, event: RunEvent) -> Option<Step> {
+        match event {
+            RunEvent::TestcaseStarted {
+                module,
+                testcase,
+                occurrence,
+                log_offset,
+                ..
+            } => {
+                let index = self.find(&module.0, &testcase, occurrence)?;
+                self.has_begun = true;
+                self.running = Some((index, log_offset));
+                Some(Step::Started(index))
+            }
+            RunEvent::TestcaseFinished(finished) => {
+                let index =
+                    self.find(&finished.module.0, &finished.testcase, finished.occurrence)?;
+                let log_start = match self.running.take() {
+                    Some((running, start)) if running == index => start,
+                    _ => finished.log_offset,
+                };
+                self.has_begun = true;
+                self.is_any_bad |= !matches!(
+                    finished.outcome,
+                    AgentOutcome::Passed | AgentOutcome::Skipped
+                );
+                let log_end = finished.log_offset;
+                self.over(index, Said::Judged(finished), log_start, log_end)
+            }
+            RunEvent::Missing {
+                module,
+                testcase,
+                occurrence,
+            } => {
+                let index = self.find(&module.0, &testcase, occurrence)?;
+                self.is_any_bad = true;
+                self.over(index, Said::Missing, None, None)
+            }
+            RunEvent::RegressionFinished { .. } => Some(Step::Exiting),
+            other => {
+                if let Some(trouble) = Trouble::of(other) {
+                    self.note(trouble);
+                }
+                None
+            }
+        }
+    }
+
+    /// Notes what went wrong outside of any testcase; the first stays.
+    pub(super) fn note(&mut self, trouble: Trouble) {
+        self.trouble.get_or_insert(trouble);
+    }
+
+    /// Finds a testcase that is not over.
+    fn find(&self, module: &str, testcase: &str, occurrence: u32) -> Option<usize> {
+        self.wanted.iter().enumerate().position(|(index, wanted)| {
+            !self.is_over[index]
+                && wanted.occurrence == occurrence
+                && wanted.id.testcase == testcase
+                && wanted.id.module.0 == module
+        })
+    }
+
+    fn over(
+        &mut self,
+        index: usize,
+        said: Said,
+        log_start: Option<u64>,
+        log_end: Option<u64>,
+    ) -> Option<Step> {
+        let finding = TestcaseFinding {
+            index,
+            said,
+            end: None,
+            log_start,
+            log_end,
+        };
+        self.is_over[index] = true;
+        if self.is_over.iter().all(|is_over| *is_over) {
+            self.held = Some(finding);
+            return None;
+        }
+        Some(Step::Over(finding))
+    }
+
+    /// Ends with everything that is still open.
+    pub(super) fn close(&mut self, end: ProcessEnd) -> Closing {
+        if end == ProcessEnd::Lost {
+            // Whatever was going on is not its own doing, and nobody has heard of it.
+            if let Some(finding) = self.held.take() {
+                self.is_over[finding.index] = false;
+            }
+            return Closing {
+                findings: Vec::new(),
+                elsewhere: self.open(),
+                verdict: RunVerdict::Lost,
+            };
+        }
+        if let Some(finding) = self.held.take() {
+            // What the HDL prints while it ends (`final` blocks) belongs to the last testcase.
+            let finding = TestcaseFinding {
+                end: Some(end),
+                log_end: None,
+                ..finding
+            };
+            return Closing {
+                findings: vec![finding],
+                elsewhere: Vec::new(),
+                verdict: process_verdict(end, true, self.is_any_bad),
+            };
+        }
+        let mut findings = Vec::new();
+        let mut add = |index, said, log_start| {
+            findings.push(TestcaseFinding {
+                index,
+                said,
+                end: Some(end),
+                log_start,
+                log_end: None,
+            });
+        };
+        if let Some((index, log_start)) = self.running.take() {
+            add(index, Said::Running, log_start);
+            self.is_over[index] = true;
+            self.has_begun = true;
+        }
+        let stops = matches!(end, ProcessEnd::Stopped(_));
+        let mut elsewhere = self.open();
+        // A process that began nothing would begin nothing again.
+        if !self.has_begun || stops {
+            for index in elsewhere.drain(..) {
+                add(index, Said::NeverBegan, None);
+            }
+        }
+        Closing {
+            findings,
+            elsewhere,
+            verdict: process_verdict(end, false, self.is_any_bad),
+        }
+    }
+
+    fn open(&self) -> Vec<usize> {
+        let all = 0..self.wanted.len();
+        all.filter(|index| !self.is_over[*index]).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use crate::agent::event::read_run_event;
+    use crate::edge::process::Exit;
+    use crate::schedule::fixture::testcase;
+
+    fn event(name: &str, testcase: &str, more: &str) -> RunEvent {
+        let line = format!(
+            r#"{{"event":"{name}","module":"m","testcase":"{testcase}","occurrence":0{more}}}"#
+        );
+        read_run_event(&line).expect("the agent writes such a line")
+    }
+
+    fn started(testcase: &str) -> RunEvent {
+        event("testcase_started", testcase, "")
+    }
+
+    fn finished(testcase: &str, outcome: &str) -> RunEvent {
+        let more = format!(r#","outcome":"{outcome}","expected_failure":false"#);
+        event("testcase_finished", testcase, &more)
+    }
+
+    #[test]
+    fn the_last_testcase_is_held_back_until_its_process_is_gone() {
+        let wanted = ["first", "last"].map(testcase);
+        let mut progress = RunProgress::new(&wanted);
+        progress.take(started("first"));
+        let step = progress.take(finished("first", "failed"));
+        assert!(matches!(step, Some(Step::Over(finding)) if finding.index == 0));
+        progress.take(started("last"));
+        assert_eq!(progress.take(finished("last", "passed")), None);
+        assert!(progress.is_any_bad());
+        let end = ProcessEnd::Exited(Exit::Code(1));
+        let closing = progress.close(end);
+        assert_eq!(closing.verdict, RunVerdict::Completed);
+        let [last] = closing.findings.as_slice() else {
+            panic!("only the last: {closing:?}");
+        };
+        assert_eq!((last.index, last.end), (1, Some(end)));
+    }
+
+    #[test]
+    fn the_running_testcase_is_the_culprit_and_the_rest_runs_elsewhere() {
+        let wanted = ["before", "trap", "after"].map(testcase);
+        for end in [
+            ProcessEnd::Exited(Exit::Code(0)),
+            ProcessEnd::Exited(Exit::Signal(11)),
+            ProcessEnd::TimedOut,
+        ] {
+            let mut progress = RunProgress::new(&wanted);
+            progress.take(started("before"));
+            progress.take(finished("before", "passed"));
+            progress.take(started("trap"));
+            let closing = progress.close(end);
+            assert_eq!(closing.elsewhere, [2]);
+            let [culprit] = closing.findings.as_slice() else {
+                panic!("only the culprit: {closing:?}");
+            };
+            assert_eq!((culprit.index, &culprit.said), (1, &Said::Running));
+        }
+    }
+
+    #[test]
+    fn a_lost_process_decides_nothing_and_leaves_its_last_result_too() {
+        let wanted = ["only"].map(testcase);
+        let mut progress = RunProgress::new(&wanted);
+        progress.take(started("only"));
+        progress.take(finished("only", "passed"));
+        let closing = progress.close(ProcessEnd::Lost);
+        assert_eq!((closing.findings, closing.elsewhere), (Vec::new(), vec![0]));
+    }
+
+    #[test]
+    fn a_second_verdict_on_a_testcase_is_none() {
+        let wanted = ["only", "other"].map(testcase);
+        let mut progress = RunProgress::new(&wanted);
+        progress.take(started("only"));
+        assert!(progress.take(finished("only", "failed")).is_some());
+        assert_eq!(progress.take(finished("only", "passed")), None);
+    }
+}

