@@ -5,8 +5,8 @@
 //
 // Contract
 //   - `grant` is combinational in `request`: one-hot, and a subset of it;
-//     all zero and `grant_valid` low if nobody asks. `grant_index` is the
-//     number of the granted requester, 0 if nobody asks.
+//     all zero and `grant_valid` low if there is no request. `grant_index` is the
+//     number of the granted requester, 0 if there is none.
 //   - A rising edge of `clk` where `grant_valid` and `accept` are high uses the
 //     grant up: the requester after the granted one now comes first. Without
 //     `accept` priorities stay as they are.

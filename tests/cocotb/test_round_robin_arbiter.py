@@ -9,7 +9,7 @@ LIMIT = {"timeout_time": 200, "timeout_unit": "us"}
 
 
 class Scoreboard:
-    """A reference arbiter beside the real one, compared on every clock."""
+    """A reference arbiter, compared with the real one on every clock."""
 
     def __init__(self, dut):
         self.dut = dut
