@@ -1,8 +1,8 @@
 //! cocorun builds HDL once, runs cocotb testcases in parallel, and reports honestly.
 //!
 //! The floors, lowest first; a module uses only lower ones, and `tests/architecture` checks it:
-//! `model` and the crate `edge` · the crate `lock` · `diagnostic`, `event` · `agent`, `config`, `sim` ·
-//! `build`, `plan`, `report`, `toolchain` · `schedule` · `cli` · `commands`.
+//! `model` and the crate `edge` · the crate `lock` · `diagnostic`, `event` · `agent`, `sim` ·
+//! `config` · `build`, `plan`, `report`, `toolchain` · `schedule` · `cli` · `commands`.
 //! `docs/architecture.md` says why.
 
 pub mod agent;

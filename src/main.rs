@@ -1,7 +1,8 @@
 //! Entry point; all work is in the library.
 
+use cocorun::sim::registry::Registry;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(cocorun::commands::main().code())
+    ExitCode::from(cocorun::commands::main(Registry::builtin()).code())
 }

@@ -4,20 +4,20 @@
 //! declared inputs are digested again after the compiler ended; a file that was touched while it
 //! ran sends the attempt back.
 
-use crate::build::ensure::Context;
+use crate::build::compile_error::compile_error;
+use crate::build::context::BuildContext;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
-use crate::build::fingerprint::Tools;
 use crate::build::fingerprint::digest_file;
 use crate::build::manifest::Input;
 use crate::build::manifest::Manifest;
 use crate::build::manifest::Output;
 use crate::build::progress::Progress;
-use crate::build::refusal::refusal;
-use crate::build::shadow;
+use crate::build::shadowed_includes;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
+use crate::edge::env;
 use crate::edge::fs;
 use crate::edge::jobs::JobShare;
 use crate::edge::process::CommandSpec;
@@ -26,12 +26,14 @@ use crate::edge::process::complete;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
 use crate::model::build::Build;
-use crate::model::build::Simulator;
-use crate::sim::compile::Recipe;
-use crate::sim::compile::Toolset;
-use crate::sim::compile::read_dependencies;
-use crate::sim::compile::recipe;
 use crate::sim::complaint::unknown_parameters;
+use crate::sim::dependencies::read_lines;
+use crate::sim::dependencies::read_make_rule;
+use crate::sim::recipe::BuildDirs;
+use crate::sim::recipe::CompileStep;
+use crate::sim::recipe::Dependencies;
+use crate::sim::recipe::Recipe;
+use crate::sim::tools::InstalledSimulator;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -62,40 +64,46 @@ fn transient(problems: impl Into<Problems>) -> Failed {
 /// Compiles into the leader's directory and returns the record to publish.
 pub(super) fn compile(
     build: &Build,
-    tools: Tools<'_>,
-    context: &Context<'_>,
+    context: &BuildContext<'_>,
     print: &Fingerprint,
     leader: &Leader,
 ) -> Result<serde_json::Value, Failed> {
     let out = leader.dir().to_owned();
-    let toolset = Toolset {
-        tool: tools.simulator,
-        python: tools.python,
-        object_cache: context.object_cache,
-        object_env: context.object_env,
+    let places = BuildDirs {
+        output: &out,
+        project: &build.project_dir,
     };
-    let recipe = recipe(build, toolset, &out);
+    let recipe = &print.recipe;
+    let installed = context
+        .tools
+        .simulator(&build.simulator)
+        .map_err(transient)?;
     let log = out.join(LOG);
     fs::write(&log, "").map_err(transient)?;
-    // The file's server stamps this time and those of the sources beside it.
+    // The file's server stamps this time and those of the sources next to it.
     let started = fs::stamp(&log)
         .map_err(transient)?
         .and_then(|stamp| stamp.modified);
     for file in &recipe.files {
-        fs::write(&file.path, &file.text).map_err(transient)?;
+        let text = file.content.render(places);
+        fs::write(&out.join(&file.path), text).map_err(transient)?;
     }
-    run_steps(build, context, &recipe, &log, leader)?;
+    let attempt = Attempt {
+        build,
+        context,
+        installed,
+        places,
+        log: &log,
+        leader,
+    };
+    attempt.run_steps(recipe)?;
     let said = fs::read_if_there(&log).unwrap_or_default();
-    if !unknown_parameters(build, &said).is_empty() {
-        let problem = refusal(build, context, &log, "");
+    if !unknown_parameters(installed.simulator.as_ref(), build, &said).is_empty() {
+        let problem = compile_error(build, context, &log, "");
         return Err((FailureKind::Deterministic, problem.into()));
     }
-    let text = fs::read_if_there(&recipe.dependencies).unwrap_or_default();
-    let mut discovered = read_dependencies(build.simulator, &text);
-    if let Some(dir) = &recipe.make_dependencies {
-        discovered.extend(made_from(dir));
-    }
-    let paths = input_paths(build, &discovered, &out, &tools.simulator.compiler);
+    let discovered = read_dependencies(recipe, places);
+    let paths = input_paths(build, &discovered, &out, &installed.tool.compiler);
     // By the same server's clock: a file that carries a time of the future was not touched now.
     let ended_mark = out.join(ENDED_MARK);
     fs::write(&ended_mark, "").map_err(transient)?;
@@ -103,12 +111,12 @@ pub(super) fn compile(
         .map_err(transient)?
         .and_then(|stamp| stamp.modified);
     let inputs = digest_inputs(build, &paths, started..=ended)?;
-    let absent = shadow::absences(build, &paths);
-    let again = fingerprint::fingerprint(build, tools).map_err(transient)?;
+    let absent = shadowed_includes::absences(build, &paths);
+    let again = fingerprint::fingerprint(build, context).map_err(transient)?;
     if again.key != print.key {
         return Err(transient(changed_under_us(build)));
     }
-    let outputs = digest_outputs(build, &recipe, &out, &log)?;
+    let outputs = digest_outputs(build, recipe, &out, &log)?;
     let manifest = Manifest {
         name: build.name.clone(),
         parts: print.parts.clone(),
@@ -137,22 +145,72 @@ fn changed_under_us(build: &Build) -> Diagnostic {
     )
 }
 
-fn run_steps(
-    build: &Build,
-    context: &Context<'_>,
-    recipe: &Recipe,
-    log: &Utf8Path,
-    leader: &Leader,
-) -> Result<(), Failed> {
-    let Some(job) = context.jobs.take() else {
-        return Err(transient(interrupted(build)));
-    };
-    let share = job.share();
-    for step in &recipe.steps {
-        let spec = CommandSpec {
+/// One compile under way.
+struct Attempt<'a> {
+    build: &'a Build,
+    context: &'a BuildContext<'a>,
+    installed: &'a InstalledSimulator,
+    places: BuildDirs<'a>,
+    log: &'a Utf8Path,
+    leader: &'a Leader,
+}
+
+impl Attempt<'_> {
+    fn run_steps(&self, recipe: &Recipe) -> Result<(), Failed> {
+        let Some(job) = self.context.jobs.take() else {
+            return Err(transient(interrupted(self.build)));
+        };
+        let share = job.share();
+        recipe
+            .steps
+            .iter()
+            .try_for_each(|step| self.run_step(step, &share))
+    }
+
+    fn run_step(&self, step: &CompileStep, share: &JobShare) -> Result<(), Failed> {
+        let (build, context, log) = (self.build, self.context, self.log);
+        let spec = self.command(step, share);
+        let clock = context.clock.as_ref();
+        let began = clock.now();
+        let until = began + context.build_timeout;
+        let (mut progress, first) = Progress::of(&step.name, log.to_owned(), began);
+        self.leader.note(&first);
+        let mut goes_on = || {
+            if let Some(news) = progress.news(clock.now()) {
+                self.leader.note(&news);
+            }
+            !self.leader.is_lost()
+        };
+        let completion =
+            complete(context.host, clock, &spec, until, &mut goes_on).map_err(transient)?;
+        match completion {
+            Completion::Left(exit) if exit.is_success() => Ok(()),
+            Completion::Left(exit) => {
+                let took = clock.now().saturating_duration_since(began);
+                let how = format!("`{}`: {exit}, {:.1} s", step.name, took.as_secs_f64());
+                let problem = compile_error(build, context, log, &how);
+                Err((failure_kind(exit, log), problem.into()))
+            }
+            Completion::TimedOut => Err(transient(timed_out(build, &step.name, context, log))),
+            Completion::Stopped(_) | Completion::Abandoned => Err(transient(interrupted(build))),
+        }
+    }
+
+    /// Returns how a step is started: what the key was made from, and what changes no output.
+    fn command(&self, step: &CompileStep, share: &JobShare) -> CommandSpec {
+        let words = step.args.iter().map(|word| word.render(self.places));
+        let mut args: Vec<String> = words.collect();
+        let mut env = step_env(&step.env, share);
+        if let (Some(variable), Some(cache)) = (&step.launcher_variable, self.context.object_cache)
+        {
+            args.push(format!("{variable}={}", cache.launcher));
+            env.extend(cache.env.clone());
+            env.insert(env::COCORUN_OBJECT_TOOLS.to_owned(), self.object_tools());
+        }
+        CommandSpec {
             program: step.program.clone(),
-            args: step.args.clone(),
-            env: step_env(&step.env, &share),
+            args,
+            env,
             // Flags of a make that started us are not meant for ours, and its jobserver is not the
             // one that ours shall use.
             env_remove: [
@@ -164,46 +222,19 @@ fn run_steps(
             ]
             .map(str::to_owned)
             .to_vec(),
-            cwd: build.project_dir.clone(),
-            log: log.to_owned(),
+            cwd: self.build.project_dir.clone(),
+            log: self.log.to_owned(),
             channel_env: None,
             inherits: share.descriptors().to_vec(),
-        };
-        let began = context.clock.now();
-        let until = began + context.build_timeout;
-        let (mut progress, told) = Progress::of(step.name, log.to_owned(), began);
-        leader.note(&told);
-        let mut goes_on = || {
-            if let Some(news) = progress.news(context.clock.now()) {
-                leader.note(&news);
-            }
-            !leader.is_lost()
-        };
-        let completion = complete(
-            context.host,
-            context.clock.as_ref(),
-            &spec,
-            until,
-            &mut goes_on,
-        )
-        .map_err(transient)?;
-        match completion {
-            Completion::Left(exit) if exit.is_success() => {}
-            Completion::Left(exit) => {
-                let took = context.clock.now().saturating_duration_since(began);
-                let how = format!("{exit}, {:.1} s", took.as_secs_f64());
-                let problem = refusal(build, context, log, &format!("`{}`: {how}", step.name));
-                return Err((failure_kind(exit, log), problem.into()));
-            }
-            Completion::TimedOut => {
-                return Err(transient(timed_out(build, step.name, context, log)));
-            }
-            Completion::Stopped(_) | Completion::Abandoned => {
-                return Err(transient(interrupted(build)));
-            }
         }
     }
-    Ok(())
+
+    /// Returns everything that a shared object depends on besides its command line.
+    fn object_tools(&self) -> String {
+        let tool = &self.installed.tool;
+        let inherited = self.context.inherited(self.installed.simulator.as_ref());
+        format!("{} {:?} {inherited:?}", tool.identity, tool.helpers)
+    }
 }
 
 /// Returns a step's variables with those by which it takes part in the job budget.
@@ -216,7 +247,7 @@ fn step_env(env: &BTreeMap<String, String>, share: &JobShare) -> BTreeMap<String
     env
 }
 
-fn timed_out(build: &Build, step: &str, context: &Context<'_>, log: &Utf8Path) -> Diagnostic {
+fn timed_out(build: &Build, step: &str, context: &BuildContext<'_>, log: &Utf8Path) -> Diagnostic {
     let limit = context.build_timeout.as_secs();
     Diagnostic::error(
         Code::BuildTimeout,
@@ -255,8 +286,8 @@ fn failure_kind(exit: crate::edge::process::Exit, log: &Utf8Path) -> FailureKind
 
 /// Names what the compiler has read; the files it generated itself are left out.
 ///
-/// So is the compiler, which Verilator names too: the key holds its identity already, and reading
-/// its 16 MB for every build took three quarters of a check of four builds.
+/// So is the compiler, which some list too: the key holds its identity already, and reading its 16 MB for every
+/// build took three quarters of a check of four builds.
 fn input_paths(
     build: &Build,
     discovered: &[String],
@@ -268,20 +299,35 @@ fn input_paths(
         .map(|name| build.project_dir.join(name))
         .filter(|path| !path.starts_with(out) && path != compiler)
         .collect();
-    paths.extend(build.sources.iter().cloned());
+    paths.extend(build.sources.iter().map(|source| source.path.clone()));
     paths.sort_unstable();
     paths.dedup();
     paths
 }
 
-/// Reads the `*.d` files that the C++ compiler wrote: headers of the user's own C++ among them.
-fn made_from(dir: &Utf8Path) -> Vec<String> {
+/// Reads the compilers' own lists of what they have read; names are absolute or relative to the
+/// project.
+fn read_dependencies(recipe: &Recipe, places: BuildDirs<'_>) -> Vec<String> {
+    let read = |path: &Utf8Path| fs::read_if_there(&places.output.join(path)).unwrap_or_default();
+    recipe
+        .dependencies
+        .iter()
+        .flat_map(|dependencies| match dependencies {
+            Dependencies::Lines(path) => read_lines(&read(path)),
+            Dependencies::MakeRule(path) => read_make_rule(&read(path)),
+            Dependencies::MakeRulesIn(dir) => read_make_rules_in(&places.output.join(dir)),
+        })
+        .collect()
+}
+
+/// Reads the `*.d` files that a C++ compiler wrote: headers of the user's own C++ are among them.
+fn read_make_rules_in(dir: &Utf8Path) -> Vec<String> {
     let names = fs::list(dir).unwrap_or_default();
     names
         .iter()
         .filter(|name| Utf8Path::new(name).extension() == Some("d"))
         .filter_map(|name| fs::read_if_there(&dir.join(name)))
-        .flat_map(|text| read_dependencies(Simulator::Verilator, &text))
+        .flat_map(|text| read_make_rule(&text))
         .map(|name| dir.join(name).to_string())
         .collect()
 }
@@ -322,7 +368,8 @@ fn digest_outputs(
     recipe
         .outputs
         .iter()
-        .map(|path| {
+        .map(|name| {
+            let path = &out.join(name);
             let stamp = fs::stamp(path).map_err(transient)?;
             let Some(stamp) = stamp else {
                 return Err(transient(
@@ -335,9 +382,8 @@ fn digest_outputs(
                 ));
             };
             let digest = digest_file(path).map_err(transient)?;
-            let path = path.strip_prefix(out).unwrap_or(path).to_owned();
             Ok(Output {
-                path,
+                path: name.clone(),
                 size: stamp.size,
                 digest,
             })
@@ -349,13 +395,15 @@ fn digest_outputs(
 mod tests {
     use super::*;
     use crate::model::build::BuildName;
+    use crate::model::build::SimulatorName;
+    use crate::model::build::Source;
 
     #[test]
     fn neither_the_compiler_nor_what_it_wrote_is_an_input() {
         let build = Build {
             name: BuildName("top".to_owned()),
-            simulator: Simulator::Verilator,
-            sources: vec![Utf8PathBuf::from("/p/top.sv")],
+            simulator: SimulatorName("any".to_owned()),
+            sources: vec![Source::new(Utf8PathBuf::from("/p/top.sv"))],
             includes: Vec::new(),
             hdl_toplevel: "top".to_owned(),
             defines: BTreeMap::new(),
@@ -367,8 +415,8 @@ mod tests {
             project_dir: Utf8PathBuf::from("/p"),
         };
         let discovered = [
-            "/v/bin/verilator_bin",
-            "/v/include/verilated_std.sv",
+            "/v/bin/compiler",
+            "/v/include/std.sv",
             "top.sv",
             "inc/defs.svh",
             "/p/out/cpp/Vtop.h",
@@ -378,13 +426,9 @@ mod tests {
             &build,
             &discovered,
             Utf8Path::new("/p/out"),
-            Utf8Path::new("/v/bin/verilator_bin"),
+            Utf8Path::new("/v/bin/compiler"),
         );
-        let expected = [
-            "/p/inc/defs.svh",
-            "/p/top.sv",
-            "/v/include/verilated_std.sv",
-        ];
+        let expected = ["/p/inc/defs.svh", "/p/top.sv", "/v/include/std.sv"];
         assert_eq!(paths, expected);
     }
 }

@@ -6,30 +6,23 @@
 use crate::build::compile::LOG;
 use crate::build::compile::compile;
 use crate::build::compile::interrupted;
+use crate::build::compile_error::compile_error;
+use crate::build::context::BuildContext;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
-use crate::build::fingerprint::Tools;
 use crate::build::manifest::Judgement;
 use crate::build::manifest::Manifest;
-use crate::build::refusal::refusal;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
-use crate::diagnostic::Snippet;
-use crate::edge::clock::Clock;
 use crate::edge::fs;
-use crate::edge::interrupt::Interrupt;
-use crate::edge::jobs::JobPool;
-use crate::edge::process::ProcessHost;
-use crate::edge::storage::Storage;
 use crate::lock::Acceptance;
 use crate::lock::CallOnce;
 use crate::lock::Done;
 use crate::lock::Failure;
 use crate::lock::Leader;
 use crate::lock::OnceStep;
-use crate::lock::Options;
 use crate::lock::Published;
 use crate::lock::StepError;
 use crate::lock::WaitProgress;
@@ -39,47 +32,13 @@ use crate::model::build::BuiltDesign;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
-use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// The step's name in the shared directory; pytest-cocotb's users know it.
 const STEP: &str = "hdl_compile";
 /// How often a compile is repeated because a source changed under it.
 const CHANGES_MAX: u32 = 3;
-
-/// What building needs beside the build.
-pub struct Context<'a> {
-    /// Where children are started.
-    pub host: &'a dyn ProcessHost,
-    /// Time.
-    pub clock: Arc<dyn Clock>,
-    /// The shared disk, as the guard sees it.
-    pub storage: Arc<dyn Storage>,
-    /// Ends waits and compiles when raised.
-    pub interrupt: &'a Interrupt,
-    /// The shared build directory, absolute.
-    pub build_dir: &'a Utf8Path,
-    /// How the guard behaves.
-    pub lock: Options,
-    /// For how long to wait for another process that builds the same.
-    pub lock_timeout: Duration,
-    /// For how long one command of a build may run.
-    pub build_timeout: Duration,
-    /// The session's job budget; a compile is one job, and its `make` takes what others leave.
-    pub jobs: &'a JobPool,
-    /// What `make` puts before the C++ compiler, and its variables.
-    pub object_cache: Option<&'a str>,
-    /// Variables for that program.
-    pub object_env: &'a BTreeMap<String, String>,
-    /// Where a key of `runner.toml` stands, to which the names of its tables lead.
-    pub place_of: &'a dyn Fn(&[&str]) -> Option<Snippet>,
-    /// Whether to build even what is up to date.
-    pub force: bool,
-    /// Whether to take what is there and neither wait, compile nor write.
-    pub assume_built: bool,
-}
 
 /// How a build came to be there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,14 +73,13 @@ pub struct Ready {
 /// is published then; logs stay in the attempt's directory.
 pub fn ensure_built(
     build: &Build,
-    tools: Tools<'_>,
-    context: &Context<'_>,
+    context: &BuildContext<'_>,
     on_wait: &dyn Fn(&WaitProgress<'_>),
 ) -> Result<Ready> {
     let mut force = context.force;
     for _ in 0..CHANGES_MAX {
-        match attempt(build, tools, context, on_wait, force)? {
-            Attempt::Ready(ready) => return Ok(ready),
+        match attempt(build, context, on_wait, force)? {
+            Attempt::Ready(ready) => return Ok(*ready),
             Attempt::SourcesChanged => force = false,
         }
     }
@@ -137,18 +95,17 @@ pub fn ensure_built(
 }
 
 enum Attempt {
-    Ready(Ready),
+    Ready(Box<Ready>),
     SourcesChanged,
 }
 
 fn attempt(
     build: &Build,
-    tools: Tools<'_>,
-    context: &Context<'_>,
+    context: &BuildContext<'_>,
     on_wait: &dyn Fn(&WaitProgress<'_>),
     force: bool,
 ) -> Result<Attempt> {
-    let print = fingerprint::fingerprint(build, tools)?;
+    let print = fingerprint::fingerprint(build, context)?;
     let dir = context.build_dir.join(directory_name(build, &print));
     let mut once = CallOnce::new(
         Arc::clone(&context.storage),
@@ -165,7 +122,6 @@ fn attempt(
     }
     let mut step = Compilation {
         build,
-        tools,
         context,
         print: &print,
         on_wait,
@@ -180,7 +136,7 @@ fn attempt(
         }
         Err(StepError::Step(problems)) => return Err(problems),
         Err(StepError::Elsewhere(failed)) => {
-            return Err(refusal(build, context, &failed.dir.join(LOG), &failed.text).into());
+            return Err(compile_error(build, context, &failed.dir.join(LOG), &failed.text).into());
         }
         Err(StepError::Interrupted) => return Err(interrupted(build).into()),
         Err(StepError::Lock(error)) => return Err(error.into()),
@@ -192,14 +148,13 @@ fn attempt(
         }
         Done::Elsewhere(published) => (published, Origin::UpToDate, Vec::new()),
     };
-    ready(build, &print, &published, origin, reasons).map(Attempt::Ready)
+    ready(build, &print, &published, origin, reasons).map(|ready| Attempt::Ready(Box::new(ready)))
 }
 
 /// Compiling one build.
 struct Compilation<'a> {
     build: &'a Build,
-    tools: Tools<'a>,
-    context: &'a Context<'a>,
+    context: &'a BuildContext<'a>,
     print: &'a Fingerprint,
     on_wait: &'a dyn Fn(&WaitProgress<'_>),
     force: bool,
@@ -220,7 +175,7 @@ impl OnceStep for Compilation<'_> {
         } else {
             explain(self.build, self.print, self.context, &self.reasons)
         };
-        compile(self.build, self.tools, self.context, self.print, leader)
+        compile(self.build, self.context, self.print, leader)
             .map_err(|(kind, problems)| Failure::new(kind, problems))
     }
 
@@ -242,14 +197,14 @@ impl OnceStep for Compilation<'_> {
 fn assumed(
     build: &Build,
     print: &Fingerprint,
-    context: &Context<'_>,
+    context: &BuildContext<'_>,
     once: &CallOnce,
 ) -> Result<Attempt> {
     let mut reasons = Vec::new();
     for published in once.results()? {
         if judge(&published, build, &mut reasons) == Acceptance::Use {
             let ready = ready(build, print, &published, Origin::UpToDate, Vec::new())?;
-            return Ok(Attempt::Ready(ready));
+            return Ok(Attempt::Ready(Box::new(ready)));
         }
     }
     let why = explain(build, print, context, &reasons).join("; ");
@@ -314,11 +269,12 @@ fn ready(
     Ok(Ready {
         design: BuiltDesign {
             name: build.name.clone(),
-            simulator: build.simulator,
+            simulator: build.simulator.clone(),
             key: print.key.clone(),
             dir: published.dir.clone(),
             artifact: published.dir.join(&artifact.path),
             hdl_toplevel: build.hdl_toplevel.clone(),
+            toplevel_language: build.toplevel_language(),
             waves: build.waves,
         },
         origin,
@@ -331,7 +287,7 @@ fn ready(
 fn explain(
     build: &Build,
     print: &Fingerprint,
-    context: &Context<'_>,
+    context: &BuildContext<'_>,
     rejected: &[String],
 ) -> Vec<String> {
     if !rejected.is_empty() {
@@ -348,7 +304,7 @@ fn explain(
     }
 }
 
-fn newest_of_name(build: &Build, context: &Context<'_>) -> Option<Manifest> {
+fn newest_of_name(build: &Build, context: &BuildContext<'_>) -> Option<Manifest> {
     let names = fs::list(context.build_dir).ok()?;
     names
         .iter()

@@ -1,156 +1,239 @@
-//! What a build was made from, digested: one traversal feeds the key and the explanation.
+//! What a build is made from, digested: the key is the digest of the recipe that is run.
 //!
 //! | enters the key | why |
 //! |---|---|
-//! | layout number of this file | a new cocorun may record other things |
-//! | simulator, its identity (path, size, time, version) | another compiler makes another design |
-//! | C++ compiler's identity (Verilator only) | it makes the program |
-//! | cocotb's version and library directory | Verilator's program is linked to it |
-//! | toplevel, timescale, waves | change the elaboration |
-//! | defines and parameters, by name | change the elaboration |
-//! | `build_args`, include directories, in order | order matters to the compilers |
-//! | files that `build_args` name, content | command files, C++ sources, libraries |
-//! | build environment, by name; inherited variables that compilers read | they change what is made |
-//! | sources: order, name below the project, content | the design itself |
+//! | simulator, its version and identity (path, size, time) | another compiler makes another design |
+//! | identities of other programs that shape it, such as the C++ compiler | likewise |
+//! | cocotb's version | its libraries are linked in |
+//! | inherited variables that the compilers read | they change what is made |
+//! | every command: its arguments and variables | they are what is run |
+//! | generated files | commands read them |
+//! | sources and other files that arguments name: name below the project, content | the design itself |
 //!
-//! Files that the compiler found by itself are not known before it ran; the manifest holds them
-//! (see [`crate::build::manifest`]). Names, seeds, testcases, plusargs and job counts do not enter.
+//! The arguments hold toplevel, parameters, defines, include directories and flags, as the compiler
+//! gets them. Files that the compiler found by itself are not known before it ran; the manifest holds
+//! them (see [`crate::build::manifest`]).
+//!
+//! | does not enter the key | why |
+//! |---|---|
+//! | output directory and project's folder | two checkouts share a build; a recipe does not know them |
+//! | the path to a program | the identity of the real file stands for it, and nodes differ in paths |
+//! | job count, object cache, session | added when a command is started; they change no output |
+//! | name of the build, seeds, testcases, plusargs | no compiler gets them |
 
+use crate::build::context::BuildContext;
 use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::model::build::Build;
-use crate::model::build::HdlValue;
-use crate::model::build::Simulator;
-use crate::model::tool::PythonEnv;
-use crate::model::tool::SimulatorTool;
+use crate::sim::recipe::CompileStep;
+use crate::sim::recipe::Dependencies;
+use crate::sim::recipe::GeneratedFile;
+use crate::sim::recipe::Recipe;
+use crate::sim::recipe::Word;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use rayon::prelude::*;
+use serde::Deserialize;
+use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// The number of this table; counts up when its meaning changes.
-const LAYOUT: u32 = 1;
-
-/// Everything outside the build itself that its result depends on.
-#[derive(Clone, Copy, Debug)]
-pub struct Tools<'a> {
-    /// The simulator.
-    pub simulator: &'a SimulatorTool,
-    /// The Python environment.
-    pub python: &'a PythonEnv,
-    /// The C++ compiler's identity; empty for Icarus.
-    pub cxx_identity: &'a str,
-    /// Inherited variables that compilers read, where they are set.
-    pub compiler_env: &'a BTreeMap<String, String>,
+/// Everything that decides what a build becomes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ingredients {
+    /// The simulator's name.
+    pub simulator: String,
+    /// Its version, as one line.
+    pub simulator_version: String,
+    /// Identity of its programs.
+    pub simulator_identity: String,
+    /// Identities of other programs that shape the build, by what they are called.
+    pub helpers: BTreeMap<String, String>,
+    /// cocotb's version.
+    pub cocotb_version: String,
+    /// Inherited variables that the compilers read, where they are set.
+    pub inherited: BTreeMap<String, String>,
+    /// The commands.
+    pub recipe: Recipe,
+    /// Digests of the files that the commands name, by path: below the project relative to it, else
+    /// absolute.
+    pub inputs: BTreeMap<Utf8PathBuf, String>,
 }
 
-/// A digest and what it was made of.
+/// One ingredient, as it is digested and explained.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// What it is, such as ``parameter `DEPTH` ``; several parts may share a label.
+    pub label: String,
+    /// What is digested.
+    pub value: String,
+    /// What is shown of it; `None` where it means nothing to people.
+    pub shown: Option<String>,
+}
+
+/// What a build is made from, and the digest of that.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
-    /// 64 hex digits.
+    /// 64 hex digits: the build key.
     pub key: String,
-    /// Named parts in the order they were digested; file contents appear as digests.
-    pub parts: Vec<(String, String)>,
+    /// What was digested, in order.
+    pub parts: Vec<Part>,
+    /// The recipe that was digested, to be run.
+    pub recipe: Recipe,
 }
 
-/// Digests a build.
+/// Collects what a build is made from and digests it.
 ///
 /// # Errors
-/// A source cannot be read.
-pub fn fingerprint(build: &Build, tools: Tools<'_>) -> Result<Fingerprint> {
-    let mut parts = Vec::new();
-    let mut add = |name: String, value: String| parts.push((name, value));
-    add("layout".to_owned(), LAYOUT.to_string());
-    add("simulator".to_owned(), build.simulator.to_string());
-    add(
-        "simulator version".to_owned(),
-        tools.simulator.version.clone(),
-    );
-    add(
-        "simulator program".to_owned(),
-        tools.simulator.identity.clone(),
-    );
-    if build.simulator == Simulator::Verilator {
-        add("C++ compiler".to_owned(), tools.cxx_identity.to_owned());
-        add(
-            "cocotb libraries".to_owned(),
-            tools.python.libs_dir.to_string(),
-        );
-    }
-    add(
-        "cocotb version".to_owned(),
-        tools.python.cocotb.text.clone(),
-    );
-    add("hdl_toplevel".to_owned(), build.hdl_toplevel.clone());
-    let timescale = build.timescale.as_ref().map(ToString::to_string);
-    add(
-        "timescale".to_owned(),
-        timescale.unwrap_or_else(|| "none".to_owned()),
-    );
-    add("waves".to_owned(), build.waves.to_string());
-    for (name, value) in &build.defines {
-        add(format!("define `{name}`"), macro_text(value));
-    }
-    for (name, value) in &build.parameters {
-        add(format!("parameter `{name}`"), literal(value));
-    }
-    for (index, arg) in build.build_args.iter().enumerate() {
-        add(format!("build_args[{index}]"), arg.clone());
-    }
-    for (index, dir) in build.includes.iter().enumerate() {
-        add(format!("includes[{index}]"), shown(dir, &build.project_dir));
-    }
-    for (name, value) in tools.compiler_env {
-        add(format!("environment `{name}`"), value.clone());
-    }
-    for (name, value) in &build.build_env {
-        add(format!("environment `{name}`"), value.clone());
-    }
-    parts.extend(file_parts(build)?);
-    Ok(Fingerprint {
-        key: digest_parts(&parts),
-        parts,
+/// A source cannot be read, or the simulator was not looked for.
+pub fn fingerprint(build: &Build, context: &BuildContext<'_>) -> Result<Fingerprint> {
+    Ok(digest(gather(build, context)?))
+}
+
+fn gather(build: &Build, context: &BuildContext<'_>) -> Result<Ingredients> {
+    let installed = context.tools.simulator(&build.simulator)?;
+    let (tool, python) = (&installed.tool, &context.tools.python);
+    Ok(Ingredients {
+        simulator: build.simulator.to_string(),
+        simulator_version: tool.version.clone(),
+        simulator_identity: tool.identity.clone(),
+        helpers: tool.helpers.clone(),
+        cocotb_version: python.cocotb.text.clone(),
+        inherited: context.inherited(installed.simulator.as_ref()),
+        recipe: installed.simulator.recipe(build, tool, python),
+        inputs: digest_named_files(build)?,
     })
 }
 
-/// Digests the files that are named: sources in their order, then those of `build_args`.
-fn file_parts(build: &Build) -> Result<Vec<(String, String)>> {
-    let names = build
-        .sources
+/// Digests ingredients; every field is preceded by its length, so that no two lists collide by
+/// running together.
+fn digest(ingredients: Ingredients) -> Fingerprint {
+    let parts = ingredients.parts();
+    let mut hasher = blake3::Hasher::new();
+    for part in &parts {
+        for field in [&part.label, &part.value] {
+            hasher.update(&(field.len() as u64).to_le_bytes());
+            hasher.update(field.as_bytes());
+        }
+    }
+    Fingerprint {
+        key: hasher.finalize().to_hex().to_string(),
+        parts,
+        recipe: ingredients.recipe,
+    }
+}
+
+impl Ingredients {
+    /// Lists every ingredient in a fixed order.
+    ///
+    /// Fields are taken apart by name here and below, so that a new one cannot be forgotten.
+    fn parts(&self) -> Vec<Part> {
+        let Self {
+            simulator,
+            simulator_version,
+            simulator_identity,
+            helpers,
+            cocotb_version,
+            inherited,
+            recipe,
+            inputs,
+        } = self;
+        let mut parts = vec![
+            Part::text("simulator", simulator),
+            Part::text("simulator version", simulator_version),
+            Part::hidden("simulator program", simulator_identity),
+            Part::text("cocotb version", cocotb_version),
+        ];
+        parts.extend(helpers.iter().map(|(label, id)| Part::hidden(label, id)));
+        parts.extend(environment(inherited));
+        let Recipe {
+            files,
+            steps,
+            artifact,
+            dependencies,
+            outputs,
+        } = recipe;
+        for GeneratedFile { path, content } in files {
+            parts.push(Part::hidden("generated file", path.as_str()));
+            parts.push(Part::word(content));
+        }
+        for step in steps {
+            let CompileStep {
+                name,
+                // The tool's identity stands for it.
+                program: _,
+                args,
+                env,
+                launcher_variable,
+            } = step;
+            parts.push(Part::text("command", name));
+            parts.push(Part::json("launcher variable", launcher_variable));
+            parts.extend(args.iter().map(Part::word));
+            parts.extend(environment(env));
+        }
+        parts.push(Part::json("compiled file", artifact));
+        parts.push(Part::json::<Vec<Dependencies>>(
+            "dependency lists",
+            dependencies,
+        ));
+        parts.push(Part::json("output files", outputs));
+        parts.extend(
+            inputs
+                .iter()
+                .map(|(path, digest)| Part::hidden(&format!("content of `{path}`"), digest)),
+        );
+        parts
+    }
+}
+
+fn environment(variables: &BTreeMap<String, String>) -> impl Iterator<Item = Part> {
+    variables
         .iter()
-        .enumerate()
-        .map(|(index, path)| (format!("sources[{index}]"), shown(path, &build.project_dir)));
-    let files: Vec<Utf8PathBuf> = build
-        .sources
-        .iter()
-        .cloned()
-        .chain(named_files(build))
-        .collect();
-    let contents: Vec<(String, String)> = files
+        .map(|(name, value)| Part::text(&format!("environment `{name}`"), value))
+}
+
+impl Part {
+    fn text(label: &str, value: &str) -> Self {
+        Self {
+            label: label.to_owned(),
+            value: value.to_owned(),
+            shown: Some(value.to_owned()),
+        }
+    }
+
+    fn hidden(label: &str, value: &str) -> Self {
+        Self {
+            shown: None,
+            ..Self::text(label, value)
+        }
+    }
+
+    fn json<T: Serialize>(label: &str, value: &T) -> Self {
+        let text = serde_json::to_string(value).expect("strings and lists have a form in JSON");
+        Self::hidden(label, &text)
+    }
+
+    fn word(word: &Word) -> Self {
+        let Word { label, pieces } = word;
+        let shown = word.shown();
+        Self {
+            shown: (!shown.contains('\n')).then_some(shown),
+            ..Self::json(label, pieces)
+        }
+    }
+}
+
+/// Digests the files that are named: sources, and those of `build_args`.
+fn digest_named_files(build: &Build) -> Result<BTreeMap<Utf8PathBuf, String>> {
+    let sources = build.sources.iter().map(|source| source.path.clone());
+    let files: Vec<Utf8PathBuf> = sources.chain(named_files(build)).collect();
+    files
         .par_iter()
         .map(|path| {
-            let name = format!("content of `{}`", shown(path, &build.project_dir));
-            Ok((name, digest_file(path)?))
+            let inside = path.strip_prefix(&build.project_dir).unwrap_or(path);
+            Ok((inside.to_owned(), digest_file(path)?))
         })
-        .collect::<Result<_>>()?;
-    Ok(names.chain(contents).collect())
-}
-
-/// Writes a macro's text as both compilers get it.
-fn macro_text(value: &HdlValue) -> String {
-    match value {
-        HdlValue::Boolean(value) => u8::from(*value).to_string(),
-        other => other.to_string(),
-    }
-}
-
-/// Writes a parameter so that the number 4 and the string "4" differ, as they do in the design.
-fn literal(value: &HdlValue) -> String {
-    match value {
-        HdlValue::Text(text) => format!("\"{text}\""),
-        other => other.to_string(),
-    }
+        .collect()
 }
 
 /// Finds the files that `build_args` name: command files (`-f`) and what they name in turn, C++
@@ -180,54 +263,65 @@ fn named_files(build: &Build) -> Vec<Utf8PathBuf> {
         );
         found.push(path);
     }
-    found.sort_unstable();
     found
 }
 
+/// The parts of one label: all values, and what is shown of them.
+type Labelled<'a> = BTreeMap<&'a str, (Vec<&'a str>, Vec<&'a str>)>;
+
 /// Names what differs between two lists of parts, one line each.
-pub fn differences(before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
-    let old: BTreeMap<&str, &str> = before
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
-    let new: BTreeMap<&str, &str> = after
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.as_str()))
-        .collect();
+pub fn differences(before: &[Part], after: &[Part]) -> Vec<String> {
+    let (old, new) = (by_label(before), by_label(after));
     let mut lines = Vec::new();
-    for (name, value) in after {
-        match old.get(name.as_str()) {
-            None => lines.push(format!("{name} is new: {}", short(name, value))),
-            Some(former) if former != value => lines.push(change(name, former, value)),
-            Some(_) => {}
+    for label in labels(after) {
+        let (values, shown) = &new[label];
+        match old.get(label) {
+            None => lines.push(line(label, "is new", shown)),
+            Some((former, _)) if former == values => {}
+            Some((_, former)) if former == shown || shown.is_empty() => {
+                lines.push(format!("{label} changed"));
+            }
+            Some((_, former)) => lines.push(format!(
+                "{label} changed: {} -> {}",
+                former.join(" "),
+                shown.join(" ")
+            )),
         }
     }
-    for (name, value) in before {
-        if !new.contains_key(name.as_str()) {
-            lines.push(format!("{name} is gone: {}", short(name, value)));
-        }
-    }
+    let gone = labels(before)
+        .into_iter()
+        .filter(|it| !new.contains_key(it));
+    lines.extend(gone.map(|label| line(label, "is gone", &old[label].1)));
     lines
 }
 
-fn change(name: &str, former: &str, value: &str) -> String {
-    if holds_digest(name) {
-        format!("{name} changed")
-    } else {
-        format!("{name} changed: {former} -> {value}")
+fn by_label(parts: &[Part]) -> Labelled<'_> {
+    let mut labelled = Labelled::new();
+    for part in parts {
+        let (values, shown) = labelled.entry(&part.label).or_default();
+        values.push(&part.value);
+        shown.extend(part.shown.as_deref());
     }
+    labelled
 }
 
-fn short<'a>(name: &str, value: &'a str) -> &'a str {
-    if holds_digest(name) {
-        &value[..value.len().min(12)]
-    } else {
-        value
+/// Returns each label once, in the order of first use.
+fn labels(parts: &[Part]) -> Vec<&str> {
+    let mut labels: Vec<&str> = Vec::new();
+    for part in parts {
+        if !labels.contains(&part.label.as_str()) {
+            labels.push(&part.label);
+        }
     }
+    labels
 }
 
-fn holds_digest(name: &str) -> bool {
-    name.starts_with("content of") || name == "simulator program" || name == "C++ compiler"
+fn line(label: &str, change: &str, shown: &[&str]) -> String {
+    if shown.is_empty() {
+        format!("{label} {change}")
+    } else {
+        format!("{label} {change}: {}", shown.join(" "))
+    }
 }
 
 /// Digests a file's content.
@@ -238,41 +332,5 @@ pub fn digest_file(path: &Utf8Path) -> Result<String> {
     Ok(blake3::hash(&fs::read(path)?).to_hex().to_string())
 }
 
-/// Digests named parts; every field is preceded by its length, so that no two lists collide by
-/// running together.
-fn digest_parts(parts: &[(String, String)]) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for (name, value) in parts {
-        for field in [name, value] {
-            hasher.update(&(field.len() as u64).to_le_bytes());
-            hasher.update(field.as_bytes());
-        }
-    }
-    hasher.finalize().to_hex().to_string()
-}
-
-/// Returns a path below the project as relative, so that two checkouts share a key; others whole.
-fn shown(path: &Utf8Path, project: &Utf8Path) -> String {
-    path.strip_prefix(project).unwrap_or(path).to_string()
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn values_that_the_compilers_tell_apart_have_other_parts() {
-        let text = |text: &str| HdlValue::Text(text.to_owned());
-        assert_ne!(literal(&HdlValue::Integer(4)), literal(&text("4")));
-        assert_ne!(literal(&HdlValue::Boolean(true)), literal(&text("true")));
-        assert_ne!(
-            macro_text(&HdlValue::Boolean(true)),
-            macro_text(&text("true"))
-        );
-        // One and the same `-DNAME=1`.
-        assert_eq!(
-            macro_text(&HdlValue::Boolean(true)),
-            macro_text(&HdlValue::Integer(1))
-        );
-    }
-}
+mod tests;

@@ -3,8 +3,9 @@
 //! Invariant: a manifest is written once, by the process that compiled, before the build is
 //! published; it names every file the compiler said it has read, with its digest.
 
+use crate::build::fingerprint::Part;
 use crate::build::fingerprint::digest_file;
-use crate::build::shadow;
+use crate::build::shadowed_includes;
 use crate::edge::fs;
 use crate::model::build::BuildName;
 
@@ -40,7 +41,7 @@ pub struct Manifest {
     /// The name it was compiled under; other names may share it.
     pub name: BuildName,
     /// The fingerprint's parts.
-    pub parts: Vec<(String, String)>,
+    pub parts: Vec<Part>,
     /// Discovered and declared inputs.
     pub inputs: Vec<Input>,
     /// Names that did not exist and would have been read instead of an input, as `inputs` are.
@@ -67,7 +68,7 @@ impl Manifest {
     /// Holds the manifest against the disk: every input's content, every output's size.
     ///
     /// Outputs are not read again: they lie in a directory that nobody writes after publishing,
-    /// and a Verilated program may be a hundred megabytes on a file server.
+    /// and a compiled design may be a hundred megabytes on a file server.
     pub fn judge(&self, project_dir: &Utf8Path, build_dir: &Utf8Path) -> Judgement {
         for output in &self.outputs {
             let path = build_dir.join(&output.path);
@@ -94,7 +95,7 @@ impl Manifest {
                 }
             })
             .collect();
-        let new = shadow::appeared(project_dir, &self.absent);
+        let new = shadowed_includes::appeared(project_dir, &self.absent);
         changed.extend(new.iter().map(|path| {
             format!("`{path}` is new, on the search path before a file that was read")
         }));

@@ -4,9 +4,10 @@
 //! are what they were when it was compiled.
 
 mod compile;
+mod compile_error;
+pub mod context;
 pub mod ensure;
 pub mod fingerprint;
 pub mod manifest;
 mod progress;
-mod refusal;
-mod shadow;
+mod shadowed_includes;

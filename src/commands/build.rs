@@ -32,7 +32,7 @@ pub(super) fn build(
     let plan = plan::expand(&workspace.config);
     let names = SelectionArgs {
         builds: args.names.clone(),
-        simulator: args.simulator,
+        simulator: workspace.known_simulator(args.simulator.as_ref())?,
         ..SelectionArgs::default()
     };
     let selection = Selection::new(names, &plan)?;
@@ -46,7 +46,7 @@ pub(super) fn build(
         let problem = Diagnostic::error(Code::NothingSelected, "no build is selected");
         return Err(problem.help(selection.advice()).into());
     }
-    let toolbox = workspace.tools(&builds, console)?;
+    let tools = workspace.tools(&builds, console)?;
     let mut reports = console.reports_without_tests(args.work.explain, args.format);
     let work = Work {
         builds: &builds,
@@ -57,5 +57,5 @@ pub(super) fn build(
         rerun_prefix: rerun_prefix(global),
         warnings: Vec::new(),
     };
-    run(&workspace, &toolbox, &work, &mut reports)
+    run(&workspace, &tools, &work, &mut reports)
 }

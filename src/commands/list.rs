@@ -35,8 +35,8 @@ pub(super) fn list(
 ) -> Result<ExitCode> {
     let workspace = Workspace::open(global, &args.work, surroundings)?;
     let plan = plan::expand(&workspace.config);
-    let (selection, builds, modules) = select(&args.select, &plan)?;
-    let toolbox = workspace.tools(&builds, console)?;
+    let (selection, builds, modules) = select(&args.select, &plan, &workspace)?;
+    let tools = workspace.tools(&builds, console)?;
     let mut reports = Listing {
         inner: console.reports_without_tests(args.work.explain, Format::Human),
         found: Vec::new(),
@@ -50,7 +50,7 @@ pub(super) fn list(
         rerun_prefix: rerun_prefix(global),
         warnings: Vec::new(),
     };
-    let exit_code = run(&workspace, &toolbox, &work, &mut reports)?;
+    let exit_code = run(&workspace, &tools, &work, &mut reports)?;
     // Modules come in the order in which simulators answered; people and diffs want that of the plan.
     let place = |testcase: &Testcase| {
         modules.iter().position(|module| {

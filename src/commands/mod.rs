@@ -25,12 +25,13 @@ use crate::edge::interrupt::StopReason;
 use crate::edge::jobs::OuterJobs;
 use crate::edge::process::SystemHost;
 use crate::model::exit_code::ExitCode;
+use crate::sim::registry::Registry;
 
 use clap::Parser;
 use clap::error::ErrorKind;
 
-/// Runs the program and returns what the shell shall see.
-pub fn main() -> ExitCode {
+/// Runs the program with these simulators and returns what the shell shall see.
+pub fn main(registry: Registry) -> ExitCode {
     let environment = Environment::of_this_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -48,14 +49,14 @@ pub fn main() -> ExitCode {
     let console = Console::new(&cli.global, &environment);
     let outcome = match &cli.command {
         Command::Explain(args) => explain::explain(args),
-        Command::Objcache(args) => objcache::objcache(args, &environment),
+        Command::Objcache(args) => objcache::objcache(args, &environment, &registry),
         #[cfg(feature = "lock-commands")]
         Command::Lock(args) => Ok(locking::lock(args, &environment, console)),
         #[cfg(feature = "lock-commands")]
         Command::Locks(args) => locking::locks(args),
         #[cfg(feature = "lock-commands")]
         Command::Once(args) => Ok(locking::once(args, &environment, console)),
-        _ => session(&cli, environment, console),
+        _ => session(&cli, environment, registry, console),
     };
     outcome.unwrap_or_else(|problems| {
         console.problems(&problems);
@@ -71,7 +72,12 @@ fn is_guard() -> bool {
 }
 
 /// Runs a subcommand that has children, with signals and orphans taken over.
-fn session(cli: &Cli, environment: Environment, console: Console) -> Result<ExitCode> {
+fn session(
+    cli: &Cli,
+    environment: Environment,
+    registry: Registry,
+    console: Console,
+) -> Result<ExitCode> {
     // First of all: a jobserver is named by the numbers of descriptors.
     let outer_jobs = OuterJobs::of_this_process();
     let interrupt = Interrupt::on_signals()?;
@@ -80,6 +86,7 @@ fn session(cli: &Cli, environment: Environment, console: Console) -> Result<Exit
         environment,
         interrupt: interrupt.clone(),
         outer_jobs,
+        registry,
     };
     let outcome = match &cli.command {
         Command::Test(args) => test::test(args, &cli.global, surroundings, console),

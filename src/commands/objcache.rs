@@ -1,9 +1,9 @@
-//! `cocorun __objcache`: what `make` puts before the C++ compiler in a Verilator build.
+//! `cocorun __objcache`: what `make` puts before the C++ compiler.
 //!
-//! Verilator's runtime (`verilated.cpp` and its siblings) is the same for every design, yet takes
-//! ten of the twelve seconds of a small build. An object of it is compiled once per compiler,
-//! Verilator and flags, under [`CallOnce`], and copied into every build. Everything else goes
-//! straight to the compiler, through `ccache` or `sccache` where one is installed.
+//! A simulator's runtime is the same for every design, yet takes most of the time of a small build.
+//! An object of it is compiled once per compiler, simulator and flags, under [`CallOnce`], and copied
+//! into every build. Everything else goes straight to the compiler, through `ccache` or `sccache`
+//! where one is installed.
 //!
 //! Invariant: trouble with the store never fails a build; the compiler then simply runs.
 
@@ -31,6 +31,7 @@ use crate::lock::Options;
 use crate::lock::Published;
 use crate::lock::StepError;
 use crate::model::exit_code::ExitCode;
+use crate::sim::registry::Registry;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -49,8 +50,12 @@ const LIMIT: Duration = Duration::from_secs(1800);
 ///
 /// # Errors
 /// The compiler cannot be started.
-pub(super) fn objcache(args: &ObjcacheArgs, environment: &Environment) -> Result<ExitCode> {
-    if let Some(object) = RuntimeObject::recognise(&args.command, environment) {
+pub(super) fn objcache(
+    args: &ObjcacheArgs,
+    environment: &Environment,
+    registry: &Registry,
+) -> Result<ExitCode> {
+    if let Some(object) = RuntimeObject::recognise(&args.command, environment, registry) {
         let copied = object.provide(environment).unwrap_or(false);
         if copied {
             return Ok(ExitCode::Success);
@@ -64,7 +69,7 @@ pub(super) fn objcache(args: &ObjcacheArgs, environment: &Environment) -> Result
 /// Picks what shall stand before the compiler: the user's own choice, else an installed cache.
 fn launcher(environment: &Environment) -> Vec<String> {
     if let Some(chosen) = environment.get(env::COCORUN_OBJECT_LAUNCHER) {
-        // Words of a shell, as in Verilator's makefiles.
+        // Words of a shell, as makefiles take them.
         return shell_words::split(chosen).unwrap_or_else(|_| vec![chosen.to_owned()]);
     }
     let path = environment.get(env::PATH).unwrap_or_default();
@@ -76,7 +81,7 @@ fn launcher(environment: &Environment) -> Vec<String> {
         .collect()
 }
 
-/// A request to compile a part of Verilator's runtime.
+/// A request to compile a part of a simulator's runtime.
 #[derive(Debug, PartialEq, Eq)]
 struct RuntimeObject<'a> {
     command: &'a [String],
@@ -86,14 +91,17 @@ struct RuntimeObject<'a> {
 }
 
 impl<'a> RuntimeObject<'a> {
-    /// Recognises `CXX … -c -o verilated*.o …/include/verilated*.cpp`.
-    fn recognise(command: &'a [String], environment: &Environment) -> Option<Self> {
+    /// Recognises `CXX … -c -o OBJECT … SOURCE`, with a source of a simulator's runtime.
+    fn recognise(
+        command: &'a [String],
+        environment: &Environment,
+        registry: &Registry,
+    ) -> Option<Self> {
         let store = Utf8PathBuf::from(environment.get(env::COCORUN_OBJECT_STORE)?);
         let identity = environment.get(env::COCORUN_OBJECT_TOOLS)?;
         let source = Utf8Path::new(command.last()?);
-        let is_runtime = source.file_name()?.starts_with("verilated")
-            && source.extension() == Some("cpp")
-            && fs::exists(&source.parent()?.join("verilated.mk"));
+        let mut markers = registry.iter().filter_map(|it| it.runtime_marker(source));
+        let is_runtime = markers.any(|marker| fs::exists(&marker));
         let at = command.iter().position(|word| word == "-o")?;
         let output = command.get(at + 1)?;
         if !is_runtime || !command.iter().any(|word| word == "-c") {
@@ -244,10 +252,11 @@ mod tests {
         let line = |flag: &str, output: &str, source: &str| {
             ["c++", flag, "-c", "-o", output, source].map(str::to_owned)
         };
+        let registry = Registry::builtin();
         let runtime = include.join("verilated_vpi.cpp");
         fs::write(&runtime, "").expect("written");
         let key = |command: &[String]| {
-            RuntimeObject::recognise(command, &environment).map(|object| object.key)
+            RuntimeObject::recognise(command, &environment, &registry).map(|object| object.key)
         };
         let plain = key(&line("-Os", "a.o", runtime.as_str()));
         assert!(plain.is_some());

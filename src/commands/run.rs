@@ -2,7 +2,6 @@
 
 use crate::commands::reporting::host_name;
 use crate::commands::sessions::SessionFolder;
-use crate::commands::workspace::Toolbox;
 use crate::commands::workspace::Workspace;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -21,6 +20,7 @@ use crate::model::test::Seed;
 use crate::plan::Selection;
 use crate::report::Report;
 use crate::schedule::session;
+use crate::sim::tools::Tools;
 
 use std::cell::RefCell;
 use std::time::Duration;
@@ -89,7 +89,7 @@ impl<'a> Unmatched<'a> {
 /// error, whatever its verdict.
 pub(super) fn run(
     workspace: &Workspace,
-    toolbox: &Toolbox,
+    tools: &Tools,
     work: &Work<'_>,
     reports: &mut dyn Report,
 ) -> Result<ExitCode> {
@@ -115,8 +115,8 @@ pub(super) fn run(
             host: &workspace.host,
             clock,
             interrupt: &workspace.interrupt,
-            ensure: &|build, on_wait| workspace.ensure_built(toolbox, build, on_wait),
-            tools: &toolbox.tools,
+            ensure: &|build, on_wait| workspace.ensure_built(tools, build, on_wait),
+            tools,
             builds: work.builds,
             modules: work.modules,
             selects: &|id| work.selection.selects(id),

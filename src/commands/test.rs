@@ -66,8 +66,8 @@ fn session(
     let workspace = Workspace::open(global, &args.work, surroundings)?;
     let mut plan = plan::expand(&workspace.config);
     apply_overrides(args, &mut plan);
-    let (selection, builds, modules) = select(&args.select, &plan)?;
-    let toolbox = workspace.tools(&builds, console)?;
+    let (selection, builds, modules) = select(&args.select, &plan, &workspace)?;
+    let tools = workspace.tools(&builds, console)?;
     let mut reports = console.reports(args.work.explain, args.format, args.junit.as_deref());
     let work = Work {
         builds: &builds,
@@ -78,7 +78,7 @@ fn session(
         rerun_prefix: repeats(args, global),
         warnings: without_effect,
     };
-    run(&workspace, &toolbox, &work, &mut reports)
+    run(&workspace, &tools, &work, &mut reports)
 }
 
 /// Warns of variables that would have selected something else, had cocotb been called alone.
@@ -131,6 +131,7 @@ fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
 pub(super) fn select(
     args: &SelectArgs,
     plan: &Plan,
+    workspace: &Workspace,
 ) -> Result<(Selection, Vec<Build>, Vec<PlannedModule>)> {
     let selection = Selection::new(
         SelectionArgs {
@@ -138,7 +139,7 @@ pub(super) fn select(
             builds: args.build.clone(),
             modules: args.module.clone(),
             testcases: args.testcase.clone(),
-            simulator: args.simulator,
+            simulator: workspace.known_simulator(args.simulator.as_ref())?,
         },
         plan,
     )?;

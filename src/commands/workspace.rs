@@ -1,9 +1,10 @@
 //! What every subcommand that builds needs: configuration, edges, tools, directories.
 
 use crate::agent::package;
+use crate::build::context::BuildContext;
+use crate::build::context::ObjectCache;
 use crate::build::ensure;
 use crate::build::ensure::Ready;
-use crate::build::fingerprint;
 use crate::cli::Global;
 use crate::cli::WorkArgs;
 use crate::commands::objcache;
@@ -28,16 +29,18 @@ use crate::edge::storage::SystemStorage;
 use crate::lock::Options;
 use crate::lock::WaitProgress;
 use crate::model::build::Build;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::test::Seed;
-use crate::schedule::session::SessionTools;
-use crate::sim::compile;
+use crate::sim::registry::Registry;
+use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
 use crate::toolchain::provision;
 use crate::toolchain::provision::Provision;
 use crate::toolchain::python;
+use crate::toolchain::python::PythonNeeds;
 use crate::toolchain::simulator;
 use crate::toolchain::simulator::Search;
+use crate::toolchain::simulator::ToolInspection;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -51,6 +54,7 @@ use std::thread::available_parallelism;
 /// A project that was found and read, and the edges to work on it.
 pub(super) struct Workspace {
     pub(super) config: RunnerConfig,
+    registry: Registry,
     pub(super) environment: Environment,
     pub(super) interrupt: Interrupt,
     pub(super) host: SystemHost,
@@ -72,12 +76,8 @@ pub(super) struct Surroundings {
     pub(super) interrupt: Interrupt,
     /// The jobs of the `make` that started it.
     pub(super) outer_jobs: Option<OuterJobs>,
-}
-
-/// The tools of a session and what its builds depend on beside them.
-pub(super) struct Toolbox {
-    pub(super) tools: SessionTools,
-    cxx_identity: String,
+    /// The simulators that can be used.
+    pub(super) registry: Registry,
 }
 
 impl Workspace {
@@ -94,11 +94,12 @@ impl Workspace {
             environment,
             interrupt,
             outer_jobs,
+            registry,
         } = surroundings;
         let here = fs::current_dir()?;
         let environment = with_absolute_python_path(environment, &here);
         let path = config::find(&here, global.config.as_deref())?;
-        let config = config::load(&path)?;
+        let config = config::load(&path, &registry)?;
         let jobs = jobs_of(work, &environment)?
             .or(config.jobs)
             .unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
@@ -113,6 +114,7 @@ impl Workspace {
             no_lock: work.no_lock,
             assume_built: work.assume_built,
             config,
+            registry,
             environment,
             interrupt,
             clock,
@@ -151,26 +153,16 @@ impl Workspace {
     /// # Errors
     /// Everything that is missing, at once, except that simulators cannot be looked for without a
     /// Python environment.
-    pub(super) fn tools(&self, builds: &[Build], console: Console) -> Result<Toolbox> {
-        let refusals: Vec<Diagnostic> = builds
-            .iter()
-            .flat_map(|build| {
-                compile::refusals(build, &self.config.build_dir)
-                    .into_iter()
-                    .map(|why| {
-                        Diagnostic::error(
-                            Code::ConfigBadValue,
-                            format!("build `{}` cannot be compiled: {why}", build.name),
-                        )
-                    })
-            })
-            .collect();
-        if !refusals.is_empty() {
-            return Err(Problems(refusals));
-        }
+    pub(super) fn tools(&self, builds: &[Build], console: Console) -> Result<Tools> {
+        self.refuse(builds)?;
         let interpreter = self.interpreter(console)?;
+        let wanted = PythonNeeds {
+            packages: self.registry.python_packages(),
+            cocotb_files: self.registry.cocotb_files(),
+        };
         let python = python::probe(
             &interpreter,
+            &wanted,
             &self.host,
             self.clock.as_ref(),
             &self.cache,
@@ -184,41 +176,70 @@ impl Workspace {
             clock: self.clock.as_ref(),
             cache: &self.cache,
         };
-        let wanted: BTreeSet<Simulator> = builds.iter().map(|build| build.simulator).collect();
-        let mut simulators = BTreeMap::new();
-        let mut problems = Vec::new();
-        for simulator in &wanted {
-            match simulator::find(*simulator, &search) {
-                Ok(tool) => drop(simulators.insert(*simulator, tool)),
-                Err(found) => problems.extend(found.0),
-            }
-        }
-        let mut cxx_identity = String::new();
-        if wanted.contains(&Simulator::Verilator) {
-            match simulator::cxx_identity(&search) {
-                Ok(identity) => cxx_identity = identity,
-                Err(found) => problems.extend(found.0),
-            }
-        }
+        let names: BTreeSet<&SimulatorName> = builds.iter().map(|it| &it.simulator).collect();
+        let wanted = names
+            .iter()
+            .filter_map(|name| self.registry.get(name.as_str()));
+        let inspections: Vec<ToolInspection> = wanted
+            .map(|simulator| simulator::inspect(simulator, &search))
+            .collect();
+        let findings = || inspections.iter().flat_map(|it| &it.findings);
+        let problems: Vec<Diagnostic> = findings()
+            .filter_map(|finding| finding.found.as_ref().err())
+            .flat_map(|problems| problems.0.clone())
+            .collect();
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
         if console.is_verbose() {
-            line(&format!(
-                "      PYTHON {} (cocotb {})",
-                interpreter, python.cocotb
-            ));
-            for tool in simulators.values() {
-                line(&format!(
-                    "   SIMULATOR {} ({})",
-                    tool.compiler, tool.version
-                ));
-            }
+            let cocotb = &python.cocotb;
+            line(&format!("      PYTHON {interpreter} (cocotb {cocotb})"));
+            findings().for_each(|finding| line(&format!("        TOOL {finding}")));
         }
-        Ok(Toolbox {
-            tools: SessionTools { python, simulators },
-            cxx_identity,
+        let installed = inspections.into_iter().filter_map(|it| it.installed);
+        let simulators = installed.map(|it| (it.tool.simulator.clone(), it));
+        Ok(Tools {
+            simulators: simulators.collect(),
+            python,
         })
+    }
+
+    /// Refuses builds that their simulators cannot make.
+    fn refuse(&self, builds: &[Build]) -> Result<()> {
+        let mut refusals = Vec::new();
+        for build in builds {
+            let simulator = self.registry.get(build.simulator.as_str());
+            let why = simulator.map(|it| it.refusals(build, &self.config.build_dir));
+            refusals.extend(why.into_iter().flatten().map(|why| {
+                Diagnostic::error(
+                    Code::ConfigBadValue,
+                    format!("build `{}` cannot be compiled: {why}", build.name),
+                )
+            }));
+        }
+        if refusals.is_empty() {
+            return Ok(());
+        }
+        Err(Problems(refusals))
+    }
+
+    /// Checks a simulator that is named on the command line.
+    ///
+    /// # Errors
+    /// There is none of that name.
+    pub(super) fn known_simulator(
+        &self,
+        name: Option<&SimulatorName>,
+    ) -> Result<Option<SimulatorName>> {
+        let Some(name) = name else {
+            return Ok(None);
+        };
+        if self.registry.get(name.as_str()).is_some() {
+            return Ok(Some(name.clone()));
+        }
+        let words = format!("unknown simulator `{name}`");
+        let problem = Diagnostic::error(Code::ConfigUnknownSimulator, words);
+        Err(problem.help(self.registry.in_words()).into())
     }
 
     /// Shows where an interpreter is named that is no good; says where to name cocotb to somebody
@@ -281,30 +302,10 @@ impl Workspace {
     /// As [`ensure::ensure_built`].
     pub(super) fn ensure_built(
         &self,
-        toolbox: &Toolbox,
+        tools: &Tools,
         build: &Build,
         on_wait: &dyn Fn(&WaitProgress<'_>),
     ) -> Result<Ready> {
-        let simulator = toolbox
-            .tools
-            .simulators
-            .get(&build.simulator)
-            .ok_or_else(|| {
-                Diagnostic::error(
-                    Code::ToolNotFound,
-                    format!("`{}` was not looked for", build.simulator),
-                )
-            })?;
-        let compiler_env: BTreeMap<String, String> = compile::COMPILER_VARIABLES
-            .iter()
-            .filter_map(|name| Some(((*name).to_owned(), self.environment.get(name)?.to_owned())))
-            .collect();
-        let tools = fingerprint::Tools {
-            simulator,
-            python: &toolbox.tools.python,
-            cxx_identity: &toolbox.cxx_identity,
-            compiler_env: &compiler_env,
-        };
         let chosen = self.environment.get(env::OBJCACHE).unwrap_or_default();
         let object_env = BTreeMap::from([
             (env::COCORUN_OBJECT_LAUNCHER.to_owned(), chosen.to_owned()),
@@ -312,20 +313,16 @@ impl Workspace {
                 env::COCORUN_OBJECT_STORE.to_owned(),
                 self.config.build_dir.join("objects").to_string(),
             ),
-            (
-                env::COCORUN_OBJECT_TOOLS.to_owned(),
-                format!(
-                    "{} {} {compiler_env:?}",
-                    simulator.identity, toolbox.cxx_identity
-                ),
-            ),
             (env::COCORUN_SESSION_ID.to_owned(), self.session_id.clone()),
         ]);
-        let object_cache = objcache::program()
-            .map(|program| format!("{} __objcache", shell_words::quote(program.as_str())));
-        let context = ensure::Context {
-            object_cache: object_cache.as_deref(),
-            object_env: &object_env,
+        let object_cache = objcache::program().map(|program| ObjectCache {
+            launcher: format!("{} __objcache", shell_words::quote(program.as_str())),
+            env: object_env,
+        });
+        let context = BuildContext {
+            tools,
+            environment: &self.environment,
+            object_cache: object_cache.as_ref(),
             host: &self.host,
             clock: Arc::clone(&self.clock),
             storage: Arc::new(SystemStorage),
@@ -339,7 +336,7 @@ impl Workspace {
             force: self.force,
             assume_built: self.assume_built,
         };
-        ensure::ensure_built(build, tools, &context, on_wait)
+        ensure::ensure_built(build, &context, on_wait)
     }
 
     /// Returns where the runs of this session get their directories.

@@ -21,8 +21,10 @@ use crate::config::variants::for_name;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::HdlValue;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
+use crate::model::build::Source;
 use crate::model::build::Timescale;
+use crate::sim::registry::Registry;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -38,12 +40,21 @@ const NAME_MARKS: &str = "_-.";
 pub(super) fn read(
     report: &Report,
     files: &Files<'_>,
-    simulators: &[Simulator],
+    default_simulators: &[SimulatorName],
     name: &Located<String>,
     value: &Value<'_>,
 ) -> Option<BuildTable> {
+    let registry = &report.registry;
     let section = open(name, value)?;
-    let sources = read_sources(&section, files);
+    let simulators = match section.get("simulator") {
+        Some(value) => read_simulators(&value),
+        None => default_simulators.to_vec(),
+    };
+    let sources = read_sources(
+        &section,
+        files,
+        SourceSet::for_simulators(&simulators, registry),
+    );
     let parameters = values(&section, "parameters", ValueUse::Parameter);
     // `runner.toml` has the last word: its own definition of a macro hides that of a list.
     let mut defines = sources.macros.clone();
@@ -52,20 +63,23 @@ pub(super) fn read(
     includes.extend(files.find_all(report, &section.texts("includes"), Wanted::Dir));
     includes.extend(sources.includes.clone().into_paths());
     let common = plain(section.texts("build_args"));
-    let build_args = Simulator::ALL.map(|simulator| {
-        let mut args = sources.build_args(simulator);
+    let build_args = registry.iter().map(|simulator| {
+        let mut args = sources.build_args(simulator.as_ref());
         args.extend(common.iter().cloned());
-        args.extend(own_args(&section, simulator));
-        (simulator, args)
+        args.extend(own_args(&section, &simulator.name()));
+        (simulator.name(), args)
     });
     let mut table = BuildTable {
         name: name.value.clone(),
         line: report.document.line(section.range.start),
-        simulators: match section.get("simulator") {
-            Some(value) => read_simulators(&value),
-            None => simulators.to_vec(),
-        },
-        sources: sources.sources.into_paths(),
+        simulators,
+        sources: sources
+            .sources
+            .clone()
+            .into_paths()
+            .into_iter()
+            .map(Source::new)
+            .collect(),
         includes: includes.into_paths(),
         hdl_toplevel: read_toplevel(&section).unwrap_or_default(),
         matrix: read_matrix(&section, &parameters),
@@ -75,7 +89,7 @@ pub(super) fn read(
             .get("timescale")
             .and_then(|value| read_timescale(&value))
             .unwrap_or_else(default_timescale),
-        build_args: build_args.into_iter().collect(),
+        build_args: build_args.collect(),
         env: read_env(&section, |_| None),
         waves: section.switch("waves", false),
     };
@@ -102,7 +116,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
     if name.value.is_empty() || !name.value.chars().all(fit) {
         let problem = Diagnostic::error(
             Code::ConfigBadValue,
-            format!("`{}` is no name for a build", name.value),
+            format!("`{}` is not a valid build name", name.value),
         )
         .help("a name is made of letters, digits, `_`, `-` and `.`");
         value.report.at(&name.range, "", problem);
@@ -116,7 +130,10 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
                 value.type_words()
             ),
         );
-        let help = if Table::Build.keys().contains(&name.value.as_str()) {
+        let help = if Table::Build
+            .keys(&value.report.registry.names())
+            .contains(&name.value.as_str())
+        {
             "a build has a name: `[build.NAME]`".to_owned()
         } else {
             format!("write `[build.{}]`", name.value)
@@ -130,8 +147,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
 }
 
 /// Reads `sources`: names, patterns, and lists, in order.
-fn read_sources(section: &Section<'_>, files: &Files<'_>) -> SourceSet {
-    let mut set = SourceSet::default();
+fn read_sources(section: &Section<'_>, files: &Files<'_>, mut set: SourceSet) -> SourceSet {
     let Some(value) = section.require("sources") else {
         return set;
     };
@@ -201,16 +217,13 @@ fn read_toplevel(section: &Section<'_>) -> Option<String> {
 }
 
 /// Reads one simulator or several; never empty, so that builds have names when it is wrong.
-pub(super) fn read_simulators(value: &Value<'_>) -> Vec<Simulator> {
+pub(super) fn read_simulators(value: &Value<'_>) -> Vec<SimulatorName> {
+    let registry = &value.report.registry;
     let mut simulators = Vec::new();
     for text in value.text_or_texts() {
-        let Some(simulator) = simulator_of(&text.value) else {
-            let problem = unknown_simulator(&text.value);
-            value.report.at(
-                &text.range,
-                "cocorun drives `icarus` and `verilator`",
-                problem,
-            );
+        let Some(simulator) = registry.get(&text.value).map(|it| it.name()) else {
+            let problem = unknown_simulator(&text.value, registry);
+            value.report.at(&text.range, registry.in_words(), problem);
             continue;
         };
         if simulators.contains(&simulator) {
@@ -224,27 +237,22 @@ pub(super) fn read_simulators(value: &Value<'_>) -> Vec<Simulator> {
         simulators.push(simulator);
     }
     if simulators.is_empty() {
-        simulators.push(Simulator::Icarus);
+        simulators.push(registry.default_name());
     }
     simulators
 }
 
-fn simulator_of(name: &str) -> Option<Simulator> {
-    Simulator::ALL
-        .into_iter()
-        .find(|simulator| simulator.name() == name)
-}
-
-fn unknown_simulator(name: &str) -> Diagnostic {
+fn unknown_simulator(name: &str, registry: &Registry) -> Diagnostic {
     let problem = Diagnostic::error(
         Code::ConfigUnknownSimulator,
         format!("unknown simulator `{name}`"),
     );
     let lower = name.to_lowercase();
-    let known = match lower.as_str() {
-        "iverilog" | "vvp" => Some("icarus"),
-        other => closest(other, Simulator::ALL.map(Simulator::name)),
-    };
+    let names = registry.names();
+    let known = registry.by_alias(&lower).or_else(|| {
+        let close = closest(&lower, names.iter().map(SimulatorName::as_str))?;
+        Some(SimulatorName(close.to_owned()))
+    });
     match known {
         Some(known) => problem.help(format!("did you mean `{known}`?")),
         None => problem,
@@ -441,8 +449,8 @@ fn time(text: &str) -> Option<(String, i32)> {
     Some((format!("{number}{unit}"), exponent + scale))
 }
 
-fn own_args(section: &Section<'_>, simulator: Simulator) -> Vec<String> {
-    let Some(value) = section.get(simulator.name()) else {
+fn own_args(section: &Section<'_>, simulator: &SimulatorName) -> Vec<String> {
+    let Some(value) = section.get(simulator.as_str()) else {
         return Vec::new();
     };
     let title = section.title.replace(']', &format!(".{simulator}]"));

@@ -9,6 +9,7 @@ use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Snippet;
+use crate::sim::registry::Registry;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -124,14 +125,17 @@ impl Damage {
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) document: Document,
+    /// The simulators that may be named.
+    pub(super) registry: Registry,
     damage: Damage,
     problems: RefCell<Vec<(usize, Diagnostic)>>,
 }
 
 impl Report {
-    pub(super) fn new(document: Document, damage: Damage) -> Self {
+    pub(super) fn new(document: Document, damage: Damage, registry: Registry) -> Self {
         Self {
             document,
+            registry,
             damage,
             problems: RefCell::default(),
         }
@@ -187,8 +191,11 @@ impl<'a> Section<'a> {
             range,
             table,
         };
+        let simulators = report.registry.names();
+        let keys = kind.keys(&simulators);
         for key in section.table.keys() {
-            if !kind.keys().contains(&&**key.get_ref()) && !report.damage.touches(&key.span()) {
+            let is_known = keys.contains(&&**key.get_ref());
+            if !is_known && !report.damage.touches(&key.span()) {
                 report.at(&key.span(), "", section.unknown_key(kind, key.get_ref()));
             }
         }
@@ -205,15 +212,17 @@ impl<'a> Section<'a> {
             Code::ConfigUnknownKey,
             format!("unknown key `{key}` {place}"),
         );
-        if let Some(known) = keys::known_as(key).filter(|known| kind.keys().contains(known)) {
+        let simulators = self.report.registry.names();
+        let known_keys = kind.keys(&simulators);
+        if let Some(known) = keys::known_as(key).filter(|known| known_keys.contains(known)) {
             return problem.help(format!("did you mean `{known}`?"));
         }
-        if let Some(home) = keys::home_of(key) {
-            return problem.help(format!("`{key}` belongs into {home}"));
+        if let Some(home) = keys::home_of(key, &simulators) {
+            return problem.help(format!("`{key}` belongs in {home}"));
         }
-        match closest(key, kind.keys().iter().copied()) {
+        match closest(key, known_keys.iter().copied()) {
             Some(known) => problem.help(format!("did you mean `{known}`?")),
-            None => problem.help(format!("known keys: {}", keys::in_words(kind.keys()))),
+            None => problem.help(format!("known keys: {}", keys::in_words(&known_keys))),
         }
     }
 
@@ -229,7 +238,7 @@ impl<'a> Section<'a> {
         if !self.table.contains_key(key) && self.report.is_whole() {
             let problem = Diagnostic::error(
                 Code::ConfigMissingKey,
-                format!("`{}` lacks `{key}`", self.title),
+                format!("`{}` is missing `{key}`", self.title),
             );
             self.report
                 .at(&self.range, format!("needs `{key}`"), problem);

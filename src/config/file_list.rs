@@ -1,9 +1,9 @@
-//! `.f` file lists, read as Verilator and Icarus both read them, or refused.
+//! `.f` file lists, read as all simulators read them, or refused.
 //!
 //! A path in a list that was named with `-f` (or plainly in `sources`) is relative to the project;
 //! one in a list that was named with `-F` is relative to that list. A nested list's own name
-//! follows the rule of the list it stands in. Verilator 5.48 was seen to do exactly this. What the
-//! two simulators read differently, such as quotes within a define, is refused with its line.
+//! follows the rule of the list it is in, as simulators were seen to do. What they read differently,
+//! such as quotes within a define, is refused with its line.
 
 use crate::config::document::Document;
 use crate::config::document::Unplaced;
@@ -15,7 +15,11 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::edge::fs;
 use crate::model::build::HdlValue;
-use crate::model::build::Simulator;
+use crate::model::build::Language;
+use crate::model::build::SimulatorName;
+use crate::sim::registry::Registry;
+use crate::sim::simulator::Library;
+use crate::sim::simulator::Simulator;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -39,59 +43,59 @@ pub(super) struct SourceSet {
     /// Macros of the lists, by name; the last definition counts.
     pub(super) macros: BTreeMap<String, HdlValue>,
     libraries: Vec<Library>,
+    /// The simulators of the build, with what they compile.
+    languages: Vec<(SimulatorName, &'static [Language])>,
     /// Lists read so far with the folder their paths start from: a second reading adds nothing.
     read: BTreeSet<(Utf8PathBuf, Utf8PathBuf)>,
 }
 
-/// Where modules that no source defines are looked for.
-#[derive(Debug)]
-enum Library {
-    File(Utf8PathBuf),
-    Dir(Utf8PathBuf),
-    Suffix(String),
-}
-
 impl SourceSet {
+    /// Begins without sources, for a build with these simulators.
+    pub(super) fn for_simulators(names: &[SimulatorName], registry: &Registry) -> Self {
+        let languages = |name: &SimulatorName| {
+            let simulator = registry.get(name.as_str())?;
+            Some((name.clone(), simulator.languages()))
+        };
+        Self {
+            languages: names.iter().filter_map(languages).collect(),
+            ..Self::default()
+        }
+    }
+
     /// Adds a source file at the end, unless it is there already.
     ///
     /// # Errors
-    /// It is VHDL by its name. Icarus takes such a file and finds nothing in it, without a word.
+    /// A simulator of the build does not compile its language. Some take such a file and find nothing
+    /// in it, without a word.
     pub(super) fn add_source(&mut self, path: Utf8PathBuf) -> Unplaced<()> {
-        let is_vhdl = path.extension().is_some_and(|extension| {
-            ["vhd", "vhdl"]
-                .iter()
-                .any(|it| extension.eq_ignore_ascii_case(it))
-        });
-        if is_vhdl {
-            let words = format!("`{path}` is VHDL, which neither simulator reads");
-            return Err(Diagnostic::error(Code::ConfigBadValue, words)
-                .help("translate it to Verilog, for example with `ghdl synth --out=verilog`")
-                .into());
+        let language = Language::of(&path);
+        let unfit = self
+            .languages
+            .iter()
+            .filter(|(_, known)| !known.contains(&language))
+            .map(|(name, _)| format!("`{name}`"));
+        let unfit: Vec<String> = unfit.collect();
+        if !unfit.is_empty() {
+            let names = unfit.join(" or ");
+            let words = format!("`{path}` is {language}, which cannot be compiled by {names}");
+            let problem = Diagnostic::error(Code::ConfigBadValue, words);
+            return Err(match language {
+                Language::Vhdl => problem
+                    .help("translate it to Verilog, for example with `ghdl synth --out=verilog`"),
+                Language::Verilog => problem,
+            }
+            .into());
         }
         self.sources.add(path);
         Ok(())
     }
 
     /// Returns what the lists add to a simulator's compiler arguments.
-    pub(super) fn build_args(&self, simulator: Simulator) -> Vec<String> {
-        let mut args = Vec::new();
-        for library in &self.libraries {
-            match (library, simulator) {
-                (Library::Dir(dir), _) => args.extend(["-y".to_owned(), dir.to_string()]),
-                // To `iverilog` itself `-v` means verbose; `-l` is its library file (iverilog(1)).
-                (Library::File(file), Simulator::Icarus) => {
-                    args.extend(["-l".to_owned(), file.to_string()]);
-                }
-                (Library::File(file), Simulator::Verilator) => {
-                    args.extend(["-v".to_owned(), file.to_string()]);
-                }
-                (Library::Suffix(suffix), Simulator::Icarus) => args.push(format!("-Y{suffix}")),
-                (Library::Suffix(suffix), Simulator::Verilator) => {
-                    args.push(format!("+libext+{suffix}"));
-                }
-            }
-        }
-        args
+    pub(super) fn build_args(&self, simulator: &dyn Simulator) -> Vec<String> {
+        self.libraries
+            .iter()
+            .flat_map(|library| simulator.library_args(library))
+            .collect()
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! One list, so that a misspelt key, a key in the wrong table and the reference page agree.
 
+use crate::model::build::SimulatorName;
+
 /// The kinds of table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
@@ -21,8 +23,8 @@ impl Table {
         Self::Test,
     ];
 
-    /// Returns the keys that this table takes.
-    pub(super) fn keys(self) -> &'static [&'static str] {
+    /// Returns the keys that this table takes, besides tables named after simulators.
+    fn own_keys(self) -> &'static [&'static str] {
         match self {
             Self::Top => &[
                 "build",
@@ -44,14 +46,12 @@ impl Table {
                 "defines",
                 "env",
                 "hdl_toplevel",
-                "icarus",
                 "includes",
                 "matrix",
                 "parameters",
                 "simulator",
                 "sources",
                 "timescale",
-                "verilator",
                 "waves",
             ],
             Self::Simulator => &["build_args"],
@@ -73,6 +73,16 @@ impl Table {
         }
     }
 
+    /// Returns every key that this table takes, sorted, where these simulators are known.
+    pub(super) fn keys(self, simulators: &[SimulatorName]) -> Vec<&str> {
+        let mut keys = self.own_keys().to_vec();
+        if self == Self::Build {
+            keys.extend(simulators.iter().map(SimulatorName::as_str));
+            keys.sort_unstable();
+        }
+        keys
+    }
+
     /// Returns how the table is written.
     fn header(self) -> &'static str {
         match self {
@@ -86,10 +96,10 @@ impl Table {
 }
 
 /// Names the first table that takes a key.
-pub(super) fn home_of(key: &str) -> Option<&'static str> {
+pub(super) fn home_of(key: &str, simulators: &[SimulatorName]) -> Option<&'static str> {
     Table::ALL
         .iter()
-        .find(|table| table.keys().contains(&key))
+        .find(|table| table.keys(simulators).contains(&key))
         .map(|table| table.header())
 }
 
@@ -134,12 +144,14 @@ pub(super) fn in_words(names: &[&str]) -> String {
 mod tests {
     use super::*;
 
+    use crate::sim::registry::Registry;
+
     #[test]
     fn every_alias_leads_to_a_key_that_exists() {
         for alias in ["toplevel", "MODULE", "sim", "timeout", "tests", "Build-Dir"] {
             if let Some(key) = known_as(alias) {
                 assert!(
-                    home_of(key).is_some(),
+                    home_of(key, &[]).is_some(),
                     "`{alias}` leads to `{key}`, which is no key"
                 );
             }
@@ -150,7 +162,7 @@ mod tests {
     fn the_reference_page_describes_every_key() {
         let page = include_str!("../../docs/runner-toml.md");
         for table in Table::ALL {
-            for key in table.keys() {
+            for key in table.keys(&Registry::builtin().names()) {
                 assert!(
                     page.contains(&format!("`{key}`")),
                     "`{key}` is not in docs/runner-toml.md"

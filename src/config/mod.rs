@@ -1,6 +1,6 @@
 //! `runner.toml` with spans, turned into values of the model.
 //!
-//! Floor 2. Every problem of the file is reported at once, each with its line. What [`load`]
+//! Every problem of the file is reported at once, each with its line. What [`load`]
 //! returns is sound: names resolve, files exist, paths are absolute, values are in range, and no
 //! module is planned twice on one build with different settings. `docs/runner-toml.md` is the
 //! reference of the keys.
@@ -37,10 +37,12 @@ use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::model::build::HdlValue;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
+use crate::model::build::Source;
 use crate::model::build::Timescale;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
+use crate::sim::registry::Registry;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -97,10 +99,10 @@ pub struct BuildTable {
     pub name: String,
     /// The line of its header, from 1.
     pub line: usize,
-    /// `simulator`, or the one of the top level, or Icarus; not empty.
-    pub simulators: Vec<Simulator>,
+    /// `simulator`, or the one of the top level, or the default one; not empty.
+    pub simulators: Vec<SimulatorName>,
     /// `sources` with patterns and lists followed: absolute, each once, in order; not empty.
-    pub sources: Vec<Utf8PathBuf>,
+    pub sources: Vec<Source>,
     /// `includes`, then those of the lists: absolute.
     pub includes: Vec<Utf8PathBuf>,
     /// `hdl_toplevel`.
@@ -115,7 +117,7 @@ pub struct BuildTable {
     pub timescale: Timescale,
     /// Arguments for each simulator's compiler: what lists add, `build_args`, and those of
     /// `[build.NAME.SIMULATOR]`, in this order.
-    pub build_args: BTreeMap<Simulator, Vec<String>>,
+    pub build_args: BTreeMap<SimulatorName, Vec<String>>,
     /// `env`: environment for the compiler, beside the inherited one.
     pub env: BTreeMap<String, String>,
     /// `waves`: whether the design is built so that it can write waves, whatever the tests say.
@@ -177,8 +179,9 @@ pub fn find(start: &Utf8Path, explicit: Option<&Utf8Path>) -> Result<Utf8PathBuf
 ///
 /// # Errors
 /// Every problem of the file, in its order.
-pub fn load(path: &Utf8Path) -> Result<RunnerConfig> {
-    load_from(path, &fs::current_dir()?, &Environment::of_this_process())
+pub fn load(path: &Utf8Path, registry: &Registry) -> Result<RunnerConfig> {
+    let environment = Environment::of_this_process();
+    load_from(path, &fs::current_dir()?, &environment, registry)
 }
 
 /// Reads and checks a `runner.toml`, seen from a folder and with an environment.
@@ -191,6 +194,7 @@ pub fn load_from(
     path: &Utf8Path,
     current_dir: &Utf8Path,
     environment: &Environment,
+    registry: &Registry,
 ) -> Result<RunnerConfig> {
     let path = files::join(current_dir, path.as_str());
     let shown = path.strip_prefix(current_dir).unwrap_or(&path);
@@ -199,13 +203,12 @@ pub fn load_from(
     let document = Document::new(shown, text);
     let repaired = syntax::repair(&document);
     let (table, damage, slips) = syntax::parse(&document, &repaired);
-    let project_dir = file_list::folder_of(&path);
-    let report = Report::new(document.clone(), damage);
+    let report = Report::new(document.clone(), damage, registry.clone());
     for slip in slips {
         let start = slip.snippet.as_ref().map_or(0, |place| place.range.start);
         report.elsewhere(start, slip);
     }
-    let config = top::read(&report, &table, &path, project_dir, environment);
+    let config = top::read(&report, &table, &path, environment);
     let problems = report.into_problems();
     if problems.is_empty() {
         return Ok(config);

@@ -12,6 +12,7 @@ use crate::config::document::Located;
 use crate::config::document::Report;
 use crate::config::document::Section;
 use crate::config::document::Value;
+use crate::config::file_list::folder_of;
 use crate::config::files::Files;
 use crate::config::files::Wanted;
 use crate::config::files::join;
@@ -25,7 +26,7 @@ use crate::config::variables;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::edge::env::Environment;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 
 use camino::Utf8Component;
 use camino::Utf8Path;
@@ -47,15 +48,15 @@ pub(super) fn read<'a>(
     report: &'a Report,
     table: &'a Spanned<DeTable<'a>>,
     path: &Utf8Path,
-    project_dir: &Utf8Path,
     environment: &Environment,
 ) -> RunnerConfig {
+    let project_dir = folder_of(path);
     let top = Section::open(report, Table::Top, "runner.toml", 0..0, table.get_ref());
     let build_dir = read_build_dir(&top, project_dir, environment);
     let files = Files::new(project_dir, &build_dir, environment);
     let simulators = match top.get("simulator") {
         Some(value) => read_simulators(&value),
-        None => vec![Simulator::Icarus],
+        None => vec![report.registry.default_name()],
     };
     let defaults = Defaults {
         timeout: top.seconds("timeout_s").unwrap_or(TIMEOUT),
@@ -183,7 +184,11 @@ fn read_requirements(section: &Section<'_>) -> Vec<String> {
     plain(texts)
 }
 
-fn read_builds(top: &Section<'_>, files: &Files<'_>, simulators: &[Simulator]) -> Vec<BuildTable> {
+fn read_builds(
+    top: &Section<'_>,
+    files: &Files<'_>,
+    simulators: &[SimulatorName],
+) -> Vec<BuildTable> {
     let report = top.report;
     let Some(value) = top.get("build") else {
         if report.is_whole() {

@@ -3,7 +3,7 @@
 use crate::config::BuildTable;
 use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,10 +14,10 @@ pub(super) const VARIANTS_MAX: usize = 10_000;
 /// One flavour of a build table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
-    /// Its full name: `fifo`, `fifo/DEPTH=4`, `fifo/DEPTH=4@verilator`.
+    /// Its full name: `fifo`, `fifo/DEPTH=4`, `fifo/DEPTH=4@SIMULATOR`.
     pub name: BuildName,
     /// What compiles and runs it.
-    pub simulator: Simulator,
+    pub simulator: SimulatorName,
     /// Parameters, with those of the matrix.
     pub parameters: BTreeMap<String, HdlValue>,
 }
@@ -43,7 +43,7 @@ impl BuildTable {
         let several = self.simulators.len() > 1;
         let mut variants = Vec::with_capacity(flavours.len() * self.simulators.len());
         for (name, parameters) in flavours {
-            for simulator in self.simulators.iter().copied() {
+            for simulator in self.simulators.iter().cloned() {
                 let name = if several {
                     format!("{name}@{simulator}")
                 } else {

@@ -2,7 +2,7 @@
 
 use crate::diagnostic::Diagnostic;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Counts;
 use crate::model::outcome::RunVerdict;
@@ -115,7 +115,7 @@ pub enum Event {
         /// Which one.
         build: BuildName,
         /// With what.
-        simulator: Simulator,
+        simulator: SimulatorName,
     },
     /// Another process holds the lock of this build; repeated while the wait lasts.
     BuildWaiting {

@@ -10,7 +10,7 @@
 
 use crate::event::kinds::SessionCommand;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
 use crate::model::outcome::LogSpan;
@@ -35,7 +35,7 @@ pub(super) enum Line<'a> {
     BuildStarted {
         elapsed_s: f64,
         build: Cow<'a, BuildName>,
-        simulator: Simulator,
+        simulator: SimulatorName,
     },
     BuildWaiting(BuildWaitingLine<'a>),
     BuildFinished(BuildFinishedLine<'a>),

@@ -15,7 +15,7 @@ use crate::event::kinds::SessionCommand;
 use crate::event::kinds::SessionFinished;
 use crate::event::kinds::SessionStarted;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
@@ -106,7 +106,7 @@ pub struct SessionState {
     has_environment_error: bool,
     stopping: Option<String>,
     finished: Option<SessionFinished>,
-    simulators: BTreeMap<BuildName, Simulator>,
+    simulators: BTreeMap<BuildName, SimulatorName>,
     failed_builds: BTreeMap<BuildName, Code>,
     tested_builds: BTreeSet<BuildName>,
     /// Planned testcases without a result. A name may be planned several times: cocotb allows it.
@@ -123,7 +123,7 @@ impl SessionState {
         match event {
             Event::SessionStarted(session) => self.started = Some(session.clone()),
             Event::BuildStarted { build, simulator } => {
-                self.simulators.insert(build.clone(), *simulator);
+                self.simulators.insert(build.clone(), simulator.clone());
             }
             Event::BuildFinished { build, outcome, .. } => self.take_build(build, outcome),
             Event::ModuleListed {
@@ -262,8 +262,8 @@ impl SessionState {
     }
 
     /// Returns the simulator of a build that was started.
-    pub fn simulator(&self, build: &BuildName) -> Option<Simulator> {
-        self.simulators.get(build).copied()
+    pub fn simulator(&self, build: &BuildName) -> Option<&SimulatorName> {
+        self.simulators.get(build)
     }
 
     /// Returns how many selected testcases were listed.

@@ -17,7 +17,7 @@ use crate::event::SessionState;
 use crate::event::read_events;
 use crate::event::to_line;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
@@ -286,7 +286,7 @@ fn every_kind() -> Vec<Event> {
         started(SessionCommand::Test),
         Event::BuildStarted {
             build: build.clone(),
-            simulator: Simulator::Verilator,
+            simulator: SimulatorName("verilator".to_owned()),
         },
         Event::BuildWaiting {
             build: build.clone(),

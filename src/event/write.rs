@@ -63,7 +63,7 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
         Event::BuildStarted { build, simulator } => Line::BuildStarted {
             elapsed_s,
             build: Cow::Borrowed(build),
-            simulator: *simulator,
+            simulator: simulator.clone(),
         },
         Event::BuildWaiting {
             build,

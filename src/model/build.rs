@@ -1,43 +1,98 @@
-//! A build: one elaborated flavour of a design, as the user wishes it.
+//! A build: one elaborated flavour of a design, as the user asked for it.
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
 
-/// The simulators that cocorun drives.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Simulator {
-    /// Icarus Verilog: `iverilog` compiles, `vvp` runs.
-    Icarus,
-    /// Verilator: the design becomes a C++ program.
-    Verilator,
+/// The name of a simulator, as `runner.toml` and cocotb spell it; `sim::registry` knows them.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct SimulatorName(pub String);
+
+impl SimulatorName {
+    /// Returns the name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
 }
 
-impl Simulator {
-    /// Every simulator, in the order they are documented.
-    pub const ALL: [Self; 2] = [Self::Icarus, Self::Verilator];
+impl fmt::Display for SimulatorName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
 
-    /// Returns the name used in `runner.toml`, cocotb's own spelling.
-    pub fn name(self) -> &'static str {
+/// A hardware description language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Language {
+    /// Verilog and SystemVerilog, which simulators tell apart by the file's extension or not at all.
+    Verilog,
+    /// VHDL.
+    Vhdl,
+}
+
+impl Language {
+    /// Returns the language of a source file by its extension: `.vhd` and `.vhdl` are VHDL, in
+    /// upper and lower case, and everything else is Verilog.
+    pub fn of(path: &Utf8Path) -> Self {
+        let is_vhdl = path.extension().is_some_and(|extension| {
+            ["vhd", "vhdl"]
+                .iter()
+                .any(|it| extension.eq_ignore_ascii_case(it))
+        });
+        if is_vhdl { Self::Vhdl } else { Self::Verilog }
+    }
+
+    /// Returns how cocotb spells it in `TOPLEVEL_LANG`.
+    pub fn cocotb_name(self) -> &'static str {
         match self {
-            Self::Icarus => "icarus",
-            Self::Verilator => "verilator",
+            Self::Verilog => "verilog",
+            Self::Vhdl => "vhdl",
         }
     }
 }
 
-impl fmt::Display for Simulator {
+impl fmt::Display for Language {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(match self {
+            Self::Verilog => "Verilog",
+            Self::Vhdl => "VHDL",
+        })
+    }
+}
+
+/// One source file of a design.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// The file, absolute.
+    pub path: Utf8PathBuf,
+    /// The language it is written in.
+    pub language: Language,
+    /// The library it is compiled into.
+    pub library: String,
+}
+
+impl Source {
+    /// The library of a source for which no other is named.
+    pub const DEFAULT_LIBRARY: &str = "work";
+
+    /// Makes a source in the default library, in the language that its extension says.
+    pub fn new(path: Utf8PathBuf) -> Self {
+        Self {
+            language: Language::of(&path),
+            path,
+            library: Self::DEFAULT_LIBRARY.to_owned(),
+        }
     }
 }
 
 /// The full name of a build: table name, matrix values, and the simulator where there are several.
 ///
-/// Examples: `fifo`, `fifo/DEPTH=4/WIDTH=8`, `fifo/DEPTH=4@verilator`. Unique in a plan. Never
+/// Examples: `fifo`, `fifo/DEPTH=4/WIDTH=8`, `fifo/DEPTH=4@SIMULATOR`. Unique in a plan. Never
 /// empty; holds no whitespace and no `::`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -125,9 +180,9 @@ pub struct Build {
     /// Unique name in this plan.
     pub name: BuildName,
     /// What compiles and runs it.
-    pub simulator: Simulator,
+    pub simulator: SimulatorName,
     /// Source files in the order the user gave them; file lists are expanded in place.
-    pub sources: Vec<Utf8PathBuf>,
+    pub sources: Vec<Source>,
     /// Include directories in search order.
     pub includes: Vec<Utf8PathBuf>,
     /// The module that is elaborated, `hdl_toplevel` in `runner.toml`.
@@ -148,21 +203,35 @@ pub struct Build {
     pub project_dir: Utf8PathBuf,
 }
 
+impl Build {
+    /// Returns the toplevel's language: VHDL where all sources are, else Verilog.
+    pub fn toplevel_language(&self) -> Language {
+        let is_vhdl = |source: &Source| source.language == Language::Vhdl;
+        if !self.sources.is_empty() && self.sources.iter().all(is_vhdl) {
+            Language::Vhdl
+        } else {
+            Language::Verilog
+        }
+    }
+}
+
 /// A build that exists on disk and may be simulated.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BuiltDesign {
     /// The build's name in this plan.
     pub name: BuildName,
     /// What runs it.
-    pub simulator: Simulator,
+    pub simulator: SimulatorName,
     /// The build key: 64 hex digits over everything the compiler was given and read.
     pub key: String,
     /// The directory that holds the compiled design; read-only for runs.
     pub dir: Utf8PathBuf,
-    /// The file to start: `sim.vvp` for Icarus, the program for Verilator.
+    /// The file to start, which the simulator's recipe names.
     pub artifact: Utf8PathBuf,
     /// The toplevel's name, as cocotb needs it.
     pub hdl_toplevel: String,
+    /// The toplevel's language, as cocotb needs it.
+    pub toplevel_language: Language,
     /// Whether runs may ask for waves.
     pub waves: bool,
 }

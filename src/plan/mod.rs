@@ -1,6 +1,6 @@
 //! What is to be run: builds times modules, and what of it the command line selects; pure.
 //!
-//! Floor 3. [`expand`] turns a checked configuration into a plan and cannot fail, because `config`
+//! [`expand`] turns a checked configuration into a plan and cannot fail, because `config`
 //! refuses what has no plan. The order is that of `runner.toml`: builds by table, matrix and
 //! simulator; modules by table, then build, then name as the table gives them.
 
@@ -68,6 +68,11 @@ pub fn expand(config: &RunnerConfig) -> Plan {
 fn build(config: &RunnerConfig, table: &BuildTable, variant: Variant) -> Build {
     Build {
         name: variant.name,
+        build_args: table
+            .build_args
+            .get(&variant.simulator)
+            .cloned()
+            .unwrap_or_default(),
         simulator: variant.simulator,
         sources: table.sources.clone(),
         includes: table.includes.clone(),
@@ -75,11 +80,6 @@ fn build(config: &RunnerConfig, table: &BuildTable, variant: Variant) -> Build {
         defines: table.defines.clone(),
         parameters: variant.parameters,
         timescale: Some(table.timescale.clone()),
-        build_args: table
-            .build_args
-            .get(&variant.simulator)
-            .cloned()
-            .unwrap_or_default(),
         waves: table.waves,
         build_env: table.env.clone(),
         project_dir: config.project_dir.clone(),

@@ -15,7 +15,7 @@ use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::model::build::Build;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::test::PlannedModule;
 use crate::model::test::TestModule;
 use crate::model::test::TestcaseId;
@@ -38,14 +38,14 @@ pub struct SelectionArgs {
     /// it. One of them has to match.
     pub filters: Vec<String>,
     /// `--build`: names and patterns, as of `build` in `[[test]]`; `fifo` stands for `fifo/DEPTH=4`
-    /// and `fifo@icarus` too.
+    /// and `fifo@SIMULATOR` too.
     pub builds: Vec<String>,
     /// `--module`: names of modules.
     pub modules: Vec<String>,
     /// `--testcase`: names of testcases.
     pub testcases: Vec<String>,
     /// `--simulator`: only builds for it.
-    pub simulator: Option<Simulator>,
+    pub simulator: Option<SimulatorName>,
 }
 
 /// A checked selection over one plan.
@@ -54,7 +54,7 @@ pub struct Selection {
     args: SelectionArgs,
     filters: Vec<Filter>,
     builds: Coverage,
-    simulators: BTreeMap<BuildName, Simulator>,
+    simulators: BTreeMap<BuildName, SimulatorName>,
     needed: BTreeSet<BuildName>,
     modules: BTreeSet<String>,
 }
@@ -140,7 +140,7 @@ impl Selection {
         let simulators = plan
             .builds
             .iter()
-            .map(|build| (build.name.clone(), build.simulator))
+            .map(|build| (build.name.clone(), build.simulator.clone()))
             .collect();
         let wanted = (!args.builds.is_empty()).then_some(args.builds.as_slice());
         let mut selection = Self {
@@ -226,9 +226,9 @@ impl Selection {
 
     /// Returns what to tell somebody for whom nothing is left.
     pub fn advice(&self) -> String {
-        let known: BTreeSet<Simulator> = self.simulators.values().copied().collect();
-        if let Some(wanted) = self.args.simulator
-            && !known.contains(&wanted)
+        let known: BTreeSet<&SimulatorName> = self.simulators.values().collect();
+        if let Some(wanted) = &self.args.simulator
+            && !known.contains(wanted)
         {
             let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
             return format!("`runner.toml` has builds for {} only", names.join(" and "));
@@ -243,7 +243,8 @@ impl Selection {
         let by_simulator = self
             .args
             .simulator
-            .is_none_or(|simulator| self.simulators.get(build) == Some(&simulator));
+            .as_ref()
+            .is_none_or(|simulator| self.simulators.get(build) == Some(simulator));
         by_simulator && self.builds.covers(build)
     }
 

@@ -8,7 +8,8 @@ use crate::config::TestTable;
 use crate::diagnostic::Code;
 use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
+use crate::model::build::Source;
 use crate::model::build::Timescale;
 use crate::model::test::Isolation;
 use crate::model::test::RunSettings;
@@ -28,14 +29,20 @@ fn settings(waves: bool) -> RunSettings {
     }
 }
 
-fn table(name: &str, simulators: &[Simulator], matrix: &[(&str, &[i64])]) -> BuildTable {
+const SIMULATORS: [&str; 2] = ["icarus", "verilator"];
+
+fn simulator(name: &str) -> SimulatorName {
+    SimulatorName(name.to_owned())
+}
+
+fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTable {
     let values = |values: &[i64]| values.iter().copied().map(HdlValue::Integer).collect();
-    let args = |simulator: Simulator| (simulator, vec![format!("-{simulator}")]);
+    let args = |name: &str| (simulator(name), vec![format!("-{name}")]);
     BuildTable {
         name: name.to_owned(),
         line: 1,
-        simulators: simulators.to_vec(),
-        sources: vec![Utf8PathBuf::from("/project/a.sv")],
+        simulators: simulators.iter().copied().map(simulator).collect(),
+        sources: vec![Source::new(Utf8PathBuf::from("/project/a.sv"))],
         includes: Vec::new(),
         hdl_toplevel: "top".to_owned(),
         defines: BTreeMap::new(),
@@ -48,7 +55,7 @@ fn table(name: &str, simulators: &[Simulator], matrix: &[(&str, &[i64])]) -> Bui
             unit: "1ns".to_owned(),
             precision: "1ps".to_owned(),
         },
-        build_args: Simulator::ALL.map(args).into_iter().collect(),
+        build_args: SIMULATORS.map(args).into_iter().collect(),
         env: BTreeMap::new(),
         waves: false,
     }
@@ -91,8 +98,8 @@ fn config(builds: Vec<BuildTable>, tests: Vec<TestTable>) -> RunnerConfig {
 fn sample() -> Plan {
     expand(&config(
         vec![
-            table("fifo", &Simulator::ALL, &[("DEPTH", &[4, 16])]),
-            table("uart", &[Simulator::Icarus], &[]),
+            table("fifo", &SIMULATORS, &[("DEPTH", &[4, 16])]),
+            table("uart", &["icarus"], &[]),
         ],
         vec![
             test(Some(&["fifo"]), &["test_fifo", "test_both"]),
@@ -130,7 +137,7 @@ fn a_build_carries_what_its_table_and_its_flavour_say() {
         ]
     );
     let build = &plan.builds[3];
-    assert_eq!(build.simulator, Simulator::Verilator);
+    assert_eq!(build.simulator, simulator("verilator"));
     let parameters: Vec<String> = build
         .parameters
         .iter()
@@ -159,7 +166,7 @@ fn modules_stand_by_table_then_build_then_name() {
 #[test]
 fn a_module_that_two_tables_plan_alike_is_planned_once_for_the_first() {
     let plan = expand(&config(
-        vec![table("b", &[Simulator::Icarus], &[])],
+        vec![table("b", &["icarus"], &[])],
         vec![test(None, &["m", "n"]), test(None, &["n", "o"])],
     ));
     let planned: Vec<(usize, &str)> = plan
@@ -174,7 +181,7 @@ fn a_module_that_two_tables_plan_alike_is_planned_once_for_the_first() {
 fn a_test_that_wants_waves_has_its_builds_make_them_and_no_others() {
     let mut waving = test(Some(&["a"]), &["m"]);
     waving.settings = settings(true);
-    let builds = ["a", "b"].map(|name| table(name, &[Simulator::Icarus], &[]));
+    let builds = ["a", "b"].map(|name| table(name, &["icarus"], &[]));
     let plan = expand(&config(
         builds.to_vec(),
         vec![waving, test(Some(&["b"]), &["m"])],
@@ -249,7 +256,7 @@ fn named_builds_modules_and_testcases_all_have_to_agree() {
         builds: names(&["fifo/DEPTH=4"]),
         modules: names(&["test_both"]),
         testcases: names(&["bar", "foo"]),
-        simulator: Some(Simulator::Verilator),
+        simulator: Some(simulator("verilator")),
     });
     let build = "fifo/DEPTH=4@verilator";
     assert!(selection.selects(&id(build, "test_both", "bar")));
@@ -265,10 +272,7 @@ fn named_builds_modules_and_testcases_all_have_to_agree() {
 
 #[test]
 fn a_build_without_tests_is_selected_but_not_needed() {
-    let plan = expand(&config(
-        vec![table("b", &[Simulator::Icarus], &[])],
-        Vec::new(),
-    ));
+    let plan = expand(&config(vec![table("b", &["icarus"], &[])], Vec::new()));
     let selection = Selection::new(SelectionArgs::default(), &plan).expect("sound");
     assert!(selection.selects_build(&plan.builds[0]));
     assert!(!selection.needs_build(&plan.builds[0].name));
@@ -324,7 +328,7 @@ fn ten_thousand_modules_are_expanded_and_selected_in_linear_time() {
     let modules: Vec<&str> = names.iter().map(String::as_str).collect();
     let depths: Vec<i64> = (0..10).collect();
     let config = config(
-        vec![table("b", &Simulator::ALL[..1], &[("D", &depths)])],
+        vec![table("b", &SIMULATORS[..1], &[("D", &depths)])],
         vec![test(None, &modules)],
     );
     let plan = expand(&config);
@@ -347,7 +351,7 @@ fn built(name: &str, simulators: usize, matrix: &[(String, Vec<i64>)]) -> BuildT
         .iter()
         .map(|(key, values)| (key.as_str(), values.as_slice()))
         .collect();
-    table(name, &Simulator::ALL[..simulators], &matrix)
+    table(name, &SIMULATORS[..simulators], &matrix)
 }
 
 proptest! {

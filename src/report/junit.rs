@@ -143,7 +143,7 @@ impl JunitReport {
             if let Some(build) = build {
                 xml.add_property(("build", &*text::visible(build.as_str())));
                 if let Some(simulator) = state.simulator(build) {
-                    xml.add_property(("simulator", simulator.name()));
+                    xml.add_property(("simulator", simulator.as_str()));
                 }
             }
             if let Some(session) = state.started() {

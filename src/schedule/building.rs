@@ -19,11 +19,11 @@ use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
 use crate::schedule::group::Group;
-use crate::schedule::group::wave_file_name;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
 use crate::schedule::result::whole_module;
 use crate::schedule::task::ListTask;
+use crate::sim::simulator::Simulator;
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -46,10 +46,10 @@ pub(super) fn build(
     let began = context.clock.now();
     emit(Effect::Send(Event::BuildStarted {
         build: build.name.clone(),
-        simulator: build.simulator,
+        simulator: build.simulator.clone(),
     }));
     let reported = Cell::new(None);
-    let outcome = ensure(build, &|waiting| {
+    let on_wait = |waiting: &WaitProgress<'_>| {
         // Once a second is what a person can read; the guard asks more often.
         let second = Some(waiting.waited.as_secs());
         if reported.replace(second) != second {
@@ -59,14 +59,21 @@ pub(super) fn build(
                 waited: waiting.waited,
             }));
         }
-    });
+    };
+    let installed = context.tools.simulator(&build.simulator);
+    let outcome = installed.and_then(|it| Ok((ensure(build, &on_wait)?, it)));
     let duration = context.clock.now().saturating_duration_since(began);
     match outcome {
-        Ok(ready) => {
+        Ok((ready, installed)) => {
             let name = ready.design.name.clone();
             emit(Effect::BuildReady(name, ready.design.key.clone()));
             emit(Effect::Send(ready_event(&ready, duration)));
-            let lists = lists_of(build, &Arc::new(ready.design), modules);
+            let lists = lists_of(
+                build,
+                &Arc::new(ready.design),
+                &installed.simulator,
+                modules,
+            );
             emit(Effect::List(lists));
         }
         Err(problems) => {
@@ -134,7 +141,12 @@ fn ready_event(ready: &Ready, duration: Duration) -> Event {
 }
 
 /// Groups the planned modules of a build by the table they come from.
-fn lists_of(build: &Build, design: &Arc<BuiltDesign>, modules: &[&PlannedModule]) -> Vec<ListTask> {
+fn lists_of(
+    build: &Build,
+    design: &Arc<BuiltDesign>,
+    simulator: &Arc<dyn Simulator>,
+    modules: &[&PlannedModule],
+) -> Vec<ListTask> {
     let mut lists: Vec<(usize, ListTask)> = Vec::new();
     for planned in modules {
         match lists.iter_mut().find(|(table, _)| *table == planned.table) {
@@ -145,7 +157,8 @@ fn lists_of(build: &Build, design: &Arc<BuiltDesign>, modules: &[&PlannedModule]
                     group: Arc::new(Group::new(
                         Arc::clone(design),
                         planned.settings.clone(),
-                        wave_file_name(build),
+                        Arc::clone(simulator),
+                        simulator.wave_file_name(&build.build_args),
                     )),
                     modules: vec![planned.module.clone()],
                     lost_its_server: false,

@@ -5,10 +5,8 @@ use crate::edge::clock::Clock;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::process::ProcessHost;
 use crate::event::RunId;
-use crate::model::build::Simulator;
 use crate::model::test::Seed;
-use crate::model::tool::PythonEnv;
-use crate::model::tool::SimulatorTool;
+use crate::sim::tools::Tools;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -18,21 +16,12 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// The tools of a session.
-#[derive(Clone, Debug)]
-pub struct SessionTools {
-    /// The Python environment.
-    pub python: PythonEnv,
-    /// The simulators that the plan needs.
-    pub simulators: BTreeMap<Simulator, SimulatorTool>,
-}
-
 /// A session at work, as its tasks see it.
 pub(super) struct TaskContext<'a> {
     pub(super) host: &'a dyn ProcessHost,
     pub(super) clock: &'a dyn Clock,
     pub(super) interrupt: &'a Interrupt,
-    pub(super) tools: &'a SessionTools,
+    pub(super) tools: &'a Tools,
     pub(super) session_id: String,
     pub(super) session_dir: Utf8PathBuf,
     /// The seed of runs that have none of their own.

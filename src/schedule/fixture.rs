@@ -2,7 +2,8 @@
 
 use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
-use crate::model::build::Simulator;
+use crate::model::build::Language;
+use crate::model::build::SimulatorName;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
@@ -28,11 +29,12 @@ pub(super) fn testcase(name: &str) -> Testcase {
 pub(super) fn design(name: &str) -> BuiltDesign {
     BuiltDesign {
         name: BuildName(name.to_owned()),
-        simulator: Simulator::Icarus,
+        simulator: SimulatorName("icarus".to_owned()),
         key: "0".repeat(64),
         dir: "/design".into(),
         artifact: "/design/sim.vvp".into(),
         hdl_toplevel: "top".to_owned(),
+        toplevel_language: Language::Verilog,
         waves: false,
     }
 }

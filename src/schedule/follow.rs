@@ -24,7 +24,7 @@ use crate::schedule::run_log;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How long SIGTERM may work before SIGKILL. Icarus closes its wave file meanwhile.
+/// How long SIGTERM may work before SIGKILL. A simulator may close its wave file meanwhile.
 const KILL_GRACE: Duration = Duration::from_millis(500);
 
 /// Hears what a process says.
@@ -87,7 +87,7 @@ pub(super) fn follow(
     let is_killed = matches!(end, ProcessEnd::TimedOut | ProcessEnd::Stopped(_));
     let killed_at = is_killed.then(|| run_log::size(log));
     let mut hang = (end == ProcessEnd::TimedOut).then(|| {
-        let simulator = group.design.simulator;
+        let simulator = group.simulator.as_ref();
         hang::ask(
             process.as_mut(),
             context.clock,

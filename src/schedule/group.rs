@@ -10,15 +10,14 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::process::Process;
-use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
-use crate::model::build::Simulator;
 use crate::model::test::RunSettings;
 use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
 use crate::schedule::simulation::server_command;
+use crate::sim::simulator::Simulator;
 
 use std::fmt;
 use std::mem;
@@ -46,6 +45,8 @@ pub(super) struct Group {
     pub(super) design: Arc<BuiltDesign>,
     /// How its runs go.
     pub(super) settings: RunSettings,
+    /// What it runs on.
+    pub(super) simulator: Arc<dyn Simulator>,
     /// The name of the wave file of a run, by the format that the build was made for.
     pub(super) wave_file: &'static str,
     server: Mutex<ServerState>,
@@ -95,11 +96,13 @@ impl Group {
     pub(super) fn new(
         design: Arc<BuiltDesign>,
         settings: RunSettings,
+        simulator: Arc<dyn Simulator>,
         wave_file: &'static str,
     ) -> Self {
         Self {
             design,
             settings,
+            simulator,
             wave_file,
             server: Mutex::new(ServerState {
                 server: Server::Untried,
@@ -224,6 +227,9 @@ impl Group {
         if self.settings.waves {
             return Err("waves are written".to_owned());
         }
+        if !self.simulator.can_fork() {
+            return Err(format!("`{}` cannot be forked", self.design.simulator));
+        }
         let alive = Arc::clone(&context.servers_alive);
         if alive.fetch_add(1, Ordering::Relaxed) >= SERVERS_MAX {
             alive.fetch_sub(1, Ordering::Relaxed);
@@ -241,16 +247,6 @@ impl Group {
                 Err(first_message(&problems.0))
             }
         }
-    }
-}
-
-/// Names a run's wave file for the format that a build was made for.
-pub(super) fn wave_file_name(build: &Build) -> &'static str {
-    let fst = build.build_args.iter().any(|arg| arg == "--trace-fst");
-    if build.simulator == Simulator::Icarus || fst {
-        "waves.fst"
-    } else {
-        "waves.vcd"
     }
 }
 

@@ -16,9 +16,9 @@ use crate::edge::fs;
 use crate::edge::process::Process;
 use crate::edge::process::ProcessEvent;
 use crate::edge::process::await_event;
-use crate::model::build::Simulator;
 use crate::schedule::judge::Hang;
 use crate::schedule::run_log;
+use crate::sim::simulator::Simulator;
 
 use camino::Utf8Path;
 use std::time::Duration;
@@ -48,7 +48,7 @@ pub(super) fn ask(
     clock: &dyn Clock,
     log: &Utf8Path,
     agent: Option<u32>,
-    simulator: Simulator,
+    simulator: &dyn Simulator,
 ) -> Hang {
     let mut question = Question {
         clock,
@@ -62,12 +62,11 @@ pub(super) fn ask(
     let has_answered = question.await_answer(process);
     question.hang.is_outside_python =
         fs::read_range_lossy(log, question.asked_at, ANSWER_BYTES_MAX).contains(NO_PYTHON);
-    // Icarus comes to Python once more when it is told to end. A verilated model does not, and has
-    // nothing to lose by a question in the middle of its work: SIGTERM ends it at once.
+    // Some simulators come to Python once more when they are told to end; the others are asked.
     if has_answered
         && question.hang.waiting.is_none()
         && question.hang.is_outside_python
-        && simulator == Simulator::Verilator
+        && simulator.can_be_interrupted_anywhere()
         && process.signal(WAIT_SIGNAL)
     {
         question.await_answer(process);

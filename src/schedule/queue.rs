@@ -206,13 +206,16 @@ mod tests {
     use crate::schedule::fixture::design;
     use crate::schedule::fixture::testcase;
     use crate::schedule::group::Group;
+    use crate::sim::icarus::Icarus;
+    use crate::sim::simulator::Simulator;
 
     use std::sync::Arc;
 
     fn group(build: usize) -> Arc<Group> {
         let settings = RunSettings::plain(Duration::from_secs(1));
         let design = Arc::new(design(&build.to_string()));
-        Arc::new(Group::new(design, settings, "waves.fst"))
+        let simulator: Arc<dyn Simulator> = Arc::new(Icarus);
+        Arc::new(Group::new(design, settings, simulator, "waves.fst"))
     }
 
     fn run(name: &str, duration_ms: u64, was_bad: bool) -> (RunTask, Estimate) {

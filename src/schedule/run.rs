@@ -182,7 +182,8 @@ impl<'a> Run<'a> {
             hdl_error: None,
         };
         if depends_on_hdl_errors(&facts) {
-            facts.hdl_error = run_log::first_hdl_error(self.task.group.design.simulator, &log);
+            let simulator = self.task.group.simulator.as_ref();
+            facts.hdl_error = run_log::first_hdl_error(simulator, &log);
         }
         let now = self.context.clock.now();
         let run = RunFacts {

@@ -1,9 +1,8 @@
 //! What a run's log is searched for.
 
 use crate::edge::fs;
-use crate::model::build::Simulator;
 use crate::model::outcome::LogSpan;
-use crate::sim::hdl_error::is_hdl_error;
+use crate::sim::simulator::Simulator;
 
 use camino::Utf8Path;
 
@@ -28,7 +27,7 @@ pub(super) fn end_of_own_words(log: &Utf8Path, killed_at: u64) -> Option<u64> {
 }
 
 /// Searches a testcase's part of the log, a piece at a time: a log may be larger than memory.
-pub(super) fn first_hdl_error(simulator: Simulator, log: &LogSpan) -> Option<String> {
+pub(super) fn first_hdl_error(simulator: &dyn Simulator, log: &LogSpan) -> Option<String> {
     const PIECE: u64 = 4 << 20;
     const OVERLAP: u64 = 4 << 10;
     let end = log.end.min(log.start + LOG_SEARCHED_BYTES_MAX);
@@ -38,7 +37,7 @@ pub(super) fn first_hdl_error(simulator: Simulator, log: &LogSpan) -> Option<Str
         if text.is_empty() {
             return None;
         }
-        let found = text.lines().find(|line| is_hdl_error(simulator, line));
+        let found = text.lines().find(|line| simulator.is_hdl_error(line));
         if let Some(line) = found {
             return Some(line.trim().to_owned());
         }

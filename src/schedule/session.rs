@@ -37,7 +37,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 
 pub use crate::schedule::building::Ensure;
-pub use crate::schedule::context::SessionTools;
+use crate::sim::tools::Tools;
 
 /// How often the session's own thread looks at the clock when nothing happens.
 const TICK: Duration = Duration::from_millis(100);
@@ -53,7 +53,7 @@ pub struct SessionSpec<'a> {
     /// Makes sure that a build exists.
     pub ensure: &'a Ensure<'a>,
     /// The tools.
-    pub tools: &'a SessionTools,
+    pub tools: &'a Tools,
     /// The builds, in the order they are begun.
     pub builds: &'a [Build],
     /// The modules, in the order they are begun.

@@ -10,8 +10,6 @@ use crate::agent::request::Request;
 use crate::agent::request::STACK_SIGNAL;
 use crate::agent::request::WAIT_SIGNAL;
 use crate::agent::request::Wanted;
-use crate::diagnostic::Code;
-use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env as variables;
 use crate::edge::fs;
@@ -25,8 +23,8 @@ use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
-use crate::sim::launch::LaunchInput;
 use crate::sim::launch::launch;
+use crate::sim::simulator::LaunchInput;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -149,22 +147,16 @@ fn command(
     folder: &RunFolder,
     waves: Option<&Utf8Path>,
 ) -> Result<CommandSpec> {
-    let tool = context
-        .tools
-        .simulators
-        .get(&design.simulator)
-        .ok_or_else(|| {
-            let words = format!("no simulator was found for `{}`", design.simulator);
-            Diagnostic::error(Code::ToolNotFound, words)
-        })?;
-    let launch = launch(LaunchInput {
+    let installed = context.tools.simulator(&design.simulator)?;
+    let input = LaunchInput {
         design,
-        tool,
+        tool: &installed.tool,
         python: &context.tools.python,
         test_args: &settings.test_args,
         plusargs: &settings.plusargs,
         waves,
-    });
+    };
+    let launch = launch(installed.simulator.as_ref(), &input);
     let mut env = settings.env.clone();
     let own_paths = env.get(variables::PYTHONPATH).cloned();
     let own_order = env.get(variables::PYTHONHASHSEED).cloned();

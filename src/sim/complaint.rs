@@ -1,21 +1,31 @@
-//! Complaints of compilers that have a remedy in `runner.toml`.
+//! What compilers complain of: the lines to show, and the parameters that a toplevel does not have.
 
 use crate::model::build::Build;
+use crate::sim::log_text::words;
+use crate::sim::simulator::Simulator;
 
-/// What Verilator says before the parameters that no toplevel has (version 5.48).
-const VERILATOR_UNKNOWN: &str = "%Error: Parameters from the command line were not found in";
+/// Picks out the lines of a compiler's log that complain, first ones first; a short log is shown
+/// whole, since no list of words knows every complaint.
+pub fn complaints(simulator: &dyn Simulator, log: &str, limit: usize) -> Vec<String> {
+    let lines = || log.lines().filter(|line| !line.trim().is_empty());
+    let is_short = lines().count() <= limit;
+    lines()
+        .filter(|line| !line.to_ascii_lowercase().contains("exiting due to"))
+        .filter(|line| is_short || simulator.is_complaint(line))
+        .take(limit)
+        .map(str::to_owned)
+        .collect()
+}
 
 /// Returns the parameters of a build that its toplevel does not have, by the compiler's log.
-///
-/// Icarus 11 only warns of them, and then compiles one design under many names.
-pub fn unknown_parameters<'a>(build: &'a Build, log: &str) -> Vec<&'a str> {
+pub fn unknown_parameters<'a>(
+    simulator: &dyn Simulator,
+    build: &'a Build,
+    log: &str,
+) -> Vec<&'a str> {
     let is_named = |name: &&str| {
-        let by_icarus = format!("parameter {name} not found in");
-        log.lines().any(|line| {
-            let by_verilator = line.strip_prefix(VERILATOR_UNKNOWN);
-            line.contains(&by_icarus)
-                || by_verilator.is_some_and(|rest| words(rest).any(|word| word == *name))
-        })
+        log.lines()
+            .any(|line| simulator.is_unknown_parameter(line, name))
     };
     let names = build.parameters.keys().map(String::as_str);
     names.filter(is_named).collect()
@@ -35,23 +45,6 @@ pub fn declared_parameters<'a>(source: &'a str, module: &str) -> Vec<&'a str> {
     lists.flat_map(words).collect()
 }
 
-fn words(text: &str) -> impl Iterator<Item = &str> {
-    let fit = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '$';
-    text.split(move |c| !fit(c)).filter(|word| !word.is_empty())
-}
-
-/// Returns the name of Verilator's first warning where warnings are all it complains of.
-pub fn warning_as_error(log: &str) -> Option<&str> {
-    let is_other = |line: &str| line.starts_with("%Error") && !line.contains("Exiting due to");
-    if log.lines().any(is_other) {
-        return None;
-    }
-    let mut warnings = log
-        .lines()
-        .filter_map(|line| line.strip_prefix("%Warning-"));
-    Some(warnings.next()?.split_once(':')?.0)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,17 +59,5 @@ mod tests {
         }
         assert!(!found.contains(&"WIDE"));
         assert!(declared_parameters(source, "uart").is_empty());
-    }
-
-    #[test]
-    fn a_warning_is_the_reason_only_where_there_is_no_error() {
-        let warning =
-            "%Warning-WIDTHTRUNC: a.sv:2:12: Operator\n%Error: Exiting due to 1 warning(s)\n";
-        assert_eq!(warning_as_error(warning), Some("WIDTHTRUNC"));
-        let error = "%Error: a.sv:3:1: syntax error, unexpected end\n";
-        assert_eq!(warning_as_error(&format!("{warning}{error}")), None);
-        let named = "%Error-NEEDTIMINGOPT: a.sv:1:2: Use --timing\n";
-        assert_eq!(warning_as_error(&format!("{warning}{named}")), None);
-        assert_eq!(warning_as_error("a.sv:1: error: by Icarus"), None);
     }
 }

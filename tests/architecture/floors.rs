@@ -5,11 +5,12 @@
 use super::arrows::Arrow;
 
 /// Modules of `src` and packages of `crates` by floor, lowest first.
-pub(crate) const FLOORS: [&[&str]; 8] = [
+pub(crate) const FLOORS: [&[&str]; 9] = [
     &["edge", "model"],
     &["lock"],
     &["diagnostic", "event"],
-    &["agent", "config", "sim"],
+    &["agent", "sim"],
+    &["config"],
     &["build", "plan", "report", "toolchain"],
     &["schedule"],
     &["cli"],

@@ -81,7 +81,7 @@ fn a_verilator_warning_fails_the_build_and_the_help_says_how_to_allow_it() {
     expect_words(
         &ran,
         &[
-            "help: Verilator takes warnings for errors",
+            "help: Verilator treats warnings as errors",
             "lint_off WIDTHTRUNC`",
             &format!("`{args}` in `[build.fifo.verilator]`"),
             "`-Wno-fatal`",

@@ -39,6 +39,7 @@ mod rebuilds;
 mod reports;
 mod scale;
 mod seen;
+mod simulator_names;
 mod smoke;
 mod stale;
 mod support;

@@ -491,12 +491,16 @@ fn a_variable_that_compilers_read_is_part_of_the_build() {
     let before = counted.compiles();
     let output = counted
         .command(&["build", "--explain"])
-        .env("CPATH", "/nowhere")
+        .env("IVL_ROOT", "/nowhere")
         .output()
         .unwrap();
     let ran = Ran::from(output).expect_code(0);
     assert_eq!(counted.compiles() - before, 1, "{}", ran.stderr);
-    assert!(ran.stderr.contains("environment `CPATH`"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("environment `IVL_ROOT`"),
+        "{}",
+        ran.stderr
+    );
     counted.build(0);
 }
 

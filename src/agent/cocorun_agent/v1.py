@@ -37,7 +37,7 @@ class Adapter:
         self._times: tuple[float, float] = (0.0, 0.0)
 
     def install(self) -> None:
-        """Places the hooks; cocotb must be importable and its regression not yet started."""
+        """BuildDirs the hooks; cocotb must be importable and its regression not yet started."""
         from cocotb import regression
 
         manager = regression.RegressionManager

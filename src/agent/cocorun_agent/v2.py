@@ -48,7 +48,7 @@ class Adapter:
         self._error: Any = None
 
     def install(self) -> None:
-        """Places the hooks; cocotb must be importable and its regression not yet started."""
+        """BuildDirs the hooks; cocotb must be importable and its regression not yet started."""
         # cocotb 2.0 cannot import these the other way round.
         import cocotb.handle  # noqa: F401
         from cocotb import regression

@@ -242,9 +242,9 @@ fn tables_of_the_wrong_shape_are_told_with_the_right_one() {
             (
                 "[build.'a b']\n",
                 &[
-                    "1 missing-key: `[build.a b]` lacks `sources`",
-                    "1 missing-key: `[build.a b]` lacks `hdl_toplevel`",
-                    "1 bad-value: `a b` is no name for a build (help: a name is made of letters, digits, \
+                    "1 missing-key: `[build.a b]` is missing `sources`",
+                    "1 missing-key: `[build.a b]` is missing `hdl_toplevel`",
+                    "1 bad-value: `a b` is not a valid build name (help: a name is made of letters, digits, \
              `_`, `-` and `.`)",
                 ],
             ),
@@ -262,8 +262,8 @@ fn unknown_keys_are_told_with_what_was_meant() {
                 &[
                     "5 unknown-key: unknown key `build_arg` in `[build.fifo.icarus]` (help: did you mean \
              `build_args`?)",
-                    "6 missing-key: `[build.b]` lacks `sources`",
-                    "6 missing-key: `[build.b]` lacks `hdl_toplevel`",
+                    "6 missing-key: `[build.b]` is missing `sources`",
+                    "6 missing-key: `[build.b]` is missing `hdl_toplevel`",
                     "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
              `defines`, `env`, `hdl_toplevel`, `icarus`, `includes`, `matrix`, `parameters`, \
              `simulator`, `sources`, `timescale`, `verilator` and `waves`)",
@@ -272,7 +272,7 @@ fn unknown_keys_are_told_with_what_was_meant() {
             (
                 "sources = ['a']\ntimeout = 4\nBUILD",
                 &[
-                    "1 unknown-key: unknown key `sources` at the top level (help: `sources` belongs into \
+                    "1 unknown-key: unknown key `sources` at the top level (help: `sources` belongs in \
              `[build.NAME]`)",
                     "2 unknown-key: unknown key `timeout` at the top level (help: did you mean \
              `timeout_s`?)",
@@ -460,7 +460,7 @@ fn bad_values_of_a_test_are_told() {
             (
                 "BUILD[[test]]\nbuild = []\n",
                 &[
-                    "4 missing-key: `[[test]]` lacks `test_module`",
+                    "4 missing-key: `[[test]]` is missing `test_module`",
                     "5 bad-value: `build` is an empty list",
                 ],
             ),

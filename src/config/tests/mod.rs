@@ -46,7 +46,13 @@ impl Project {
     fn load(&self, text: &str) -> Result<RunnerConfig> {
         self.put(FILE_NAME, text);
         let environment = Environment::from_pairs([("SCRATCH", "/scratch"), ("IP", "ip")]);
-        load_from(Utf8Path::new(FILE_NAME), &self.root, &environment)
+        let registry = Registry::builtin();
+        load_from(
+            Utf8Path::new(FILE_NAME),
+            &self.root,
+            &environment,
+            &registry,
+        )
     }
 
     /// Loads a file that is fine.
@@ -84,11 +90,21 @@ impl Project {
         problems.into_iter().flatten().map(brief).collect()
     }
 
+    /// Returns sources as names below the project.
+    fn source_names(&self, sources: &[Source]) -> Vec<String> {
+        let paths: Vec<Utf8PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
+        self.names(&paths)
+    }
+
     /// Returns paths as names below the project.
     fn names(&self, paths: &[Utf8PathBuf]) -> Vec<String> {
         let name = |path: &Utf8PathBuf| path.strip_prefix(&self.root).unwrap_or(path).to_string();
         paths.iter().map(name).collect()
     }
+}
+
+fn simulator(name: &str) -> SimulatorName {
+    SimulatorName(name.to_owned())
 }
 
 /// A build that is fine, to stand before what a test is about.

@@ -30,7 +30,7 @@ fn patterns_find_what_a_shell_would_and_nothing_of_our_own() {
     ] {
         let text = format!("[build.b]\nsources = ['{pattern}']\nhdl_toplevel = 'b'\n");
         let config = project.fine(&text);
-        let found = project.names(&config.builds[0].sources);
+        let found = project.source_names(&config.builds[0].sources);
         assert_eq!(found, expected, "`{pattern}`");
     }
 }
@@ -83,7 +83,7 @@ fn file_lists_are_followed_where_they_stand() {
         "ip/ipc.v",
         "top.sv",
     ];
-    assert_eq!(project.names(&build.sources), sources);
+    assert_eq!(project.source_names(&build.sources), sources);
     assert_eq!(project.names(&build.includes), ["ip/inc", "inc"]);
     let defines = build.defines.iter();
     let defines: Vec<String> = defines
@@ -91,11 +91,11 @@ fn file_lists_are_followed_where_they_stand() {
         .collect();
     assert_eq!(defines, ["DEPTH=4", "FAST=", "WIDTH=16"]);
     let root = &project.root;
-    let args = |simulator| build.build_args[&simulator].join(" ");
+    let args = |name| build.build_args[&simulator(name)].join(" ");
     let icarus = format!("-l {root}/lib/cell.v -y {root}/lib -Y.v -Y.sv -z");
-    assert_eq!(args(Simulator::Icarus), icarus);
+    assert_eq!(args("icarus"), icarus);
     let verilator = format!("-v {root}/lib/cell.v -y {root}/lib +libext+.v +libext+.sv -z");
-    assert_eq!(args(Simulator::Verilator), verilator);
+    assert_eq!(args("verilator"), verilator);
 }
 
 #[test]
@@ -104,7 +104,7 @@ fn a_list_named_with_its_option_reads_paths_from_its_own_folder() {
     project.put("ip/ip.txt", "c.v\n");
     let text = "[build.b]\nsources = ['-F ip/ip.txt']\nhdl_toplevel = 'c'\n";
     let config = project.fine(text);
-    assert_eq!(project.names(&config.builds[0].sources), ["ip/c.v"]);
+    assert_eq!(project.source_names(&config.builds[0].sources), ["ip/c.v"]);
 }
 
 #[test]
@@ -179,7 +179,7 @@ fn vhdl_is_refused_wherever_it_is_named() {
         ("all.f", "all.f:2", "b.vhd"),
     ] {
         let expected = format!(
-            "{place} bad-value: `[ROOT]/hdl/{name}` is VHDL, which neither simulator reads (help: \
+            "{place} bad-value: `[ROOT]/hdl/{name}` is VHDL, which cannot be compiled by `icarus` (help: \
              translate it to Verilog, for example with `ghdl synth --out=verilog`)"
         );
         assert_eq!(project.brief(&text(source)), [expected], "{source}");

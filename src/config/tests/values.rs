@@ -27,9 +27,9 @@ fn every_key_of_a_build_arrives() {
     let config = project.fine(EVERY_KEY);
     let fifo = &config.builds[0];
     assert_eq!((fifo.name.as_str(), fifo.line), ("fifo", 16));
-    assert_eq!(fifo.simulators, Simulator::ALL);
+    assert_eq!(fifo.simulators, Registry::builtin().names());
     let sources = ["hdl/fifo_pkg.sv", "hdl/fifo.sv"];
-    assert_eq!(project.names(&fifo.sources), sources);
+    assert_eq!(project.source_names(&fifo.sources), sources);
     assert_eq!(project.names(&fifo.includes), ["hdl"]);
     assert_eq!(fifo.hdl_toplevel, "fifo");
     let text = |text: &str| HdlValue::Text(text.to_owned());
@@ -49,9 +49,9 @@ fn every_key_of_a_build_arrives() {
     let widths = [HdlValue::Integer(8), HdlValue::Integer(16)];
     assert_eq!(fifo.matrix["WIDTH"], widths);
     assert_eq!(fifo.timescale.to_string(), "10ns/100ps");
-    assert_eq!(fifo.build_args[&Simulator::Icarus], ["-Wall"]);
+    assert_eq!(fifo.build_args[&simulator("icarus")], ["-Wall"]);
     let of_verilator = ["-Wall", "-Wno-WIDTH"];
-    assert_eq!(fifo.build_args[&Simulator::Verilator], of_verilator);
+    assert_eq!(fifo.build_args[&simulator("verilator")], of_verilator);
     assert_eq!(fifo.env["N"], "1");
     assert!(fifo.waves);
 }
@@ -113,7 +113,7 @@ fn what_is_left_out_has_the_defaults_of_the_reference() {
         std::slice::from_ref(&project.root)
     );
     let build = &config.builds[0];
-    assert_eq!(build.simulators, [Simulator::Icarus]);
+    assert_eq!(build.simulators, [simulator("icarus")]);
     assert_eq!(build.timescale.to_string(), "1ns/1ps");
     assert!(!build.waves);
     let test = &config.tests[0];
@@ -180,7 +180,13 @@ fn a_file_that_cannot_be_read_is_told_so() {
             "cannot read `bad.toml`: line 2 is not UTF-8 [config::unreadable]",
         ),
     ] {
-        let told = load_from(Utf8Path::new(name), &project.root, &Environment::default());
+        let (here, environment) = (&project.root, Environment::default());
+        let told = load_from(
+            Utf8Path::new(name),
+            here,
+            &environment,
+            &Registry::builtin(),
+        );
         assert_eq!(told.expect_err("unreadable").to_string(), expected);
     }
 }

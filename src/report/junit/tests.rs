@@ -2,7 +2,6 @@
 
 use super::*;
 
-use crate::model::build::Simulator;
 use crate::report::expected;
 use crate::report::expected::Expected;
 use crate::report::expected::Junit;
@@ -165,10 +164,7 @@ fn the_counts_of_every_element_are_right() {
 fn a_failed_build_is_an_error_of_a_suite_of_its_own() {
     let failure = BuildOutcome::Failed(Box::new(expected::compile_error()));
     let mut events = expected::session_of(vec![], ExitCode::BuildFailed);
-    events.splice(
-        1..1,
-        expected::build_events("broken", Simulator::Icarus, failure),
-    );
+    events.splice(1..1, expected::build_events("broken", "icarus", failure));
     let report = read(&play(&events));
     let testcase = find(&report, "broken", "build");
     let TestCaseStatus::NonSuccess {

@@ -16,7 +16,7 @@ use crate::event::SessionStarted;
 use crate::event::SessionState;
 use crate::event::Slot;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
+use crate::model::build::SimulatorName;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
@@ -81,7 +81,7 @@ const HEARTBEAT_ROWS: usize = 4;
 
 /// A build under way.
 struct BuildRow {
-    simulator: Simulator,
+    simulator: SimulatorName,
     since: Instant,
     holder: Option<BuildHolder>,
 }
@@ -166,7 +166,7 @@ impl TerminalReport {
         };
         let former = row.holder.replace(holder.clone());
         if former.is_none() && is_said {
-            let name = wording::build_label(build, Some(row.simulator.name()));
+            let name = wording::build_label(build, Some(row.simulator.as_str()));
             let label = format!("{name} for {}", holder.words);
             let label = text::visible(&label).into_owned();
             let line = self
@@ -185,7 +185,7 @@ impl TerminalReport {
         log: Option<&Utf8Path>,
     ) {
         let row = self.builds.remove(build);
-        let name = wording::build_label(build, row.map(|row| row.simulator.name()));
+        let name = wording::build_label(build, row.as_ref().map(|row| row.simulator.as_str()));
         let label = self.palette.name(&text::visible(&name));
         let took = Some(duration);
         let line = match outcome {
@@ -333,7 +333,7 @@ impl TerminalReport {
         let since = |then: Instant| now.saturating_duration_since(then);
         let mut rows: Vec<Row> = Vec::new();
         for (build, row) in &self.builds {
-            let name = wording::build_label(build, Some(row.simulator.name()));
+            let name = wording::build_label(build, Some(row.simulator.as_str()));
             let (word, label, detail) = match &row.holder {
                 Some(holder) => (
                     "WAITING",
@@ -456,7 +456,7 @@ impl Report for TerminalReport {
             Event::SessionStarted(session) => self.on_session_started(now, session),
             Event::BuildStarted { build, simulator } => {
                 let row = BuildRow {
-                    simulator: *simulator,
+                    simulator: simulator.clone(),
                     since: now,
                     holder: None,
                 };

@@ -10,7 +10,6 @@ use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::SessionState;
 use crate::model::build::BuildName;
-use crate::model::build::Simulator;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
@@ -209,7 +208,7 @@ fn zero_testcases_are_told_as_what_they_are() {
     let mut events = vec![expected::session_started(1)];
     events.extend(expected::build_events(
         "fifo",
-        Simulator::Icarus,
+        "icarus",
         BuildOutcome::UpToDate,
     ));
     events.push(finished(ExitCode::NothingSelected));
@@ -327,10 +326,7 @@ fn a_failed_build_tells_once_for_all_of_its_testcases() {
         result
     };
     let mut events = session_of((0..3).map(lost).collect(), ExitCode::BuildFailed);
-    events.splice(
-        1..1,
-        expected::build_events("broken", Simulator::Icarus, failure),
-    );
+    events.splice(1..1, expected::build_events("broken", "icarus", failure));
     let text = play(Verbosity::Quiet, &events);
     assert_eq!(text.matches("error[").count(), 1, "{text}");
     assert!(
@@ -415,10 +411,7 @@ fn a_build_that_the_end_of_the_session_stopped_is_no_culprit() {
     let stop = Diagnostic::error(Code::SessionInterrupted, "build `fifo` was interrupted");
     let stop = BuildOutcome::Failed(Box::new(stop));
     let mut events = session_of(vec![], ExitCode::Signal(2));
-    events.splice(
-        1..1,
-        expected::build_events("fifo", Simulator::Icarus, stop),
-    );
+    events.splice(1..1, expected::build_events("fifo", "icarus", stop));
     events.insert(
         1,
         Event::Stopping {

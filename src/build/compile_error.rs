@@ -1,35 +1,43 @@
-//! What to tell somebody whose design the compiler has refused.
+//! The problem of a compile that failed: what the compiler said, and what to do about it.
 
-use crate::build::ensure::Context;
+use crate::build::context::BuildContext;
 use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::edge::fs;
 use crate::model::build::Build;
-use crate::model::build::Simulator;
-use crate::sim::compile::complaints;
+use crate::sim::complaint::complaints;
 use crate::sim::complaint::declared_parameters;
 use crate::sim::complaint::unknown_parameters;
-use crate::sim::complaint::warning_as_error;
 
 use camino::Utf8Path;
 
+/// How many lines of the log are shown.
+const LINES_MAX: usize = 8;
+
 /// Returns the problem of a compile that ended as `how` says, by what its log holds.
-pub(super) fn refusal(
+pub(super) fn compile_error(
     build: &Build,
-    context: &Context<'_>,
+    context: &BuildContext<'_>,
     log: &Utf8Path,
     how: &str,
 ) -> Diagnostic {
     let text = fs::read_if_there(log).unwrap_or_default();
-    let unknown = unknown_parameters(build, &text);
-    let mut problem = match unknown.first() {
+    let installed = context.tools.simulator(&build.simulator).ok();
+    let simulator = installed.map(|installed| installed.simulator.as_ref());
+    let unknown = simulator.map(|it| unknown_parameters(it, build, &text));
+    let mut problem = match unknown.unwrap_or_default().first() {
         Some(name) => unknown_parameter(build, context, name),
         None => refused(build, how),
     };
-    let mut lines = complaints(&text, 8);
+    let mut lines = simulator.map_or_else(Vec::new, |it| complaints(it, &text, LINES_MAX));
     if lines.is_empty() {
-        lines = text.lines().rev().take(8).map(str::to_owned).collect();
+        lines = text
+            .lines()
+            .rev()
+            .take(LINES_MAX)
+            .map(str::to_owned)
+            .collect();
         lines.reverse();
     }
     for line in lines {
@@ -38,12 +46,10 @@ pub(super) fn refusal(
     problem = problem
         .fact(format!("log: {log} ({} lines)", text.lines().count()))
         .log(log);
-    if build.simulator == Simulator::Verilator
-        && let Some(warning) = warning_as_error(&text)
-    {
-        return problem.help(on_warning(build, warning));
+    match simulator.and_then(|it| it.remedy(build, &text)) {
+        Some(remedy) => problem.help(remedy),
+        None => problem,
     }
-    problem
 }
 
 fn refused(build: &Build, how: &str) -> Diagnostic {
@@ -54,7 +60,7 @@ fn refused(build: &Build, how: &str) -> Diagnostic {
     )
 }
 
-fn unknown_parameter(build: &Build, context: &Context<'_>, name: &str) -> Diagnostic {
+fn unknown_parameter(build: &Build, context: &BuildContext<'_>, name: &str) -> Diagnostic {
     let toplevel = &build.hdl_toplevel;
     let message = format!(
         "build `{}` could not be compiled: its toplevel `{toplevel}` has no parameter `{name}`",
@@ -63,7 +69,7 @@ fn unknown_parameter(build: &Build, context: &Context<'_>, name: &str) -> Diagno
     let texts: Vec<String> = build
         .sources
         .iter()
-        .filter_map(|path| fs::read_if_there(path))
+        .filter_map(|source| fs::read_if_there(&source.path))
         .collect();
     let declared = texts
         .iter()
@@ -79,13 +85,4 @@ fn unknown_parameter(build: &Build, context: &Context<'_>, name: &str) -> Diagno
         Some(place) => problem.at(place),
         None => problem,
     }
-}
-
-fn on_warning(build: &Build, warning: &str) -> String {
-    let table = build.name.table();
-    format!(
-        "Verilator takes warnings for errors: mend the HDL, put `// verilator lint_off {warning}` \
-         before the place, or write `build_args = [\"-Wno-{warning}\"]` in \
-         `[build.{table}.verilator]`; `-Wno-fatal` there lets all warnings pass"
-    )
 }

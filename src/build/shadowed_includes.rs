@@ -1,6 +1,6 @@
-//! Files that were not there: a new one earlier on the search path hides what the compiler read.
+//! Files that did not exist: a new one earlier on the search path hides what the compiler read.
 //!
-//! A compiler tells which files it has read, not where it looked in vain. So for every file it
+//! A compiler lists the files it has read, not where it looked in vain. So for every file it
 //! found by searching, the names it would have taken first are recorded as absent. Too many of
 //! them cost a needless compile at worst: one that appears was not necessarily looked for.
 
@@ -18,7 +18,8 @@ pub(super) fn absences(build: &Build, inputs: &[Utf8PathBuf]) -> Vec<Utf8PathBuf
     let dirs = search_dirs(build);
     let mut absent = BTreeSet::new();
     // Sources are named by their whole path, nobody searches for them.
-    for input in inputs.iter().filter(|input| !build.sources.contains(input)) {
+    let is_source = |input: &Utf8Path| build.sources.iter().any(|source| source.path == input);
+    for input in inputs.iter().filter(|input| !is_source(input)) {
         for (place, dir) in dirs.iter().enumerate() {
             let Ok(name) = input.strip_prefix(dir) else {
                 continue;
@@ -73,8 +74,8 @@ pub(super) fn appeared<'a>(
 
 /// Returns where the compilers look for a file, first places first.
 ///
-/// Both look in their working directory first (traced with Icarus 11.0); Verilator looks in the
-/// folders of the sources last.
+/// They look in their working directory first (seen with `strace`), and some look in the folders of
+/// the sources last.
 fn search_dirs(build: &Build) -> Vec<Utf8PathBuf> {
     let mut dirs = vec![build.project_dir.clone()];
     dirs.extend(build.includes.iter().cloned());
@@ -88,7 +89,10 @@ fn search_dirs(build: &Build) -> Vec<Utf8PathBuf> {
             dirs.push(build.project_dir.join(dir));
         }
     }
-    let sources = build.sources.iter().filter_map(|path| path.parent());
+    let sources = build
+        .sources
+        .iter()
+        .filter_map(|source| source.path.parent());
     dirs.extend(sources.map(ToOwned::to_owned));
     let mut seen = BTreeSet::new();
     dirs.retain(|dir| seen.insert(dir.clone()));
@@ -99,14 +103,15 @@ fn search_dirs(build: &Build) -> Vec<Utf8PathBuf> {
 mod tests {
     use super::*;
     use crate::model::build::BuildName;
-    use crate::model::build::Simulator;
+    use crate::model::build::SimulatorName;
+    use crate::model::build::Source;
 
     fn build(project_dir: &str, includes: &[&str], build_args: &[&str]) -> Build {
         let project_dir = Utf8PathBuf::from(project_dir);
         Build {
             name: BuildName("top".to_owned()),
-            simulator: Simulator::Icarus,
-            sources: vec![project_dir.join("hdl/top.sv")],
+            simulator: SimulatorName("any".to_owned()),
+            sources: vec![Source::new(project_dir.join("hdl/top.sv"))],
             includes: includes.iter().map(|dir| project_dir.join(dir)).collect(),
             hdl_toplevel: "top".to_owned(),
             defines: BTreeMap::new(),

@@ -1,0 +1,257 @@
+//! What changes the key of a build, what does not, and how a change is explained.
+
+use super::*;
+
+use crate::model::build::BuildName;
+use crate::model::build::HdlValue;
+use crate::model::build::SimulatorName;
+use crate::model::build::Source;
+use crate::model::build::Timescale;
+use crate::model::tool::CocotbVersion;
+use crate::model::tool::PythonEnv;
+use crate::model::tool::SimulatorTool;
+use crate::sim::registry::Registry;
+
+use serde_json::Value;
+
+/// Fields of the ingredients that are not digested, as the last name on their way, and why.
+const LEFT_OUT: [(&str, &str); 1] = [(
+    "program",
+    "the path to a program differs between nodes; the identity of the real file stands for it",
+)];
+
+fn build(simulator: &SimulatorName, project: &str) -> Build {
+    let project_dir = Utf8PathBuf::from(project);
+    let number = HdlValue::Integer;
+    Build {
+        name: BuildName("fifo".to_owned()),
+        simulator: simulator.clone(),
+        sources: ["hdl/fifo.sv", "hdl/ram.sv"]
+            .map(|name| Source::new(project_dir.join(name)))
+            .to_vec(),
+        includes: vec![project_dir.join("inc")],
+        hdl_toplevel: "fifo".to_owned(),
+        defines: BTreeMap::from([
+            ("SIM".to_owned(), HdlValue::Flag),
+            ("MODE".to_owned(), number(1)),
+        ]),
+        parameters: BTreeMap::from([("DEPTH".to_owned(), number(4))]),
+        timescale: Some(Timescale {
+            unit: "1ns".to_owned(),
+            precision: "1ps".to_owned(),
+        }),
+        build_args: vec![
+            "-Wall".to_owned(),
+            "-y".to_owned(),
+            project_dir.join("lib").to_string(),
+        ],
+        waves: true,
+        build_env: BTreeMap::from([("LICENCE".to_owned(), "x".to_owned())]),
+        project_dir,
+    }
+}
+
+/// Returns the ingredients of a build, as they are for one whose files have these digests.
+fn ingredients(build: &Build) -> Ingredients {
+    let registry = Registry::builtin();
+    let simulator = registry.get(build.simulator.as_str()).expect("registered");
+    let text = |text: &str| text.to_owned();
+    let tool = SimulatorTool {
+        simulator: build.simulator.clone(),
+        compiler: Utf8PathBuf::from("/usr/bin/compiler"),
+        runtime: None,
+        env: BTreeMap::from([(text("ROOT"), text("/opt/simulator"))]),
+        version: text("version 1"),
+        identity: text("identity"),
+        helpers: BTreeMap::from([(text("C++ compiler"), text("compiler 1"))]),
+    };
+    let python = PythonEnv {
+        interpreter: Utf8PathBuf::from("/venv/bin/python"),
+        prefix: Utf8PathBuf::from("/venv"),
+        python_version: text("3.11.2"),
+        cocotb: CocotbVersion::parse("2.1.0").expect("a version"),
+        libs_dir: Utf8PathBuf::from("/venv/libs"),
+        share_dir: Utf8PathBuf::from("/venv/share"),
+        libpython: Utf8PathBuf::from("/usr/lib/libpython3.11.so"),
+        simulator_extension: None,
+        packages: BTreeMap::new(),
+        distributions: BTreeMap::new(),
+    };
+    let digests = build.sources.iter().map(|source| {
+        let inside = source.path.strip_prefix(&build.project_dir);
+        let inside = inside.expect("a source of the project");
+        (inside.to_owned(), format!("digest of {inside}"))
+    });
+    Ingredients {
+        simulator: build.simulator.to_string(),
+        simulator_version: tool.version.clone(),
+        simulator_identity: tool.identity.clone(),
+        helpers: tool.helpers.clone(),
+        cocotb_version: python.cocotb.text.clone(),
+        inherited: BTreeMap::from([(text("CXXFLAGS"), text("-O2"))]),
+        recipe: simulator.recipe(build, &tool, &python),
+        inputs: digests.collect(),
+    }
+}
+
+fn builds() -> Vec<Build> {
+    let names = Registry::builtin().names();
+    names.iter().map(|name| build(name, "/p")).collect()
+}
+
+type Change = fn(&mut Build);
+
+/// The way to a field of a JSON value: names, and places in lists.
+type Way = Vec<String>;
+
+/// Lists the ways to everything in a value that can be altered: scalars, lists, and names of maps.
+fn ways(value: &Value, way: &Way, found: &mut Vec<Way>) {
+    let mut deeper = |step: String, inner: &Value| {
+        let way: Way = way.iter().cloned().chain([step]).collect();
+        ways(inner, &way, found);
+    };
+    match value {
+        Value::Object(fields) => fields
+            .iter()
+            .for_each(|(name, inner)| deeper(name.clone(), inner)),
+        Value::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                deeper(index.to_string(), item);
+            }
+            found.push(way.clone());
+        }
+        Value::String(_) | Value::Null => found.push(way.clone()),
+        Value::Bool(_) | Value::Number(_) => unreachable!("a recipe is made of texts"),
+    }
+}
+
+/// Returns the value with one field altered: a text is lengthened, a list loses its last item or
+/// has its first one twice, what is absent appears.
+fn altered(value: &Value, way: &Way) -> Option<Value> {
+    let mut value = value.clone();
+    let field = way.iter().fold(&mut value, |value, step| match value {
+        Value::Array(items) => &mut items[step.parse::<usize>().expect("a place in a list")],
+        other => &mut other[step.as_str()],
+    });
+    match field {
+        Value::String(text) => text.push('x'),
+        Value::Null => *field = Value::String("x".to_owned()),
+        Value::Array(items) => drop(items.pop()?),
+        _ => unreachable!("`ways` leads to nothing else"),
+    }
+    Some(value)
+}
+
+#[test]
+fn every_field_of_what_is_run_changes_the_key_but_those_that_are_listed() {
+    for build in builds() {
+        let before = ingredients(&build);
+        let key = digest(before.clone()).key;
+        let value = serde_json::to_value(&before).expect("JSON");
+        let mut found = Vec::new();
+        ways(&value, &Vec::new(), &mut found);
+        assert!(found.len() > 60, "only {} fields were found", found.len());
+        let mut left_out = 0;
+        for way in &found {
+            let Some(after) = altered(&value, way) else {
+                continue;
+            };
+            let after: Ingredients = serde_json::from_value(after).expect("still ingredients");
+            let last = way.last().map_or("", String::as_str);
+            let is_left_out = LEFT_OUT.iter().any(|(name, _)| *name == last);
+            left_out += usize::from(is_left_out);
+            let same = digest(after).key == key;
+            assert_eq!(same, is_left_out, "{}: {}", build.simulator, way.join("/"));
+        }
+        assert_eq!(left_out, before.recipe.steps.len());
+    }
+}
+
+#[test]
+fn every_field_of_a_build_that_a_compiler_gets_changes_the_key() {
+    let changes: [(&str, Change); 9] = [
+        ("the order of sources", |build| build.sources.reverse()),
+        ("an include directory", |build| build.includes.clear()),
+        ("the toplevel", |build| build.hdl_toplevel.push('2')),
+        ("a define", |build| drop(build.defines.remove("SIM"))),
+        ("a parameter", |build| {
+            let text = HdlValue::Text("4".to_owned());
+            build.parameters.insert("DEPTH".to_owned(), text);
+        }),
+        ("the timescale", |build| build.timescale = None),
+        ("an argument", |build| drop(build.build_args.pop())),
+        ("waves", |build| build.waves = false),
+        ("a variable", |build| build.build_env.clear()),
+    ];
+    for build in builds() {
+        let key = digest(ingredients(&build)).key;
+        for (what, change) in changes {
+            let mut other = build.clone();
+            change(&mut other);
+            let other_key = digest(ingredients(&other)).key;
+            assert_ne!(other_key, key, "{}: {what}", build.simulator);
+        }
+    }
+}
+
+#[test]
+fn two_checkouts_and_two_names_share_a_key() {
+    for simulator in Registry::builtin().names() {
+        let here = digest(ingredients(&build(&simulator, "/home/a/p")));
+        let mut there = build(&simulator, "/home/b/q");
+        there.name = BuildName("other".to_owned());
+        assert_eq!(here.key, digest(ingredients(&there)).key, "{simulator}");
+    }
+}
+
+#[test]
+fn a_change_is_explained_by_what_the_user_wrote() {
+    let changes: [(Change, &str); 5] = [
+        (
+            |build| {
+                let eight = HdlValue::Integer(8);
+                build.parameters.insert("DEPTH".to_owned(), eight);
+            },
+            "parameter `DEPTH` changed: 4 -> 8",
+        ),
+        (
+            |build| {
+                let fast = HdlValue::Integer(2);
+                build.defines.insert("FAST".to_owned(), fast);
+            },
+            "define `FAST` is new: 2",
+        ),
+        (
+            |build| drop(build.defines.remove("MODE")),
+            "define `MODE` is gone: 1",
+        ),
+        (
+            |build| build.includes[0] = Utf8PathBuf::from("/p/inc2"),
+            "includes[0] changed: inc -> inc2",
+        ),
+        (
+            |build| {
+                if let Some(timescale) = &mut build.timescale {
+                    timescale.unit = "10ns".to_owned();
+                }
+            },
+            "timescale changed: 1ns/1ps -> 10ns/1ps",
+        ),
+    ];
+    for build in builds() {
+        let before = digest(ingredients(&build)).parts;
+        for (change, line) in changes {
+            let mut other = build.clone();
+            change(&mut other);
+            let after = digest(ingredients(&other)).parts;
+            assert_eq!(differences(&before, &after), [line], "{}", build.simulator);
+        }
+        let mut edited = ingredients(&build);
+        edited
+            .inputs
+            .insert(Utf8PathBuf::from("hdl/fifo.sv"), "other".to_owned());
+        let after = digest(edited).parts;
+        let line = "content of `hdl/fifo.sv` changed";
+        assert_eq!(differences(&before, &after), [line], "{}", build.simulator);
+    }
+}

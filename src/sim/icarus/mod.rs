@@ -1,0 +1,258 @@
+//! Icarus Verilog: `iverilog` compiles `sim.vvp`, `vvp` runs it.
+
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::model::build::Build;
+use crate::model::build::Language;
+use crate::model::build::SimulatorName;
+use crate::model::tool::PythonEnv;
+use crate::model::tool::SimulatorTool;
+use crate::sim::literal;
+use crate::sim::log_text;
+use crate::sim::recipe::CompileStep;
+use crate::sim::recipe::Dependencies;
+use crate::sim::recipe::GeneratedFile;
+use crate::sim::recipe::Piece;
+use crate::sim::recipe::Recipe;
+use crate::sim::recipe::Word;
+use crate::sim::recipe::Words;
+use crate::sim::simulator::LaunchInput;
+use crate::sim::simulator::Library;
+use crate::sim::simulator::Location;
+use crate::sim::simulator::Program;
+use crate::sim::simulator::Simulator;
+use crate::sim::simulator::Version;
+
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+
+/// The compiled design, in the output directory.
+const ARTIFACT: &str = "sim.vvp";
+/// Where `iverilog` lists the files it has read.
+const DEPENDENCIES: &str = "inputs.txt";
+/// The command file with the timescale.
+const COMMANDS: &str = "commands.f";
+/// The module that starts a wave dump when a run asks for it, and its file.
+const DUMP_MODULE: &str = "cocorun_dump";
+const DUMP_FILE: &str = "cocorun_dump.v";
+
+/// Icarus Verilog 11 and newer.
+#[derive(Clone, Copy, Debug)]
+pub struct Icarus;
+
+impl Simulator for Icarus {
+    fn name(&self) -> SimulatorName {
+        SimulatorName("icarus".to_owned())
+    }
+
+    fn aliases(&self) -> &'static [&'static str] {
+        &["iverilog", "vvp"]
+    }
+
+    fn languages(&self) -> &'static [Language] {
+        &[Language::Verilog]
+    }
+
+    fn locations(&self, environment: &Environment, _python: &PythonEnv) -> Vec<Location> {
+        let path = environment.get(env::PATH).unwrap_or_default();
+        vec![Location {
+            compiler: Program::OnPath("iverilog"),
+            runtime: Some(Program::OnPath("vvp")),
+            env: BTreeMap::new(),
+            version: Version::Ask("-V"),
+            shown: format!("PATH ({path})"),
+        }]
+    }
+
+    fn install_help(&self) -> &'static str {
+        "install Icarus Verilog (Debian: `apt install iverilog`), or use \
+         `simulator = \"verilator\"`"
+    }
+
+    fn inherited_variables(&self) -> &'static [&'static str] {
+        &["IVL_ROOT"]
+    }
+
+    fn library_args(&self, library: &Library) -> Vec<String> {
+        match library {
+            Library::Dir(dir) => vec!["-y".to_owned(), dir.to_string()],
+            // To `iverilog` itself `-v` means verbose; `-l` is its library file (iverilog(1)).
+            Library::File(file) => vec!["-l".to_owned(), file.to_string()],
+            Library::Suffix(suffix) => vec![format!("-Y{suffix}")],
+        }
+    }
+
+    /// `python` matters only for the macro `COCOTB_SIM` of cocotb 1.9.
+    fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe {
+        Recipe {
+            files: files(build),
+            steps: vec![CompileStep {
+                name: "iverilog".to_owned(),
+                program: tool.compiler.clone(),
+                args: compile_args(build, python).finish(),
+                env: build.build_env.clone(),
+                launcher_variable: None,
+            }],
+            artifact: Utf8PathBuf::from(ARTIFACT),
+            dependencies: vec![Dependencies::Lines(Utf8PathBuf::from(DEPENDENCIES))],
+            outputs: vec![Utf8PathBuf::from(ARTIFACT)],
+        }
+    }
+
+    fn is_complaint(&self, line: &str) -> bool {
+        let lower = line.to_ascii_lowercase();
+        log_text::is_common_complaint(line)
+            || lower.contains("sorry:")
+            // Icarus 11 of a missing include file, before errors that only follow from it.
+            || lower.contains("include file") && lower.contains("not found")
+    }
+
+    /// Icarus 11 only warns of such a parameter, and then compiles one design under many names.
+    fn is_unknown_parameter(&self, line: &str, name: &str) -> bool {
+        line.contains(&format!("parameter {name} not found in"))
+    }
+
+    fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
+        let libs = &launch.python.libs_dir;
+        // Without -n, `$stop` and SIGINT open a prompt that waits for ever, or goes on at its end.
+        let mut args = vec!["-n".to_owned()];
+        if launch.python.cocotb.at_least(2, 1) {
+            args.extend([
+                "-m".to_owned(),
+                libs.join("libcocotbvpi_icarus.so").to_string(),
+            ]);
+        } else {
+            args.extend(["-M".to_owned(), libs.to_string()]);
+            args.extend(["-m".to_owned(), "libcocotbvpi_icarus".to_owned()]);
+        }
+        args.push(launch.design.artifact.to_string());
+        // `-fst` and `-none` are read by vvp's system tasks, so they stand behind the design.
+        let format = if launch.waves.is_some() {
+            "-fst"
+        } else {
+            "-none"
+        };
+        args.push(format.to_owned());
+        if let Some(waves) = launch.waves {
+            // `$value$plusargs` of Icarus 11 loses what is not ASCII. The file is in the folder that
+            // vvp starts in; the whole path is better where it can be had, since a testcase may leave.
+            let name = match waves.file_name() {
+                Some(name) if !waves.as_str().is_ascii() => name,
+                _ => waves.as_str(),
+            };
+            args.push(format!("+dumpfile_path={name}"));
+        }
+        args.extend(launch.test_args.iter().cloned());
+        args.extend(launch.plusargs.iter().cloned());
+        let runtime = launch.tool.runtime.clone();
+        (runtime.unwrap_or_else(|| Utf8PathBuf::from("vvp")), args)
+    }
+
+    fn wave_file_name(&self, _build_args: &[String]) -> &'static str {
+        "waves.fst"
+    }
+
+    /// Icarus prints `ERROR: FILE:LINE: text` and `FATAL: …` (version 11.0). cocotb's own lines have
+    /// a time and a logger's name before the level, and Python's `logging` writes `ERROR:name:`
+    /// without a space.
+    fn is_hdl_error(&self, line: &str) -> bool {
+        ["ERROR: ", "FATAL: "]
+            .into_iter()
+            .filter_map(|word| line.strip_prefix(word))
+            .any(log_text::names_a_place)
+    }
+
+    fn can_fork(&self) -> bool {
+        true
+    }
+}
+
+fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
+    let mut words = Words::new(&build.project_dir);
+    words.own(["-g2012", "-o"]);
+    words.own_output("", ARTIFACT);
+    words.own_output("-Mall=", DEPENDENCIES);
+    words.own(["-s"]);
+    words.value("hdl_toplevel", "", &build.hdl_toplevel);
+    // cocotb 1.9's runner defines this macro, 2.0 no longer does.
+    if !python.cocotb.at_least(2, 0) {
+        words.own(["-DCOCOTB_SIM=1"]);
+    }
+    words.defines("-D", build);
+    for (index, dir) in build.includes.iter().enumerate() {
+        words.path(&format!("includes[{index}]"), "-I", dir);
+    }
+    for (name, value) in &build.parameters {
+        // iverilog reads escapes in strings as the language does.
+        let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
+        words.value(
+            &format!("parameter `{name}`"),
+            &format!("-P{}.{name}=", build.hdl_toplevel),
+            literal::parameter(value, quote),
+        );
+    }
+    if build.timescale.is_some() {
+        words.own(["-f"]);
+        words.own_output("", COMMANDS);
+    }
+    words.given(&build.build_args);
+    if build.waves {
+        // Under POSIXLY_CORRECT, what stands behind the first source is a source.
+        words.fixed("waves", "-s");
+        words.fixed("waves", DUMP_MODULE);
+    }
+    for (index, source) in build.sources.iter().enumerate() {
+        words.path(&format!("sources[{index}]"), "", &source.path);
+    }
+    if build.waves {
+        words.output("waves", "", DUMP_FILE);
+    }
+    words
+}
+
+fn files(build: &Build) -> Vec<GeneratedFile> {
+    // Without a timescale iverilog counts in seconds, and cocotb's Clock cannot divide one.
+    let commands = build.timescale.as_ref().map(|timescale| GeneratedFile {
+        path: Utf8PathBuf::from(COMMANDS),
+        content: Word::new(
+            "timescale",
+            [
+                Piece::Fixed("+timescale+".to_owned()),
+                Piece::Value(timescale.to_string()),
+                Piece::Fixed("\n".to_owned()),
+            ],
+        ),
+    });
+    let dump = build.waves.then(|| GeneratedFile {
+        path: Utf8PathBuf::from(DUMP_FILE),
+        content: Word::new("waves", [Piece::Fixed(dump_module(&build.hdl_toplevel))]),
+    });
+    commands.into_iter().chain(dump).collect()
+}
+
+fn dump_module(toplevel: &str) -> String {
+    format!(
+        "module {DUMP_MODULE}();\n\
+         reg [8191:0] path;\n\
+         initial if ($value$plusargs(\"dumpfile_path=%s\", path)) begin\n\
+         \x20 $dumpfile(path);\n\
+         \x20 $dumpvars(0, {toplevel});\n\
+         end\n\
+         endmodule\n"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_its_own_error_lines_count() {
+        let is_error = |line| Icarus.is_hdl_error(line);
+        assert!(is_error("ERROR: hdl/fifo.sv:41: overflow"));
+        assert!(is_error("FATAL: hdl/fifo.sv:41: overflow"));
+        assert!(!is_error("ERROR: no place here"));
+        assert!(!is_error("ERROR:root:12: python logging"));
+        assert!(!is_error("    10.00ns ERROR    cocotb.x  a.py:12: text"));
+    }
+}

@@ -1,0 +1,274 @@
+//! The commands that make a build, as values: they are digested for the build key, explained to the
+//! user, and run, all from here.
+//!
+//! Invariant: a recipe does not know where it will be made. Paths below the output directory and
+//! below the project are pieces of their own, so that two checkouts have equal recipes.
+
+use crate::model::build::Build;
+use crate::sim::literal;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+/// Everything that makes one build in an empty directory of its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Recipe {
+    /// Files to write first.
+    pub files: Vec<GeneratedFile>,
+    /// Commands to run in the project's folder, in order; the first that fails ends it.
+    pub steps: Vec<CompileStep>,
+    /// The file that a run starts, relative to the output directory.
+    pub artifact: Utf8PathBuf,
+    /// Where the compilers list the files they have read.
+    pub dependencies: Vec<Dependencies>,
+    /// Files that runs need, relative to the output directory; the artifact is the first. All must
+    /// exist afterwards, and everything else may be removed.
+    pub outputs: Vec<Utf8PathBuf>,
+}
+
+/// A small text file that a step reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GeneratedFile {
+    /// Where it is written, relative to the output directory.
+    pub path: Utf8PathBuf,
+    /// Its whole content.
+    pub content: Word,
+}
+
+/// One command.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CompileStep {
+    /// What to call it in messages, such as `make`.
+    pub name: String,
+    /// The program; a bare name is looked for on PATH.
+    pub program: Utf8PathBuf,
+    /// Its arguments.
+    pub args: Vec<Word>,
+    /// Variables to set.
+    pub env: BTreeMap<String, String>,
+    /// The variable of `make` by which this step puts a launcher before the C++ compiler, so that
+    /// compiled parts can be shared between builds.
+    pub launcher_variable: Option<String>,
+}
+
+/// A list of files that a compiler has read, as that compiler leaves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Dependencies {
+    /// A file with one name per line, relative to the project's folder.
+    Lines(Utf8PathBuf),
+    /// A file with a make rule, its names relative to the project's folder.
+    MakeRule(Utf8PathBuf),
+    /// A folder of `*.d` files with make rules, their names relative to that folder.
+    MakeRulesIn(Utf8PathBuf),
+}
+
+/// One argument of a command, or the content of a generated file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Word {
+    /// What it stands for in explanations, such as ``parameter `DEPTH` ``; not unique.
+    pub label: String,
+    /// What it is joined from.
+    pub pieces: Vec<Piece>,
+}
+
+/// A part of a word.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Piece {
+    /// Text that explanations leave out where there is something else.
+    Fixed(String),
+    /// Text that explanations show.
+    Value(String),
+    /// A path relative to the output directory.
+    Output(Utf8PathBuf),
+    /// A path relative to the project's folder.
+    Project(Utf8PathBuf),
+}
+
+/// Where a recipe is carried out.
+#[derive(Clone, Copy, Debug)]
+pub struct BuildDirs<'a> {
+    /// The empty directory that it fills, absolute.
+    pub output: &'a Utf8Path,
+    /// The project's folder, absolute.
+    pub project: &'a Utf8Path,
+}
+
+impl Word {
+    /// Makes one from pieces.
+    pub fn new(label: &str, pieces: impl IntoIterator<Item = Piece>) -> Self {
+        let is_empty = |piece: &Piece| matches!(piece, Piece::Fixed(text) if text.is_empty());
+        Self {
+            label: label.to_owned(),
+            pieces: pieces
+                .into_iter()
+                .filter(|piece| !is_empty(piece))
+                .collect(),
+        }
+    }
+
+    /// Returns the argument as a program gets it.
+    pub fn render(&self, places: BuildDirs<'_>) -> String {
+        let piece = |piece: &Piece| match piece {
+            Piece::Fixed(text) | Piece::Value(text) => text.clone(),
+            Piece::Output(path) => places.output.join(path).to_string(),
+            Piece::Project(path) => places.project.join(path).to_string(),
+        };
+        self.pieces.iter().map(piece).collect()
+    }
+
+    /// Returns what explanations show of it.
+    pub fn shown(&self) -> String {
+        let is_fixed = |piece: &&Piece| matches!(piece, Piece::Fixed(_));
+        let only_fixed = self.pieces.iter().all(|piece| is_fixed(&piece));
+        self.pieces
+            .iter()
+            .filter(|piece| only_fixed || !is_fixed(piece))
+            .map(|piece| match piece {
+                Piece::Fixed(text) | Piece::Value(text) => text.as_str(),
+                Piece::Output(path) | Piece::Project(path) => path.as_str(),
+            })
+            .collect()
+    }
+}
+
+/// Collects the arguments of a step.
+#[derive(Debug)]
+pub struct Words<'a> {
+    project: &'a Utf8Path,
+    words: Vec<Word>,
+}
+
+impl<'a> Words<'a> {
+    /// What arguments are labelled that no key of `runner.toml` asks for.
+    const OWN: &'static str = "cocorun's own options";
+
+    /// Begins with no argument.
+    pub fn new(project: &'a Utf8Path) -> Self {
+        Self {
+            project,
+            words: Vec::new(),
+        }
+    }
+
+    /// Adds arguments that no key of `runner.toml` asks for.
+    pub fn own<T: Into<String>>(&mut self, texts: impl IntoIterator<Item = T>) {
+        for text in texts {
+            self.push(Self::OWN, [Piece::Fixed(text.into())]);
+        }
+    }
+
+    /// Adds an argument that is the same whatever the key's value is.
+    pub fn fixed(&mut self, label: &str, text: &str) {
+        self.push(label, [Piece::Fixed(text.to_owned())]);
+    }
+
+    /// Adds an argument with a value; explanations show the value alone.
+    pub fn value(&mut self, label: &str, before: &str, value: impl Into<String>) {
+        self.push(
+            label,
+            [Piece::Fixed(before.to_owned()), Piece::Value(value.into())],
+        );
+    }
+
+    /// Adds an argument for each macro: `NAME`, or `NAME=text`.
+    pub fn defines(&mut self, before: &str, build: &Build) {
+        for (name, value) in &build.defines {
+            let label = format!("define `{name}`");
+            match literal::define(value) {
+                Some(text) => self.value(&label, &format!("{before}{name}="), text),
+                None => self.fixed(&label, &format!("{before}{name}")),
+            }
+        }
+    }
+
+    /// Adds an argument with an absolute path.
+    pub fn path(&mut self, label: &str, before: &str, path: &Utf8Path) {
+        let path = self.path_piece(path);
+        self.push(label, [Piece::Fixed(before.to_owned()), path]);
+    }
+
+    /// Adds an argument with a path below the output directory.
+    pub fn output(&mut self, label: &str, before: &str, path: impl Into<Utf8PathBuf>) {
+        self.push(
+            label,
+            [Piece::Fixed(before.to_owned()), Piece::Output(path.into())],
+        );
+    }
+
+    /// Adds an argument of cocorun's own with a path below the output directory.
+    pub fn own_output(&mut self, before: &str, path: impl Into<Utf8PathBuf>) {
+        self.output(Self::OWN, before, path);
+    }
+
+    /// Adds the user's own arguments.
+    pub fn given(&mut self, args: &[String]) {
+        for (index, arg) in args.iter().enumerate() {
+            let piece = match Utf8Path::new(arg) {
+                path if path.is_absolute() => self.path_piece(path),
+                _ => Piece::Value(arg.clone()),
+            };
+            self.push(&format!("build_args[{index}]"), [piece]);
+        }
+    }
+
+    /// Returns the arguments.
+    pub fn finish(self) -> Vec<Word> {
+        self.words
+    }
+
+    fn push(&mut self, label: &str, pieces: impl IntoIterator<Item = Piece>) {
+        self.words.push(Word::new(label, pieces));
+    }
+
+    fn path_piece(&self, path: &Utf8Path) -> Piece {
+        match path.strip_prefix(self.project) {
+            Ok(inside) => Piece::Project(inside.to_owned()),
+            Err(_) => Piece::Value(path.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_of_the_project_and_of_the_output_follow_their_places() {
+        let mut words = Words::new(Utf8Path::new("/p"));
+        words.path("sources[0]", "", Utf8Path::new("/p/hdl/a.sv"));
+        words.path("includes[0]", "-I", Utf8Path::new("/p"));
+        words.path("includes[1]", "-I", Utf8Path::new("/pp/inc"));
+        words.own_output("-o", "sim");
+        words.given(&["-y".to_owned(), "/p/lib".to_owned()]);
+        let words = words.finish();
+        let places = BuildDirs {
+            output: Utf8Path::new("/b/1"),
+            project: Utf8Path::new("/q"),
+        };
+        let rendered: Vec<String> = words.iter().map(|word| word.render(places)).collect();
+        let expected = [
+            "/q/hdl/a.sv",
+            "-I/q/",
+            "-I/pp/inc",
+            "-o/b/1/sim",
+            "-y",
+            "/q/lib",
+        ];
+        assert_eq!(rendered, expected);
+    }
+
+    #[test]
+    fn explanations_show_values_without_the_options_that_carry_them() {
+        let mut words = Words::new(Utf8Path::new("/p"));
+        words.value("parameter `N`", "-Ptop.N=", "4");
+        words.fixed("waves", "--trace");
+        words.path("includes[0]", "-I", Utf8Path::new("/p/inc"));
+        let shown: Vec<String> = words.finish().iter().map(Word::shown).collect();
+        assert_eq!(shown, ["4", "--trace", "inc"]);
+    }
+}

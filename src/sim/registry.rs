@@ -1,0 +1,86 @@
+//! The simulators that cocorun drives: the one list that a new simulator is added to.
+//!
+//! A registry is a value that `main` hands down, so that a test can register another simulator.
+
+use crate::model::build::SimulatorName;
+use crate::sim::icarus::Icarus;
+use crate::sim::simulator::Simulator;
+use crate::sim::verilator::Verilator;
+
+use std::sync::Arc;
+
+/// Simulators in the order they are documented.
+#[derive(Clone, Debug)]
+pub struct Registry {
+    simulators: Vec<Arc<dyn Simulator>>,
+}
+
+impl Registry {
+    /// Returns the simulators that are part of cocorun.
+    pub fn builtin() -> Self {
+        Self {
+            simulators: vec![Arc::new(Icarus), Arc::new(Verilator)],
+        }
+    }
+
+    /// Adds a simulator, or replaces the one of its name.
+    #[must_use]
+    pub fn with(mut self, simulator: Arc<dyn Simulator>) -> Self {
+        self.simulators.retain(|it| it.name() != simulator.name());
+        self.simulators.push(simulator);
+        self
+    }
+
+    /// Returns the simulator that is used where `runner.toml` names none.
+    pub fn default_name(&self) -> SimulatorName {
+        Icarus.name()
+    }
+
+    /// Returns all simulators.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn Simulator>> {
+        self.simulators.iter()
+    }
+
+    /// Finds a simulator by its name.
+    pub fn get(&self, name: &str) -> Option<&Arc<dyn Simulator>> {
+        self.iter().find(|it| it.name().as_str() == name)
+    }
+
+    /// Returns the names, in order.
+    pub fn names(&self) -> Vec<SimulatorName> {
+        self.iter().map(|it| it.name()).collect()
+    }
+
+    /// Returns the simulator that somebody means who writes one of its aliases.
+    pub fn by_alias(&self, alias: &str) -> Option<SimulatorName> {
+        self.iter()
+            .find(|it| it.aliases().contains(&alias))
+            .map(|it| it.name())
+    }
+
+    /// Lists the names in a sentence: ``cocorun drives `a`, `b` and `c` ``.
+    pub fn in_words(&self) -> String {
+        let names: Vec<String> = self.iter().map(|it| format!("`{}`", it.name())).collect();
+        match names.split_last() {
+            Some((last, rest)) if !rest.is_empty() => {
+                format!("cocorun drives {} and {last}", rest.join(", "))
+            }
+            Some((last, _)) => format!("cocorun drives {last}"),
+            None => "cocorun drives no simulator".to_owned(),
+        }
+    }
+
+    /// Returns every Python package that a simulator may be installed in.
+    pub fn python_packages(&self) -> Vec<&'static str> {
+        self.iter()
+            .flat_map(|it| it.python_packages().iter().copied())
+            .collect()
+    }
+
+    /// Returns every file of cocotb that builds of some simulator need.
+    pub fn cocotb_files(&self) -> Vec<&'static str> {
+        self.iter()
+            .flat_map(|it| it.cocotb_files().iter().copied())
+            .collect()
+    }
+}

