@@ -3,17 +3,14 @@
 mod build;
 mod explain;
 mod list;
-mod lock;
-mod locks;
+#[cfg(feature = "lock-commands")]
+mod locking;
 mod objcache;
-mod once;
 mod quiet;
 mod reporting;
 mod run;
 mod sessions;
-mod target;
 mod test;
-mod waiting;
 mod workspace;
 
 use crate::cli::Cli;
@@ -43,7 +40,7 @@ pub fn main(registry: Registry, arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let error = advised(error);
-            // Nobody is left to be told where the streams are closed.
+            // If the streams are closed, nobody is left to read an error.
             error.print().ok();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Success,
@@ -56,9 +53,12 @@ pub fn main(registry: Registry, arguments: Vec<OsString>) -> ExitCode {
     let outcome = match &cli.command {
         Command::Explain(args) => explain::explain(args),
         Command::Objcache(args) => objcache::objcache(args, &environment, &registry),
-        Command::Lock(args) => Ok(lock::lock(args, &environment, console)),
-        Command::Locks(args) => locks::locks(args),
-        Command::Once(args) => Ok(once::once(args, &environment, console)),
+        #[cfg(feature = "lock-commands")]
+        Command::Lock(args) => Ok(locking::lock(args, &environment, console)),
+        #[cfg(feature = "lock-commands")]
+        Command::Locks(args) => locking::locks(args),
+        #[cfg(feature = "lock-commands")]
+        Command::Once(args) => Ok(locking::once(args, &environment, console)),
         _ => session(&cli, environment, registry, console),
     };
     outcome.unwrap_or_else(|problems| {
@@ -95,13 +95,7 @@ fn session(
         Command::Test(args) => test::test(args, &cli.global, surroundings, console),
         Command::Build(args) => build::build(args, &cli.global, surroundings, console),
         Command::List(args) => list::list(args, &cli.global, surroundings, console),
-        Command::Explain(_)
-        | Command::Objcache(_)
-        | Command::Lock(_)
-        | Command::Locks(_)
-        | Command::Once(_) => {
-            unreachable!("they have no session")
-        }
+        _ => unreachable!("every other command has no session"),
     };
     match (outcome, interrupt.raised()) {
         // A stop before the session began is no fault of what it interrupted.

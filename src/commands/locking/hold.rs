@@ -1,14 +1,11 @@
-//! `cocorun lock`: holds a lock while a command runs.
+//! Waiting for a lock and running a command while it is held.
 //!
-//! Invariant: the command runs only while the lock is held, and is reaped before it is let go.
-//! Whatever goes wrong on our side is exit code 125; every other one is the command's.
+//! Invariant: the command runs only while the lock is held, and is reaped before it is released.
 
 use crate::cli::LockArgs;
-use crate::commands::reporting::Console;
+use crate::commands::locking::waiting::WaitSettings;
+use crate::commands::locking::waiting::WaitView;
 use crate::commands::reporting::line;
-use crate::commands::target;
-use crate::commands::waiting::WaitSettings;
-use crate::commands::waiting::WaitView;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -16,7 +13,6 @@ use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
 use crate::edge::env;
-use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
@@ -38,26 +34,6 @@ use std::time::Duration;
 const KERNEL_POLL: Duration = Duration::from_millis(50);
 const REGISTER_POLL: Duration = Duration::from_secs(5);
 
-/// Runs `cocorun lock`; problems of our own are told here.
-pub(super) fn lock(args: &LockArgs, environment: &Environment, console: Console) -> ExitCode {
-    let outcome = Interrupt::on_signals_with_cleanup().map_err(Problems::from);
-    let outcome = outcome.and_then(|interrupt| {
-        let session = LockSession {
-            args,
-            settings: WaitSettings::new(environment),
-            interrupt,
-        };
-        match &args.target {
-            Some(target) => target::make(&session, target),
-            None => session.hold(),
-        }
-    });
-    outcome.unwrap_or_else(|problems| {
-        console.problems(&problems);
-        ExitCode::Guard
-    })
-}
-
 /// One call of `cocorun lock`.
 pub(super) struct LockSession<'a> {
     pub(super) args: &'a LockArgs,
@@ -74,20 +50,6 @@ pub(super) enum Got {
 }
 
 impl LockSession<'_> {
-    fn hold(&self) -> Result<ExitCode> {
-        let path = self.args.path.clone().unwrap_or_default();
-        match self.acquire(&path)? {
-            Got::Stop(code) => Ok(code),
-            Got::Lock(guard, _) => {
-                let exit = self.run(&self.args.command, &guard)?;
-                if !release(guard) {
-                    return Err(lost().into());
-                }
-                Ok(exit_code(exit))
-            }
-        }
-    }
-
     /// Waits for the lock of this path.
     pub(super) fn acquire(&self, path: &Utf8Path) -> Result<Got> {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -96,13 +58,13 @@ impl LockSession<'_> {
             _ => Utf8PathBuf::from("."),
         };
         let Some(name) = path.file_name() else {
-            let text = format!("`{path}` names no file");
+            let text = format!("`{path}` is not a file name");
             return Err(Diagnostic::error(Code::UsageBadArgument, text).into());
         };
         if !fs::exists(&dir) {
             let text = format!("there is no directory `{dir}` for the lock `{path}`");
             return Err(Diagnostic::error(Code::UsageBadArgument, text)
-                .help("make it first, or name another path")
+                .help("create it first, or name another path")
                 .into());
         }
         let choice = acquire::choose(&dir, self.args.strategy)?;
@@ -122,7 +84,7 @@ impl LockSession<'_> {
         };
         let path = dir.join(name);
         let lock = Lock::new(choice.strategy, clock, &path, options);
-        let mut lock = lock.beside_flock(choice.also_flock);
+        let mut lock = lock.with_flock(choice.also_flock);
         let mut view = WaitView::new(&self.interrupt, self.settings, path.as_str());
         let got = lock.acquire(&mut |waiting| view.on_wait(waiting), self.args.timeout.0);
         view.clear();
@@ -166,11 +128,11 @@ pub(super) fn lost() -> Diagnostic {
         Code::LockLost,
         "the lock was taken over while the command ran",
     )
-    .help("see whether somebody ran `cocorun locks break`; if not, raise `--stale-timeout`")
+    .help("check whether somebody ran `cocorun locks break`; if not, raise `--stale-timeout`")
 }
 
-/// Lets go; says whether nobody had taken over. Where the end cannot be recorded, others wait for
-/// the lease, and are told so.
+/// Releases the lock; says whether nobody had taken over. If the release cannot be recorded, others
+/// wait for the lease, which a warning says.
 pub(super) fn release(guard: Guard) -> bool {
     guard.release().unwrap_or_else(|error| {
         let problems = Problems::from(error);
