@@ -105,7 +105,7 @@ impl Simulator for Toy {
         &[Language::Verilog, Language::Vhdl]
     }
 
-    fn locations(&self, _environment: &Environment, _python: &PythonEnv) -> Vec<Location> {
+    fn locations(&self, _environment: &Environment, _python: Option<&PythonEnv>) -> Vec<Location> {
         vec![Location {
             compiler: Program::OnPath("toy-compile"),
             runtime: Some(Program::OnPath("toy-run")),
