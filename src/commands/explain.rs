@@ -32,14 +32,30 @@ fn explanation(name: &str) -> Result<String> {
     let Some(code) = Code::from_name(name) else {
         return Err(unknown(name).into());
     };
-    let session = format!(
-        "A session that this ends has exit code {}.",
-        code.exit_code().code()
-    );
-    let guard = "`cocorun lock` and `cocorun once` end with 125 for this.";
-    let ends = match code {
+    let ends = consequence(code);
+    let (name, text) = (code.name(), code.explanation());
+    Ok(format!("{name}\n\n{text}\n\n{ends}\n"))
+}
+
+/// Returns what this problem means for the exit code.
+fn consequence(code: Code) -> String {
+    const GUARD: &str = "`cocorun lock` and `cocorun once` exit with 125.";
+    let number = code.exit_code().code();
+    let session = format!("If this ends the session, the exit code is {number}.");
+    match code {
+        Code::SelectVariable | Code::TestPreload | Code::TestAgent => {
+            "This is reported as a warning; the session goes on.".to_owned()
+        }
+        Code::NothingSelected => format!(
+            "If nothing is selected at all, the exit code is {number}. A filter that selects nothing \
+             while others do is reported as a warning."
+        ),
+        Code::SessionInterrupted => {
+            "The exit code is 128 plus the number of the signal, such as 130 for SIGINT (Ctrl-C)."
+                .to_owned()
+        }
         Code::LockLost | Code::LockNoOutput | Code::LockTarget | Code::LockStrategy => {
-            guard.to_owned()
+            GUARD.to_owned()
         }
         Code::LockTimeout
         | Code::LockStorage
@@ -47,14 +63,15 @@ fn explanation(name: &str) -> Result<String> {
         | Code::DiskUnwritable
         | Code::DiskUnreadable
         | Code::DiskFull
-        | Code::DiskIo => format!("{session} {guard}"),
+        | Code::DiskIo => format!("{session} {GUARD}"),
+        _ if code.exit_code() == ExitCode::TestFailed => format!(
+            "The exit code is {number}, unless a build failed or the environment did as well."
+        ),
         _ => session,
-    };
-    let (name, text) = (code.name(), code.explanation());
-    Ok(format!("{name}\n\n{text}\n\n{ends}\n"))
+    }
 }
 
-/// Tells that there is no such code, and which ones could be meant.
+/// Returns an error that names the codes that could be meant.
 fn unknown(name: &str) -> Diagnostic {
     let names = || Code::ALL.iter().map(|code| code.name());
     let wanted = name.to_lowercase();

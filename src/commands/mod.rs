@@ -2,6 +2,7 @@
 
 mod build;
 mod explain;
+mod held_lock;
 mod list;
 mod lock;
 mod locks;
@@ -33,14 +34,14 @@ use crate::sim::registry::Registry;
 use clap::Parser;
 use clap::error::ErrorKind;
 
-/// Runs the program with these simulators and returns what the shell shall see.
+/// Runs the program with these simulators and returns what the shell sees.
 pub fn main(registry: Registry) -> ExitCode {
     let environment = Environment::of_this_process();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
             let error = advised(error);
-            // Nobody is left to be told where the streams are closed.
+            // If the streams are closed, nobody is left to read an error.
             error.print().ok();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Success,

@@ -1,7 +1,7 @@
 //! `cocorun once`: runs a command exactly once per directory and name.
 
 use crate::cli::OnceArgs;
-use crate::commands::lock::exit_code;
+use crate::commands::held_lock::exit_code;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::line;
 use crate::commands::waiting::WaitSettings;

@@ -1,8 +1,8 @@
-//! The folders that sessions leave under `BUILD_DIR/runs`: whose they are, and which may go.
+//! The folders that sessions leave under `BUILD_DIR/runs`: who owns them, and which may be removed.
 //!
 //! Invariant: a folder is removed only if nobody writes there any more: its session said that it
 //! has finished, or its process is gone beyond doubt (boot, namespaces, number and start time), or,
-//! where that cannot be told, it has shown no sign of life for [`SILENCE_MAX`] by the clock of the
+//! if that cannot be decided, it has shown no sign of life for [`SILENCE_MAX`] by the clock of the
 //! disk.
 
 use crate::diagnostic::Result;

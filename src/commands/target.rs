@@ -3,11 +3,11 @@
 //! Invariants: nobody ever sees a part of the file under its name; the private file is gone before
 //! the lock is; a command that cannot be made to write under a private name is not run.
 
-use crate::commands::lock::Got;
-use crate::commands::lock::LockSession;
-use crate::commands::lock::exit_code;
-use crate::commands::lock::lost;
-use crate::commands::lock::release;
+use crate::commands::held_lock::Got;
+use crate::commands::held_lock::LockSession;
+use crate::commands::held_lock::exit_code;
+use crate::commands::held_lock::lost;
+use crate::commands::held_lock::release;
 use crate::commands::reporting::line;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;

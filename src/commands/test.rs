@@ -81,7 +81,7 @@ fn session(
     run(&workspace, &tools, &work, &mut reports)
 }
 
-/// Warns of variables that would have selected something else, had cocotb been called alone.
+/// Warns of variables that plain cocotb would have used to select something else.
 fn without_effect(environment: &Environment) -> Vec<Diagnostic> {
     let is_set = |name: &str| environment.get(name).is_some();
     TYPED_VARIABLES
@@ -108,7 +108,7 @@ fn repeats(args: &TestArgs, global: &Global) -> String {
     command
 }
 
-/// Lets the command line have the last word on how runs go.
+/// Applies the options of the command line to the plan.
 fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
     for module in &mut plan.modules {
         let settings = &mut module.settings;
@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_variables_that_say_something_are_told_to_have_no_effect() {
+    fn only_variables_with_a_value_are_reported_to_have_no_effect() {
         let warned = |value| {
             let pairs = TYPED_VARIABLES.map(|(name, _)| (name, value));
             without_effect(&Environment::from_pairs(pairs)).len()

@@ -40,7 +40,7 @@ pub struct Snippet {
     pub label: String,
 }
 
-/// One problem, told once.
+/// One problem, reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
     /// How bad it is.

@@ -213,6 +213,8 @@ pub(super) struct Problem<'a> {
     pub(super) place: Option<Place<'a>>,
     pub(super) facts: Cow<'a, [String]>,
     pub(super) help: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) log: Option<Cow<'a, Utf8Path>>,
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

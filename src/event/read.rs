@@ -404,13 +404,11 @@ fn diagnostic(line: Problem<'_>) -> Read<Diagnostic> {
             SeverityWord::Error => Severity::Error,
             SeverityWord::Warning => Severity::Warning,
         },
-        code: code(&line.code)?,
-        message: line.message.into_owned(),
         snippet: line.place.map(snippet),
         facts: line.facts.into_owned(),
         help: owned(line.help),
-        // A build's log is a field of its event.
-        log: None,
+        log: owned(line.log),
+        ..Diagnostic::error(code(&line.code)?, line.message)
     })
 }
 

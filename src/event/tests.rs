@@ -204,6 +204,19 @@ fn testcases_of_one_name_are_counted_one_by_one_also_when_they_are_repeated() {
 }
 
 #[test]
+fn a_hundred_thousand_passed_testcases_leave_nothing_behind_but_a_number() {
+    let mut state = state_of(&[started(SessionCommand::Test)]);
+    for number in 0..100_000 {
+        let name = number.to_string();
+        state.take(&listed(&[&name]));
+        state.take(&result(&name, Outcome::Passed, 1));
+    }
+    assert_eq!(state.counts().passed, 100_000);
+    let remembered = format!("{state:?}");
+    assert!(remembered.len() < 2000, "{remembered:.2000}");
+}
+
+#[test]
 fn what_cannot_be_right_about_a_stream_is_found_and_is_no_success() {
     let check = |state: &SessionState, expect: Contradiction| {
         assert_eq!(state.contradictions(), [expect]);
@@ -260,11 +273,11 @@ fn nothing_listed_is_nothing_selected_and_a_signal_outranks_all() {
     assert_eq!(state.exit_code(Some(2)), ExitCode::Signal(2));
 }
 
-/// One event of every kind, with everything in it that a line must carry.
-fn every_kind() -> Vec<Event> {
+/// A problem with everything that one can have.
+fn full_problem() -> Diagnostic {
     let text = "[build.fifo]\nparameters = { \u{fc}DEPHT = 4,\n  x = 1 }\n# end\n";
     let start = text.find("\u{fc}DEPHT").expect("it is there");
-    let problem = Diagnostic::error(Code::BuildCompile, "no parameter `DEPHT`")
+    Diagnostic::error(Code::BuildCompile, "no parameter `DEPHT`")
         .at(Snippet {
             path: "runner.toml".into(),
             text: text.into(),
@@ -273,7 +286,12 @@ fn every_kind() -> Vec<Event> {
             label: "here".to_owned(),
         })
         .fact("two\nlines")
-        .help("did you mean `DEPTH`?");
+        .log("/p/build.log")
+        .help("did you mean `DEPTH`?")
+}
+
+/// One event of every kind, with everything in it that a line must carry.
+fn every_kind() -> Vec<Event> {
     let build = id("").build;
     let finished_as = |outcome| Event::BuildFinished {
         build: id("").build,
@@ -301,7 +319,7 @@ fn every_kind() -> Vec<Event> {
         finished_as(BuildOutcome::Built),
         finished_as(BuildOutcome::UpToDate),
         finished_as(BuildOutcome::BuiltElsewhere),
-        finished_as(BuildOutcome::Failed(Box::new(problem))),
+        finished_as(BuildOutcome::Failed(Box::new(full_problem()))),
         listed(&["a", "a", "b/width=8"]),
         Event::RunStarted {
             run: 1,

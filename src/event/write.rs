@@ -260,6 +260,7 @@ fn problem(problem: &Diagnostic) -> Problem<'_> {
         place: problem.snippet.as_ref().map(place),
         facts: Cow::Borrowed(&problem.facts),
         help: problem.help.as_deref().map(Cow::Borrowed),
+        log: problem.log.as_deref().map(Cow::Borrowed),
     }
 }
 

@@ -97,7 +97,7 @@ pub enum Isolation {
 /// What every run of one `[[test]]` table is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
-    /// Wall-clock limit of one testcase, start-up included for the first one of a process.
+    /// Wall-clock limit of one testcase; for the first one of a process, start-up included.
     pub timeout: Duration,
     /// The seed, unless the command line gives one; the session draws one when there is none.
     pub seed: Option<Seed>,
@@ -105,15 +105,15 @@ pub struct RunSettings {
     pub test_args: Vec<String>,
     /// `+name` or `+name=value`, in order, with the leading `+`.
     pub plusargs: Vec<String>,
-    /// Environment for the simulator, beside the inherited one.
+    /// Environment for the simulator, in addition to the inherited one.
     pub env: BTreeMap<String, String>,
     /// Whether a wave file is written.
     pub waves: bool,
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
     /// name), absolute.
     pub run_files: Vec<Utf8PathBuf>,
-    /// How many testcases share a process, forked or not: what a process is made by never changes
-    /// a verdict.
+    /// How many testcases share a process, forked or not: how a process is started never changes a
+    /// verdict.
     pub isolation: Isolation,
     /// Whether a fork server may be used where it can be.
     pub fork: bool,
@@ -125,7 +125,7 @@ pub struct RunSettings {
 
 #[cfg(test)]
 impl RunSettings {
-    /// Returns what a table has that says nothing, with this limit.
+    /// Returns the settings of a table without keys, with this limit.
     pub(crate) fn plain(timeout: Duration) -> Self {
         Self {
             timeout,

@@ -78,15 +78,15 @@ pub struct JunitReport {
     suites: BTreeMap<String, Suite>,
     /// How much of logs and tracebacks may still be quoted.
     quotable_bytes: u64,
-    known: Known,
+    clean: CleanTexts,
 }
 
-/// Texts that come again with every testcase, cleaned once: quick-junit looks at each character of
-/// a text through a terminal's parser, which took two thirds of the time of a large report.
+/// Texts that recur in every testcase, cleaned once: quick-junit passes each character of a text
+/// through a terminal's parser, which took two thirds of the time of a large report.
 #[derive(Default)]
-struct Known(BTreeMap<String, XmlString>);
+struct CleanTexts(BTreeMap<String, XmlString>);
 
-impl Known {
+impl CleanTexts {
     fn xml(&mut self, text: &str) -> XmlString {
         if let Some(known) = self.0.get(text) {
             return known.clone();
@@ -120,7 +120,7 @@ impl JunitReport {
             clock,
             suites: BTreeMap::new(),
             quotable_bytes: QUOTED_BYTES_TOTAL_MAX,
-            known: Known::default(),
+            clean: CleanTexts::default(),
         }
     }
 
@@ -220,19 +220,19 @@ impl JunitReport {
     fn testcase(&mut self, result: &TestcaseResult, suite: &str, state: &SessionState) -> TestCase {
         let status = self.status(result, state);
         let mut testcase = TestCase::new(&*text::visible(&result.id.testcase), status);
-        testcase.classname = Some(self.known.xml(suite));
+        testcase.classname = Some(self.clean.xml(suite));
         testcase.set_time(result.duration);
         if let Some(file) = &result.file {
             testcase
                 .extra
-                .insert(self.known.xml("file"), self.known.xml(file.as_str()));
+                .insert(self.clean.xml("file"), self.clean.xml(file.as_str()));
         }
         if let Some(line) = result.line {
             testcase
                 .extra
-                .insert(self.known.xml("line"), self.known.xml(&line.to_string()));
+                .insert(self.clean.xml("line"), self.clean.xml(&line.to_string()));
         }
-        testcase.properties = properties(result, state.code_of(result), &mut self.known);
+        testcase.properties = properties(result, state.code_of(result), &mut self.clean);
         if !result.outcome.is_good()
             && let Some(span) = &result.log
             && let Some(quoted) = self.quote_log(&span.path, span.start, span.end)
@@ -380,16 +380,20 @@ impl JunitReport {
 }
 
 /// Returns the properties of a testcase.
-fn properties(result: &TestcaseResult, code: Option<Code>, known: &mut Known) -> Vec<Property> {
-    let seed = known.xml(&result.seed.to_string());
-    let attempt = known.xml(&result.attempt.to_string());
+fn properties(
+    result: &TestcaseResult,
+    code: Option<Code>,
+    clean: &mut CleanTexts,
+) -> Vec<Property> {
+    let seed = clean.xml(&result.seed.to_string());
+    let attempt = clean.xml(&result.attempt.to_string());
     let mut properties = vec![
-        known.property("seed", seed),
-        known.property("attempt", attempt),
+        clean.property("seed", seed),
+        clean.property("attempt", attempt),
     ];
     let mut add = |name: &str, value: Option<&str>| {
         if let Some(value) = value {
-            properties.push(known.property(name, &*text::visible(value)));
+            properties.push(clean.property(name, &*text::visible(value)));
         }
     };
     add("cause", result.cause.map(Cause::name));

@@ -58,8 +58,8 @@ fn is_cocotbs_frame(line: &str) -> bool {
     is_of_a_stack.starts_with(" in ") && PLACES.iter().any(|place| path.contains(place))
 }
 
-/// Says whether a line is of the table that cocotb prints last: it has one row, of what is told
-/// anyway, and takes the place of what the testcase said.
+/// Says whether a line belongs to the table that cocotb prints last: it has one row, which repeats the
+/// result, and would push out what the testcase printed.
 fn is_of_table(line: &str) -> bool {
     line.ends_with("**") && (line.contains("*****") || line.contains(" ** "))
 }

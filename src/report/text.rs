@@ -9,7 +9,7 @@ use std::fmt::Write;
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
 
-/// Returns the text with colour sequences removed and every other control character spelt out.
+/// Returns the text with colour sequences removed and every other control character escaped.
 ///
 /// Line feeds stay, CR LF becomes LF, a tab becomes four spaces. Bidirectional overrides count as
 /// control characters, because they let a line read as something else than it says.
@@ -115,7 +115,7 @@ pub(super) fn cut_middle(line: &str, limit: usize) -> Cow<'_, str> {
 
 /// Cuts a line that may begin with `BUILD::MODULE::` where it is wider than `limit` cells.
 ///
-/// The testcase is what tells one line from the next, so the build and the module give way first.
+/// Lines differ by their testcases, so the build and the module are cut first.
 pub(super) fn cut_name(line: &str, limit: usize) -> Cow<'_, str> {
     if line.width() <= limit {
         return Cow::Borrowed(line);

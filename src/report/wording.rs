@@ -54,12 +54,17 @@ pub(super) fn message_line(result: &TestcaseResult) -> Option<String> {
         .map(text::first_line)
         .filter(|kind| !kind.is_empty());
     match (kind, own) {
-        (Some(kind), Some(own)) if own.starts_with(&*kind) => Some(own.into_owned()),
+        (Some(kind), Some(own)) if names_type(&own, &kind) => Some(own.into_owned()),
         (Some(kind), Some(own)) => Some(format!("{kind}: {own}")),
         (Some(kind), None) => Some(kind.into_owned()),
         (None, Some(own)) => Some(own.into_owned()),
         (None, None) => result.cause.map(default_words).map(ToOwned::to_owned),
     }
+}
+
+/// Says whether a message names the exception's type itself.
+fn names_type(message: &str, kind: &str) -> bool {
+    message.starts_with(kind) || message.contains(&format!(": {kind}: "))
 }
 
 fn default_words(cause: Cause) -> &'static str {
@@ -83,9 +88,10 @@ fn default_words(cause: Cause) -> &'static str {
 
 /// Returns the headline of a bad result: who, how, why.
 pub(super) fn headline(result: &TestcaseResult) -> String {
-    let verb = match result.outcome {
-        Outcome::NotRun => "has no verdict",
-        other => other.word(),
+    let verb = match (result.outcome, result.cause) {
+        (Outcome::NotRun, _) => "has no verdict",
+        (Outcome::Errored, Some(Cause::Crashed)) => "crashed",
+        (other, _) => other.word(),
     };
     let mut line = format!("`{}` {verb}", name(&result.id));
     if let Some(why) = message_line(result) {
@@ -177,8 +183,8 @@ pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
 pub(super) fn further_details(result: &TestcaseResult) -> Option<&str> {
     let details = result.details.as_deref()?.trim();
     let message = result.message.as_deref().map_or("", str::trim);
-    let is_told = !details.contains('\n') && !message.is_empty() && details.ends_with(message);
-    (!details.is_empty() && !is_told).then_some(details)
+    let is_shown = !details.contains('\n') && !message.is_empty() && details.ends_with(message);
+    (!details.is_empty() && !is_shown).then_some(details)
 }
 
 /// Returns the line of the testcase's own file in which the traceback ends.

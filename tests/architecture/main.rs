@@ -21,7 +21,6 @@ mod planted;
 mod tiers;
 mod tree;
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -92,10 +91,6 @@ fn expect_none(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
-/// Files in circles that are still to be untied, by module: no more than these, and an entry whose
-/// circles are gone must go.
-const KNOWN_CIRCLES: [(&str, usize); 1] = [("commands", 2)];
-
 #[test]
 fn a_module_uses_only_modules_on_lower_floors() {
     let (_, arrows) = workspace();
@@ -120,38 +115,11 @@ fn no_files_use_one_another_in_a_circle() {
     );
     // Past the capture of the test harness, so that every run of the tests shows it.
     std::io::stderr().write_all(counts.as_bytes()).unwrap();
-    expect_none(&circle_problems(&circles, arrows, &KNOWN_CIRCLES));
-}
-
-/// Says which circles are not known, and which known ones are gone.
-fn circle_problems(
-    circles: &[BTreeSet<&str>],
-    arrows: &[Arrow],
-    known: &[(&str, usize)],
-) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut files_by_area: BTreeMap<&str, usize> = BTreeMap::new();
-    for circle in circles {
-        let areas: BTreeSet<&str> = circle
-            .iter()
-            .map(|file| floors::area_of(file).unwrap_or(file))
-            .collect();
-        let area = areas.first().filter(|_| areas.len() == 1).unwrap_or(&"");
-        let files = files_by_area.entry(area).or_default();
-        *files += circle.len();
-        let allowed = known.iter().find(|(name, _)| name == area);
-        if allowed.is_none_or(|(_, files_max)| *files > *files_max) {
-            problems.push(circles::shown(circle, arrows));
-        }
-    }
-    for (area, _) in known {
-        if !files_by_area.contains_key(area) {
-            problems.push(format!(
-                "`{area}` has no circle any more: delete its entry in KNOWN_CIRCLES"
-            ));
-        }
-    }
-    problems
+    let problems: Vec<String> = circles
+        .iter()
+        .map(|circle| circles::shown(circle, arrows))
+        .collect();
+    expect_none(&problems);
 }
 
 /// Names that Rust's own usage gives to several types: each package has its own.

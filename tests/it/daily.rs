@@ -123,7 +123,7 @@ fn a_script_around_the_simulator_is_not_asked_where_python_hangs() {
 }
 
 #[test]
-fn variables_of_cocotbs_makefiles_that_select_are_told_to_have_no_effect() {
+fn variables_of_cocotbs_makefiles_that_select_are_reported_to_have_no_effect() {
     let module = "import cocotb\n@cocotb.test()\nasync def a(dut): pass\n\
         @cocotb.test()\nasync def b(dut): pass\n";
     let project = project(module, "");

@@ -36,6 +36,7 @@ mod order;
 mod processes;
 mod program_storm;
 mod rebuilds;
+mod rebuilt;
 mod reports;
 mod scale;
 mod seen;

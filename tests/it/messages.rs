@@ -1,4 +1,4 @@
-//! What somebody who has only the README is told when something is not as he thinks.
+//! What a user who has read only the README sees when something is not as expected.
 
 use std::fs;
 use std::process::Stdio;
@@ -133,7 +133,7 @@ fn from_the_start_the_junit_file_is_this_sessions() {
 }
 
 #[test]
-fn a_report_that_cannot_be_written_is_told_before_anything_runs() {
+fn a_report_that_cannot_be_written_is_an_error_before_anything_runs() {
     let project = project(COCOTB);
     for path in [".", "top.sv/report.xml"] {
         let ran = project.run(&["test", "--junit", path]).expect_code(5);
@@ -210,7 +210,7 @@ fn what_a_kill_made_a_simulator_say_is_not_shown() {
 }
 
 #[test]
-fn what_the_hdl_said_is_the_message_and_is_told_once() {
+fn what_the_hdl_printed_is_the_message_and_is_shown_once() {
     for cocotb in ["1.9.2", COCOTB] {
         let project = project(cocotb);
         project.file("lies", "");
@@ -271,7 +271,7 @@ fn a_filter_that_selects_nothing_is_explained() {
 }
 
 #[test]
-fn explain_tells_of_builds_and_not_of_runs() {
+fn explain_shows_builds_and_not_runs() {
     let project = project(COCOTB);
     let args = ["test", "--testcase", "fine"];
     let explained = project
@@ -286,7 +286,7 @@ fn explain_tells_of_builds_and_not_of_runs() {
 }
 
 #[test]
-fn waves_are_written_below_any_name_and_their_place_is_told() {
+fn waves_are_written_below_any_name_and_their_place_is_shown() {
     let project = Project::new();
     let runner = format!(
         "[python]\ninterpreter = \"{}\"\n{RUNNER}",
@@ -334,7 +334,7 @@ fn what_the_caller_got_wrong_is_not_called_a_fault_of_the_disk() {
 }
 
 #[test]
-fn a_module_that_is_not_there_is_told_once_with_where_it_was_looked_for() {
+fn a_missing_module_is_shown_once_with_where_it_was_looked_for() {
     for cocotb in ["1.9.2", COCOTB] {
         let project = Project::with_cocotb(
             cocotb,

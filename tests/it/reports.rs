@@ -1,4 +1,4 @@
-//! What a session says: the terminal, JUnit and JSON agree, and what is printed can be pasted.
+//! What a session prints: the terminal, JUnit and JSON agree, and printed commands can be pasted.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -112,7 +112,7 @@ fn number_of(verdicts: &BTreeMap<String, (String, Value)>, outcome: &str) -> usi
 }
 
 #[test]
-fn junit_json_and_the_terminal_tell_the_same() {
+fn junit_json_and_the_terminal_agree() {
     for cocotb in COCOTB_VERSIONS {
         let project = project(cocotb, RUNNER);
         let ran = project.run(&["test", "--format", "json", "--junit", "out/report.xml"]);
@@ -447,7 +447,7 @@ fn an_error_in_a_final_block_fails_the_last_testcase() {
 }
 
 #[test]
-fn a_filter_that_selects_nothing_beside_others_is_told_and_the_session_ends_well() {
+fn a_filter_that_selects_nothing_while_others_do_is_a_warning() {
     let project = Project::with_cocotb(
         COCOTB,
         "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\

@@ -1,4 +1,4 @@
-//! What a session leaves of each testcase, in a form in which two sessions are alike or not.
+//! What a session leaves of each testcase, in a form in which two sessions can be compared.
 //!
 //! Left out is only what differs between any two calls: wall times and what is computed of them,
 //! dates, process ids, the names of sessions and runs, and what a simulator says before a fork

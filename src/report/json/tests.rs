@@ -63,7 +63,7 @@ fn every_testcase_of_the_table_has_its_object() {
 }
 
 #[test]
-fn the_first_object_tells_the_schema_and_time_counts_from_it() {
+fn the_first_object_has_the_schema_and_time_counts_from_it() {
     let objects = session();
     assert_eq!(objects[0]["event"], "session-started");
     assert_eq!(objects[0]["schema"], 1);
@@ -155,7 +155,7 @@ fn a_reader_that_leaves_early_is_no_failure() {
 }
 
 #[test]
-fn any_other_failure_to_write_is_told_at_the_end() {
+fn any_other_failure_to_write_is_an_error_at_the_end() {
     let broken = Box::new(Broken(io::ErrorKind::StorageFull));
     let mut report = JsonReport::new(broken, StillClock::new());
     let mut state = SessionState::default();

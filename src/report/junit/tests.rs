@@ -353,7 +353,7 @@ fn ten_thousand_huge_tracebacks_stay_within_the_limit_for_all() {
 }
 
 #[test]
-fn a_file_that_cannot_be_written_is_told_with_its_path() {
+fn a_file_that_cannot_be_written_is_an_error_with_its_path() {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = Utf8Path::from_path(dir.path()).expect("UTF-8").to_owned();
     let problems = JunitReport::new(options(&path), StillClock::new());

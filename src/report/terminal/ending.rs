@@ -178,7 +178,7 @@ impl Ending {
     }
 
     /// Says whether a failed build explains all there is to say about this result.
-    fn is_told_by_build(&self, result: &TestcaseResult) -> bool {
+    fn is_explained_by_build(&self, result: &TestcaseResult) -> bool {
         result.cause == Some(Cause::Build)
             && self
                 .failed_builds
@@ -193,22 +193,22 @@ impl Ending {
         for result in self
             .failures
             .iter()
-            .filter(|result| !self.is_told_by_build(result))
+            .filter(|result| !self.is_explained_by_build(result))
         {
             *alike.entry(kind_of(result)).or_default() += 1;
         }
         let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
-        let mut told_modules: BTreeSet<(String, Kind)> = BTreeSet::new();
+        let mut shown_modules: BTreeSet<(String, Kind)> = BTreeSet::new();
         let mut blocks = 0;
         let mut left_out = 0;
         for at in 0..self.failures.len() {
             let result = &self.failures[at];
-            if self.is_told_by_build(result) {
+            if self.is_explained_by_build(result) {
                 continue;
             }
             let kind = kind_of(result);
             if result.id.is_whole_module()
-                && !told_modules.insert((result.id.module.0.clone(), kind.clone()))
+                && !shown_modules.insert((result.id.module.0.clone(), kind.clone()))
             {
                 continue;
             }
@@ -325,7 +325,7 @@ impl Ending {
         for result in self
             .failures
             .iter()
-            .filter(|result| !self.is_told_by_build(result))
+            .filter(|result| !self.is_explained_by_build(result))
         {
             let word = wording::status_word(result.outcome);
             let label = self.palette.id(&result.id);

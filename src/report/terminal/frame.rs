@@ -49,7 +49,7 @@ impl Frame {
         // The last column stays free: a character there leaves the cursor in a state that terminals
         // treat differently.
         let columns = usize::from(size.columns).saturating_sub(1);
-        // One row for the session, one for the cursor's peace.
+        // One row for the session, one for the cursor.
         let room = usize::from(size.rows).saturating_sub(2).min(ROWS_MAX);
         let shown = if self.rows.len() <= room {
             self.rows.len()
@@ -79,7 +79,7 @@ impl Frame {
 
     /// Returns what the session is doing, as a word with its style, and how far it is.
     ///
-    /// Before the first verdict the number of testcases still grows, so it is no measure of anything.
+    /// Before the first result, the number of testcases is still growing and says nothing.
     pub(super) fn activity(&self) -> (LineStyle, &'static str, String) {
         let done = self.counts.total();
         let found = text::count(self.planned, "testcase");
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn before_the_first_verdict_the_line_tells_what_the_session_is_at() {
+    fn before_the_first_result_the_line_says_what_the_session_is_doing() {
         let mut young = frame(1);
         young.counts = Counts::default();
         (young.planned, young.running) = (0, 0);

@@ -4,8 +4,8 @@
 //! the moment between erasing and drawing.
 //!
 //! indicatif pads each line with spaces to the width of the terminal and lets the terminal wrap it.
-//! The terminal then takes neighbouring lines for one: they come out joined when they are copied,
-//! and run into one another when the window is resized (seen with indicatif 0.18.6 in tmux 3.3a).
+//! The terminal then treats neighbouring lines as one: they are joined when they are copied, and run
+//! into one another when the window is resized (seen with indicatif 0.18.6 in tmux 3.3a).
 //! So finished lines are written here, each with a line feed, and the padding of live lines is
 //! turned into line feeds.
 
@@ -195,7 +195,7 @@ impl Screen {
         }
     }
 
-    /// Draws the live part anew, below what was printed since the last time.
+    /// Redraws the live part below what was printed since the last time.
     pub(super) fn draw(&mut self, lines: &[String]) {
         if let Some(bar) = &self.bar {
             if !self.above.is_empty() {

@@ -119,7 +119,7 @@ fn every_testcase_of_the_table_has_its_line_and_every_bad_one_its_block() {
 }
 
 #[test]
-fn a_failure_is_told_in_full_at_the_end() {
+fn a_failure_is_shown_in_full_at_the_end() {
     let (_dir, log) = expected::log_file();
     let text = play(Verbosity::Quiet, &expected::session(&log));
     let block = format!(
@@ -142,7 +142,7 @@ help: rerun it alone: `cocorun test --config x/runner.toml --build fifo \
     assert!(text.contains(&block), "{block}\n---\n{text}");
     let block = format!(
         "
-error[test::crashed]: `fifo::tests.test_fifo::segfault` errored: \
+error[test::crashed]: `fifo::tests.test_fifo::segfault` crashed: \
 `vvp` ended with signal 11 (SIGSEGV)
   at /p/tests/test_fifo.py:41
   the end of its log, without cocotb's table:
@@ -157,7 +157,7 @@ error[test::crashed]: `fifo::tests.test_fifo::segfault` errored: \
 }
 
 #[test]
-fn the_summary_of_an_interrupted_session_says_so_and_names_all_culprits() {
+fn the_summary_of_an_interrupted_session_says_so_and_names_all_that_failed() {
     let (_dir, log) = expected::log_file();
     let text = play(Verbosity::Normal, &expected::session(&log));
     let (_, summary) = text.split_once("     Summary").expect("a summary");
@@ -203,7 +203,7 @@ fn a_quiet_report_has_no_line_for_what_is_good() {
 }
 
 #[test]
-fn zero_testcases_are_told_as_what_they_are() {
+fn zero_testcases_are_shown_as_what_they_are() {
     let finished = |code| expected::session_finished(code, Counts::default());
     let mut events = vec![expected::session_started(1)];
     events.extend(expected::build_events(
@@ -289,8 +289,8 @@ fn many_failures_of_one_kind_are_shown_by_a_few_examples_and_all_named() {
         text.contains("22 more testcases ended the same way, named below"),
         "{text}"
     );
-    let (_, culprits) = text.split_once("Summary").expect("a summary");
-    assert_eq!(culprits.matches("FAIL").count(), 26, "{text}");
+    let (_, names) = text.split_once("Summary").expect("a summary");
+    assert_eq!(names.matches("FAIL").count(), 26, "{text}");
 }
 
 #[test]
@@ -317,7 +317,7 @@ fn failures_beyond_a_hundred_blocks_are_counted_and_named() {
 }
 
 #[test]
-fn a_failed_build_tells_once_for_all_of_its_testcases() {
+fn a_failed_build_is_shown_once_for_all_of_its_testcases() {
     let failure = BuildOutcome::Failed(Box::new(expected::compile_error()));
     let lost = |number| {
         let mut result = bad(&format!("t{number}"), Cause::Build, "the build failed");
@@ -370,7 +370,7 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
 }
 
 #[test]
-fn a_wait_tells_who_holds_the_build_since_when_and_what_it_is_doing() {
+fn a_wait_shows_who_holds_the_build_since_when_and_what_it_is_doing() {
     let (_dir, log) = expected::log_file();
     let events = expected::session(&log);
     let at = events
@@ -407,7 +407,7 @@ fn a_wait_tells_who_holds_the_build_since_when_and_what_it_is_doing() {
 }
 
 #[test]
-fn a_build_that_the_end_of_the_session_stopped_is_no_culprit() {
+fn a_build_that_the_end_of_the_session_stopped_is_not_a_failure() {
     let stop = Diagnostic::error(Code::SessionInterrupted, "build `fifo` was interrupted");
     let stop = BuildOutcome::Failed(Box::new(stop));
     let mut events = session_of(vec![], ExitCode::Signal(2));

@@ -1,4 +1,4 @@
-//! What is told at the end beside failures: where waves are, and what a stop interrupted.
+//! The end of the report besides failures: where waves are, and what a stop interrupted.
 
 use super::bad;
 use super::play;
@@ -62,7 +62,7 @@ fn a_testcase_that_a_stop_interrupted_is_named_and_what_never_began_is_counted()
 }
 
 #[test]
-fn a_long_message_without_a_traceback_is_told_once() {
+fn a_long_message_without_a_traceback_is_shown_once() {
     let message = "the simulation ended before its time. ".repeat(8);
     let mut result = bad("ends", Cause::SimulationEnded, message.trim());
     result.error_type = Some("SimFailure".to_owned());
