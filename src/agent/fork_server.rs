@@ -34,6 +34,8 @@ use std::time::Duration;
 
 /// The server answers a request at once, unless its processor is taken away.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
+/// How many complaints are kept: what writes to the channel may do so without end.
+const COMPLAINTS_MAX: usize = 20;
 /// How often a wait looks at the clock, and whether the session stops.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -153,7 +155,7 @@ impl Shared {
         if !matches!(state.phase, Phase::Gone(_)) {
             state.phase = Phase::Gone(why);
         }
-        // Dropping the reports of children tells that they are lost.
+        // Dropping the children's reports reports them lost.
         state.children.clear();
         self.changed.notify_all();
     }
@@ -170,8 +172,10 @@ impl Listener for ServerListener {
             // What is left of a line that a signal tore is ended by an empty one.
             Err(_) if line.is_empty() => {}
             Err(why) => {
-                let complaint = Complaint::Agent(why.to_string());
-                self.0.locked().complaints.push(complaint);
+                let mut state = self.0.locked();
+                if state.complaints.len() < COMPLAINTS_MAX {
+                    state.complaints.push(Complaint::Agent(why.to_string()));
+                }
             }
         }
     }

@@ -12,28 +12,28 @@ use std::time::Duration;
 #[command(override_usage = "cocorun lock [OPTIONS] <PATH> -- <CMD>...\n       \
                             cocorun lock [OPTIONS] --target <OUT> -- <CMD>...")]
 pub struct LockArgs {
-    /// What to lock; a file of this name or registers beside it stand for the lock
+    /// Path to lock; the lock is this file, or register files next to it
     #[arg(value_name = "PATH", required_unless_present = "target")]
     pub path: Option<Utf8PathBuf>,
-    /// Run a command that makes this file, under a private name, and publish the file whole
+    /// Run a command that writes this file under a temporary name, then publish it atomically
     #[arg(long, value_name = "OUT", conflicts_with = "path")]
     pub target: Option<Utf8PathBuf>,
-    /// Do nothing where the target exists once the lock is held
+    /// Do nothing if the target exists once the lock is held
     #[arg(long, requires = "target")]
     pub skip_if_exists: bool,
-    /// Do nothing where the target is as new as this file once the lock is held; may be repeated
+    /// Do nothing if the target is at least as new as this file once the lock is held; repeatable
     #[arg(long, value_name = "FILE", requires = "target")]
     pub skip_if_newer_than: Vec<Utf8PathBuf>,
-    /// How to lock: ledger, exclusive-create, flock or byte-range; default: by the file system
+    /// Locking method: ledger, exclusive-create, flock or byte-range; default: chosen by file system
     #[arg(long, value_name = "S", value_parser = strategy)]
     pub strategy: Option<Strategy>,
-    /// How long to wait for the lock, seconds; -1 waits for ever
+    /// Wait at most this many seconds for the lock; -1 waits forever
     #[arg(long, value_name = "S", default_value = "-1", allow_hyphen_values = true, value_parser = limit)]
     pub timeout: Limit,
-    /// Longest time between two looks at the lock, seconds
+    /// Check the lock at least this often, in seconds
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = span)]
     pub poll_interval: Option<Duration>,
-    /// After which silence a holder counts as dead, seconds; ledger and exclusive-create only
+    /// Treat a holder that is silent for this many seconds as dead; ledger and exclusive-create only
     #[arg(long, value_name = "S", default_value = "30", allow_negative_numbers = true, value_parser = span)]
     pub stale_timeout: Duration,
     /// The command and its arguments
@@ -50,10 +50,10 @@ pub struct OnceArgs {
     /// The step's name
     #[arg(long, value_name = "N", value_parser = name)]
     pub name: String,
-    /// How long to wait for somebody else who does it, seconds; -1 waits for ever
+    /// How long to wait for another process running this step, in seconds; -1 waits forever
     #[arg(long, value_name = "S", default_value = "-1", allow_hyphen_values = true, value_parser = limit)]
     pub timeout: Limit,
-    /// Forget that it was done, and do nothing
+    /// Forget that the step was done, and run nothing
     #[arg(long, conflicts_with = "command")]
     pub clean: bool,
     /// The command and its arguments
@@ -72,28 +72,28 @@ pub struct LocksArgs {
 /// What to do with locks.
 #[derive(Debug, Subcommand)]
 pub enum LocksAction {
-    /// List ledgers, gates and lock files below a directory: who holds or waits, and whether they live
+    /// List locks below a directory: who holds or waits, and whether they are still alive
     List {
         /// Where to look
         #[arg(value_name = "DIR", default_value = ".")]
         dir: Utf8PathBuf,
     },
-    /// Remove what the dead left below a directory; what is not known to be dead stays
+    /// Remove files left by dead processes below a directory; anything that may be in use stays
     Clean {
-        /// Tell what would be done, and change nothing
+        /// Show what would be done, and change nothing
         #[arg(long)]
         dry_run: bool,
-        /// Remove also the directories of results that no longer count; no session may use them
+        /// Also remove superseded results; make sure no session is using them
         #[arg(long)]
         retired: bool,
-        /// Longest lease for which a holder elsewhere is watched, seconds
+        /// Watch a holder on another node for at most this many seconds
         #[arg(long, value_name = "S", default_value = "120", allow_negative_numbers = true, value_parser = span)]
         watch: Duration,
         /// Where to look
         #[arg(value_name = "DIR", default_value = ".")]
         dir: Utf8PathBuf,
     },
-    /// Take a ledger from everybody who holds it or waits for it
+    /// Take a ledger away from its holder and all waiters
     Break {
         /// The ledger, as `list` shows it
         #[arg(value_name = "LEDGER")]
@@ -101,14 +101,17 @@ pub enum LocksAction {
     },
 }
 
-/// A time limit; `None` is no limit.
+/// A time limit; `None` waits forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit(pub Option<Duration>);
 
 fn strategy(text: &str) -> Result<Strategy, String> {
     Strategy::from_name(text).ok_or_else(|| {
         let names: Vec<&str> = Strategy::ALL.iter().map(|known| known.name()).collect();
-        format!("known are {}; also lockdir, cifs, fcntl", names.join(", "))
+        format!(
+            "known strategies: {}; also lockdir, cifs, fcntl",
+            names.join(", ")
+        )
     })
 }
 

@@ -1,12 +1,18 @@
 //! Command-line types, and the advice on arguments that do not parse: no I/O, no decisions.
 
+#[cfg(feature = "lock-commands")]
 mod lock;
 mod usage_error;
 
+#[cfg(feature = "lock-commands")]
 pub use lock::Limit;
+#[cfg(feature = "lock-commands")]
 pub use lock::LockArgs;
+#[cfg(feature = "lock-commands")]
 pub use lock::LocksAction;
+#[cfg(feature = "lock-commands")]
 pub use lock::LocksArgs;
+#[cfg(feature = "lock-commands")]
 pub use lock::OnceArgs;
 pub use usage_error::advised;
 
@@ -68,10 +74,13 @@ pub enum Command {
     /// List testcases as cocotb finds them
     List(ListArgs),
     /// Hold a lock while a command runs, or make a file that others may be making
+    #[cfg(feature = "lock-commands")]
     Lock(LockArgs),
     /// List who holds locks below a directory, or take a lock away
+    #[cfg(feature = "lock-commands")]
     Locks(LocksArgs),
     /// Run a command exactly once per directory and name
+    #[cfg(feature = "lock-commands")]
     Once(OnceArgs),
     /// Explain an error code such as `test::no-result`
     Explain(ExplainArgs),

@@ -65,7 +65,7 @@ fn consequence(code: Code) -> String {
         | Code::DiskFull
         | Code::DiskIo => format!("{session} {GUARD}"),
         _ if code.exit_code() == ExitCode::TestFailed => format!(
-            "The exit code is {number}, unless a build failed or the environment did as well."
+            "The exit code is {number}, unless a build failed as well (3) or the environment did (5)."
         ),
         _ => session,
     }

@@ -2,19 +2,15 @@
 
 mod build;
 mod explain;
-mod held_lock;
 mod list;
-mod lock;
-mod locks;
+#[cfg(feature = "lock-commands")]
+mod locking;
 mod objcache;
-mod once;
 mod quiet;
 mod reporting;
 mod run;
 mod sessions;
-mod target;
 mod test;
-mod waiting;
 mod workspace;
 
 use crate::cli::Cli;
@@ -54,9 +50,12 @@ pub fn main(registry: Registry) -> ExitCode {
     let outcome = match &cli.command {
         Command::Explain(args) => explain::explain(args),
         Command::Objcache(args) => objcache::objcache(args, &environment, &registry),
-        Command::Lock(args) => Ok(lock::lock(args, &environment, console)),
-        Command::Locks(args) => locks::locks(args),
-        Command::Once(args) => Ok(once::once(args, &environment, console)),
+        #[cfg(feature = "lock-commands")]
+        Command::Lock(args) => Ok(locking::lock(args, &environment, console)),
+        #[cfg(feature = "lock-commands")]
+        Command::Locks(args) => locking::locks(args),
+        #[cfg(feature = "lock-commands")]
+        Command::Once(args) => Ok(locking::once(args, &environment, console)),
         _ => session(&cli, environment, registry, console),
     };
     outcome.unwrap_or_else(|problems| {
@@ -93,13 +92,7 @@ fn session(
         Command::Test(args) => test::test(args, &cli.global, surroundings, console),
         Command::Build(args) => build::build(args, &cli.global, surroundings, console),
         Command::List(args) => list::list(args, &cli.global, surroundings, console),
-        Command::Explain(_)
-        | Command::Objcache(_)
-        | Command::Lock(_)
-        | Command::Locks(_)
-        | Command::Once(_) => {
-            unreachable!("they have no session")
-        }
+        _ => unreachable!("every other command has no session"),
     };
     match (outcome, interrupt.raised()) {
         // A stop before the session began is no fault of what it interrupted.

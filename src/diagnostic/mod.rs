@@ -55,7 +55,7 @@ pub struct Diagnostic {
     pub facts: Vec<String>,
     /// What to do about it.
     pub help: Option<String>,
-    /// The log that tells more, where a tool wrote one.
+    /// The log with all details, if a tool wrote one.
     pub log: Option<Utf8PathBuf>,
 }
 
@@ -95,7 +95,7 @@ impl Diagnostic {
         self
     }
 
-    /// Names the log that tells more.
+    /// Names the log with all details.
     #[must_use]
     pub fn log(mut self, path: impl Into<Utf8PathBuf>) -> Self {
         self.log = Some(path.into());

@@ -27,6 +27,9 @@ use std::time::Instant;
 /// How long SIGTERM may work before SIGKILL. A simulator may close its wave file meanwhile.
 const KILL_GRACE: Duration = Duration::from_millis(500);
 
+/// How many warnings a process may give: a testcase may write to our pipe without end.
+const WARNINGS_MAX: usize = 5;
+
 /// Hears what a process says.
 pub(super) trait Consumer {
     /// Takes one event, at this moment. Returns how long what follows may take; `None` leaves the
@@ -61,6 +64,7 @@ pub(super) fn follow(
         agent_pid: None,
         is_understood: true,
         warnings: Vec::new(),
+        further_warnings: 0,
     };
     let mut until = context.clock.now() + group.settings.timeout;
     let end = loop {
@@ -68,8 +72,11 @@ pub(super) fn follow(
         match await_event(process.as_mut(), context.clock, next_limit) {
             Some(ProcessEvent::Line(line)) => {
                 let now = context.clock.now();
-                if let Some(allowed) = reader.read(&line, now) {
-                    until = now + allowed;
+                match reader.read(&line, now) {
+                    LineRead::Event(allowed) => until = allowed.map_or(until, |it| now + it),
+                    // Lines without end are no progress.
+                    LineRead::Nothing if now >= until => break ProcessEnd::TimedOut,
+                    LineRead::Nothing => {}
                 }
             }
             Some(ProcessEvent::Exited(exit)) => break ProcessEnd::Exited(exit),
@@ -112,7 +119,7 @@ pub(super) fn follow(
         _ => {}
     }
     let build = format!("build `{}`", group.design.name);
-    let warnings = reader.warnings.into_iter();
+    let warnings = reader.all_warnings().into_iter();
     Followed {
         end,
         killed_at,
@@ -130,31 +137,60 @@ struct Reader<'a> {
     agent_pid: Option<u32>,
     is_understood: bool,
     warnings: Vec<String>,
+    /// How many are left out of `warnings`.
+    further_warnings: usize,
+}
+
+/// What a line was.
+enum LineRead {
+    /// An event, and how long what follows may take.
+    Event(Option<Duration>),
+    /// Not to be read.
+    Nothing,
 }
 
 impl Reader<'_> {
-    fn read(&mut self, line: &str, now: Instant) -> Option<Duration> {
+    fn warn(&mut self, words: String) {
+        if self.warnings.len() < WARNINGS_MAX {
+            self.warnings.push(words);
+        } else {
+            self.further_warnings += 1;
+        }
+    }
+
+    fn all_warnings(self) -> Vec<String> {
+        let mut all = self.warnings;
+        if self.further_warnings > 0 {
+            all.push(format!(
+                "{} more warnings like these",
+                self.further_warnings
+            ));
+        }
+        all
+    }
+
+    fn read(&mut self, line: &str, now: Instant) -> LineRead {
         if !self.is_understood {
-            return None;
+            return LineRead::Nothing;
         }
         match read_run_event(line) {
             Ok(event) => {
                 match &event {
                     RunEvent::Hello(hello) => self.agent_pid = self.agent_pid.or(hello.pid),
-                    RunEvent::AgentError(error) => self.warnings.push(error.in_words()),
+                    RunEvent::AgentError(error) => self.warn(error.in_words()),
                     _ => {}
                 }
-                self.consumer.take(event, now)
+                LineRead::Event(self.consumer.take(event, now))
             }
             // What is left of a line that a signal tore is ended by an empty one.
-            Err(_) if line.is_empty() => None,
+            Err(_) if line.is_empty() => LineRead::Nothing,
             Err(why) => {
                 if let Unreadable::Protocol(_) = why {
                     self.is_understood = false;
                     self.consumer.not_understood(why.to_string());
                 }
-                self.warnings.push(why.to_string());
-                None
+                self.warn(why.to_string());
+                LineRead::Nothing
             }
         }
     }

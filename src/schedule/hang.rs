@@ -3,7 +3,7 @@
 //!
 //! Invariant: asking changes no verdict. It is done once the limit was reached, the process is
 //! ended afterwards whatever it answers, and other events that come meanwhile are too late. Only a
-//! process whose agent has greeted is asked: any other, such as a script that stands for the
+//! process whose agent has greeted is asked: any other, such as a script that starts the
 //! simulator and waits for it, has no handler for the signal and would die of it.
 
 use crate::agent::event::Awaited;

@@ -208,7 +208,7 @@ impl History {
 
     /// Returns the median of a build's testcases, or of all where none of its was ever seen.
     ///
-    /// It stands for a testcase that is new: before the shorter half, behind the longer one.
+    /// It is the estimate for a new testcase: before the shorter half, behind the longer one.
     pub(super) fn typical(&self, build: &BuildName) -> Duration {
         let first = (build.clone(), TestModule(String::new()), String::new());
         let of_build = self.testcases.range(first..);

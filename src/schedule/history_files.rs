@@ -4,9 +4,9 @@
 //! - a file is made once, under a name of its own session's, and never changed; no lock is taken;
 //! - its last line is the digest of all before it: a file that is cut, half written or damaged is as
 //!   if it were not there;
-//! - a session writes down all it has read beside its own measurements and only then removes what it
+//! - a session writes down all it has read together with its own measurements and only then removes what it
 //!   has read, so sessions that end at once lose nothing of one another;
-//! - trouble with these files is never told: they decide an order, and nothing else.
+//! - trouble with these files is never reported: they decide an order, and nothing else.
 
 use crate::edge::fs;
 use crate::schedule::history::History;

@@ -150,7 +150,7 @@ impl TestcaseVerdict {
 }
 
 impl Trouble {
-    /// Returns the trouble that an event tells of.
+    /// Returns the trouble that an event reports.
     pub(super) fn of(event: RunEvent) -> Option<Self> {
         match event {
             RunEvent::ModuleError(error) => Some(Self::Import(Exception {
@@ -221,7 +221,7 @@ impl Hang {
             return self.is_outside_python.then(|| words.to_owned());
         };
         let trigger = waiting.trigger.as_deref()?;
-        let mut words = "it waits".to_owned();
+        let mut words = "waits".to_owned();
         // Writing to a string does not fail.
         if let (Some(path), Some(line)) = (&waiting.path, waiting.line) {
             write!(words, " at {path}:{line}").ok();
@@ -269,7 +269,7 @@ enum HdlRole {
     Fails,
     /// It is what ended the simulation, as far as anybody knows.
     Explains,
-    /// It is worth knowing beside what is known.
+    /// It is worth knowing in addition.
     Adds,
 }
 
@@ -372,7 +372,7 @@ fn last_of_process(
             Cause::Timeout,
             "it passed, but the simulator did not exit afterwards and was killed".to_owned(),
         ),
-        // Its own result stands: nothing is known against it.
+        // Its own result holds: nothing is known against it.
         ProcessEnd::Stopped(_) | ProcessEnd::Lost => return verdict,
     };
     let verdict = TestcaseVerdict {

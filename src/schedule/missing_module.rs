@@ -32,7 +32,7 @@ pub(super) fn in_words(
         .filter(|folder| !folder.is_empty())
         .map(Utf8Path::new)
         .collect();
-    let near = neighbour(absent, &folders)
+    let near = similar_module(absent, &folders)
         .map(|near| format!("; did you mean `{near}`?"))
         .unwrap_or_default();
     let looked: Vec<String> = folders.iter().map(|folder| format!("`{folder}`")).collect();
@@ -46,8 +46,8 @@ pub(super) fn in_words(
     ))
 }
 
-/// Returns the module beside the absent one whose name is close to it.
-fn neighbour(absent: &str, folders: &[&Utf8Path]) -> Option<String> {
+/// Returns the module next to the missing one whose name is close to it.
+fn similar_module(absent: &str, folders: &[&Utf8Path]) -> Option<String> {
     let (package, name) = absent.rsplit_once('.').unwrap_or(("", absent));
     let mut names: Vec<String> = folders
         .iter()

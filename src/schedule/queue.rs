@@ -36,7 +36,7 @@ pub(super) struct BuildTask {
 /// A run's priority among those that wait: the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RunPriority {
-    /// What runs again stands before all others.
+    /// What runs again goes before all others.
     is_new: bool,
     /// Runs of which the longest takes less than twice the shortest count as equally long.
     magnitude: Reverse<u32>,

@@ -112,7 +112,7 @@ fn unrun(problem: &Diagnostic) -> (Outcome, Cause) {
     }
 }
 
-/// Makes the testcase that stands for a module as a whole.
+/// Makes the testcase that represents a module as a whole.
 pub(super) fn whole_module(build: &BuildName, module: &TestModule) -> Testcase {
     Testcase {
         id: TestcaseId {

@@ -7,6 +7,7 @@ use crate::build::ensure::Ready;
 use crate::config;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Result;
 use crate::edge::clock::Clock;
 use crate::edge::clock::SystemClock;
 use crate::edge::fs;
@@ -17,7 +18,9 @@ use crate::edge::process::Exit;
 use crate::edge::process::Process;
 use crate::edge::process::ProcessEvent;
 use crate::edge::process::ProcessHost;
+use crate::event::BuildOutcome;
 use crate::event::Event;
+use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
 use crate::model::build::SimulatorName;
 use crate::model::outcome::Cause;
@@ -86,6 +89,8 @@ struct Script {
     lines: &'static [&'static str],
     /// Whether it exits after its lines; else it hangs.
     exits: bool,
+    /// Whether it writes nonsense while it hangs, a line each second.
+    babbles: bool,
 }
 
 /// Lists one testcase, `t` of module `m`.
@@ -96,6 +101,7 @@ const LISTS: Script = Script {
         r#"{"event":"listing_finished"}"#,
     ],
     exits: true,
+    babbles: false,
 };
 
 const STARTED: &str = r#"{"event":"testcase_started","module":"m","testcase":"t"}"#;
@@ -118,7 +124,7 @@ impl ProcessHost for FakeHost {
             clock: Arc::clone(&self.clock),
             interrupt: self.interrupt.clone(),
             lines: script.lines.iter().copied().collect(),
-            exits: script.exits,
+            script,
         }))
     }
 }
@@ -127,7 +133,7 @@ struct FakeProcess {
     clock: Arc<FakeClock>,
     interrupt: Interrupt,
     lines: VecDeque<&'static str>,
-    exits: bool,
+    script: Script,
 }
 
 impl Process for FakeProcess {
@@ -139,11 +145,15 @@ impl Process for FakeProcess {
         if let Some(line) = self.lines.pop_front() {
             return Some(ProcessEvent::Line(line.to_owned()));
         }
-        if self.exits {
+        if self.script.exits {
             return Some(ProcessEvent::Exited(Exit::Code(0)));
         }
         if let Some(reason) = self.interrupt.raised() {
             return Some(ProcessEvent::Stop(reason));
+        }
+        if self.script.babbles {
+            self.clock.sleep(Duration::from_secs(1));
+            return Some(ProcessEvent::Line("nonsense".to_owned()));
         }
         self.clock
             .sleep(limit.expect("every wait here has a limit"));
@@ -226,6 +236,27 @@ impl Ended {
 
 /// Runs a session over one module with these simulators, and a limit of its own.
 fn session(listing: Script, run: Script, session_limit: Option<Duration>) -> Ended {
+    let ready = |build: &Build| {
+        Ok(Ready {
+            design: BuiltDesign {
+                name: build.name.clone(),
+                ..design("b")
+            },
+            origin: Origin::UpToDate,
+            reasons: Vec::new(),
+            log: "/design/build.log".into(),
+        })
+    };
+    session_on(&ready, listing, run, session_limit)
+}
+
+/// Runs a session whose build comes to this.
+fn session_on(
+    ensure: &(dyn Fn(&Build) -> Result<Ready> + Send + Sync),
+    listing: Script,
+    run: Script,
+    session_limit: Option<Duration>,
+) -> Ended {
     let dir = tempfile::tempdir().expect("a temporary folder");
     let dir = Utf8Path::from_path(dir.path()).expect("UTF-8");
     let toml = dir.join("runner.toml");
@@ -253,17 +284,7 @@ fn session(listing: Script, run: Script, session_limit: Option<Duration>) -> End
             host: &host,
             clock: clock.as_ref(),
             interrupt: &interrupt,
-            ensure: &|build, _| {
-                Ok(Ready {
-                    design: BuiltDesign {
-                        name: build.name.clone(),
-                        ..design("b")
-                    },
-                    origin: Origin::UpToDate,
-                    reasons: Vec::new(),
-                    log: dir.join("build.log"),
-                })
-            },
+            ensure: &|build, _| ensure(build),
             tools: &tools(),
             builds: &plan.builds,
             modules: &plan.modules,
@@ -292,6 +313,7 @@ fn a_run_that_exceeds_its_limit_times_out_after_exactly_that_time() {
     let hangs = Script {
         lines: &[STARTED],
         exits: false,
+        babbles: false,
     };
     let ended = session(LISTS, hangs, None);
     ended.expect(
@@ -313,6 +335,7 @@ fn a_listing_that_exceeds_its_limit_times_out_after_exactly_that_time() {
     let hangs = Script {
         lines: &[r#"{"event":"listing","module":"m"}"#],
         exits: false,
+        babbles: false,
     };
     let ended = session(hangs, LISTS, None);
     ended.expect(
@@ -328,6 +351,7 @@ fn a_session_that_reaches_its_limit_stops_its_runs_and_starts_no_other() {
     let hangs = Script {
         lines: &[STARTED],
         exits: false,
+        babbles: false,
     };
     let limit = Duration::from_secs(30);
     let ended = session(LISTS, hangs, Some(limit));
@@ -347,6 +371,7 @@ fn a_line_that_is_no_event_is_a_warning_and_changes_no_verdict() {
     let speaks = Script {
         lines: &[STARTED, r#"{"event":"novel"}"#, "", "print", PASSED],
         exits: true,
+        babbles: false,
     };
     let ended = session(LISTS, speaks, None);
     assert_eq!(ended.result().outcome, Outcome::Passed);
@@ -369,8 +394,47 @@ fn an_agent_of_another_protocol_is_not_believed() {
             PASSED,
         ],
         exits: true,
+        babbles: false,
     };
     let ended = session(LISTS, speaks, None);
     let words = format!("the agent speaks protocol 99, and this cocorun {PROTOCOL}");
     ended.expect(Outcome::Errored, Cause::Startup, &words);
+}
+
+#[test]
+fn a_failed_build_names_the_log_of_its_compiler() {
+    let fails = |_: &Build| {
+        let problem = Diagnostic::error(Code::BuildCompile, "no semicolon");
+        Err(problem.log("/builds/build.log").into())
+    };
+    let ended = session_on(&fails, LISTS, LISTS, None);
+    let logs = ended.events.iter().filter_map(|event| match event {
+        Event::BuildFinished {
+            outcome: BuildOutcome::Failed(_),
+            log,
+            ..
+        } => Some(log.as_deref()),
+        _ => None,
+    });
+    let logs: Vec<Option<&Utf8Path>> = logs.collect();
+    assert_eq!(logs, [Some(Utf8Path::new("/builds/build.log"))]);
+    ended.expect(Outcome::Errored, Cause::Build, "its build `b` failed");
+}
+
+#[test]
+fn lines_without_end_do_not_keep_a_run_alive() {
+    let babbles = Script {
+        lines: &[STARTED],
+        exits: false,
+        babbles: true,
+    };
+    let ended = session(LISTS, babbles, None);
+    ended.expect(
+        Outcome::TimedOut,
+        Cause::Timeout,
+        "exceeded its limit of 60 s",
+    );
+    let last = ended.notices().last().map(|it| it.message.clone());
+    let last = last.unwrap_or_default();
+    assert!(last.ends_with(" more warnings like these"), "{last}");
 }

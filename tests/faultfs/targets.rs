@@ -178,7 +178,7 @@ fn what_cannot_be_removed_is_told_and_the_exit_code_says_so() {
         "{words}"
     );
     assert!(
-        words.contains("0 gates and 0 files; 0 kept, 2 failed"),
+        words.contains("0 pytest-cocotb locks and 0 files; 0 kept, 2 failed"),
         "{words}"
     );
     mount.weather.clear_up();

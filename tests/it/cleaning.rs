@@ -139,7 +139,7 @@ fn what_the_killed_left_goes_and_what_the_living_hold_stays() {
     let dry = project.run(&["locks", "clean", "--dry-run"]);
     let dry = dry.expect_code(0).stdout;
     assert_eq!(before, snapshot_of_the_dead());
-    let sum = "would end 4, would remove 1 attempt directories, 1 gates and 2 files; 2 kept";
+    let sum = "would end 4, would remove 1 attempt directories, 1 pytest-cocotb locks and 2 files; 2 kept";
     assert!(dry.contains(sum), "{dry}");
 
     let told = project.run(&["locks", "clean"]).expect_code(0).stdout;
@@ -216,10 +216,10 @@ fn every_kind_of_lock_is_listed_with_its_holder_and_none_is_disturbed() {
     says("f.lock", &["held by flock: ", &f, " since ", "sh -c"]);
     says("r.lock", &["held by byte-range: ", &r, " since "]);
     says("data.txt", &["held by flock: ", &data]);
-    says(".locks/x.ledger", &["lives on this node", &x]);
+    says(".locks/x.ledger", &["alive on this node", &x]);
     says(
         "d/.locks/n.lock",
-        &["gate of cocorun: ", &once.pid(), "lives"],
+        &["pytest-cocotb lock of cocorun: ", &once.pid(), "alive"],
     );
     says("free.lock", &["free on this node; last held by pid "]);
     assert!(!before.contains("plain.lock"), "{before}");
@@ -243,7 +243,7 @@ fn every_kind_of_lock_is_listed_with_its_holder_and_none_is_disturbed() {
         assert!(Instant::now() < until, "{after}");
     };
     let gate = line_about(&after, "d/.locks/n.lock");
-    assert!(gate.contains("is gone from this node"), "{after}");
+    assert!(gate.contains("no longer running on this node"), "{after}");
 }
 
 /// Names the mark of a running command after the file that it locks.
@@ -284,17 +284,17 @@ fn a_lock_of_pytest_cocotb_is_listed_and_what_it_says_controls_no_terminal() {
         (
             "alive",
             format!("lock of pytest-cocotb: pid {me} on {node}"),
-            "lives on this node",
+            "alive on this node",
         ),
         (
             "gone",
             format!("lock of pytest-cocotb: pid 2147483600 on {node} since 20"),
-            "is gone from this node",
+            "no longer running on this node",
         ),
         (
             "far",
             "lock of pytest-cocotb: pid 12 on n[2J7 since 20".to_owned(),
-            "is not of this node",
+            "is on another node",
         ),
         (
             "nameless",

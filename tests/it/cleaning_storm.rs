@@ -98,6 +98,6 @@ fn cleaning_beside_callers_that_are_killed_takes_nothing_from_the_living() {
     let mut again = Command::new(binary());
     again.args(["locks", "clean"]).arg(project.path(""));
     let told = String::from_utf8(again.output().unwrap().stdout).unwrap();
-    let sum = "ended 0, removed 0 attempt directories, 0 gates and 0 files; 0 kept, 0 failed";
+    let sum = "ended 0, removed 0 attempt directories, 0 pytest-cocotb locks and 0 files; 0 kept, 0 failed";
     assert!(told.contains(sum), "{told}");
 }

@@ -59,8 +59,8 @@ fn expect_awaits(cocotb: &str, simulator: &str) {
         assert!(said.contains("4 timed out"), "{said}");
         if are_shown(&said) {
             let junit = std::fs::read_to_string(project.path("junit.xml")).unwrap();
-            assert_eq!(junit.matches("it waits at ").count() % 4, 0, "{junit}");
-            assert!(junit.contains("it waits at "), "{junit}");
+            assert_eq!(junit.matches("; waits at ").count() % 4, 0, "{junit}");
+            assert!(junit.contains("; waits at "), "{junit}");
             return;
         }
     }

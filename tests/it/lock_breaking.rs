@@ -47,7 +47,7 @@ fn a_holder_can_be_seen_and_the_lock_be_taken_from_it() {
     let holder = start(&project, &[&LOCK[..], &["sh", "-c", script]].concat());
     await_file(&project, "held");
     let pid = holder.id();
-    await_listed(&project, &format!("1 holds, lives on this node: pid {pid}"));
+    await_listed(&project, &format!("1 holds, alive on this node: pid {pid}"));
     await_listed(&project, script);
     let broken = project
         .run(&["locks", "break", ".locks/a.ledger"])
@@ -70,7 +70,7 @@ fn who_waits_is_told_from_who_holds() {
     await_file(&project, "held");
     let waiter = Waiter::start(&project, &[&LOCK[..], &["true"]].concat());
     let pid = waiter.child.id();
-    await_listed(&project, &format!("2 waits, lives on this node: pid {pid}"));
+    await_listed(&project, &format!("2 waits, alive on this node: pid {pid}"));
     signal(&waiter.child, Signal::SIGINT);
     let told = waiter.end().expect_code(130);
     assert!(told.stderr.contains(UNTIL_GO), "{}", told.stderr);
@@ -99,7 +99,7 @@ fn a_step_that_was_taken_away_is_done_again_and_says_so() {
     ];
     let first = start(&project, &args);
     await_file(&project, "held");
-    await_listed(&project, "1 works, lives on this node");
+    await_listed(&project, "1 works, alive on this node");
     let ledger = ["locks", "break", "d/.locks/n.ledger"];
     project.run(&ledger).expect_code(0);
     project.file("go", "");
@@ -117,7 +117,7 @@ fn what_cannot_be_broken_or_locked_is_refused_with_what_to_do() {
         .expect_code(0);
     let refused = project.run(&["locks", "break", "f"]).expect_code(2);
     assert!(
-        refused.stderr.contains("lock of the kernel"),
+        refused.stderr.contains("kernel locks cannot be broken"),
         "{}",
         refused.stderr
     );

@@ -441,7 +441,7 @@ fn a_command_runs_once_per_directory_and_name() {
     project.run(&other).expect_code(0);
     let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 2);
-    for words in ["forgot 1 result of `n`\n", "`n` was not done here"] {
+    for words in ["forgot 1 result of `n`\n", "`n` has no result here"] {
         let ran = project.run(&["once", "--dir", "d", "--name", "n", "--clean"]);
         let said = ran.expect_code(0).stderr;
         assert!(said.starts_with(words), "{said}");

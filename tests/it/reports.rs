@@ -259,7 +259,7 @@ fn quiet_and_verbose_leave_out_and_add() {
         assert!(said.contains("3 passed, 2 failed, 1 skipped"), "{said}");
     }
     assert!(!usual.contains("PYTHON"), "{usual}");
-    for word in ["PYTHON", "SIMULATOR", "cocotb 2.1.0", "Icarus Verilog"] {
+    for word in ["PYTHON", "TOOL", "cocotb 2.1.0", "Icarus Verilog"] {
         assert!(verbose.contains(word), "{word} in {verbose}");
     }
 }

@@ -7,16 +7,22 @@
 pub mod clock;
 pub mod env;
 pub mod error;
+#[cfg(feature = "locks")]
 pub mod file_lock;
 pub mod fs;
 pub mod interrupt;
 pub mod jobs;
+#[cfg(feature = "locks")]
 pub mod kernel_locks;
 pub mod machine;
+#[cfg(feature = "locks")]
 pub mod mounts;
+#[cfg(feature = "locks")]
 pub mod pinned;
 pub mod process;
+#[cfg(feature = "locks")]
 pub mod publish;
+#[cfg(feature = "locks")]
 mod rename;
 pub mod storage;
 pub mod terminal;

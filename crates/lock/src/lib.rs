@@ -21,6 +21,7 @@ mod liveness;
 pub mod maintenance;
 mod once;
 mod options;
+mod outcome;
 mod pytest_cocotb;
 mod sync;
 #[cfg(feature = "locks")]
@@ -38,13 +39,18 @@ pub use once::call_once::CallOnce;
 pub use once::call_once::EnterOutcome;
 pub use once::leader::Leader;
 pub use once::leader::PublishOutcome;
-pub use once::outcome::Acceptance;
-pub use once::outcome::FailureRecord;
-pub use once::outcome::Published;
 pub use once::step::Done;
 pub use once::step::Failure;
 pub use once::step::OnceStep;
 pub use once::step::StepError;
 pub use options::Options;
+pub use outcome::Acceptance;
+pub use outcome::FailureRecord;
+pub use outcome::Published;
 pub use wait::OnWait;
 pub use wait::WaitProgress;
+
+/// The README, whose example is compiled with the documentation's tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

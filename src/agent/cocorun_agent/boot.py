@@ -3,7 +3,7 @@
 `PYGPI_USERS` (cocotb 2.x) or `PYGPI_ENTRY_POINT` (1.x) names `cocorun_agent.boot:start` alone. The
 agent places its hooks, takes that variable away and lets cocotb's own loader run the entry points
 it would have run anyway, whichever they are in this version. So an exception in any of them passes
-through here and can be told, and a testcase sees the environment it would see without us.
+through here and can be reported, and a testcase sees the environment it would see without us.
 
 Invariant: without a request in the environment this is exactly cocotb.
 """
@@ -24,7 +24,7 @@ from cocorun_agent.reporter import Reporter
 
 _USERS_VARIABLES = ("PYGPI_USERS", "PYGPI_ENTRY_POINT")
 
-# cocotb 1.x: the simulator looks up these functions beside the entry function.
+# cocotb 1.x: the simulator looks up these functions next to the entry function.
 _COCOTB_1_CALLBACKS = ("_sim_event", "_log_from_c", "_filter_from_c")
 
 _cocotb_1_entry: Any = None

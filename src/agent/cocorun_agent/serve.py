@@ -6,7 +6,7 @@ which returns from here and goes on into cocotb as a process of its own.
 
 Invariants: the server never runs user code and never advances the simulation; every child is
 reported when it starts and, exactly once, when it ends; nothing a child started outlives it for
-longer than the runs beside it, and nothing at all outlives the server's orderly end.
+longer than the runs at the same time, and nothing at all outlives the server's orderly end.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ def warm() -> None:
 def preload(reporter: Reporter, modules: list[str]) -> None:
     """Imports modules that the user wants to be there in every child, with assertions rewritten.
 
-    They see no `cocotb.top`, no plusargs and no seed. What cannot be imported like that is told and
-    left to the children.
+    They see no `cocotb.top`, no plusargs and no seed. Modules that cannot be
+    preloaded are reported, and imported by the children.
     """
     with pytest_config.rewriting(), numpy_seed.watched():
         for name in modules:
@@ -119,7 +119,7 @@ class Server:
         self._socket.set_inheritable(False)
         self._run_by_pid: dict[int, Any] = {}
         self._pidfd_by_pid: dict[int, int] = {}
-        self._beside_by_orphan: dict[int, set[int]] = {}
+        self._runs_by_orphan: dict[int, set[int]] = {}
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -226,23 +226,23 @@ class Server:
     def _end_orphans(self, ended: int) -> None:
         """Kills processes whose run is over, though they left its group.
 
-        Which run an orphan belongs to is not to be told once its parent is gone, but it is one of
+        Which run an orphan belongs to cannot be found out once its parent is gone, but it is one of
         those that lived when it was first seen. It may be a helper of a run that still goes on, so
         it is let live until all of those have ended.
         """
         alive = set(self._run_by_pid)
         for pid in processes.children_of(self._pid) - alive:
-            self._beside_by_orphan.setdefault(pid, alive | {ended})
-        for pid, beside in list(self._beside_by_orphan.items()):
-            if not beside & alive:
+            self._runs_by_orphan.setdefault(pid, alive | {ended})
+        for pid, runs in list(self._runs_by_orphan.items()):
+            if not runs & alive:
                 processes.kill_tree(pid)
-        for pid in list(self._beside_by_orphan):
+        for pid in list(self._runs_by_orphan):
             with contextlib.suppress(OSError):
-                if not self._beside_by_orphan[pid] & alive:
+                if not self._runs_by_orphan[pid] & alive:
                     os.waitpid(pid, 0)
                 elif os.waitpid(pid, os.WNOHANG)[0] == 0:
                     continue
-            del self._beside_by_orphan[pid]
+            del self._runs_by_orphan[pid]
 
     def _end(self) -> NoReturn:
         """Ends all children and the server; the caller has gone or wants no more."""

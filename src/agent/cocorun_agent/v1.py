@@ -158,7 +158,7 @@ class Adapter:
             this: Any, test: Any, outcome: Any, wall_time_s: float, sim_time_ns: float
         ) -> Any:
             # A simulation that has ended is torn down within the call, and other testcases pass
-            # through here meanwhile: what belongs to this one must be told by `_score_test`.
+            # through here meanwhile: what belongs to this one must be reported by `_score_test`.
             self._times = (wall_time_s, sim_time_ns)
             try:
                 result = record_result(this, test, outcome, wall_time_s, sim_time_ns)

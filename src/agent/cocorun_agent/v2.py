@@ -1,7 +1,7 @@
 """Adapter for cocotb 2.x: where its regression manager is listened to.
 
 Read against cocotb 2.0.1 and 2.1.0. All names used here are private to cocotb, so each hook is
-placed only if the name is there, and what is lost without it is told in an `agent_error`. Without
+placed only if the name is there, and what is lost without it is reported in an `agent_error`. Without
 selection hooks the public `COCOTB_TEST_FILTER` takes over.
 
 Invariant: a hook calls cocotb's own method exactly once, with the arguments it got, and returns or
@@ -72,7 +72,7 @@ class Adapter:
         reporter = self._reporter
         import_module = getattr(regression, "import_module", None)
         if import_module is None or not hasattr(manager, "register_test"):
-            reporter.cannot("tell where testcases come from", "cocotb.regression has changed")
+            reporter.cannot("know where testcases come from", "cocotb.regression has changed")
             return
 
         @functools.wraps(import_module)
@@ -169,7 +169,7 @@ class Adapter:
         body never ran.
         """
         if not hasattr(manager, "_log_test_start"):
-            self._reporter.cannot("tell when testcases start", "RegressionManager has changed")
+            self._reporter.cannot("know when testcases start", "RegressionManager has changed")
             return
         running = _running_test_class()
 
@@ -223,7 +223,7 @@ class Adapter:
     def _hook_judgement(self, manager: Any) -> None:
         absent = [name for name in _JUDGING if not hasattr(manager, name)]
         if absent:
-            self._reporter.cannot("tell verdicts", f"RegressionManager has no {absent[0]}")
+            self._reporter.cannot("know verdicts", f"RegressionManager has no {absent[0]}")
 
         def scoring(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             with self._reporter.guard("_score_test"):
@@ -241,8 +241,8 @@ class Adapter:
         _hook(manager, "_record_test_skipped", self._recorder(self._skipped))
         _hook(manager, "_record_test_init_failed", self._recorder(self._init_failed))
 
-    def _recorder(self, tell: Callable[[Any, Key, dict[str, Any]], None]) -> Callable[..., Any]:
-        """Makes a hook that tells a verdict after cocotb has logged it, even if it then fails."""
+    def _recorder(self, report: Callable[[Any, Key, dict[str, Any]], None]) -> Callable[..., Any]:
+        """Makes a hook that reports a verdict after cocotb has logged it, even if it then fails."""
 
         def record(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             try:
@@ -252,10 +252,10 @@ class Adapter:
                 with self._reporter.guard(original.__name__):
                     self._reporter.regression_error(error)
                 with self._reporter.guard(original.__name__):
-                    tell(this, self._key(this), kwargs)
+                    report(this, self._key(this), kwargs)
                 raise
             with self._reporter.guard(original.__name__):
-                tell(this, self._key(this), kwargs)
+                report(this, self._key(this), kwargs)
             # An exception holds its testcase's frames, and with them what the testcase made.
             self._error = None
             return result
@@ -291,7 +291,7 @@ class Adapter:
 
     def _hook_end(self, manager: Any) -> None:
         if not hasattr(manager, "_tear_down"):
-            self._reporter.cannot("tell the end", "RegressionManager has no _tear_down")
+            self._reporter.cannot("know the end", "RegressionManager has no _tear_down")
             return
 
         def ending(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
@@ -312,13 +312,13 @@ class Adapter:
         def ended(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(this, *args, **kwargs)
             with self._reporter.guard("_on_sim_end"):
-                self._tell_stranded(this)
+                self._report_stranded(this)
             return result
 
         _hook(manager, "_on_sim_end", ended)
 
-    def _tell_stranded(self, manager: Any) -> None:
-        """Tells what cocotb 2.1 leaves untold if the simulation ends between two testcases.
+    def _report_stranded(self, manager: Any) -> None:
+        """Reports what cocotb 2.1 leaves out if the simulation ends between two testcases.
 
         It waits for the announced one to end, which never began, and writes no results.
         """

@@ -159,7 +159,7 @@ fn what_hangs_says_at_which_line_it_waits_for_which_trigger() {
     };
     assert_eq!(
         message(&answer(Some("RisingEdge(top.d)"))),
-        "exceeded its limit of 3 s; it waits at /p/a.py:7 for RisingEdge(top.d), at 5 ns of \
+        "exceeded its limit of 3 s; waits at /p/a.py:7 for RisingEdge(top.d), at 5 ns of \
          simulated time"
     );
     assert_eq!(message(&answer(None)), "exceeded its limit of 3 s");

@@ -197,13 +197,15 @@ fn lab_locks_are_listed_cleaned_and_broken_from_another_node() {
             let holder = running(scope, &lab, "n1", &holds, &format!("{dir}/in"));
             let listed = from_n2(&format!("list {dir}")).good().out;
             assert!(
-                listed.contains("1 holds, lives elsewhere: pid") && listed.contains("on n1"),
+                listed.contains("1 holds, alive on another node: pid") && listed.contains("on n1"),
                 "{listed}"
             );
             let cleaned = from_n2(&format!("clean {dir}")).good().out;
             assert!(
-                cleaned.contains("it gave a sign of life from elsewhere")
-                    && cleaned.contains("ended 0, removed 0 attempt directories, 0 gates and 0"),
+                cleaned.contains("it gave a sign of life from another node")
+                    && cleaned.contains(
+                        "ended 0, removed 0 attempt directories, 0 pytest-cocotb locks and 0"
+                    ),
                 "{cleaned}"
             );
             let broken = from_n2(&format!("break {ledger}")).good().out;
@@ -233,8 +235,7 @@ fn lab_locks_are_listed_cleaned_and_broken_from_another_node() {
                 .good();
             drop((holder.join(), step.join()));
             let cleaned = from_n2(&format!("clean {dir}")).good().out;
-            let sum =
-                "ended 2, removed 1 attempt directories, 1 gates and 0 files; 0 kept, 0 failed";
+            let sum = "ended 2, removed 1 attempt directories, 1 pytest-cocotb locks and 0 files; 0 kept, 0 failed";
             assert!(cleaned.contains(sum), "{cleaned}");
             let listed = from_n2(&format!("list {dir}")).good().out;
             assert!(listed.contains("l.ledger: free"), "{listed}");

@@ -23,7 +23,7 @@ pub struct CommandSpec {
     pub program: Utf8PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Variables to set beside the inherited ones.
+    /// Variables to set in addition to the inherited ones.
     pub env: BTreeMap<String, String>,
     /// Inherited variables the child must not see.
     pub env_remove: Vec<String>,
@@ -41,14 +41,14 @@ pub struct CommandSpec {
 /// How a child ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// It left with this status.
+    /// It exited with this status.
     Code(i32),
     /// A signal of this number ended it.
     Signal(i32),
 }
 
 impl Exit {
-    /// Says whether it left with status 0.
+    /// Says whether it exited with status 0.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }

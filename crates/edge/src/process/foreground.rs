@@ -39,8 +39,8 @@ const LOOK_EVERY_MS: u16 = 250;
 /// Runs a command to its end on the streams of this process: in our process group at a terminal,
 /// else in one of its own.
 ///
-/// The first signal that `interrupt` tells of is passed on, unless the terminal has done so. `goes_on` is asked four
-/// times a second; `false` kills the command with all it has started.
+/// The first signal that raises `interrupt` is passed on, unless the terminal has done so. `goes_on`
+/// is asked four times a second; `false` kills the command with all it has started.
 ///
 /// # Errors
 /// It cannot be started.
@@ -116,19 +116,19 @@ fn await_end(
     let pid = Pid::from_raw(child.id().cast_signed());
     let ended = tree::watch_end(pid)?;
     let has_group = getpgid(Some(pid)) == Ok(pid);
-    let mut is_told = false;
+    let mut is_passed_on = false;
     let mut is_killed = false;
     loop {
         let mut fds = vec![PollFd::new(ended.as_fd(), PollFlags::POLLIN)];
-        if !is_told {
+        if !is_passed_on {
             fds.push(PollFd::new(interrupt.as_fd(), PollFlags::POLLIN));
         }
         poll(&mut fds, PollTimeout::from(LOOK_EVERY_MS)).ok();
         if fds[0].any().unwrap_or(false) {
             return Ok(());
         }
-        if !is_told && let Some(StopReason::Signal(number)) = interrupt.raised() {
-            is_told = true;
+        if !is_passed_on && let Some(StopReason::Signal(number)) = interrupt.raised() {
+            is_passed_on = true;
             let signal = Signal::try_from(i32::from(number)).unwrap_or(Signal::SIGTERM);
             if has_group {
                 killpg(pid, signal).ok();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_the_command_is_told_as_it_was() -> Result<()> {
+    fn the_end_of_the_command_is_returned_as_it_was() -> Result<()> {
         let interrupt = Interrupt::new()?;
         let run = |script: &str| foreground(&sh(script), &[], &interrupt, &mut || true);
         assert_eq!(run("exit 7")?, Exit::Code(7));
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_not_there_is_told() -> Result<()> {
+    fn a_program_that_does_not_exist_is_named() -> Result<()> {
         let interrupt = Interrupt::new()?;
         let command = ["/nowhere/cc".to_owned()];
         let problem = foreground(&command, &[], &interrupt, &mut || true).expect_err("not there");

@@ -1,4 +1,4 @@
-//! How a child ended that a service forked: told by one thread, read by another.
+//! How a child ended that a service forked: set by one thread, read by another.
 
 use crate::process::contract::Exit;
 

@@ -87,7 +87,7 @@ impl Running {
         }
     }
 
-    /// Starts the thread that tells when the child ended, without reaping it.
+    /// Starts the thread that notices when the child has ended, without reaping it.
     fn watched(child: &Child, channel: Option<&OwnedFd>) -> io::Result<OwnedFd> {
         if let Some(channel) = channel {
             fcntl(channel, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;

@@ -145,14 +145,14 @@ fn await_end(pid: Pid) {
 /// Returns a descriptor that becomes readable when a child has ended; the child is left to be
 /// reaped.
 pub(super) fn watch_end(pid: Pid) -> io::Result<OwnedFd> {
-    let (ended, teller) = unistd::pipe2(OFlag::O_CLOEXEC)?;
+    let (ended, notifier) = unistd::pipe2(OFlag::O_CLOEXEC)?;
     thread::Builder::new()
         .name(format!("wait-{pid}"))
         .stack_size(64 << 10)
         .spawn(move || {
             await_end(pid);
             // Dropping the write end makes the other end readable.
-            drop(teller);
+            drop(notifier);
         })?;
     Ok(ended)
 }

@@ -125,7 +125,7 @@ impl Lock {
     ///
     /// [`Choice::also_flock`]: crate::acquire::detect::Choice::also_flock
     #[must_use]
-    pub fn beside_flock(mut self, also_flock: bool) -> Self {
+    pub fn with_flock(mut self, also_flock: bool) -> Self {
         self.also_flock = also_flock;
         self
     }
@@ -273,12 +273,12 @@ mod tests {
     }
 
     #[test]
-    fn beside_flock_the_registers_exclude_who_knows_only_flock_and_who_knows_only_registers()
+    fn with_flock_the_registers_exclude_who_knows_only_flock_and_who_knows_only_registers()
     -> Result<(), LockError> {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let path = Utf8PathBuf::try_from(dir.path().join("a.lock")).expect("a UTF-8 path");
         let go_on = &mut |_: &WaitProgress| ControlFlow::Continue(());
-        let both = || lock(Strategy::Ledger, &path).beside_flock(true);
+        let both = || lock(Strategy::Ledger, &path).with_flock(true);
         let mut is_held = |mut lock: Lock| lock.acquire(go_on, Some(Duration::ZERO)).is_err();
         let held = both().acquire(&mut |_| ControlFlow::Break(()), None)?;
         assert!(held.is_some());

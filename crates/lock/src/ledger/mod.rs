@@ -15,7 +15,7 @@ use crate::ledger::disk::Put;
 use crate::ledger::record::Claim;
 use crate::ledger::record::Commit;
 use crate::ledger::record::escaped;
-use crate::once::outcome::Published;
+use crate::outcome::Published;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;

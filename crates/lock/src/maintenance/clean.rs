@@ -1,11 +1,11 @@
-//! What the dead left in shared directories, and taking it away.
+//! Removing files left by dead processes in shared directories.
 //!
-//! The order keeps the protocol. First attempts and tickets of the dead are ended through their
-//! registers, as a successor would; a register is never removed. What hangs on an attempt is
+//! The order keeps the protocol. First attempts and tickets of dead processes are ended through
+//! their registers, as a successor would; a register is never removed. What belongs to an attempt is
 //! touched only after its end was read back, so an attempt that published meanwhile keeps its
-//! directory. Gates come next, since others wait for them; a result is announced before its gate
-//! goes. Private directories and files are last. Invariants: what is not known to be dead stays;
-//! without [`Cleaning::is_dry_run`] or with it, the same is judged.
+//! directory. pytest-cocotb locks come next, since others wait for them; a result is announced
+//! before its lock goes. Temporary directories and files are last. Invariants: what is not known to
+//! be dead stays; a dry run judges as any other one.
 
 use crate::error::LockError;
 use crate::holder::span;
@@ -44,8 +44,8 @@ pub enum Action {
     Ended,
     /// The directory of an attempt was removed.
     RemovedAttempt,
-    /// A gate was cleared.
-    RemovedGate,
+    /// a pytest-cocotb lock was cleared.
+    RemovedPytestLock,
     /// A private file was removed.
     RemovedFile,
     /// It stays, since it may be somebody's.
@@ -108,8 +108,8 @@ impl Cleaning {
                 report(Action::Failed, &site.path, &error.to_string());
             }
         }
-        for path in &tree.gates {
-            self.gate(path, &sites, report);
+        for path in &tree.pytest_locks {
+            self.pytest_lock(path, &sites, report);
         }
         for path in &tree.attempts {
             self.attempt(tree, path, &sites, report);
@@ -207,7 +207,7 @@ impl Cleaning {
                 continue;
             }
             let why = if entry.fate == ProcessState::Gone {
-                "its process is gone from this node".to_owned()
+                "its process is no longer running on this node".to_owned()
             } else {
                 let lease = span(entry.lease);
                 format!("it gave no sign of life for its whole lease of {lease}")
@@ -223,8 +223,8 @@ impl Cleaning {
         Ok(())
     }
 
-    /// Clears a gate all of whose guards belong to attempts that have ended.
-    fn gate(&self, path: &Utf8Path, sites: &[Site], report: OnAction) {
+    /// Clears a pytest-cocotb lock all of whose guards belong to attempts that have ended.
+    fn pytest_lock(&self, path: &Utf8Path, sites: &[Site], report: OnAction) {
         let (Ok(names), Ok(stamp)) = (self.storage.list(path), self.storage.stamp(path)) else {
             return;
         };
@@ -233,19 +233,19 @@ impl Cleaning {
         let tokens = PytestLock::tokens_in(&names, info.as_ref());
         let site = sites
             .iter()
-            .find(|site| site.survey.ledger.gate_path() == path);
+            .find(|site| site.survey.ledger.pytest_lock_path() == path);
         let is_forsaken = |site: &Site| site.past.iter().all(|past| site.is_over(past));
         if tokens.is_empty() {
             if names.is_empty() && stamp.is_sticky() && site.is_some_and(is_forsaken) {
                 self.removed(
-                    Action::RemovedGate,
+                    Action::RemovedPytestLock,
                     path,
-                    "cocorun made it and is gone",
+                    "it is an empty lock of a dead cocorun process",
                     || unless_taken(self.storage.remove_dir(path)),
                     report,
                 );
             } else {
-                report(Action::Kept, path, "it is not cocorun's");
+                report(Action::Kept, path, "it is not a lock of cocorun");
             }
             return;
         }
@@ -261,11 +261,15 @@ impl Cleaning {
                     continue;
                 }
                 Some((site, past)) if site.is_over(past) => {
-                    report(Action::Kept, path, "its process runs on this node");
+                    report(
+                        Action::Kept,
+                        path,
+                        "its process is still running on this node",
+                    );
                 }
                 // Its holder was told of already.
                 Some(_) => {}
-                None => report(Action::Kept, path, "no claim tells whose it is"),
+                None => report(Action::Kept, path, "its owner is unknown"),
             }
             is_left = false;
         }
@@ -282,21 +286,21 @@ impl Cleaning {
         let why = format!("{word} {} {verb} ended", numbers.join(" and "));
         let clear = || {
             let mut each = ended.iter();
-            each.try_for_each(|(site, past)| self.clear_gate(site, past))
+            each.try_for_each(|(site, past)| self.clear_pytest_lock(site, past))
         };
         // Beside one that goes on, only what the others put in goes.
         let action = if is_left {
-            Action::RemovedGate
+            Action::RemovedPytestLock
         } else {
             Action::RemovedFile
         };
         self.removed(action, path, &why, clear, report);
     }
 
-    fn clear_gate(&self, site: &Site, past: &Past) -> io::Result<()> {
+    fn clear_pytest_lock(&self, site: &Site, past: &Past) -> io::Result<()> {
         let ledger = &site.survey.ledger;
         let is_result = matches!(past.commit, Some(Commit::Done { .. })) && !past.is_retired;
-        // Who enters next must find the result that was published behind this gate.
+        // Who enters next must find the result that was published behind this lock.
         if is_result && !ledger.is_marked(past.number).unwrap_or(true) {
             ledger
                 .mark(past.number, &past.claim.token)
@@ -316,7 +320,7 @@ impl Cleaning {
             site.past.iter().find(is_its).map(|past| (site, past))
         });
         let Some((site, past)) = owner else {
-            report(Action::Kept, path, "no claim tells whose it is");
+            report(Action::Kept, path, "its owner is unknown");
             return;
         };
         if !site.is_over(past) {
@@ -326,7 +330,7 @@ impl Cleaning {
         let why = match &past.commit {
             Some(Commit::Done { .. }) if !past.is_retired => return,
             Some(Commit::Done { .. }) if !self.takes_retired => {
-                let why = "it was a result and a session may still use it; see `--retired`";
+                let why = "a session may still be using this superseded result; see `--retired`";
                 report(Action::Kept, path, why);
                 return;
             }
@@ -334,16 +338,20 @@ impl Cleaning {
                 report(
                     Action::Kept,
                     path,
-                    "its log tells why the last attempt failed",
+                    "its log shows why the last attempt failed",
                 );
                 return;
             }
             Some(Commit::Unknown) => {
-                report(Action::Kept, path, "how it ended is not known");
+                report(Action::Kept, path, "how it ended is unknown");
                 return;
             }
             _ if site.runs_here(past) => {
-                report(Action::Kept, path, "its process runs on this node");
+                report(
+                    Action::Kept,
+                    path,
+                    "its process is still running on this node",
+                );
                 return;
             }
             Some(commit) => format!("the attempt was {}", end_word(commit)),
@@ -366,16 +374,16 @@ impl Cleaning {
         let name = path.file_name().unwrap_or_default();
         let fate = self.state_of_owner(path);
         if is_dir && temporary_name::hangs_beside(path, &*self.host) {
-            report(Action::Kept, path, "a rename did not return in it");
+            report(Action::Kept, path, "a rename inside it never returned");
             return;
         }
         let why = if fate == ProcessState::Gone && was_gone {
-            "its process is gone from this node"
+            "its process is no longer running on this node"
         } else if fate == ProcessState::Unknown && has_ended(path, sites) {
-            "the lock under which it was made was given up"
+            "the lock it was made under was released"
         } else {
             if fate != ProcessState::Running {
-                let why = "its process is not known to be gone";
+                let why = "its process may still be running";
                 report(Action::Kept, path, why);
             }
             return;
@@ -412,11 +420,11 @@ impl Cleaning {
             match fate {
                 ProcessState::Gone => {
                     let remove = || PinnedDir::above(&tree.root, &path)?.remove_file(name);
-                    let why = "its process is gone from this node";
+                    let why = "its process is no longer running on this node";
                     self.removed(Action::RemovedFile, &path, why, remove, report);
                 }
                 ProcessState::Unknown => {
-                    report(Action::Kept, &path, "its process is not known to be gone");
+                    report(Action::Kept, &path, "its process may still be running");
                 }
                 ProcessState::Running => {}
             }
@@ -443,7 +451,7 @@ impl Cleaning {
     }
 }
 
-/// Takes it for no failure that somebody entered a gate just before its directory was removed.
+/// Takes it for no failure that somebody entered a pytest-cocotb lock just before its directory was removed.
 fn unless_taken(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),

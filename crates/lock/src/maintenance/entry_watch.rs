@@ -49,10 +49,10 @@ impl EntryWatch {
         lease_max: Duration,
     ) -> Result<Self, String> {
         match entry.fate {
-            ProcessState::Running => return Err("it lives on this node".to_owned()),
+            ProcessState::Running => return Err("it is alive on this node".to_owned()),
             ProcessState::Unknown if entry.lease > lease_max => {
                 return Err(format!(
-                    "its lease of {} is longer than it would be watched; see `--watch`",
+                    "its lease of {} is longer than the watch limit; see `--watch`",
                     span(entry.lease)
                 ));
             }
@@ -84,19 +84,19 @@ impl EntryWatch {
             return Finding::Ended;
         }
         if self.entry.fate == ProcessState::Unknown && sign.is_some() && sign != self.entry.sign {
-            return Finding::Kept("it gave a sign of life from elsewhere".to_owned());
+            return Finding::Kept("it gave a sign of life from another node".to_owned());
         }
         let is_closed = ledger.is_closed(number);
         match self.watcher.observe(ledger, &self.options, number) {
             _ if is_closed.is_ok_and(|closed| closed) => Finding::Ended,
             Ok(Liveness::Dead) => Finding::Dead,
             Ok(Liveness::Ended) => Finding::Ended,
-            Ok(Liveness::NoClaim) => Finding::Kept("its claim cannot be found any more".to_owned()),
+            Ok(Liveness::NoClaim) => Finding::Kept("its claim is gone".to_owned()),
             Ok(Liveness::Wait { retry_in, .. }) => {
                 if ledger.disk.clock.now() < self.until {
                     Finding::Undecided(retry_in)
                 } else {
-                    Finding::Kept("the server answers too slowly to tell".to_owned())
+                    Finding::Kept("the server answers too slowly".to_owned())
                 }
             }
             Err(error) => Finding::Kept(error.to_string()),

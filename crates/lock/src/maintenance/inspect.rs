@@ -1,4 +1,4 @@
-//! Who holds lock files and gates, in words, for `cocorun locks list`.
+//! Who holds lock files and pytest-cocotb locks, in words, for `cocorun locks list`.
 //!
 //! Invariant: nothing is written, made or locked: the kernel's table is read, and a byte-range lock
 //! is asked about, which places none. What others wrote is told, never obeyed.
@@ -72,7 +72,7 @@ fn file_words(
                 format!("held by {kind}: pid {pid} on this node")
             }
             _ if claim.token.is_empty() => {
-                format!("held by {kind}: a process of this node that left no name")
+                format!("held by {kind}: an unnamed process on this node")
             }
             _ => format!("held by {kind}: {}{doing}", holder.who()),
         };
@@ -82,17 +82,20 @@ fn file_words(
         format!("held by byte-range: {}{doing}", holder.who())
     } else if host.state_of(&claim.process) == ProcessState::Running {
         // The table does not show locks of all containers and on all file systems.
-        format!("held, it seems: {} lives on this node{doing}", holder.who())
+        format!(
+            "probably held: {} is alive on this node{doing}",
+            holder.who()
+        )
     } else {
         format!("free on this node; last held by {}", holder.who())
     }
 }
 
-/// Says who holds a gate.
+/// Says who holds a pytest-cocotb lock.
 ///
 /// # Errors
 /// The file system refused or stalled.
-pub fn gate(
+pub fn pytest_lock(
     path: &Utf8Path,
     storage: &dyn Storage,
     host: &dyn Machine,
@@ -112,22 +115,24 @@ pub fn gate(
                     ..Holder::of(&claim.process, path.to_owned())
                 };
                 let state = match host.state_of(&claim.process) {
-                    ProcessState::Running => "lives on this node",
-                    ProcessState::Gone => "is gone from this node; the next cocorun takes over",
-                    ProcessState::Unknown => "is not of this node",
+                    ProcessState::Running => "is alive on this node",
+                    ProcessState::Gone => {
+                        "is no longer running on this node; the next cocorun takes over"
+                    }
+                    ProcessState::Unknown => "is on another node",
                 };
-                format!("gate of cocorun: {} {state}", holder.who())
+                format!("pytest-cocotb lock of cocorun: {} {state}", holder.who())
             }
             (None, Some(info)) => format!(
-                "gate of cocorun: {}; no claim tells whether it lives",
+                "pytest-cocotb lock of cocorun: {}; whether it is alive is unknown",
                 holder_in(info, path).who()
             ),
-            (None, None) => "gate of cocorun; no claim tells whose".to_owned(),
+            (None, None) => "pytest-cocotb lock of cocorun; whose is unknown".to_owned(),
         });
     }
     let Some(info) = info else {
         let whose = if storage.stamp(path).is_ok_and(|stamp| stamp.is_sticky()) {
-            "gate of cocorun"
+            "pytest-cocotb lock of cocorun"
         } else {
             "lock of pytest-cocotb"
         };
@@ -135,11 +140,11 @@ pub fn gate(
     };
     let since = info.since().unwrap_or(SystemTime::UNIX_EPOCH);
     let state = if info.hostname != host.me().host || info.pid == 0 {
-        "is not of this node"
+        "is on another node"
     } else if host.has_no_pid(info.pid, since) {
-        "is gone from this node"
+        "is no longer running on this node"
     } else {
-        "lives on this node"
+        "is alive on this node"
     };
     let who = holder_in(&info, path).who();
     Ok(format!("lock of pytest-cocotb: {who} {state}"))

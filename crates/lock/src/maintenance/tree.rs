@@ -12,7 +12,7 @@ use cocorun_edge::fs;
 use cocorun_edge::fs::DirEntry;
 use cocorun_edge::fs::EntryKind;
 
-/// The directory of registers, gates and markers.
+/// The directory of registers, pytest-cocotb locks and markers.
 const LOCKS: &str = ".locks";
 
 /// What was found, each list sorted.
@@ -23,7 +23,7 @@ pub struct Tree {
     /// `.locks/NAME.ledger`.
     pub ledgers: Vec<Utf8PathBuf>,
     /// `NAME.lock/`, the lock of pytest-cocotb.
-    pub gates: Vec<Utf8PathBuf>,
+    pub pytest_locks: Vec<Utf8PathBuf>,
     /// `attempts/<epoch>-<token>` beside a `.locks`.
     pub attempts: Vec<Utf8PathBuf>,
     /// Files and directories of names that tell their maker; the latter with `true`.
@@ -58,7 +58,11 @@ impl Tree {
                 }
             }
         }
-        for list in [&mut tree.ledgers, &mut tree.gates, &mut tree.attempts] {
+        for list in [
+            &mut tree.ledgers,
+            &mut tree.pytest_locks,
+            &mut tree.attempts,
+        ] {
             list.sort();
         }
         tree.private.sort();
@@ -99,11 +103,11 @@ impl Tree {
                 return None;
             }
         };
-        let is_gate = |entry: &DirEntry| {
+        let is_pytest_lock = |entry: &DirEntry| {
             entry.name == "holder.info" || entry.name.starts_with("cocorun.guard.")
         };
-        if path.extension() == Some("lock") && (is_in_locks || entries.iter().any(is_gate)) {
-            self.gates.push(path);
+        if path.extension() == Some("lock") && (is_in_locks || entries.iter().any(is_pytest_lock)) {
+            self.pytest_locks.push(path);
             return None;
         }
         if has_locks && name == "attempts" {
@@ -165,7 +169,7 @@ mod tests {
             below.map(Utf8Path::to_string).collect::<Vec<_>>()
         };
         assert_eq!(names(&tree.ledgers), ["a/.locks/n.ledger"]);
-        assert_eq!(names(&tree.gates), ["a/.locks/n.lock", "b.lock"]);
+        assert_eq!(names(&tree.pytest_locks), ["a/.locks/n.lock", "b.lock"]);
         assert_eq!(names(&tree.attempts), ["a/attempts/00000001-0123abcd"]);
         assert_eq!(tree.private, [(root.join(private), false)]);
         let files: Vec<_> = tree.files.iter().map(|(path, _)| path.clone()).collect();

@@ -18,10 +18,10 @@ use crate::liveness::watcher::Liveness;
 use crate::liveness::watcher::Sign;
 use crate::liveness::watcher::Watcher;
 use crate::once::leader::Leader;
-use crate::once::outcome::Acceptance;
-use crate::once::outcome::FailureRecord;
-use crate::once::outcome::Published;
 use crate::options::Options;
+use crate::outcome::Acceptance;
+use crate::outcome::FailureRecord;
+use crate::outcome::Published;
 use crate::pytest_cocotb::lock::PytestLock;
 use crate::pytest_cocotb::lock::PytestLockEntry;
 use crate::pytest_cocotb::lock::PytestLockWatch;
@@ -82,7 +82,7 @@ pub struct CallOnce {
     registers_sign: Option<Sign>,
     /// How often it looked at the present holder alone.
     looks: u32,
-    /// An epoch that we lead, before the gate of pytest-cocotb.
+    /// An epoch that we lead, before the lock of pytest-cocotb.
     pending: Option<(Leader, PytestLock, PytestLockWatch)>,
 }
 
@@ -416,53 +416,53 @@ impl CallOnce {
         if !self.options.pytest_cocotb {
             return Ok(EnterOutcome::Lead(leader));
         }
-        let gate = self.pytest_lock(leader.token(), leader.epoch());
+        let pytest_lock = self.pytest_lock(leader.token(), leader.epoch());
         let wait = EnterOutcome::Wait {
-            holder: Box::new(Holder::of(&self.me, self.ledger.gate_path())),
+            holder: Box::new(Holder::of(&self.me, self.ledger.pytest_lock_path())),
             retry_in: self.watcher.pause(&self.options, self.options.lease),
         };
         Ok(self
-            .pass_pytest_lock((leader, gate, PytestLockWatch::default()))?
+            .pass_pytest_lock((leader, pytest_lock, PytestLockWatch::default()))?
             .unwrap_or(wait))
     }
 
-    /// Tries to enter the gate of pytest-cocotb; nothing if somebody took over meanwhile.
+    /// Tries to enter the lock of pytest-cocotb; nothing if somebody took over meanwhile.
     fn pass_pytest_lock(
         &mut self,
-        (leader, gate, mut watch): (Leader, PytestLock, PytestLockWatch),
+        (leader, pytest_lock, mut watch): (Leader, PytestLock, PytestLockWatch),
     ) -> Result<Option<EnterOutcome>, LockError> {
         if self.options.heartbeat.is_zero() {
             leader.beat();
         }
         if leader.is_lost() {
-            gate.abandon();
+            pytest_lock.abandon();
             return Ok(None);
         }
-        let entry = gate.enter(&mut watch);
+        let entry = pytest_lock.enter(&mut watch);
         if entry.is_err() {
-            gate.abandon();
+            pytest_lock.abandon();
         }
         match entry? {
             PytestLockEntry::Held => {
-                leader.hold(gate);
+                leader.hold(pytest_lock);
                 Ok(Some(EnterOutcome::Lead(leader)))
             }
             PytestLockEntry::Wait { holder, retry_in } => {
-                self.pending = Some((leader, gate, watch));
+                self.pending = Some((leader, pytest_lock, watch));
                 Ok(Some(EnterOutcome::Wait { holder, retry_in }))
             }
         }
     }
 
-    /// Says whether we have an epoch that waits before the gate.
+    /// Says whether we have an epoch that waits before pytest-cocotb's lock.
     pub(crate) fn is_before_pytest_lock(&self) -> bool {
         self.pending.is_some()
     }
 
-    /// Gives up an epoch that waits before the gate.
+    /// Gives up an epoch that waits before pytest-cocotb's lock.
     pub(crate) fn give_up(&mut self) {
-        if let Some((leader, gate, _)) = self.pending.take() {
-            gate.abandon();
+        if let Some((leader, pytest_lock, _)) = self.pending.take() {
+            pytest_lock.abandon();
             drop(leader);
         }
     }
@@ -476,14 +476,14 @@ impl CallOnce {
         )
     }
 
-    /// Clears the gate of a leader that died between its commit and its last step.
+    /// Clears pytest-cocotb's lock of a leader that died between its commit and its last step.
     fn clear_pytest_lock(&mut self) {
         if !self.options.pytest_cocotb {
             return;
         }
-        let gate = self.pytest_lock("", 0);
+        let pytest_lock = self.pytest_lock("", 0);
         let top = self.top;
-        gate.clear_after_the_dead(&mut |token| {
+        pytest_lock.clear_after_the_dead(&mut |token| {
             (1..=top).any(|epoch| {
                 let claim = self.ledger.claim(epoch).ok().flatten();
                 claim.is_some_and(|claim| claim.token == token) && self.closed.contains_key(&epoch)

@@ -9,8 +9,8 @@ use crate::ledger::Ledger;
 use crate::ledger::disk::Put;
 use crate::ledger::record::Commit;
 use crate::ledger::record::FailureKind;
-use crate::once::outcome::FailureRecord;
-use crate::once::outcome::Published;
+use crate::outcome::FailureRecord;
+use crate::outcome::Published;
 use crate::pytest_cocotb::lock::PytestLock;
 use crate::sync::Flag;
 use crate::sync::Notify;
@@ -38,7 +38,7 @@ struct Pulse {
     run_id: String,
     lost: Flag,
     doing: Mutex<Option<String>>,
-    gate: Mutex<Option<PytestLock>>,
+    pytest_lock: Mutex<Option<PytestLock>>,
     end: Notify,
 }
 
@@ -77,9 +77,9 @@ impl Pulse {
         if self.is_taken() {
             self.lost.raise();
         } else {
-            let gate = lock(&self.gate).clone();
-            if let Some(gate) = gate {
-                gate.beat();
+            let pytest_lock = lock(&self.pytest_lock).clone();
+            if let Some(pytest_lock) = pytest_lock {
+                pytest_lock.beat();
             }
         }
     }
@@ -141,7 +141,7 @@ impl Leader {
             run_id,
             lost: Flag::default(),
             doing: Mutex::default(),
-            gate: Mutex::default(),
+            pytest_lock: Mutex::default(),
             end: Notify::default(),
         });
         let mut leader = Self {
@@ -165,9 +165,9 @@ impl Leader {
         Ok(leader)
     }
 
-    /// Keeps the gate until the end of this epoch.
-    pub(crate) fn hold(&self, gate: PytestLock) {
-        *lock(&self.pulse.gate) = Some(gate);
+    /// Keeps pytest-cocotb's lock until the end of this epoch.
+    pub(crate) fn hold(&self, pytest_lock: PytestLock) {
+        *lock(&self.pulse.pytest_lock) = Some(pytest_lock);
     }
 
     /// Makes the private directory.
@@ -319,9 +319,9 @@ impl Leader {
     }
 
     fn leave(&self) {
-        let gate = lock(&self.pulse.gate).take();
-        if let Some(gate) = gate {
-            gate.leave();
+        let pytest_lock = lock(&self.pulse.pytest_lock).take();
+        if let Some(pytest_lock) = pytest_lock {
+            pytest_lock.leave();
         }
     }
 

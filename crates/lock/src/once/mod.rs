@@ -2,5 +2,4 @@
 
 pub(crate) mod call_once;
 pub(crate) mod leader;
-pub(crate) mod outcome;
 pub(crate) mod step;

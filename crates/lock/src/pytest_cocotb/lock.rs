@@ -1,11 +1,11 @@
 //! The lock of pytest-cocotb, held beside our own so that its processes stay out.
 //!
 //! Its format is `DIR/.locks/NAME.lock/holder.info`: the directory is the lock, the file says who.
-//! Only the leader of an epoch touches the gate, so cocorun never contends with itself here.
+//! Only the leader of an epoch touches pytest-cocotb's lock, so cocorun never contends with itself here.
 //!
 //! pytest-cocotb breaks a lock by removing file and directory, and may do so to a living one.
-//! Therefore the gate's directory also holds a *guard*, an empty file with our epoch and token: while it is
-//! there nobody else's `rmdir` succeeds, so a gate is taken over in place. Invariants: a guard of
+//! Therefore the lock's directory also holds a *guard*, an empty file with our epoch and token: while it is
+//! there nobody else's `rmdir` succeeds, so a pytest-cocotb lock is taken over in place. Invariants: a guard of
 //! ours is put only into a directory that looks free; what stands in `holder.info` is read again
 //! after that; a name that another program made is removed only after its holder counts as dead.
 //! All paths stay right because the guard pins the directory.
@@ -116,7 +116,7 @@ pub(crate) fn info_text(process: &ProcessIdentity, at_s: f64, token: &str, epoch
     text
 }
 
-/// What is seen of a gate that somebody else may hold.
+/// What is seen of a pytest-cocotb lock that somebody else may hold.
 #[derive(Clone, Debug, PartialEq)]
 struct Sight {
     inode: u64,
@@ -132,7 +132,7 @@ pub(crate) struct PytestLockWatch {
     settling: Option<Instant>,
 }
 
-/// What one try to enter the gate came to.
+/// What one try to enter pytest-cocotb's lock came to.
 #[derive(Debug)]
 pub(crate) enum PytestLockEntry {
     /// It is ours.
@@ -144,7 +144,7 @@ pub(crate) enum PytestLockEntry {
     },
 }
 
-/// The gate of one step, as one leader uses it.
+/// pytest-cocotb's lock of one step, as one leader uses it.
 #[derive(Clone)]
 pub(crate) struct PytestLock {
     ledger: Ledger,
@@ -170,7 +170,7 @@ impl PytestLock {
             disk: ledger.disk.clone(),
             host,
             me,
-            dir: ledger.gate_path(),
+            dir: ledger.pytest_lock_path(),
             token: token.to_owned(),
             epoch,
         }
@@ -221,7 +221,7 @@ impl PytestLock {
         Ok(self.wait(info.as_ref(), SETTLE))
     }
 
-    /// Waits for a late writer before it takes the gate.
+    /// Waits for a late writer before it takes pytest-cocotb's lock.
     fn settle(
         &self,
         watch: &mut PytestLockWatch,
@@ -235,7 +235,7 @@ impl PytestLock {
         self.take(watch)
     }
 
-    /// Takes the gate that our guard stands in, or leaves it to a living holder.
+    /// Takes pytest-cocotb's lock that our guard stands in, or leaves it to a living holder.
     fn take(&self, watch: &mut PytestLockWatch) -> Result<PytestLockEntry, LockError> {
         let Some(sight) = self.look()? else {
             return Ok(self.wait(None, Duration::ZERO));
@@ -401,7 +401,7 @@ impl PytestLock {
         }
     }
 
-    /// Leaves the gate that we held and removes what is ours of it; errors leave it to the next
+    /// Leaves pytest-cocotb's lock that we held and removes what is ours of it; errors leave it to the next
     /// leader.
     pub(crate) fn leave(&self) {
         self.remove_name();
@@ -411,7 +411,7 @@ impl PytestLock {
         }
     }
 
-    /// Leaves in the place of a dead leader. It may have died before it held the gate: then the
+    /// Leaves in the place of a dead leader. It may have died before it held pytest-cocotb's lock: then the
     /// directory is another's.
     fn leave_for_the_dead(&self) {
         if self.remove_name() {
@@ -433,7 +433,7 @@ impl PytestLock {
         is_ours
     }
 
-    /// Withdraws before the gate was entered: the directory may be another's.
+    /// Withdraws before pytest-cocotb's lock was entered: the directory may be another's.
     pub(crate) fn abandon(&self) {
         let was_there = self.disk.storage.remove_file(&self.guard_path()).is_ok();
         if was_there && self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky()) {
@@ -469,7 +469,7 @@ impl PytestLock {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // Whoever took the gate meanwhile has put something in, or is not of cocorun.
+        // Whoever took pytest-cocotb's lock meanwhile has put something in, or is not of cocorun.
         let is_left = self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky())
             && storage.list(&self.dir).is_ok_and(|names| names.is_empty());
         if is_left {
@@ -480,7 +480,7 @@ impl PytestLock {
     }
 
     #[cfg(feature = "locks")]
-    /// Returns the tokens that a gate names: those of its guards, and that of its holder.
+    /// Returns the tokens that a pytest-cocotb lock names: those of its guards, and that of its holder.
     pub(crate) fn tokens_in(names: &[String], info: Option<&Info>) -> BTreeSet<String> {
         let guards = names.iter().filter_map(|name| guard_of(name));
         let holder = info.and_then(|info| info.token.as_deref());

@@ -26,7 +26,7 @@ impl Ledger {
     }
 
     /// Returns the directory that is pytest-cocotb's lock.
-    pub(crate) fn gate_path(&self) -> Utf8PathBuf {
+    pub(crate) fn pytest_lock_path(&self) -> Utf8PathBuf {
         self.marker_path("lock")
     }
 

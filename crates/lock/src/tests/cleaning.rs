@@ -12,8 +12,8 @@ use crate::once::call_once::CallOnce;
 use crate::once::call_once::EnterOutcome;
 use crate::once::leader::Leader;
 use crate::once::leader::PublishOutcome;
-use crate::once::outcome::Acceptance;
 use crate::options::Options;
+use crate::outcome::Acceptance;
 use crate::pytest_cocotb::lock::PytestLock;
 use crate::pytest_cocotb::lock::PytestLockEntry;
 use crate::pytest_cocotb::lock::PytestLockWatch;
@@ -137,7 +137,7 @@ impl World {
         told
     }
 
-    fn gate(&self) -> Utf8PathBuf {
+    fn pytest_lock(&self) -> Utf8PathBuf {
         self.dir.join(".locks/step.lock")
     }
 
@@ -165,11 +165,15 @@ fn deeds(told: &[(Action, String)]) -> Vec<Action> {
 fn what_a_dead_leader_left_goes_and_the_next_one_leads_at_once() {
     let mut world = World::new();
     let attempt = world.die("dead");
-    assert!(fs::exists(&world.gate()));
+    assert!(fs::exists(&world.pytest_lock()));
     let told = world.clean(&world.cleaning());
-    let expected = [Action::Ended, Action::RemovedGate, Action::RemovedAttempt];
+    let expected = [
+        Action::Ended,
+        Action::RemovedPytestLock,
+        Action::RemovedAttempt,
+    ];
     assert_eq!(deeds(&told), expected, "{told:#?}");
-    assert!(!fs::exists(&attempt) && !fs::exists(&world.gate()));
+    assert!(!fs::exists(&attempt) && !fs::exists(&world.pytest_lock()));
     assert!(world.clock.elapsed() < Duration::from_secs(3));
     let next = world.leader("dead");
     assert_eq!((next.epoch(), next.is_lost()), (2, false));
@@ -186,7 +190,7 @@ fn a_dry_run_tells_the_same_and_changes_nothing() {
         ..world.cleaning()
     };
     let told = world.clean(&dry);
-    assert!(fs::exists(&attempt.join("part")) && fs::exists(&world.gate()));
+    assert!(fs::exists(&attempt.join("part")) && fs::exists(&world.pytest_lock()));
     assert_eq!(world.survey().open().expect("readable").len(), 1);
     assert_eq!(told, world.clean(&world.cleaning()));
 }
@@ -200,7 +204,11 @@ fn a_holder_elsewhere_is_dead_after_silence_for_its_whole_lease() {
     let start = world.clock.elapsed();
     let told = world.clean(&world.cleaning());
     let watched = world.clock.elapsed().saturating_sub(start);
-    let expected = [Action::Ended, Action::RemovedGate, Action::RemovedAttempt];
+    let expected = [
+        Action::Ended,
+        Action::RemovedPytestLock,
+        Action::RemovedAttempt,
+    ];
     assert_eq!(deeds(&told), expected, "{told:#?}");
     assert!(watched >= Duration::from_secs(30), "{watched:?}");
     assert!(watched <= Duration::from_secs(40), "{watched:?}");
@@ -231,7 +239,7 @@ fn a_holder_elsewhere_that_gives_a_sign_of_life_keeps_everything() {
     let told = world.clean(&cleaning);
     assert_eq!(deeds(&told), [Action::Kept], "{told:#?}");
     assert!(told[0].1.contains("sign of life"), "{told:#?}");
-    assert!(fs::exists(leader.dir()) && fs::exists(&world.gate()));
+    assert!(fs::exists(leader.dir()) && fs::exists(&world.pytest_lock()));
     leader.beat();
     assert!(!leader.is_lost());
 }
@@ -303,16 +311,18 @@ fn a_result_is_announced_before_its_gate_goes() {
         panic!("nobody else is there");
     };
     let (token, dir) = (leader.token().to_owned(), leader.dir().to_owned());
-    let gate = PytestLock::new(&world.survey().ledger, cleaner(), &token, 1);
-    let entry = gate.enter(&mut PytestLockWatch::default()).expect("local");
+    let pytest_lock = PytestLock::new(&world.survey().ledger, cleaner(), &token, 1);
+    let entry = pytest_lock
+        .enter(&mut PytestLockWatch::default())
+        .expect("local");
     assert!(matches!(entry, PytestLockEntry::Held));
     leader.publish(serde_json::json!("it")).expect("written");
     let done = world.dir.join(".locks/step.done");
     assert!(!fs::exists(&done), "that is what it died before");
     let told = world.clean(&world.cleaning());
-    assert_eq!(deeds(&told), [Action::RemovedGate], "{told:#?}");
+    assert_eq!(deeds(&told), [Action::RemovedPytestLock], "{told:#?}");
     assert!(fs::exists(&done) && fs::exists(&dir.join("record.json")));
-    assert!(!fs::exists(&world.gate()));
+    assert!(!fs::exists(&world.pytest_lock()));
 }
 
 #[test]
@@ -329,20 +339,20 @@ fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_st
         guard(1, &world.survey().claims().expect("readable")[0].token),
     ];
     for guard in &dead {
-        fs::create_dirs(&world.gate()).expect("a local directory");
+        fs::create_dirs(&world.pytest_lock()).expect("a local directory");
         fs::write(guard, "").expect("a local directory");
     }
     let told = world.clean(&world.cleaning());
     let of_gates: Vec<_> = told
         .iter()
-        .filter(|it| it.0 == Action::RemovedGate)
+        .filter(|it| it.0 == Action::RemovedPytestLock)
         .collect();
     assert_eq!(of_gates.len(), 1, "{told:#?}");
     let words = &of_gates[0].1;
     assert!(words.ends_with("attempts 1 and 2 have ended"), "{words}");
     // It was made without the mark of ours, so it is left to whoever made it.
     SystemStorage
-        .remove_dir(&world.gate())
+        .remove_dir(&world.pytest_lock())
         .expect("it is empty");
     let living = world.leader("node");
     fs::write(&dead[1], "").expect("a local directory");
@@ -352,10 +362,13 @@ fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_st
     });
     let is_file = |it: &&(Action, String)| it.0 == Action::RemovedFile;
     assert_eq!(told.iter().filter(is_file).count(), 1, "{told:#?}");
-    assert!(!deeds(&told).contains(&Action::RemovedGate), "{told:#?}");
+    assert!(
+        !deeds(&told).contains(&Action::RemovedPytestLock),
+        "{told:#?}"
+    );
     assert!(!fs::exists(&dead[1]));
     let own = format!("cocorun.guard.{:08}.{}", living.epoch(), living.token());
-    assert!(fs::exists(&world.gate().join(own)));
+    assert!(fs::exists(&world.pytest_lock().join(own)));
 }
 
 #[test]
@@ -418,13 +431,15 @@ fn a_lock_that_python_has_just_made_stays_without_the_guard_of_the_dead() {
     let leader = world.leader("node");
     let token = leader.token().to_owned();
     leader.publish(serde_json::json!(1)).expect("written");
-    // It died before it held the gate, and Python has not yet written its name.
-    fs::create_dirs(&world.gate()).expect("a local directory");
-    let guard = world.gate().join(format!("cocorun.guard.00000001.{token}"));
+    // It died before it held pytest-cocotb's lock, and Python has not yet written its name.
+    fs::create_dirs(&world.pytest_lock()).expect("a local directory");
+    let guard = world
+        .pytest_lock()
+        .join(format!("cocorun.guard.00000001.{token}"));
     fs::write(&guard, "").expect("a local directory");
     world.clean(&world.cleaning());
     assert!(!fs::exists(&guard));
-    assert!(fs::exists(&world.gate()), "it is Python's");
+    assert!(fs::exists(&world.pytest_lock()), "it is Python's");
 }
 
 #[test]

@@ -3,10 +3,10 @@
 use crate::ledger::record::Commit;
 use crate::once::call_once::CallOnce;
 use crate::once::leader::Leader;
-use crate::once::outcome::Acceptance;
-use crate::once::outcome::Published;
 use crate::once::step::Failure;
 use crate::once::step::OnceStep;
+use crate::outcome::Acceptance;
+use crate::outcome::Published;
 use crate::wait::WaitProgress;
 
 use cocorun_edge::clock::Clock;

@@ -7,8 +7,8 @@ use crate::ledger::record::FailureKind;
 use crate::once::call_once::CallOnce;
 use crate::once::call_once::EnterOutcome;
 use crate::once::leader::Leader;
-use crate::once::outcome::Acceptance;
 use crate::options::Options;
+use crate::outcome::Acceptance;
 use crate::pytest_cocotb::lock::Info;
 use crate::pytest_cocotb::lock::PytestLock;
 use crate::pytest_cocotb::lock::PytestLockEntry;
@@ -301,7 +301,7 @@ fn a_robbed_leader_takes_nothing_from_the_gate_of_its_robber() {
 fn a_robbed_leader_that_enters_late_leaves_its_robbers_guard_alone() {
     let world = World::new();
     let late = world.lead(&mut world.caller(1)).0;
-    let (robber, gate) = world.lead(&mut world.caller(2));
+    let (robber, pytest_lock) = world.lead(&mut world.caller(2));
     let guard = world.path(&format!(
         "step.lock/cocorun.guard.00000002.{}",
         robber.token()
@@ -318,7 +318,7 @@ fn a_robbed_leader_that_enters_late_leaves_its_robbers_guard_alone() {
         "nothing keeps Python out"
     );
     assert!(!world.python_releases());
-    drop((gate, late));
+    drop((pytest_lock, late));
 }
 
 #[test]

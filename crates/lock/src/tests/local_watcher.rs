@@ -3,10 +3,10 @@
 use crate::error::LockError;
 use crate::once::call_once::CallOnce;
 use crate::once::call_once::EnterOutcome;
-use crate::once::outcome::Acceptance;
 use crate::once::step::Done;
 use crate::once::step::StepError;
 use crate::options::Options;
+use crate::outcome::Acceptance;
 use crate::tests::client::Client;
 use crate::tests::fake::FakeClock;
 use crate::tests::fake::callbacks;

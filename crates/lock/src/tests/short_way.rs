@@ -3,8 +3,8 @@
 use crate::once::call_once::CallOnce;
 use crate::once::call_once::EnterOutcome;
 use crate::once::leader::PublishOutcome;
-use crate::once::outcome::Acceptance;
 use crate::options::Options;
+use crate::outcome::Acceptance;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;

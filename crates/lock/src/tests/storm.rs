@@ -5,9 +5,9 @@
 use crate::ledger::record::Commit;
 use crate::once::call_once::CallOnce;
 use crate::once::leader::Leader;
-use crate::once::outcome::Acceptance;
 use crate::once::step::Failure;
 use crate::options::Options;
+use crate::outcome::Acceptance;
 use crate::tests::fake;
 use crate::tests::fake::callbacks;
 

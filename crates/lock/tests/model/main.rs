@@ -1,6 +1,6 @@
 //! Every state that the lock's protocol can reach, for a few processes and epochs.
 //!
-//! The steps are those of `src/call_once.rs` and have its names: *poll*, *claim*, *fence*,
+//! The steps are those of `src/once/call_once.rs` and have its names: *poll*, *claim*, *fence*,
 //! *second look*, *build*, *publish*. The adversary is stronger than any file system:
 //! - time says nothing: any holder may be taken for dead at any moment;
 //! - a listing may miss anything, and a claim or commit may look absent at any look, so `poll` may
@@ -12,7 +12,7 @@
 //! What that rests on is shown by the mutation [`Mutation::ExistingIsWon`]. Each deliberate bug in
 //! [`Mutation`] must be caught, so that the checker is known to look.
 
-mod gate;
+mod pytest_lock;
 mod tickets;
 
 use stateright::Checker;

@@ -1,6 +1,6 @@
 //! Every state that the lock in order of arrival can reach while old tickets are removed.
 //!
-//! The steps are those of `src/nfs_lock.rs` and `src/blocks.rs`: *draw*, *see the marker*,
+//! The steps are those of `src/acquire/nfs_lock.rs` and `src/acquire/blocks.rs`: *draw*, *see the marker*,
 //! *look ahead*, *grant*, *see the marker again*, *let go*, *sweep*. A process may stop between any
 //! two of them for as long as it likes, so it may do its next step long after its ticket, or the
 //! whole block of it, was removed. The adversary moreover

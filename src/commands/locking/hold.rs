@@ -1,11 +1,11 @@
-//! A lock that is held while a command runs, as `cocorun lock` and its `--target` need it.
+//! Waiting for a lock and running a command while it is held.
 //!
 //! Invariant: the command runs only while the lock is held, and is reaped before it is released.
 
 use crate::cli::LockArgs;
+use crate::commands::locking::waiting::WaitSettings;
+use crate::commands::locking::waiting::WaitView;
 use crate::commands::reporting::line;
-use crate::commands::waiting::WaitSettings;
-use crate::commands::waiting::WaitView;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -58,13 +58,13 @@ impl LockSession<'_> {
             _ => Utf8PathBuf::from("."),
         };
         let Some(name) = path.file_name() else {
-            let text = format!("`{path}` names no file");
+            let text = format!("`{path}` is not a file name");
             return Err(Diagnostic::error(Code::UsageBadArgument, text).into());
         };
         if !fs::exists(&dir) {
             let text = format!("there is no directory `{dir}` for the lock `{path}`");
             return Err(Diagnostic::error(Code::UsageBadArgument, text)
-                .help("make it first, or name another path")
+                .help("create it first, or name another path")
                 .into());
         }
         let choice = acquire::choose(&dir, self.args.strategy)?;
@@ -84,7 +84,7 @@ impl LockSession<'_> {
         };
         let path = dir.join(name);
         let lock = Lock::new(choice.strategy, clock, &path, options);
-        let mut lock = lock.beside_flock(choice.also_flock);
+        let mut lock = lock.with_flock(choice.also_flock);
         let mut view = WaitView::new(&self.interrupt, self.settings, path.as_str());
         let got = lock.acquire(&mut |waiting| view.on_wait(waiting), self.args.timeout.0);
         view.clear();
@@ -128,11 +128,11 @@ pub(super) fn lost() -> Diagnostic {
         Code::LockLost,
         "the lock was taken over while the command ran",
     )
-    .help("see whether somebody ran `cocorun locks break`; if not, raise `--stale-timeout`")
+    .help("check whether somebody ran `cocorun locks break`; if not, raise `--stale-timeout`")
 }
 
-/// Lets go; says whether nobody had taken over. Where the end cannot be recorded, others wait for
-/// the lease, and are told so.
+/// Releases the lock; says whether nobody had taken over. If the release cannot be recorded, others
+/// wait for the lease, which a warning says.
 pub(super) fn release(guard: Guard) -> bool {
     guard.release().unwrap_or_else(|error| {
         let problems = Problems::from(error);

@@ -1,24 +1,28 @@
-//! `cocorun lock`: holds a lock while a command runs.
+//! `cocorun lock`: holds a lock while a command runs, or makes a target.
 //!
-//! Whatever goes wrong on our side is exit code 125; every other one is the command's.
+//! Whatever fails on our side is exit code 125; any other code is the command's.
 
 use crate::cli::LockArgs;
-use crate::commands::held_lock::Got;
-use crate::commands::held_lock::LockSession;
-use crate::commands::held_lock::exit_code;
-use crate::commands::held_lock::lost;
-use crate::commands::held_lock::release;
+use crate::commands::locking::hold::Got;
+use crate::commands::locking::hold::LockSession;
+use crate::commands::locking::hold::exit_code;
+use crate::commands::locking::hold::lost;
+use crate::commands::locking::hold::release;
+use crate::commands::locking::target;
+use crate::commands::locking::waiting::WaitSettings;
 use crate::commands::reporting::Console;
-use crate::commands::target;
-use crate::commands::waiting::WaitSettings;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::interrupt::Interrupt;
 use crate::model::exit_code::ExitCode;
 
-/// Runs `cocorun lock`, and prints errors of cocorun itself.
-pub(super) fn lock(args: &LockArgs, environment: &Environment, console: Console) -> ExitCode {
+/// Runs `cocorun lock`; our own problems are reported here.
+pub(in crate::commands) fn lock(
+    args: &LockArgs,
+    environment: &Environment,
+    console: Console,
+) -> ExitCode {
     let outcome = Interrupt::on_signals_with_cleanup().map_err(Problems::from);
     let outcome = outcome.and_then(|interrupt| {
         let session = LockSession {
@@ -37,8 +41,7 @@ pub(super) fn lock(args: &LockArgs, environment: &Environment, console: Console)
     })
 }
 
-/// Holds the lock while the command runs.
-fn hold(session: &LockSession<'_>) -> Result<ExitCode> {
+fn hold(session: &LockSession) -> Result<ExitCode> {
     let path = session.args.path.clone().unwrap_or_default();
     match session.acquire(&path)? {
         Got::Stop(code) => Ok(code),

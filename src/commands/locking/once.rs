@@ -1,11 +1,11 @@
 //! `cocorun once`: runs a command exactly once per directory and name.
 
 use crate::cli::OnceArgs;
-use crate::commands::held_lock::exit_code;
+use crate::commands::locking::hold::exit_code;
+use crate::commands::locking::waiting::WaitSettings;
+use crate::commands::locking::waiting::WaitView;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::line;
-use crate::commands::waiting::WaitSettings;
-use crate::commands::waiting::WaitView;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::clock::SystemClock;
@@ -30,8 +30,12 @@ use crate::model::exit_code::ExitCode;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-/// Runs `cocorun once`; problems of our own are told here.
-pub(super) fn once(args: &OnceArgs, environment: &Environment, console: Console) -> ExitCode {
+/// Runs `cocorun once`; our own problems are reported here.
+pub(in crate::commands) fn once(
+    args: &OnceArgs,
+    environment: &Environment,
+    console: Console,
+) -> ExitCode {
     run(args, environment).unwrap_or_else(|problems| {
         console.problems(&problems);
         ExitCode::Guard
@@ -39,7 +43,7 @@ pub(super) fn once(args: &OnceArgs, environment: &Environment, console: Console)
 }
 
 fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
-    // A session of its own: what failed for others is tried anew.
+    // A session of its own: what failed for others is tried again.
     let session = format!("{:032x}", SystemMachine.random());
     let mut step = CallOnce::new(
         Arc::new(SystemStorage),
@@ -51,7 +55,7 @@ fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
     if args.clean {
         let count = step.clean()?;
         line(&match count {
-            0 => format!("`{}` was not done here, nothing to forget", args.name),
+            0 => format!("`{}` has no result here, nothing to forget", args.name),
             1 => format!("forgot 1 result of `{}`", args.name),
             _ => format!("forgot {count} results of `{}`", args.name),
         });
@@ -139,8 +143,8 @@ impl OnceStep for CommandStep<'_, '_> {
 /// Warns of a second run: what a command did besides its result is done twice.
 fn tell_again(name: &str) {
     line(&format!(
-        "warning: `{name}` was taken from this process while it worked; what the command did does \
-         not count, and it runs again"
+        "warning: another process took over `{name}` while the command ran; its work does not \
+         count, and it runs again"
     ));
 }
 
@@ -174,7 +178,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn those_who_watched_learn_the_exit_status() {
+    fn processes_that_waited_learn_the_exit_status() {
         let command = ["cc".to_owned()];
         let failed = failure(&command, Exit::Code(3), false);
         assert_eq!(failed.kind, FailureKind::Deterministic);
@@ -183,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_is_nobodys_verdict() {
+    fn a_signal_is_a_transient_failure() {
         let command = ["cc".to_owned()];
         let killed = failure(&command, Exit::Signal(9), false);
         assert_eq!(killed.kind, FailureKind::Transient);

@@ -1,7 +1,7 @@
 //! Every state that the gate of pytest-cocotb can reach: two leaders of cocorun, one after the
 //! other, beside two processes of the unmodified package.
 //!
-//! The steps are those of `src/gate.rs`: *make*, *look*, *guard*, *second look*, *settle*,
+//! The steps are those of `src/pytest_cocotb/lock.rs`: *make*, *look*, *guard*, *second look*, *settle*,
 //! *take*, *write*, *sweep*, and for leaving *read*, *remove*, *unguard*, *rmdir*. What lies on the
 //! disk is one directory by name; every step is one call. The adversary:
 //! - any process may die before any step; what it did stays;

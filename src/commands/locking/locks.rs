@@ -1,4 +1,4 @@
-//! `cocorun locks`: who holds, who waits, and who is gone, below a directory.
+//! `cocorun locks`: who holds, who waits and who is dead, below a directory.
 //!
 //! Invariants: `list` writes nothing; `break` and `clean` end an attempt through its register, as a
 //! successor would, and no register is removed; what others wrote reaches no shell and no other
@@ -42,7 +42,7 @@ const WATCH: Duration = Duration::from_secs(6);
 ///
 /// # Errors
 /// The directory cannot be read, or holds no ledger where one was named.
-pub(super) fn locks(args: &LocksArgs) -> Result<ExitCode> {
+pub(in crate::commands) fn locks(args: &LocksArgs) -> Result<ExitCode> {
     match &args.action {
         LocksAction::List { dir } => list(dir),
         LocksAction::Clean {
@@ -84,12 +84,12 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
         };
         match survey.open() {
             Ok(open) => found.push((path, survey, open)),
-            Err(error) => say(&format!("{path}: not looked into: {error}")),
+            Err(error) => say(&format!("{path}: could not be read: {error}")),
         }
     }
     let is_unknown = |entry: &OpenEntry| entry.fate == ProcessState::Unknown;
     if found.iter().any(|(_, _, open)| open.iter().any(is_unknown)) {
-        // Only a change that was seen tells that somebody elsewhere lives.
+        // Only an observed change shows that a process on another node is alive.
         SystemClock.sleep(WATCH);
     }
     for (path, survey, before) in &found {
@@ -102,7 +102,7 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
                 Ok(after) => after,
                 Err(error) => {
                     // Who cannot be seen any more has not ended.
-                    say(&format!("{path}: not looked into again: {error}"));
+                    say(&format!("{path}: could not be read again: {error}"));
                     continue;
                 }
             }
@@ -119,19 +119,19 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
             ));
         }
     }
-    for path in &tree.gates {
+    for path in &tree.pytest_locks {
         let ledger = path.with_extension("ledger");
         let survey = found.iter().find(|(path, ..)| **path == ledger);
         let survey = survey.map(|(_, survey, _)| survey);
-        let words = inspect::gate(path, &SystemStorage, &SystemMachine, survey);
-        let words = words.unwrap_or_else(|error| format!("not looked into: {error}"));
+        let words = inspect::pytest_lock(path, &SystemStorage, &SystemMachine, survey);
+        let words = words.unwrap_or_else(|error| format!("could not be read: {error}"));
         say(&format!("{path}: {words}"));
     }
     for (path, words) in inspect::lock_files(&tree, &SystemMachine) {
         say(&format!("{path}: {words}"));
     }
     for (path, why) in &tree.unseen {
-        say(&format!("{path}: not looked into: {why}"));
+        say(&format!("{path}: could not be read: {why}"));
     }
     Ok(ExitCode::Success)
 }
@@ -145,10 +145,10 @@ fn state(before: &OpenEntry, now: Option<&OpenEntry>) -> String {
     };
     let life = match (before.fate, now) {
         (_, None) => "has just ended",
-        (ProcessState::Running, _) => "lives on this node",
-        (ProcessState::Gone, _) => "is gone from this node; the next caller takes over",
-        (ProcessState::Unknown, Some(now)) if now.sign != before.sign => "lives elsewhere",
-        (ProcessState::Unknown, Some(_)) => "gave no sign of life while it was watched",
+        (ProcessState::Running, _) => "alive on this node",
+        (ProcessState::Gone, _) => "no longer running on this node; the next caller takes over",
+        (ProcessState::Unknown, Some(now)) if now.sign != before.sign => "alive on another node",
+        (ProcessState::Unknown, Some(_)) => "no sign of life while it was watched",
     };
     format!("{stage}, {life}")
 }
@@ -156,12 +156,12 @@ fn state(before: &OpenEntry, now: Option<&OpenEntry>) -> String {
 fn end_all(path: &Utf8Path) -> Result<ExitCode> {
     let path = &ledger_of(path);
     let Some(survey) = survey(path).filter(|_| fs::exists(path)) else {
-        let text = format!("`{path}` is no ledger");
+        let text = format!("`{path}` is not a ledger");
         let help = if publish::is_regular(path) {
-            "it is a lock of the kernel, which nobody can break: it ends with the process that \
-             holds it, and `cocorun locks list` names that one"
+            "kernel locks cannot be broken: they end with the process that holds them, which \
+             `cocorun locks list` names"
         } else {
-            "name a `.locks/NAME.ledger`, as `cocorun locks list` shows it"
+            "name a `.locks/NAME.ledger` from `cocorun locks list`"
         };
         return Err(Diagnostic::error(Code::UsageBadArgument, text)
             .help(help)
@@ -179,7 +179,8 @@ fn end_all(path: &Utf8Path) -> Result<ExitCode> {
     }
     if is_any {
         say(
-            "who was revoked and lives stops at its next sign of life, at most 5 s from now; until then its command goes on beside the next one",
+            "a revoked holder that is still alive stops within 5 s, at its next sign of life; until \
+             then its command runs at the same time as the next one",
         );
     }
     Ok(ExitCode::Success)
@@ -198,7 +199,7 @@ fn ledger_of(path: &Utf8Path) -> Utf8PathBuf {
     }
 }
 
-/// Removes what the dead left, tells each thing, and ends with the sum.
+/// Removes files left by dead processes, reports each one, and ends with the totals.
 fn clean(dir: &Utf8Path, cleaning: &Cleaning) -> Result<ExitCode> {
     let tree = Tree::below(dir)?;
     let mut counts: BTreeMap<Action, usize> = BTreeMap::new();
@@ -221,11 +222,11 @@ fn clean(dir: &Utf8Path, cleaning: &Cleaning) -> Result<ExitCode> {
         ("ended", "removed")
     };
     say(&format!(
-        "{ended} {}, {removed} {} attempt directories, {} gates and {} files; \
+        "{ended} {}, {removed} {} attempt directories, {} pytest-cocotb locks and {} files; \
          {} kept, {} failed",
         count(Action::Ended),
         count(Action::RemovedAttempt),
-        count(Action::RemovedGate),
+        count(Action::RemovedPytestLock),
         count(Action::RemovedFile),
         count(Action::Kept),
         count(Action::Failed),

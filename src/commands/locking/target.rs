@@ -1,13 +1,13 @@
-//! `cocorun lock --target=OUT`: a file that several processes may make at once is made by one.
+//! `cocorun lock --target=OUT`: one process builds a file that several may be building.
 //!
-//! Invariants: nobody ever sees a part of the file under its name; the private file is gone before
-//! the lock is; a command that cannot be made to write under a private name is not run.
+//! Invariants: nobody ever sees a part of the file under its name; the temporary file is gone before
+//! the lock is; a command that cannot be made to write to a temporary name is not run.
 
-use crate::commands::held_lock::Got;
-use crate::commands::held_lock::LockSession;
-use crate::commands::held_lock::exit_code;
-use crate::commands::held_lock::lost;
-use crate::commands::held_lock::release;
+use crate::commands::locking::hold::Got;
+use crate::commands::locking::hold::LockSession;
+use crate::commands::locking::hold::exit_code;
+use crate::commands::locking::hold::lost;
+use crate::commands::locking::hold::release;
 use crate::commands::reporting::line;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -41,7 +41,7 @@ pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode>
         Got::Lock(guard, strategy) => {
             let outcome = if is_made(session, target, before) {
                 if session.settings.is_verbose {
-                    line(&format!("`{target}` was made by another process"));
+                    line(&format!("another process built `{target}`"));
                 }
                 Ok(ExitCode::Success)
             } else {
@@ -105,7 +105,7 @@ fn run(
         return Ok(exit_code(exit));
     }
     if !publish::is_regular(private) {
-        let text = format!("the command left no file for `{target}`");
+        let text = format!("the command wrote no file for `{target}`");
         return Err(Diagnostic::error(Code::LockNoOutput, text).into());
     }
     let is_shared = strategy != Strategy::Flock;
@@ -173,14 +173,14 @@ fn rewritten(command: &[String], target: &Utf8Path, private: &Utf8Path) -> Resul
         && is_compiler(command)
         && !command.iter().any(|word| word.starts_with("-o"))
     {
-        // As compiletools' helper does for compilers that are told no output.
+        // As compiletools' helper does for compilers that are given no output.
         is_named = true;
         words.extend(["-o".to_owned(), private.to_string()]);
     }
     if !is_named {
         let text = format!("the command does not name `{target}`");
         return Err(Diagnostic::error(Code::LockTarget, text)
-            .help("write the target as an argument of its own, spelt as in `--target`")
+            .help("pass the target as an argument of its own, spelled as in `--target`")
             .into());
     }
     if has(&["-MD", "-MMD"]) {

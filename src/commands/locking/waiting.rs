@@ -1,4 +1,4 @@
-//! What a person sees while a lock is held by somebody else, and when the wait ends.
+//! What a user sees while another process holds a lock, and when the wait ends.
 
 use crate::commands::reporting::can_draw;
 use crate::commands::reporting::line;
@@ -14,8 +14,8 @@ use std::io::Write;
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-/// After which wait the first line is printed where there is no terminal: a log in which nothing
-/// happens for half a minute looks like a hang.
+/// Without a terminal, the first line is printed after this long: a log that stays silent for half a
+/// minute looks like a hang.
 const FIRST_LINE: Duration = Duration::from_secs(2);
 
 /// The environment's say on waiting, under the names that compiletools gave it.
@@ -27,14 +27,14 @@ pub(super) struct WaitSettings {
     warn_interval: Duration,
     /// After which a line is a warning; it ends nothing.
     long_after: Duration,
-    /// Whether to tell of each lock.
+    /// Whether to report each lock.
     pub(super) is_verbose: bool,
     /// Whether a terminal, if there is one, can rewrite a line.
     can_draw: bool,
 }
 
 impl WaitSettings {
-    /// Reads the environment; a bad value is told and the default taken.
+    /// Reads the environment; a bad value is reported and the default used.
     pub(super) fn new(environment: &Environment) -> Self {
         let seconds = |name: &str, default: f64| {
             let Some(text) = environment.get(name) else {
@@ -45,7 +45,7 @@ impl WaitSettings {
                 .filter(|value| (0.001..=1e9).contains(value))
                 .unwrap_or_else(|| {
                     line(&format!(
-                        "warning: `{name}={text}` is no number of seconds; {default} is taken"
+                        "warning: invalid `{name}={text}`: not a number of seconds; using {default}"
                     ));
                     default
                 })
@@ -57,7 +57,7 @@ impl WaitSettings {
         let level = verbose.parse::<u32>().unwrap_or_else(|_| {
             let name = env::CT_LOCK_VERBOSE;
             line(&format!(
-                "warning: `{name}={verbose}` is no number; 0 is taken"
+                "warning: invalid `{name}={verbose}`: not a number; using 0"
             ));
             0
         });
@@ -70,7 +70,7 @@ impl WaitSettings {
         }
     }
 
-    /// Returns after which wait somebody is told: short ones are not worth a flicker or a line.
+    /// Returns how long to wait before the first line: short ones are not worth a flicker or a line.
     fn first_line_after(&self, is_terminal: bool) -> Duration {
         if is_terminal {
             Duration::from_millis(500)
