@@ -4,5 +4,7 @@ use cocorun::sim::registry::Registry;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    ExitCode::from(cocorun::commands::main(Registry::builtin()).code())
+    ExitCode::from(
+        cocorun::commands::main(Registry::builtin(), std::env::args_os().collect()).code(),
+    )
 }

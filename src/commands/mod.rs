@@ -29,11 +29,14 @@ use crate::sim::registry::Registry;
 
 use clap::Parser;
 use clap::error::ErrorKind;
+use std::ffi::OsString;
 
-/// Runs the program with these simulators and returns what the shell sees.
-pub fn main(registry: Registry) -> ExitCode {
+/// Runs the program with these simulators and arguments, its own name first, and returns the exit
+/// code.
+pub fn main(registry: Registry, arguments: Vec<OsString>) -> ExitCode {
     let environment = Environment::of_this_process();
-    let cli = match Cli::try_parse() {
+    let is_guard = is_guard(&arguments);
+    let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let error = advised(error);
@@ -41,7 +44,7 @@ pub fn main(registry: Registry) -> ExitCode {
             error.print().ok();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Success,
-                _ if is_guard() => ExitCode::Guard,
+                _ if is_guard => ExitCode::Guard,
                 _ => ExitCode::Usage,
             };
         }
@@ -65,8 +68,8 @@ pub fn main(registry: Registry) -> ExitCode {
 }
 
 /// Says whether a command was to be run whose exit codes are not ours to use.
-fn is_guard() -> bool {
-    let mut words = std::env::args_os().skip(1);
+fn is_guard(arguments: &[OsString]) -> bool {
+    let mut words = arguments.iter().skip(1);
     let first = words.find(|word| !word.as_encoded_bytes().starts_with(b"-"));
     first.is_some_and(|word| word == "lock" || word == "once")
 }
