@@ -2,7 +2,7 @@
 
 use crate::config::BuildTable;
 use crate::config::document::Located;
-use crate::config::document::Report;
+use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::document::Unplaced;
 use crate::config::document::Value;
@@ -11,7 +11,7 @@ use crate::config::file_list::SourceSet;
 use crate::config::file_list::folder_of;
 use crate::config::file_list::is_file_list;
 use crate::config::files::Files;
-use crate::config::files::Wanted;
+use crate::config::files::PathKind;
 use crate::config::files::non_empty;
 use crate::config::keys::Table;
 use crate::config::path_set::PathSet;
@@ -38,13 +38,13 @@ const NAME_MARKS: &str = "_-.";
 /// What is wrong is reported, and the table is returned as far as it could be read, so that a
 /// `[[test]]` that names it is not reported as well.
 pub(super) fn read(
-    report: &Report,
+    reading: &Reading,
     files: &Files<'_>,
     default_simulators: &[SimulatorName],
     name: &Located<String>,
     value: &Value<'_>,
 ) -> Option<BuildTable> {
-    let registry = &report.registry;
+    let registry = &reading.registry;
     let section = open(name, value)?;
     let simulators = match section.get("simulator") {
         Some(value) => read_simulators(&value),
@@ -60,7 +60,7 @@ pub(super) fn read(
     let mut defines = sources.macros.clone();
     defines.extend(values(&section, "defines", ValueUse::Define));
     let mut includes = PathSet::default();
-    includes.extend(files.find_all(report, &section.texts("includes"), Wanted::Dir));
+    includes.extend(files.find_all(reading, &section.texts("includes"), PathKind::Dir));
     includes.extend(sources.includes.clone().into_paths());
     let common = plain(section.texts("build_args"));
     let build_args = registry.iter().map(|simulator| {
@@ -71,7 +71,7 @@ pub(super) fn read(
     });
     let mut table = BuildTable {
         name: name.value.clone(),
-        line: report.document.line(section.range.start),
+        line: reading.document.line(section.range.start),
         simulators,
         sources: sources
             .sources
@@ -119,7 +119,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
             format!("`{}` is not a valid build name", name.value),
         )
         .help("a name is made of letters, digits, `_`, `-` and `.`");
-        value.report.at(&name.range, "", problem);
+        value.reading.at(&name.range, "", problem);
     }
     if !value.content.is_table() {
         let problem = Diagnostic::error(
@@ -131,7 +131,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
             ),
         );
         let help = if Table::Build
-            .keys(&value.report.registry.names())
+            .keys(&value.reading.registry.names())
             .contains(&name.value.as_str())
         {
             "a build has a name: `[build.NAME]`".to_owned()
@@ -139,7 +139,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
             format!("write `[build.{}]`", name.value)
         };
         value
-            .report
+            .reading
             .at(&value.range, value.type_words(), problem.help(help));
         return None;
     }
@@ -162,15 +162,15 @@ fn read_sources(section: &Section<'_>, files: &Files<'_>, mut set: SourceSet) ->
             "names no file",
         );
     }
-    let report = section.report;
-    let shown = report.document.shown.clone();
+    let reading = section.reading;
+    let shown = reading.document.shown.clone();
     for entry in entries {
         let mut reader = ListReader::new(files, folder_of(&shown));
         if let Err(problem) = read_source(&entry.value, files, &mut reader, &mut set) {
-            report.at(&entry.range, "", *problem);
+            reading.at(&entry.range, "", *problem);
         }
         for problem in reader.problems {
-            report.elsewhere(entry.range.start, problem);
+            reading.elsewhere(entry.range.start, problem);
         }
     }
     set
@@ -185,7 +185,7 @@ fn read_source(
     let text = files.expand(non_empty(entry)?)?;
     let relative_to_itself = text.strip_prefix("-F ").map(str::trim);
     let name = relative_to_itself.or_else(|| text.strip_prefix("-f ").map(str::trim));
-    for path in files.find(files.project_dir, name.unwrap_or(&text), Wanted::File)? {
+    for path in files.find(files.project_dir, name.unwrap_or(&text), PathKind::File)? {
         if name.is_some() || is_file_list(&path) {
             let own = relative_to_itself.is_some();
             let base = if own {
@@ -209,7 +209,7 @@ fn read_toplevel(section: &Section<'_>) -> Option<String> {
             format!("`{}` is no name of a module", toplevel.value),
         );
         section
-            .report
+            .reading
             .at(&toplevel.range, "one module is elaborated", problem);
         return None;
     }
@@ -218,12 +218,12 @@ fn read_toplevel(section: &Section<'_>) -> Option<String> {
 
 /// Reads one simulator or several; never empty, so that builds have names when it is wrong.
 pub(super) fn read_simulators(value: &Value<'_>) -> Vec<SimulatorName> {
-    let registry = &value.report.registry;
+    let registry = &value.reading.registry;
     let mut simulators = Vec::new();
     for text in value.text_or_texts() {
         let Some(simulator) = registry.get(&text.value).map(|it| it.name()) else {
             let problem = unknown_simulator(&text.value, registry);
-            value.report.at(&text.range, registry.in_words(), problem);
+            value.reading.at(&text.range, registry.in_words(), problem);
             continue;
         };
         if simulators.contains(&simulator) {
@@ -231,7 +231,7 @@ pub(super) fn read_simulators(value: &Value<'_>) -> Vec<SimulatorName> {
                 Code::ConfigBadValue,
                 format!("`simulator` names `{simulator}` twice"),
             );
-            value.report.at(&text.range, "", problem);
+            value.reading.at(&text.range, "", problem);
             continue;
         }
         simulators.push(simulator);
@@ -273,7 +273,7 @@ fn values(section: &Section<'_>, key: &str, purpose: ValueUse) -> BTreeMap<Strin
     };
     let mut values = BTreeMap::new();
     for (name, value) in table.entries("a table of values") {
-        check_identifier(section.report, &name);
+        check_identifier(section.reading, &name);
         if let Some(value) = hdl_value(&value, purpose) {
             values.insert(name.value, value);
         }
@@ -281,7 +281,7 @@ fn values(section: &Section<'_>, key: &str, purpose: ValueUse) -> BTreeMap<Strin
     values
 }
 
-fn check_identifier(report: &Report, name: &Located<String>) {
+fn check_identifier(reading: &Reading, name: &Located<String>) {
     let starts_well = name
         .value
         .starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
@@ -295,7 +295,7 @@ fn check_identifier(report: &Report, name: &Located<String>) {
             Code::ConfigBadValue,
             format!("`{}` is no HDL name", name.value),
         );
-        report.at(&name.range, "letters, digits, `_` and `$`", problem);
+        reading.at(&name.range, "letters, digits, `_` and `$`", problem);
     }
 }
 
@@ -328,14 +328,14 @@ fn read_matrix(
         return matrix;
     };
     for (name, value) in table.entries("a table of lists") {
-        check_identifier(section.report, &name);
+        check_identifier(section.reading, &name);
         if parameters.contains_key(&name.value) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("`{}` stands in `matrix` and in `parameters`", name.value),
             );
             section
-                .report
+                .reading
                 .at(&name.range, "", problem.help("keep one of the two"));
         }
         let items = value.items("a list of values");
@@ -381,7 +381,7 @@ fn check_names(section: &Section<'_>, table: &BuildTable) {
                     value.name
                 ),
             );
-            section.report.at(&value.range, "", problem);
+            section.reading.at(&value.range, "", problem);
         }
     }
 }
@@ -398,7 +398,7 @@ fn read_timescale(value: &Value<'_>) -> Option<Timescale> {
     let complain = |message: String| {
         let problem = Diagnostic::error(Code::ConfigBadValue, message);
         value
-            .report
+            .reading
             .at(&value.range, "", problem.help("write it as `\"1ns/1ps\"`"));
         None
     };
@@ -475,7 +475,7 @@ pub(super) fn read_env(
                 Code::ConfigBadValue,
                 format!("`{}` is no name of a variable", name.value),
             );
-            section.report.at(&name.range, "", problem);
+            section.reading.at(&name.range, "", problem);
             continue;
         }
         if let Some(help) = refused(&name.value) {
@@ -483,7 +483,7 @@ pub(super) fn read_env(
                 Code::ConfigBadValue,
                 format!("`{}` is set by cocorun itself", name.value),
             );
-            section.report.at(&name.range, "", problem.help(help));
+            section.reading.at(&name.range, "", problem.help(help));
             continue;
         }
         let text = match value.content {

@@ -2,8 +2,8 @@
 
 use crate::config::BuildTable;
 use crate::config::TestTable;
-use crate::config::coverage::Entry;
-use crate::config::document::Report;
+use crate::config::build_selection::Entry;
+use crate::config::document::Reading;
 use crate::config::name_glob::NameGlob;
 use crate::config::suggest::closest;
 use crate::config::test_table::LocatedTest;
@@ -70,9 +70,9 @@ fn known_words(names: &[&str]) -> String {
 }
 
 /// Reports what is wrong between the tables.
-pub(super) fn check(report: &Report, builds: &[BuildTable], tests: &[LocatedTest]) {
+pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTest]) {
     // What could not be read is absent here, and would be taken for a mistake.
-    if !report.is_whole() {
+    if !reading.is_whole() {
         return;
     }
     let names: Vec<BuildName> = builds
@@ -83,34 +83,34 @@ pub(super) fn check(report: &Report, builds: &[BuildTable], tests: &[LocatedTest
     let mut covered = Vec::with_capacity(tests.len());
     let mut planned: usize = 0;
     for test in tests {
-        check_builds(report, &names, test);
-        let coverage = test.table.coverage();
-        let builds: Vec<&BuildName> = names.iter().filter(|name| coverage.covers(name)).collect();
+        check_builds(reading, &names, test);
+        let selection = test.table.build_selection();
+        let builds: Vec<&BuildName> = names.iter().filter(|name| selection.covers(name)).collect();
         planned = planned.saturating_add(builds.len().saturating_mul(test.table.modules.len()));
         if planned > PLANNED_MAX {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("the tests up to this one plan more than {PLANNED_MAX} modules"),
             );
-            report.at(&test.range, "", problem);
+            reading.at(&test.range, "", problem);
             return;
         }
         covered.push(builds);
     }
-    check_twice(report, tests, &covered);
+    check_twice(reading, tests, &covered);
 }
 
-fn check_builds(report: &Report, names: &[BuildName], test: &LocatedTest) {
+fn check_builds(reading: &Reading, names: &[BuildName], test: &LocatedTest) {
     for build in &test.builds {
         let entry = Entry::new(&build.value);
         if !entry.is_ok_and(|entry| names.iter().any(|name| entry.covers(name))) {
-            report.at(&build.range, "", unknown_build(&build.value, names));
+            reading.at(&build.range, "", unknown_build(&build.value, names));
         }
     }
 }
 
 /// Reports every pair of tables that plan one module on one build with different settings.
-fn check_twice(report: &Report, tests: &[LocatedTest], covered: &[Vec<&BuildName>]) {
+fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildName>]) {
     let mut first: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     let mut clashes: BTreeMap<(usize, usize), (usize, &str, &str)> = BTreeMap::new();
     for (index, (test, builds)) in tests.iter().zip(covered).enumerate() {
@@ -134,7 +134,7 @@ fn check_twice(report: &Report, tests: &[LocatedTest], covered: &[Vec<&BuildName
         let mut problem = Diagnostic::error(Code::ConfigDuplicateName, message)
             .fact(format!(
                 "first at {}",
-                report.document.place(other.range.start)
+                reading.document.place(other.range.start)
             ))
             .fact(format!(
                 "different: {}",
@@ -144,7 +144,7 @@ fn check_twice(report: &Report, tests: &[LocatedTest], covered: &[Vec<&BuildName
             problem = problem.fact(format!("the same of {} more", count - 1));
         }
         let help = "give both tables the same settings, or narrow `build` or `test_module`";
-        report.at(&test.range, "planned again here", problem.help(help));
+        reading.at(&test.range, "planned again here", problem.help(help));
     }
 }
 

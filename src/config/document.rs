@@ -123,7 +123,7 @@ impl Damage {
 
 /// The document under reading, and the problems found so far.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct Reading {
     pub(super) document: Document,
     /// The simulators that may be named.
     pub(super) registry: Registry,
@@ -131,7 +131,7 @@ pub(super) struct Report {
     problems: RefCell<Vec<(usize, Diagnostic)>>,
 }
 
-impl Report {
+impl Reading {
     pub(super) fn new(document: Document, damage: Damage, registry: Registry) -> Self {
         Self {
             document,
@@ -168,7 +168,7 @@ impl Report {
 /// One table of the document, whose unknown keys are already reported.
 #[derive(Clone, Debug)]
 pub(super) struct Section<'a> {
-    pub(super) report: &'a Report,
+    pub(super) reading: &'a Reading,
     /// How the user writes it: `[build.fifo]`.
     pub(super) title: String,
     /// Its header, for what is missing in it.
@@ -179,24 +179,24 @@ pub(super) struct Section<'a> {
 impl<'a> Section<'a> {
     /// Opens a table and reports the keys it should not have.
     pub(super) fn open(
-        report: &'a Report,
+        reading: &'a Reading,
         kind: Table,
         title: impl Into<String>,
         range: Range<usize>,
         table: &'a DeTable<'a>,
     ) -> Self {
         let section = Self {
-            report,
+            reading,
             title: title.into(),
             range,
             table,
         };
-        let simulators = report.registry.names();
+        let simulators = reading.registry.names();
         let keys = kind.keys(&simulators);
         for key in section.table.keys() {
             let is_known = keys.contains(&&**key.get_ref());
-            if !is_known && !report.damage.touches(&key.span()) {
-                report.at(&key.span(), "", section.unknown_key(kind, key.get_ref()));
+            if !is_known && !reading.damage.touches(&key.span()) {
+                reading.at(&key.span(), "", section.unknown_key(kind, key.get_ref()));
             }
         }
         section
@@ -212,7 +212,7 @@ impl<'a> Section<'a> {
             Code::ConfigUnknownKey,
             format!("unknown key `{key}` {place}"),
         );
-        let simulators = self.report.registry.names();
+        let simulators = self.reading.registry.names();
         let known_keys = kind.keys(&simulators);
         if let Some(known) = keys::known_as(key).filter(|known| known_keys.contains(known)) {
             return problem.help(format!("did you mean `{known}`?"));
@@ -229,18 +229,18 @@ impl<'a> Section<'a> {
     /// Returns the value of a key; `None` where it is absent or damaged.
     pub(super) fn get(&self, key: &str) -> Option<Value<'a>> {
         let (key, value) = self.table.get_key_value(key)?;
-        let value = Value::new(self.report, key.get_ref(), value);
+        let value = Value::new(self.reading, key.get_ref(), value);
         value.is_sound(&key.span()).then_some(value)
     }
 
     /// Returns the value of a key without which the table means nothing.
     pub(super) fn require(&self, key: &str) -> Option<Value<'a>> {
-        if !self.table.contains_key(key) && self.report.is_whole() {
+        if !self.table.contains_key(key) && self.reading.is_whole() {
             let problem = Diagnostic::error(
                 Code::ConfigMissingKey,
                 format!("`{}` is missing `{key}`", self.title),
             );
-            self.report
+            self.reading
                 .at(&self.range, format!("needs `{key}`"), problem);
         }
         self.get(key)
@@ -267,7 +267,7 @@ impl<'a> Section<'a> {
 /// One value of the document.
 #[derive(Clone, Debug)]
 pub(super) struct Value<'a> {
-    pub(super) report: &'a Report,
+    pub(super) reading: &'a Reading,
     /// The key it belongs to, for messages.
     pub(super) name: String,
     pub(super) content: &'a DeValue<'a>,
@@ -275,9 +275,9 @@ pub(super) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    fn new(report: &'a Report, name: &str, value: &'a Spanned<DeValue<'a>>) -> Self {
+    fn new(reading: &'a Reading, name: &str, value: &'a Spanned<DeValue<'a>>) -> Self {
         Self {
-            report,
+            reading,
             name: name.to_owned(),
             content: value.get_ref(),
             range: value.span(),
@@ -293,12 +293,12 @@ impl<'a> Value<'a> {
         } else {
             self.range.end.max(key.end)
         };
-        !self.report.damage.touches(&(key.start..end))
+        !self.reading.damage.touches(&(key.start..end))
     }
 
     /// Records that the value has another type than the key takes.
     pub(super) fn wrong_type(&self, wanted: &str) {
-        self.report.at(
+        self.reading.at(
             &self.range,
             self.type_words(),
             self.wrong_type_problem(wanted),
@@ -329,7 +329,7 @@ impl<'a> Value<'a> {
     /// Records that the value makes no sense.
     pub(super) fn bad(&self, message: impl Into<String>, label: impl Into<String>) {
         let problem = Diagnostic::error(Code::ConfigBadValue, message);
-        self.report.at(&self.range, label, problem);
+        self.reading.at(&self.range, label, problem);
     }
 
     /// Reads a string.
@@ -373,7 +373,7 @@ impl<'a> Value<'a> {
                 }
                 _ => problem,
             };
-            self.report.at(&self.range, self.type_words(), problem);
+            self.reading.at(&self.range, self.type_words(), problem);
             return Vec::new();
         }
         self.items_of("a list of strings")
@@ -420,7 +420,7 @@ impl<'a> Value<'a> {
         };
         items
             .iter()
-            .map(|item| Self::new(self.report, &self.name, item))
+            .map(|item| Self::new(self.reading, &self.name, item))
             .collect()
     }
 
@@ -438,7 +438,7 @@ impl<'a> Value<'a> {
                     value: key.get_ref().to_string(),
                     range: key.span(),
                 };
-                (key, Self::new(self.report, &name, value))
+                (key, Self::new(self.reading, &name, value))
             })
             .collect();
         entries.retain(|(key, value)| value.is_sound(&key.range));
@@ -506,7 +506,7 @@ impl<'a> Value<'a> {
             return None;
         };
         Some(Section::open(
-            self.report,
+            self.reading,
             kind,
             title,
             self.range.clone(),

@@ -8,7 +8,7 @@
 use crate::config::document::Document;
 use crate::config::document::Unplaced;
 use crate::config::files::Files;
-use crate::config::files::Wanted;
+use crate::config::files::PathKind;
 use crate::config::files::join;
 use crate::config::path_set::PathSet;
 use crate::diagnostic::Code;
@@ -217,7 +217,7 @@ impl<'a> ListReader<'a> {
                 let name = self.files.expand(&argument()?).map_err(recode)?;
                 let nested = self
                     .files
-                    .lookup(list.base, &name, Wanted::File)
+                    .lookup(list.base, &name, PathKind::File)
                     .map_err(recode)?;
                 let base = if word == "-F" {
                     folder_of(&nested)
@@ -229,12 +229,12 @@ impl<'a> ListReader<'a> {
             "-I" => return self.take_include(list, &argument()?, into),
             "-D" => return take_macro(&self.expanded(&argument()?)?, into),
             "-v" => {
-                let path = self.found(list, &argument()?, Wanted::File)?;
+                let path = self.found(list, &argument()?, PathKind::File)?;
                 into.libraries.push(Library::File(path));
                 return Ok(());
             }
             "-y" => {
-                let path = self.found(list, &argument()?, Wanted::Dir)?;
+                let path = self.found(list, &argument()?, PathKind::Dir)?;
                 into.libraries.push(Library::Dir(path));
                 return Ok(());
             }
@@ -263,7 +263,7 @@ impl<'a> ListReader<'a> {
     }
 
     fn take_source(&mut self, list: &List<'_>, word: &str, into: &mut SourceSet) -> Unplaced<()> {
-        let path = self.found(list, word, Wanted::File).map_err(|problem| {
+        let path = self.found(list, word, PathKind::File).map_err(|problem| {
             let beside = join(folder_of(list.path), word);
             if problem.code == Code::ConfigMissingFile && fs::exists(&beside) {
                 let way = "name the list with `-F`, or its paths from the folder of `runner.toml`";
@@ -275,11 +275,11 @@ impl<'a> ListReader<'a> {
     }
 
     fn take_include(&mut self, list: &List<'_>, dir: &str, into: &mut SourceSet) -> Unplaced<()> {
-        into.includes.add(self.found(list, dir, Wanted::Dir)?);
+        into.includes.add(self.found(list, dir, PathKind::Dir)?);
         Ok(())
     }
 
-    fn found(&self, list: &List<'_>, word: &str, wanted: Wanted) -> Unplaced<Utf8PathBuf> {
+    fn found(&self, list: &List<'_>, word: &str, wanted: PathKind) -> Unplaced<Utf8PathBuf> {
         self.files.lookup(list.base, &self.expanded(word)?, wanted)
     }
 

@@ -5,7 +5,7 @@
 //! depend on the order a server happens to list in.
 
 use crate::config::document::Located;
-use crate::config::document::Report;
+use crate::config::document::Reading;
 use crate::config::document::Unplaced;
 use crate::config::path_set::PathSet;
 use crate::config::suggest::closest;
@@ -28,7 +28,7 @@ use std::rc::Rc;
 
 /// What a path must be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum PathKind {
     File,
     Dir,
     Either,
@@ -79,7 +79,7 @@ impl<'a> Files<'a> {
         &self,
         base: &Utf8Path,
         text: &str,
-        wanted: Wanted,
+        wanted: PathKind,
     ) -> Unplaced<Utf8PathBuf> {
         let path = join(base, text);
         let missing = |problem: &str| {
@@ -91,12 +91,12 @@ impl<'a> Files<'a> {
             (None, _) => Err(self
                 .explain_missing(missing("does not exist"), text, &path)
                 .into()),
-            (Some(stamp), Wanted::File) if stamp.is_dir => Err(Diagnostic::error(
+            (Some(stamp), PathKind::File) if stamp.is_dir => Err(Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("`{text}` is a directory, not a file"),
             )
             .into()),
-            (Some(stamp), Wanted::Dir) if !stamp.is_dir => Err(Diagnostic::error(
+            (Some(stamp), PathKind::Dir) if !stamp.is_dir => Err(Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("`{text}` is a file, not a directory"),
             )
@@ -136,14 +136,14 @@ impl<'a> Files<'a> {
         &self,
         base: &Utf8Path,
         text: &str,
-        wanted: Wanted,
+        wanted: PathKind,
     ) -> Unplaced<Vec<Utf8PathBuf>> {
         if !is_pattern(text) {
             return Ok(vec![self.lookup(base, text, wanted)?]);
         }
         let found = self.glob(base, text, wanted)?;
         if found.is_empty() {
-            let what = if wanted == Wanted::Dir {
+            let what = if wanted == PathKind::Dir {
                 "directory"
             } else {
                 "file"
@@ -164,9 +164,9 @@ impl<'a> Files<'a> {
     /// Looks up a list of paths and patterns of the project; problems are reported at their place.
     pub(super) fn find_all(
         &self,
-        report: &Report,
+        reading: &Reading,
         texts: &[Located<String>],
-        wanted: Wanted,
+        wanted: PathKind,
     ) -> Vec<Utf8PathBuf> {
         let mut paths = PathSet::default();
         for text in texts {
@@ -175,7 +175,7 @@ impl<'a> Files<'a> {
                 .and_then(|path| self.find(self.project_dir, &path, wanted));
             match found {
                 Ok(found) => paths.extend(found),
-                Err(problem) => report.at(&text.range, "", *problem),
+                Err(problem) => reading.at(&text.range, "", *problem),
             }
         }
         paths.into_paths()
@@ -189,7 +189,7 @@ impl<'a> Files<'a> {
         &self,
         base: &Utf8Path,
         pattern: &str,
-        wanted: Wanted,
+        wanted: PathKind,
     ) -> Unplaced<Vec<Utf8PathBuf>> {
         let (root, rest) = split(pattern);
         let glob = GlobBuilder::new(rest)
@@ -262,7 +262,7 @@ struct Walk<'a> {
     files: &'a Files<'a>,
     pattern: &'a str,
     matcher: GlobMatcher,
-    wanted: Wanted,
+    wanted: PathKind,
     any_depth: bool,
     hidden: bool,
     found: Vec<Utf8PathBuf>,
@@ -319,7 +319,7 @@ impl Walk<'_> {
             EntryKind::File => false,
             EntryKind::Other => return false,
         };
-        directory == (self.wanted == Wanted::Dir)
+        directory == (self.wanted == PathKind::Dir)
     }
 
     fn not_utf8(&self, path: &Utf8Path) -> Diagnostic {

@@ -5,7 +5,7 @@
 
 use crate::config::document::Unplaced;
 use crate::config::files::Files;
-use crate::config::files::Wanted;
+use crate::config::files::PathKind;
 use crate::config::name_glob::NameGlob;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -40,13 +40,13 @@ pub(super) fn resolve(
     let mut modules = BTreeSet::new();
     let slashed = text.replace('.', "/");
     for path in paths {
-        for file in files.glob(path, &format!("{slashed}.py"), Wanted::File)? {
+        for file in files.glob(path, &format!("{slashed}.py"), PathKind::File)? {
             // A package's own file; `tests.*` asks for what is in the package.
             if file.file_name() != Some("__init__.py") {
                 modules.insert(module_of(path, &file, ".py", text)?);
             }
         }
-        for file in files.glob(path, &format!("{slashed}/__init__.py"), Wanted::File)? {
+        for file in files.glob(path, &format!("{slashed}/__init__.py"), PathKind::File)? {
             modules.insert(module_of(path, &file, "/__init__.py", text)?);
         }
     }

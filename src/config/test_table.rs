@@ -1,14 +1,14 @@
 //! Reads `[[test]]`.
 
 use crate::config::TestTable;
+use crate::config::build_selection::Entry;
 use crate::config::build_table::plain;
 use crate::config::build_table::read_env;
-use crate::config::coverage::Entry;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
 use crate::config::files::Files;
-use crate::config::files::Wanted;
+use crate::config::files::PathKind;
 use crate::config::keys::Table;
 use crate::config::modules;
 use crate::diagnostic::Code;
@@ -50,7 +50,7 @@ pub(super) fn read(
     defaults: Defaults,
 ) -> Option<LocatedTest> {
     let section = value.section(Table::Test, "[[test]]")?;
-    let report = section.report;
+    let reading = section.reading;
     let builds = read_builds(&section);
     let settings = RunSettings {
         timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
@@ -73,7 +73,7 @@ pub(super) fn read(
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
     };
     let table = TestTable {
-        line: report.document.line(section.range.start),
+        line: reading.document.line(section.range.start),
         builds: section.get("build").map(|_| plain(builds.clone())),
         modules: read_modules(&section, files, python_paths),
         settings,
@@ -96,7 +96,7 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
                 Code::ConfigBadValue,
                 format!("`{}` is no pattern: {why}", build.value),
             );
-            section.report.at(&build.range, "", problem);
+            section.reading.at(&build.range, "", problem);
             return false;
         }
         true
@@ -120,7 +120,7 @@ fn read_modules(
             Ok(names) => {
                 found.extend(names.into_iter().filter(|name| known.insert(name.clone())));
             }
-            Err(problem) => section.report.at(&text.range, "", *problem),
+            Err(problem) => section.reading.at(&text.range, "", *problem),
         }
     }
     found.into_iter().map(TestModule).collect()
@@ -141,7 +141,7 @@ fn read_preload(section: &Section<'_>) -> Vec<String> {
         let words = format!("`{}` is no name of a Python module", text.value);
         let problem = Diagnostic::error(Code::ConfigBadValue, words)
             .help("write it as `import` does: `\"numpy\"`, `\"cocotbext.axi\"`");
-        section.report.at(&text.range, "", problem);
+        section.reading.at(&text.range, "", problem);
     }
     names
 }
@@ -155,7 +155,7 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
                 Code::ConfigBadValue,
                 format!("`{}` is no plusarg", text.value),
             );
-            section.report.at(
+            section.reading.at(
                 &text.range,
                 "",
                 problem.help("write `\"name\"` or `\"name=value\"`"),
@@ -181,7 +181,11 @@ const RUN_FILES_OF_OURS: [&str; 8] = [
 ];
 
 fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> {
-    let paths = files.find_all(section.report, &section.texts("run_files"), Wanted::Either);
+    let paths = files.find_all(
+        section.reading,
+        &section.texts("run_files"),
+        PathKind::Either,
+    );
     let mut first = BTreeMap::new();
     for path in &paths {
         let Some(name) = path.file_name() else {
@@ -193,7 +197,9 @@ fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> 
                 format!("`run_files` cannot hold `{name}`, which each run writes itself"),
             );
             let help = problem.help("give the file another name");
-            section.report.at(&value.range, "would be written to", help);
+            section
+                .reading
+                .at(&value.range, "would be written to", help);
         }
         if let (Some(other), Some(value)) = (first.insert(name, path), section.get("run_files")) {
             let problem = Diagnostic::error(
@@ -202,7 +208,7 @@ fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> 
             );
             let problem = problem.fact(other.to_string()).fact(path.to_string());
             section
-                .report
+                .reading
                 .at(&value.range, "meet in each run's own directory", problem);
         }
     }

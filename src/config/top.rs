@@ -9,12 +9,12 @@ use crate::config::build_table::plain;
 use crate::config::build_table::read_simulators;
 use crate::config::check;
 use crate::config::document::Located;
-use crate::config::document::Report;
+use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::document::Value;
 use crate::config::file_list::folder_of;
 use crate::config::files::Files;
-use crate::config::files::Wanted;
+use crate::config::files::PathKind;
 use crate::config::files::join;
 use crate::config::files::non_empty;
 use crate::config::keys::Table;
@@ -43,20 +43,20 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(3600);
 /// More processes than this are a slip of the finger.
 const JOBS_MAX: i64 = 4096;
 
-/// Reads the whole document; what is wrong goes into the report.
+/// Reads the whole document; what is wrong is recorded in `reading`.
 pub(super) fn read<'a>(
-    report: &'a Report,
+    reading: &'a Reading,
     table: &'a Spanned<DeTable<'a>>,
     path: &Utf8Path,
     environment: &Environment,
 ) -> RunnerConfig {
     let project_dir = folder_of(path);
-    let top = Section::open(report, Table::Top, "runner.toml", 0..0, table.get_ref());
+    let top = Section::open(reading, Table::Top, "runner.toml", 0..0, table.get_ref());
     let build_dir = read_build_dir(&top, project_dir, environment);
     let files = Files::new(project_dir, &build_dir, environment);
     let simulators = match top.get("simulator") {
         Some(value) => read_simulators(&value),
-        None => vec![report.registry.default_name()],
+        None => vec![reading.registry.default_name()],
     };
     let defaults = Defaults {
         timeout: top.seconds("timeout_s").unwrap_or(TIMEOUT),
@@ -69,7 +69,7 @@ pub(super) fn read<'a>(
     let python = read_python(&top, &files);
     let builds = read_builds(&top, &files, &simulators);
     let tests = read_tests(&top, &files, &python.paths, defaults);
-    check::check(report, &builds, &tests);
+    check::check(reading, &builds, &tests);
     RunnerConfig {
         path: path.to_owned(),
         project_dir: project_dir.to_owned(),
@@ -84,7 +84,7 @@ pub(super) fn read<'a>(
         builds,
         tests: tests.into_iter().map(|test| test.table).collect(),
         build_dir,
-        places: Places::new(&report.document.shown, &report.document.text),
+        places: Places::new(&reading.document.shown, &reading.document.text),
     }
 }
 
@@ -99,7 +99,7 @@ fn read_build_dir(
     };
     let refuse = |message: String| {
         let problem = Diagnostic::error(Code::ConfigBadValue, message);
-        top.report.at(&text.range, "", problem);
+        top.reading.at(&text.range, "", problem);
     };
     let path = match variables::expand(&text.value, environment) {
         Ok(expanded) => join(project_dir, &expanded),
@@ -144,7 +144,7 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> PythonConfig {
     };
     let paths = section
         .get("paths")
-        .map(|value| files.find_all(top.report, &value.texts(), Wanted::Dir))
+        .map(|value| files.find_all(top.reading, &value.texts(), PathKind::Dir))
         .filter(|paths| !paths.is_empty());
     PythonConfig {
         interpreter: section
@@ -162,7 +162,7 @@ fn read_interpreter(value: &Value<'_>, files: &Files<'_>) -> Option<Utf8PathBuf>
         Ok(path) if !path.contains('/') => Some(Utf8PathBuf::from(path)),
         Ok(path) => Some(join(files.project_dir, &path)),
         Err(problem) => {
-            value.report.at(&value.range, "", *problem);
+            value.reading.at(&value.range, "", *problem);
             None
         }
     }
@@ -178,7 +178,7 @@ fn read_requirements(section: &Section<'_>) -> Vec<String> {
                 format!("`{}` is no requirement", text.value),
             )
             .help("write one package each, such as `\"cocotb==2.1.0\"`");
-            section.report.at(&text.range, "", problem);
+            section.reading.at(&text.range, "", problem);
         }
     }
     plain(texts)
@@ -189,26 +189,26 @@ fn read_builds(
     files: &Files<'_>,
     simulators: &[SimulatorName],
 ) -> Vec<BuildTable> {
-    let report = top.report;
+    let reading = top.reading;
     let Some(value) = top.get("build") else {
-        if report.is_whole() {
+        if reading.is_whole() {
             let problem =
                 Diagnostic::error(Code::ConfigMissingKey, "`runner.toml` defines no build")
                     .help("add a `[build.NAME]` with `sources` and `hdl_toplevel`");
-            report.at(&(0..0), "", problem);
+            reading.at(&(0..0), "", problem);
         }
         return Vec::new();
     };
     if !value.content.is_table() {
         let problem = value.wrong_type_problem("tables, one for each build");
         let help = "give each build a name: `[build.NAME]`";
-        report.at(&value.range, value.type_words(), problem.help(help));
+        reading.at(&value.range, value.type_words(), problem.help(help));
         return Vec::new();
     }
     let entries: Vec<(Located<String>, Value<'_>)> = value.entries("tables");
-    if entries.is_empty() && report.is_whole() {
+    if entries.is_empty() && reading.is_whole() {
         let problem = Diagnostic::error(Code::ConfigMissingKey, "`[build]` defines no build");
-        report.at(
+        reading.at(
             &value.range,
             "",
             problem.help("give each build a name: `[build.NAME]`"),
@@ -216,7 +216,7 @@ fn read_builds(
     }
     entries
         .iter()
-        .filter_map(|(name, value)| build_table::read(report, files, simulators, name, value))
+        .filter_map(|(name, value)| build_table::read(reading, files, simulators, name, value))
         .collect()
 }
 
@@ -232,7 +232,7 @@ fn read_tests(
     if value.content.as_array().is_none() {
         let problem = value.wrong_type_problem("a list of tables");
         let help = "write `[[test]]`, with two brackets";
-        top.report
+        top.reading
             .at(&value.range, value.type_words(), problem.help(help));
         return Vec::new();
     }

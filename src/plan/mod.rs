@@ -44,9 +44,9 @@ pub fn expand(config: &RunnerConfig) -> Plan {
     let mut modules = Vec::new();
     let mut planned = BTreeSet::new();
     for (index, table) in config.tests.iter().enumerate() {
-        let coverage = table.coverage();
+        let selected = table.build_selection();
         for (number, build) in builds.iter_mut().enumerate() {
-            if !coverage.covers(&build.name) {
+            if !selected.covers(&build.name) {
                 continue;
             }
             build.waves |= table.settings.waves;

@@ -5,7 +5,7 @@
 //! much. Afterwards [`Selection::selects`] decides, and only about modules the first step let
 //! through: a testcase that is selected lies in a module that may be, in a build that is needed.
 
-use crate::config::Coverage;
+use crate::config::BuildSelection;
 use crate::config::name_glob::NameGlob;
 use crate::config::suggest::closest;
 use crate::config::unknown_build;
@@ -53,7 +53,7 @@ pub struct SelectionArgs {
 pub struct Selection {
     args: SelectionArgs,
     filters: Vec<Filter>,
-    builds: Coverage,
+    builds: BuildSelection,
     simulators: BTreeMap<BuildName, SimulatorName>,
     needed: BTreeSet<BuildName>,
     modules: BTreeSet<String>,
@@ -144,7 +144,7 @@ impl Selection {
             .collect();
         let wanted = (!args.builds.is_empty()).then_some(args.builds.as_slice());
         let mut selection = Self {
-            builds: Coverage::new(wanted),
+            builds: BuildSelection::new(wanted),
             args,
             filters,
             simulators,
@@ -265,9 +265,9 @@ fn refused_build(wanted: &str, plan: &Plan) -> Option<Diagnostic> {
         let text = format!("`{wanted}` is no pattern of builds: {why}");
         return Some(Diagnostic::error(Code::UsageBadArgument, text));
     }
-    let coverage = Coverage::new(Some(&[wanted.to_owned()]));
+    let selected = BuildSelection::new(Some(&[wanted.to_owned()]));
     let mut names = plan.builds.iter().map(|build| &build.name);
-    let is_there = names.clone().any(|name| coverage.covers(name));
+    let is_there = names.clone().any(|name| selected.covers(name));
     (!is_there).then(|| unknown_build(wanted, &mut names))
 }
 

@@ -13,6 +13,7 @@
 
 mod arrows;
 mod circles;
+mod docs;
 mod floors;
 mod form;
 mod names;
@@ -20,7 +21,6 @@ mod planted;
 mod tiers;
 mod tree;
 
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
@@ -91,13 +91,6 @@ fn expect_none(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 
-/// Files in circles that are still to be untied, by module: no more than these, and an entry whose
-/// circles are gone must go.
-const KNOWN_CIRCLES: [(&str, usize); 1] = [("config", 7)];
-
-/// Names that two types still have; an entry that has become untrue must go.
-const KNOWN_AMBIGUOUS_NAMES: [&str; 2] = ["Report", "Wanted"];
-
 #[test]
 fn a_module_uses_only_modules_on_lower_floors() {
     let (_, arrows) = workspace();
@@ -122,38 +115,11 @@ fn no_files_use_one_another_in_a_circle() {
     );
     // Past the capture of the test harness, so that every run of the tests shows it.
     std::io::stderr().write_all(counts.as_bytes()).unwrap();
-    expect_none(&circle_problems(&circles, arrows, &KNOWN_CIRCLES));
-}
-
-/// Says which circles are not known, and which known ones are gone.
-fn circle_problems(
-    circles: &[BTreeSet<&str>],
-    arrows: &[Arrow],
-    known: &[(&str, usize)],
-) -> Vec<String> {
-    let mut problems = Vec::new();
-    let mut files_by_area: BTreeMap<&str, usize> = BTreeMap::new();
-    for circle in circles {
-        let areas: BTreeSet<&str> = circle
-            .iter()
-            .map(|file| floors::area_of(file).unwrap_or(file))
-            .collect();
-        let area = areas.first().filter(|_| areas.len() == 1).unwrap_or(&"");
-        let files = files_by_area.entry(area).or_default();
-        *files += circle.len();
-        let allowed = known.iter().find(|(name, _)| name == area);
-        if allowed.is_none_or(|(_, files_max)| *files > *files_max) {
-            problems.push(circles::shown(circle, arrows));
-        }
-    }
-    for (area, _) in known {
-        if !files_by_area.contains_key(area) {
-            problems.push(format!(
-                "`{area}` has no circle any more: delete its entry in KNOWN_CIRCLES"
-            ));
-        }
-    }
-    problems
+    let problems: Vec<String> = circles
+        .iter()
+        .map(|circle| circles::shown(circle, arrows))
+        .collect();
+    expect_none(&problems);
 }
 
 /// Names that Rust's own usage gives to several types: each package has its own.
@@ -163,16 +129,15 @@ const CONVENTIONAL_NAMES: [&str; 1] = ["Result"];
 fn one_type_name_means_one_thing() {
     let (tree, _) = workspace();
     let ambiguous = names::ambiguous_names(&tree.types);
-    let excepted = [&KNOWN_AMBIGUOUS_NAMES[..], &CONVENTIONAL_NAMES].concat();
     let mut problems: Vec<String> = ambiguous
         .iter()
-        .filter(|(name, _)| !excepted.contains(name))
+        .filter(|(name, _)| !CONVENTIONAL_NAMES.contains(name))
         .map(|(name, places)| format!("`{name}` is several types: {}", places.join(", ")))
         .collect();
-    for name in excepted {
+    for name in CONVENTIONAL_NAMES {
         if !ambiguous.contains_key(name) {
             problems.push(format!(
-                "`{name}` is one type now: delete it from the list of exceptions"
+                "`{name}` is one type now: delete it from CONVENTIONAL_NAMES"
             ));
         }
     }

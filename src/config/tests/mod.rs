@@ -8,6 +8,8 @@ mod values;
 use super::*;
 
 use crate::diagnostic::render::to_text;
+use crate::model::build::SimulatorName;
+use crate::model::build::Source;
 
 /// A project on disk.
 struct Project {

@@ -2,7 +2,11 @@
 
 use super::*;
 
+use crate::model::build::HdlValue;
 use crate::model::test::Isolation;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
 
 #[test]
 fn every_key_of_the_top_level_and_of_python_arrives() {

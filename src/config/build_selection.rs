@@ -1,12 +1,13 @@
 //! Which builds an entry of `build` in `[[test]]` means.
 
 use crate::config::name_glob::NameGlob;
+use crate::config::tables::TestTable;
 use crate::config::variants::designates;
 use crate::model::build::BuildName;
 
 /// The builds that a `[[test]]` runs on, ready to be asked about many.
 #[derive(Clone, Debug)]
-pub struct Coverage(Option<Vec<Entry>>);
+pub struct BuildSelection(Option<Vec<Entry>>);
 
 /// One name or pattern.
 #[derive(Clone, Debug)]
@@ -36,7 +37,7 @@ impl Entry {
     }
 }
 
-impl Coverage {
+impl BuildSelection {
     /// Compiles entries that are known to be sound; a broken one would mean no build.
     pub fn new(entries: Option<&[String]>) -> Self {
         let compile = |text: &String| Entry::new(text).ok();
@@ -49,6 +50,13 @@ impl Coverage {
             return true;
         };
         entries.iter().any(|entry| entry.covers(build))
+    }
+}
+
+impl TestTable {
+    /// Returns which builds the table's modules run on.
+    pub fn build_selection(&self) -> BuildSelection {
+        BuildSelection::new(self.builds.as_deref())
     }
 }
 
@@ -71,10 +79,10 @@ mod tests {
             ("*WIDTH=8*", true),
             ("*@verilator", false),
         ] {
-            let coverage = Coverage::new(Some(&[text.to_owned()]));
-            assert_eq!(coverage.covers(&full), expected, "`{text}`");
+            let selection = BuildSelection::new(Some(&[text.to_owned()]));
+            assert_eq!(selection.covers(&full), expected, "`{text}`");
         }
-        assert!(Coverage::new(None).covers(&full));
-        assert!(!Coverage::new(Some(&[])).covers(&full));
+        assert!(BuildSelection::new(None).covers(&full));
+        assert!(!BuildSelection::new(Some(&[])).covers(&full));
     }
 }

@@ -1,0 +1,98 @@
+//! What `runner.toml` says, as checked values: one type per table.
+
+use crate::config::places::Places;
+use crate::model::build::HdlValue;
+use crate::model::build::SimulatorName;
+use crate::model::build::Source;
+use crate::model::build::Timescale;
+use crate::model::test::RunSettings;
+use crate::model::test::TestModule;
+
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// All of `runner.toml`, checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunnerConfig {
+    /// The file itself, absolute.
+    pub path: Utf8PathBuf,
+    /// Its folder, from which all relative paths start.
+    pub project_dir: Utf8PathBuf,
+    /// `build_dir`: where builds, runs and environments are kept, absolute; default `sim_build`.
+    /// It may lie on a disk that many nodes share.
+    pub build_dir: Utf8PathBuf,
+    /// `jobs`: how many compiles or runs may happen at once, from 1; the command line goes first.
+    pub jobs: Option<usize>,
+    /// `session_timeout_s`: the limit of the whole session; none by default.
+    pub session_timeout: Option<Duration>,
+    /// `build_timeout_s`: the limit of one compile; default 3600.
+    pub build_timeout: Duration,
+    /// `lock_timeout_s`: how long to wait for another process that builds the same; default 3600.
+    pub lock_timeout: Duration,
+    /// `[python]`.
+    pub python: PythonConfig,
+    /// `[build.NAME]`, in the order of the file.
+    pub builds: Vec<BuildTable>,
+    /// `[[test]]`, in the order of the file.
+    pub tests: Vec<TestTable>,
+    /// Where keys stand, for problems that show later.
+    pub places: Places,
+}
+
+/// `[python]`: what runs the testbenches.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PythonConfig {
+    /// `interpreter`: absolute, or a bare name to look for on `PATH`; whether it exists is not
+    /// checked here.
+    pub interpreter: Option<Utf8PathBuf>,
+    /// `paths`: where test modules are imported from, absolute; default the project's folder.
+    pub paths: Vec<Utf8PathBuf>,
+    /// `requirements`: packages of an environment that cocorun makes itself; empty for none.
+    pub requirements: Vec<String>,
+}
+
+/// `[build.NAME]`: one design, and the flavours it is built in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildTable {
+    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    pub name: String,
+    /// The line of its header, from 1.
+    pub line: usize,
+    /// `simulator`, or the one of the top level, or the default one; not empty.
+    pub simulators: Vec<SimulatorName>,
+    /// `sources` with patterns and lists followed: absolute, each once, in order; not empty.
+    pub sources: Vec<Source>,
+    /// `includes`, then those of the lists: absolute.
+    pub includes: Vec<Utf8PathBuf>,
+    /// `hdl_toplevel`.
+    pub hdl_toplevel: String,
+    /// `defines`.
+    pub defines: BTreeMap<String, HdlValue>,
+    /// `parameters`, without those of the matrix.
+    pub parameters: BTreeMap<String, HdlValue>,
+    /// `matrix`: parameters that multiply the build, each with at least one value.
+    pub matrix: BTreeMap<String, Vec<HdlValue>>,
+    /// `timescale`, for sources that state none; default `1ns/1ps`.
+    pub timescale: Timescale,
+    /// Arguments for each simulator's compiler: what lists add, `build_args`, and those of
+    /// `[build.NAME.SIMULATOR]`, in this order.
+    pub build_args: BTreeMap<SimulatorName, Vec<String>>,
+    /// `env`: environment for the compiler, beside the inherited one.
+    pub env: BTreeMap<String, String>,
+    /// `waves`: whether the design is built so that it can write waves, whatever the tests say.
+    pub waves: bool,
+}
+
+/// `[[test]]`: modules, the builds they run on, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TestTable {
+    /// The line of its header, from 1.
+    pub line: usize,
+    /// `build`: names and patterns over base names and full names; all builds where absent.
+    pub builds: Option<Vec<String>>,
+    /// `test_module` with patterns resolved, each once; not empty.
+    pub modules: Vec<TestModule>,
+    /// How each of its runs goes.
+    pub settings: RunSettings,
+}
