@@ -10,8 +10,6 @@
 
 mod advice;
 mod agent;
-#[path = "../architecture/main.rs"]
-mod architecture;
 mod bad_input;
 mod cleaning;
 mod cleaning_storm;
