@@ -130,7 +130,9 @@ impl CallOnce {
         let mut wait = Wait::new(&self.ledger.disk.clock, &self.ledger.name, timeout);
         let mut local = None;
         loop {
-            match self.enter(&mut |published| step.accept(published))? {
+            // A file server that does not answer is no holder that is waited for.
+            let entered = wait.uncounted(|| self.enter(&mut |published| step.accept(published)));
+            match entered? {
                 EnterOutcome::Done(published) => return Ok(Done::Elsewhere(published)),
                 EnterOutcome::Failed(failure) => return Err(StepError::Elsewhere(failure)),
                 EnterOutcome::Lead(leader) => {
@@ -138,7 +140,8 @@ impl CallOnce {
                     local = None;
                     match wait.uncounted(|| step.run(&leader)) {
                         Ok(record) => {
-                            if let PublishOutcome::Published(it) = leader.publish(record)? {
+                            let outcome = wait.uncounted(|| leader.publish(record))?;
+                            if let PublishOutcome::Published(it) = outcome {
                                 return Ok(Done::Here(it));
                             }
                         }
