@@ -278,7 +278,7 @@ impl ForkServer {
         request: &str,
     ) -> std::result::Result<Box<dyn Process>, ForkError> {
         let failed =
-            |error: io::Error| ForkError::Gone(format!("the fork server cannot be asked: {error}"));
+            |error: io::Error| ForkError::Gone(format!("cannot send to the fork server: {error}"));
         let (pending, report) = PendingFork::new(waits.interrupt.clone()).map_err(failed)?;
         {
             let mut state = self.shared.locked();

@@ -381,7 +381,7 @@ fn digest_outputs(
                 return Err(transient(
                     Diagnostic::error(
                         Code::BuildNoArtifact,
-                        format!("the compiler of build `{}` left no `{path}`", build.name),
+                        format!("the compiler of build `{}` wrote no `{path}`", build.name),
                     )
                     .fact(format!("log: {log}"))
                     .log(log),

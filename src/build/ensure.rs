@@ -90,7 +90,7 @@ pub fn ensure_built(
             build.name
         ),
     )
-    .help("wait until the files are at rest (a checkout, a generator), then run again")
+    .help("wait until the files stop changing (a checkout, a generator), then run again")
     .into())
 }
 

@@ -196,7 +196,7 @@ impl<'a> RuntimeObject<'a> {
         match size {
             Some(size) if succeeded => Ok(serde_json::json!({ "size": size })),
             // The caller compiles by itself then, and its user sees what the compiler says.
-            _ => Err(transient("the compiler left no object")),
+            _ => Err(transient("the compiler wrote no object")),
         }
     }
 }

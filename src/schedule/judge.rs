@@ -324,7 +324,7 @@ fn before_hdl_errors(facts: &Facts<'_>) -> TestcaseVerdict {
         (Said::Missing, _) => TestcaseVerdict::ours(
             Outcome::Errored,
             Cause::NoResult,
-            "it was listed, but its module does not have it any more",
+            "it was listed, but its module no longer has it",
         ),
         (Said::Running, Some(end)) => cut_short(end, facts),
         (Said::NeverBegan, Some(end)) => never_begun(end, facts),

@@ -58,7 +58,7 @@ pub const TYPED_VARIABLES: [(&str, &str); 8] = [
     ),
     (
         "COCOTB_RANDOM_TEST_ORDER",
-        "testcases have processes of their own here",
+        "each testcase runs in its own process here",
     ),
     ("COCOTB_RANDOM_SEED", "give `--seed`"),
     ("COCOTB_TESTCASE", "give `--testcase`"),

@@ -58,15 +58,15 @@ impl Registry {
             .map(|it| it.name())
     }
 
-    /// Lists the names in a sentence: ``cocorun drives `a`, `b` and `c` ``.
+    /// Lists the names in a sentence: ``cocorun supports `a`, `b` and `c` ``.
     pub fn in_words(&self) -> String {
         let names: Vec<String> = self.iter().map(|it| format!("`{}`", it.name())).collect();
         match names.split_last() {
             Some((last, rest)) if !rest.is_empty() => {
-                format!("cocorun drives {} and {last}", rest.join(", "))
+                format!("cocorun supports {} and {last}", rest.join(", "))
             }
-            Some((last, _)) => format!("cocorun drives {last}"),
-            None => "cocorun drives no simulator".to_owned(),
+            Some((last, _)) => format!("cocorun supports {last}"),
+            None => "cocorun supports no simulator".to_owned(),
         }
     }
 

@@ -138,7 +138,7 @@ fn interpreter_in(dir: &Utf8Path) -> Utf8PathBuf {
 fn interrupted() -> Diagnostic {
     Diagnostic::error(
         Code::SessionInterrupted,
-        "making the Python environment was interrupted",
+        "creating the Python environment was interrupted",
     )
 }
 
@@ -223,7 +223,7 @@ fn with_uv(provision: &Provision<'_>, uv: &Utf8Path, venv: &Utf8Path) -> Vec<Ins
     install.extend(requirement_args(provision));
     vec![
         (
-            "making a virtual environment with uv",
+            "creating a virtual environment with uv",
             uv.to_owned(),
             words(&["venv", "--python", provision.base.as_str(), venv.as_str()]),
         ),
@@ -243,7 +243,7 @@ fn with_pip(provision: &Provision<'_>, venv: &Utf8Path) -> Vec<InstallStep> {
     install.extend(requirement_args(provision));
     vec![
         (
-            "making a virtual environment",
+            "creating a virtual environment",
             provision.base.to_owned(),
             words(&["-m", "venv", venv.as_str()]),
         ),
@@ -304,7 +304,7 @@ fn run(
 fn failure(log: &Utf8Path, how: &str) -> Diagnostic {
     let mut problem = Diagnostic::error(
         Code::PythonProvision,
-        format!("the environment of `[python] requirements` could not be made ({how})"),
+        format!("the environment of `[python] requirements` could not be created ({how})"),
     );
     let text = fs::read_if_there(log).unwrap_or_default();
     let lines: Vec<&str> = text
@@ -315,7 +315,7 @@ fn failure(log: &Utf8Path, how: &str) -> Diagnostic {
         problem = problem.fact(*line);
     }
     let help = if text.contains("ensurepip is not available") {
-        "this Python lacks what makes environments: install `python3-venv` or `uv`, then run again"
+        "this Python cannot create environments: install `python3-venv` or `uv`, then run again"
     } else {
         "check the names, versions and the network, then run again"
     };

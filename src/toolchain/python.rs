@@ -65,7 +65,7 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
                 Code::PythonNotFound,
                 format!("the interpreter `{path}` does not exist"),
             )
-            .help("fix `interpreter` in `[python]`, or make that environment first")
+            .help("fix `interpreter` in `[python]`, or create that environment first")
             .into()),
             Err(error) => Err(error.into()),
         };
@@ -168,7 +168,7 @@ fn ask(
             let mut problem = Diagnostic::error(
                 Code::PythonNotFound,
                 format!(
-                    "`{interpreter}` does not answer as a Python 3 does ({})",
+                    "`{interpreter}` does not behave like Python 3 ({})",
                     captured.exit
                 ),
             );
@@ -190,7 +190,7 @@ fn ask(
 /// Says how to get cocotb; what works everywhere stands first.
 fn how_to_get_cocotb(interpreter: &Utf8Path, answer: &Answer) -> String {
     let made =
-        "let cocorun make an environment: `requirements = [\"cocotb==2.1.0\"]` in `[python]`";
+        "let cocorun create an environment: `requirements = [\"cocotb==2.1.0\"]` in `[python]`";
     if answer.is_externally_managed {
         format!(
             "{made}; or make one, `{interpreter} -m venv .venv && .venv/bin/pip install cocotb`, \

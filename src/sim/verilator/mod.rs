@@ -129,7 +129,7 @@ impl Simulator for Verilator {
         let mut paths = [build_dir, &build.project_dir].into_iter().chain(sources);
         let spaced = paths.find(|path| path.as_str().contains(char::is_whitespace));
         let spaced = spaced.map(|path| {
-            format!("`{path}` contains a space, with which make and Verilator cannot work")
+            format!("`{path}` contains a space, which make and Verilator cannot handle")
         });
         let has_quote =
             |value: &HdlValue| matches!(value, HdlValue::Text(text) if text.contains('"'));
