@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_means_builds_by_name_flavour_and_pattern() {
+    fn an_entry_selects_builds_by_name_variant_and_pattern() {
         let full = BuildName("fifo/DEPTH=4/WIDTH=8@icarus".to_owned());
         for (text, expected) in [
             ("fifo", true),
