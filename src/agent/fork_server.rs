@@ -79,7 +79,7 @@ struct Child {
     refusal: Option<String>,
     /// Whether a caller holds it as a process.
     is_held: bool,
-    /// `None` once it has ended.
+    /// Present until it has ended.
     report: Option<ForkReport>,
 }
 

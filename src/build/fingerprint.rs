@@ -160,7 +160,7 @@ impl Ingredients {
         for step in steps {
             let CompileStep {
                 name,
-                // The tool's identity stands for it.
+                // The identity of the tool is used instead.
                 program: _,
                 args,
                 env,

@@ -23,21 +23,21 @@ pub(super) struct Progress {
     /// Where this step's part of the log begins.
     start: u64,
     next_look: Instant,
-    told: String,
+    reported: String,
 }
 
 impl Progress {
     /// Begins with a step that has printed nothing yet; also returns the first text to report.
     pub(super) fn of(step: &str, log: Utf8PathBuf, now: Instant) -> (Self, String) {
-        let told = format!("running {step}");
+        let reported = format!("running {step}");
         let progress = Self {
             step: step.to_owned(),
             start: size_of(&log),
             log,
             next_look: now,
-            told: told.clone(),
+            reported: reported.clone(),
         };
-        (progress, told)
+        (progress, reported)
     }
 
     /// Returns the text to report, if it is time to look and the log has a new line.
@@ -60,10 +60,10 @@ impl Progress {
             .take(LINE_CHARS_MAX)
             .collect();
         let news = format!("running {}: {line}", self.step);
-        if news == self.told {
+        if news == self.reported {
             return None;
         }
-        self.told.clone_from(&news);
+        self.reported.clone_from(&news);
         Some(news)
     }
 }
