@@ -344,10 +344,7 @@ pub fn current_dir() -> Result<Utf8PathBuf> {
     let dir = std::env::current_dir().map_err(|error| {
         Error::new(
             ErrorKind::Io,
-            format!(
-                "cannot tell the current folder because of: {}",
-                os_words(&error)
-            ),
+            format!("cannot find the current folder: {}", os_words(&error)),
         )
     })?;
     Utf8PathBuf::from_path_buf(dir).map_err(|raw| {

@@ -1,6 +1,6 @@
 //! Which process this is, on which machine, and whether another one is still alive.
 //!
-//! A host name is no identity: containers share it, DHCP changes it. A process is named by boot
+//! A host name is not an identity: containers share it, DHCP changes it. A process is named by boot
 //! id, PID namespace, PID and start time; only where all of these can be compared is a verdict
 //! given, everything else is [`ProcessState::Unknown`].
 

@@ -259,7 +259,7 @@ impl Storage for SystemStorage {
             .custom_flags(flags)
             .open(path)?;
         if !file.metadata()?.is_file() {
-            let words = "it is no regular file";
+            let words = "not a regular file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
         let mut bytes = Vec::new();

@@ -55,7 +55,7 @@ pub(crate) struct Notify {
 }
 
 impl Notify {
-    /// Rings for good.
+    /// Notifies; it stays notified.
     pub(crate) fn notify(&self) {
         *lock(&self.is_set) = true;
         self.wake.notify_all();

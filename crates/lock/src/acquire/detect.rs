@@ -142,7 +142,7 @@ fn doubt(strategy: Strategy, file_system: &FileSystem) -> Option<String> {
         } else {
             file_system.kind.clone()
         };
-        format!("whether `{strategy}` excludes other nodes on `{kind}` cannot be told from here")
+        format!("whether `{strategy}` excludes other nodes on `{kind}` cannot be known from here")
     })
 }
 

@@ -252,7 +252,7 @@ impl Disk {
         witness: &Utf8Path,
         names: &[&str],
     ) -> Result<bool, LockError> {
-        self.retried("clear up beside", witness, |storage| {
+        self.retried("clean up next to", witness, |storage| {
             storage.remove_beside(witness, names)
         })
     }

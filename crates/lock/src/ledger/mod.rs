@@ -233,7 +233,7 @@ impl Ledger {
         }
     }
 
-    /// Reads a result without writing anything, as far as it can be told without a listing.
+    /// Reads a result without writing anything, as far as that is possible without a listing.
     /// `None` says nothing.
     ///
     /// A commit never changes, so a cached one is right. Whoever ends a result takes its record
@@ -287,7 +287,7 @@ impl Ledger {
             .next()?
             .trim()
             .to_owned();
-        // What stands in a shared directory may hold escape sequences; they stay there.
+        // Text in a shared directory may contain escape sequences; they are not passed on.
         let plain: String = line.chars().filter(|c| !c.is_control()).take(160).collect();
         (!plain.is_empty()).then_some(plain)
     }

@@ -163,7 +163,10 @@ mod tests {
             }
             assert!(!watch.look(LEASE_S, outage.0, outage.1));
             for at in (0..LEASE_S).step_by(5) {
-                assert!(!watch.look(100 + at, 0, Some(1)), "robbed after an outage");
+                assert!(
+                    !watch.look(100 + at, 0, Some(1)),
+                    "taken for dead after an outage"
+                );
             }
             assert!(watch.look(100 + LEASE_S, 0, Some(1)));
         }

@@ -90,7 +90,7 @@ pub enum Done {
 }
 
 impl Done {
-    /// Returns the result, whoever made it.
+    /// Returns the result, no matter who made it.
     pub fn published(self) -> Published {
         match self {
             Self::Here(published) | Self::Elsewhere(published) => published,

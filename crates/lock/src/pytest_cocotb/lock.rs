@@ -38,8 +38,7 @@ const GONE_MIN: Duration = Duration::from_secs(10);
 const NAMELESS_MIN: Duration = Duration::from_secs(30);
 /// How long a holder on another host must stay silent: pytest-cocotb's own `stale_timeout`.
 const REMOTE_MIN: Duration = Duration::from_secs(7200);
-/// How long to wait for a late `holder.info` after a guard was put into a directory that we did not
-/// make.
+/// How long to wait for a late `holder.info` after a guard was put into a foreign directory.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Time between two looks at a foreign holder.
 const POLL: Duration = Duration::from_secs(1);
@@ -258,9 +257,8 @@ impl PytestLock {
         Ok(PytestLockEntry::Held)
     }
 
-    /// Removes the guards of earlier leaders. A guard of a later epoch belongs to our successor,
-    /// which only this guard keeps apart from pytest-cocotb, unless the ledger does not know it
-    /// (any more).
+    /// Removes the guards of earlier leaders. One of a later epoch belongs to our successor, which
+    /// only it keeps apart from pytest-cocotb, unless the ledger does not know it (any more).
     fn sweep(&self, sight: &Sight) -> Result<(), LockError> {
         for name in &sight.names {
             let Some((epoch, token)) = guard_of(name) else {
@@ -435,8 +433,7 @@ impl PytestLock {
         is_ours
     }
 
-    /// Withdraws before pytest-cocotb's lock was entered: the directory may belong to another
-    /// process.
+    /// Withdraws before pytest-cocotb's lock was entered: the directory may not be ours.
     pub(crate) fn abandon(&self) {
         let was_there = self.disk.storage.remove_file(&self.guard_path()).is_ok();
         if was_there && self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky()) {
@@ -464,8 +461,7 @@ impl PytestLock {
     }
 
     #[cfg(feature = "locks")]
-    /// Removes what the leader with this token left, whose epoch is closed; returns what is in the
-    /// way.
+    /// Removes what the leader with this token left after its end; returns what is in the way.
     pub(crate) fn clear(&self) -> io::Result<()> {
         self.leave_for_the_dead();
         let storage = &self.disk.storage;
@@ -473,8 +469,7 @@ impl PytestLock {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // A process that took pytest-cocotb's lock meanwhile has put something in, or is not
-        // cocorun.
+        // A process that took the lock meanwhile has put something in, or is not cocorun.
         let is_left = self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky())
             && storage.list(&self.dir).is_ok_and(|names| names.is_empty());
         if is_left {
