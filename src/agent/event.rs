@@ -1,4 +1,4 @@
-//! What the agent says: one JSON object a line, of a run or a listing, or of a fork server.
+//! Events from the agent: one JSON object per line, from a run, a listing or a fork server.
 
 use crate::agent::request::PROTOCOL;
 use crate::model::test::TestModule;
@@ -17,10 +17,10 @@ const SHOWN_CHARACTERS_MAX: usize = 120;
 pub struct ListedTestcase {
     /// cocotb's name.
     pub testcase: String,
-    /// Which of several of that name, from 0.
+    /// Index among testcases of the same name, from 0.
     #[serde(default)]
     pub occurrence: u32,
-    /// The module that cocotb names, where that is not the one asked for.
+    /// The module that cocotb names, if it is not the requested one.
     pub defined_in: Option<String>,
     /// The file that defines it.
     pub file: Option<Utf8PathBuf>,
@@ -54,7 +54,7 @@ pub enum AgentOutcome {
     Errored,
 }
 
-/// Who speaks.
+/// The sender of the events.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Hello {
@@ -68,10 +68,10 @@ pub struct Hello {
     pub simulator_version: Option<String>,
     /// Python's version.
     pub python: Option<String>,
-    /// The process that speaks; another than the one started where the simulator's command is a
+    /// The process that sends; not the one that was started if the simulator's command is a
     /// script.
     pub pid: Option<u32>,
-    /// Size of the log then.
+    /// Size of the log at that time, bytes.
     pub log_offset: Option<u64>,
 }
 
@@ -101,14 +101,14 @@ pub struct ModuleException {
     pub traceback: String,
 }
 
-/// A mistake of the agent's own, or something that this cocotb does not offer it.
+/// An error in the agent itself, or something it needs that this cocotb does not offer.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentError {
     /// What it was doing.
     #[serde(rename = "where")]
     pub place: String,
-    /// The exception's type; `Unsupported` where cocotb lacks something.
+    /// The exception's type; `Unsupported` if cocotb is missing something.
     pub error_type: String,
     /// Its message, one line.
     pub message: String,
@@ -117,7 +117,7 @@ pub struct AgentError {
 }
 
 impl AgentError {
-    /// Returns what happened, as a sentence without an end.
+    /// Returns what happened, as a sentence without a full stop.
     pub fn in_words(&self) -> String {
         format!(
             "the agent failed ({}): {}: {}",
@@ -136,12 +136,12 @@ pub enum RunEvent {
     Listing {
         /// Which module.
         module: TestModule,
-        /// Size of the log then.
+        /// Size of the log at that time, bytes.
         log_offset: Option<u64>,
     },
     /// Every module was listed, or has an error.
     ListingFinished {
-        /// Size of the log then.
+        /// Size of the log at that time, bytes.
         log_offset: Option<u64>,
     },
     /// The testcases of a module.
@@ -159,28 +159,28 @@ pub enum RunEvent {
         module: TestModule,
         /// Its name.
         testcase: String,
-        /// Which of several of that name, from 0.
+        /// Index among testcases of the same name, from 0.
         #[serde(default)]
         occurrence: u32,
-        /// The module that cocotb names, where that is not the one asked for.
+        /// The module that cocotb names, if it is not the requested one.
         defined_in: Option<String>,
-        /// Size of the log then.
+        /// Size of the log at that time, bytes.
         log_offset: Option<u64>,
     },
     /// A testcase is judged.
     TestcaseFinished(Box<Finished>),
-    /// A testcase of the request never began, since the simulation ended before.
+    /// A testcase of the request never began, because the simulation ended first.
     NotRun {
         /// Its module.
         module: TestModule,
         /// Its name.
         testcase: String,
-        /// Which of several of that name, from 0.
+        /// Index among testcases of the same name, from 0.
         #[serde(default)]
         occurrence: u32,
-        /// The module that cocotb names, where that is not the one asked for.
+        /// The module that cocotb names, if it is not the requested one.
         defined_in: Option<String>,
-        /// A stable word, see `docs/agent.md`.
+        /// A stable identifier, see `docs/agent.md`.
         cause: String,
         /// Why.
         message: Option<String>,
@@ -191,19 +191,19 @@ pub enum RunEvent {
         module: TestModule,
         /// Its name.
         testcase: String,
-        /// Which of several of that name, from 0.
+        /// Index among testcases of the same name, from 0.
         #[serde(default)]
         occurrence: u32,
     },
     /// cocotb failed outside of any testcase.
     StartupError(Exception),
-    /// cocotb's own book-keeping failed; it runs nothing more.
+    /// cocotb's internal bookkeeping failed; it runs nothing more.
     RegressionError(Exception),
     /// The agent itself failed; verdicts then come from what else is known.
     AgentError(AgentError),
     /// cocotb has written `results.xml` and ends the simulation.
     RegressionFinished {
-        /// Size of the log then.
+        /// Size of the log at that time, bytes.
         log_offset: Option<u64>,
     },
     /// The answer to [`STACK_SIGNAL`](crate::agent::request::STACK_SIGNAL): where the testcase is.
@@ -218,17 +218,17 @@ pub struct Finished {
     pub module: TestModule,
     /// Its name.
     pub testcase: String,
-    /// Which of several of that name, from 0.
+    /// Index among testcases of the same name, from 0.
     #[serde(default)]
     pub occurrence: u32,
-    /// The module that cocotb names, where that is not the one asked for.
+    /// The module that cocotb names, if it is not the requested one.
     pub defined_in: Option<String>,
     /// The judgement.
     pub outcome: AgentOutcome,
     /// Whether it passed by failing as it should.
     #[serde(default)]
     pub expected_failure: bool,
-    /// A stable word, see `docs/agent.md`.
+    /// A stable identifier, see `docs/agent.md`.
     pub cause: Option<String>,
     /// One line.
     pub message: Option<String>,
@@ -242,15 +242,15 @@ pub struct Finished {
     pub sim_time_ns: Option<f64>,
     /// The testcase's own seed in decimal: it may have some 160 bits.
     pub seed: Option<String>,
-    /// Size of the log then.
+    /// Size of the log at that time, bytes.
     pub log_offset: Option<u64>,
 }
 
-/// Where a testcase is that was asked.
+/// Where a testcase is, in answer to the signal.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Awaited {
-    /// The trigger it awaits; `None` where it does not wait.
+    /// The trigger it awaits; `None` if it does not wait.
     pub trigger: Option<String>,
     /// The file of the user's innermost frame.
     pub path: Option<String>,
@@ -268,7 +268,7 @@ pub struct Awaited {
 pub enum ServerEvent {
     /// cocotb can be imported.
     Hello(Hello),
-    /// Requests are taken from now on.
+    /// Requests are accepted from now on.
     Serving {
         /// The server's process.
         pid: u32,
@@ -278,22 +278,22 @@ pub enum ServerEvent {
         /// Why.
         message: String,
     },
-    /// A module of `preload` is not imported, or not fit to be there before the fork.
+    /// A module of `preload` cannot be imported, or is not safe to have imported, before the fork.
     PreloadError(ModuleException),
     /// A child was forked.
     ChildStarted {
         /// The request's run.
         run: u32,
-        /// Its process, which leads a group of its own.
+        /// Its process, which leads its own process group.
         pid: i32,
     },
-    /// A child is gone, and reaped.
+    /// A child has ended and was reaped.
     ChildExited {
         /// The request's run.
         run: u32,
         /// Its process.
         pid: i32,
-        /// As wait(2) gives it.
+        /// As wait(2) returns it.
         status: i32,
         /// Processor time in user mode, its own subprocesses included.
         user_s: f64,
@@ -304,7 +304,7 @@ pub enum ServerEvent {
     },
     /// No child was made.
     Refused {
-        /// The request's run, where the request could be read.
+        /// The request's run, if the request could be read.
         run: Option<u32>,
         /// Why.
         message: String,
@@ -315,18 +315,18 @@ pub enum ServerEvent {
     AgentError(AgentError),
 }
 
-/// A line that is no event of this protocol.
+/// A line that is not an event of this protocol.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Unreadable {
-    /// An event of another name or form, or no event at all: a testcase wrote to the pipe, or a
-    /// signal tore a line.
+    /// An unknown or malformed event, or not an event at all: a testcase wrote to the pipe, or a
+    /// signal split a line.
     Line {
         /// What is wrong with it.
         error: String,
         /// Its beginning.
         line: String,
     },
-    /// The agent greets with another protocol number: nothing it says can be trusted.
+    /// The agent's hello has another protocol number: none of its events can be trusted.
     Protocol(u32),
 }
 
@@ -347,7 +347,7 @@ impl fmt::Display for Unreadable {
 /// Reads a line of a run's or a listing's channel.
 ///
 /// # Errors
-/// It is no event of this protocol.
+/// It is not an event of this protocol.
 pub fn read_run_event(line: &str) -> Result<RunEvent, Unreadable> {
     match read(line)? {
         RunEvent::Hello(hello) if hello.protocol != PROTOCOL => {
@@ -360,7 +360,7 @@ pub fn read_run_event(line: &str) -> Result<RunEvent, Unreadable> {
 /// Reads a line of a fork server's channel.
 ///
 /// # Errors
-/// It is no event of this protocol.
+/// It is not an event of this protocol.
 pub fn read_server_event(line: &str) -> Result<ServerEvent, Unreadable> {
     match read(line)? {
         ServerEvent::Hello(hello) if hello.protocol != PROTOCOL => {
@@ -383,8 +383,8 @@ mod tests {
 
     use std::collections::BTreeSet;
 
-    /// Returns the names that an enumeration knows, from serde's own complaint about one it does
-    /// not.
+    /// Returns the names that an enumeration knows, from serde's own error about one it does not
+    /// know.
     fn names<T: DeserializeOwned + fmt::Debug>() -> BTreeSet<String> {
         let error = serde_json::from_str::<T>(r#"{"event":"?"}"#).expect_err("no such event");
         let text = error.to_string();
@@ -394,7 +394,7 @@ mod tests {
     }
 
     #[test]
-    fn every_event_that_the_python_package_makes_is_known_here_and_the_other_way_round() {
+    fn the_python_package_and_this_file_know_the_same_events() {
         let python: BTreeSet<String> = include_str!("cocorun_agent/events.py")
             .lines()
             .filter_map(|line| line.strip_prefix("def ")?.split_once('('))
@@ -422,7 +422,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_no_event_says_what_is_wrong_with_it() {
+    fn an_invalid_line_is_reported_with_the_reason() {
         for (line, words) in [
             ("", "EOF"),
             ("{\"event\":\"nove", "EOF"),

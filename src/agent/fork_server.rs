@@ -1,7 +1,7 @@
-//! A simulator that forks a child for each run: asking it, and following what it says.
+//! A simulator that forks a child for each run: sending it requests and reading its events.
 //!
-//! Invariant: every child's end is reported exactly once: by the server's word, or as lost when the
-//! server is gone.
+//! Invariant: every child's end is reported exactly once: by the server's event, or as lost if
+//! the server is gone.
 
 use crate::agent::event::ServerEvent;
 use crate::agent::event::Unreadable;
@@ -32,35 +32,35 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// The server answers a request at once, unless its processor is taken away.
+/// The server answers a request at once, unless it gets no processor time.
 const ANSWER_LIMIT: Duration = Duration::from_secs(60);
-/// How many complaints are kept: what writes to the channel may do so without end.
+/// How many complaints are kept: a testcase may write to the channel without end.
 const COMPLAINTS_MAX: usize = 20;
-/// How often a wait looks at the clock, and whether the session stops.
+/// How often a wait checks the clock and whether the session stops.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
-/// Why a server made no child.
+/// Why a server created no child.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ForkError {
-    /// It will not make this one; others may work.
+    /// It rejects this request; others may work.
     Refused(String),
-    /// It does not answer any more; another server may.
+    /// It no longer answers; another server may.
     Gone(String),
 }
 
-/// Something to warn of that makes no run impossible; a sentence without an end.
+/// A problem that deserves a warning but prevents no run; a sentence without a full stop.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Complaint {
-    /// A module of `preload` is not imported, or not fit to be there before the fork.
+    /// A module of `preload` cannot be imported, or is not safe to have imported, before the fork.
     Preload(String),
-    /// The agent failed, or said something that cannot be read.
+    /// The agent failed, or sent something that cannot be read.
     Agent(String),
 }
 
-/// What the session lends to whoever waits for a server.
+/// What a wait for a server needs from the session.
 #[derive(Clone, Copy)]
 pub struct Waits<'a> {
-    /// Compares the limits.
+    /// The clock of the limits.
     pub clock: &'a dyn Clock,
     /// Ends waits when raised.
     pub interrupt: &'a Interrupt,
@@ -72,21 +72,21 @@ enum Phase {
     Gone(String),
 }
 
-/// A child from its request to its end.
+/// A child, from its request to its end.
 #[derive(Default)]
 struct Child {
     pid: Option<i32>,
     refusal: Option<String>,
-    /// Whether somebody holds it as a process.
+    /// Whether a caller holds it as a process.
     is_held: bool,
-    /// Until it has ended.
+    /// Present until it has ended.
     report: Option<ForkReport>,
 }
 
 struct State {
     phase: Phase,
     children: BTreeMap<u32, Child>,
-    /// Those that were not taken yet.
+    /// Complaints not yet taken.
     complaints: Vec<Complaint>,
 }
 
@@ -131,7 +131,7 @@ impl Shared {
                     if let Some(report) = child.report.take() {
                         report.ended(exit_of(status));
                     }
-                    // It may end before the one who asked for it has seen it start.
+                    // It may end before the requester has seen it start.
                     if child.is_held {
                         state.children.remove(&run);
                     }
@@ -155,13 +155,13 @@ impl Shared {
         if !matches!(state.phase, Phase::Gone(_)) {
             state.phase = Phase::Gone(why);
         }
-        // Dropping the children's reports reports them lost.
+        // Dropping the children's senders reports the children as lost.
         state.children.clear();
         self.changed.notify_all();
     }
 }
 
-/// Hears the server on its own thread.
+/// Reads the server's events on its own thread.
 struct ServerListener(Arc<Shared>);
 
 impl Listener for ServerListener {
@@ -169,7 +169,7 @@ impl Listener for ServerListener {
         match read_server_event(line) {
             Ok(event) => self.0.take(event),
             Err(why @ Unreadable::Protocol(_)) => self.0.gone(why.to_string()),
-            // What is left of a line that a signal tore is ended by an empty one.
+            // An empty line ends the rest of a line that a signal has split.
             Err(_) if line.is_empty() => {}
             Err(why) => {
                 let mut state = self.0.locked();
@@ -185,7 +185,7 @@ impl Listener for ServerListener {
     }
 }
 
-/// Reads a status as wait(2) gives it.
+/// Decodes a status as wait(2) returns it.
 fn exit_of(status: i32) -> Exit {
     let signal = status & 0x7f;
     if signal == 0 {
@@ -195,7 +195,7 @@ fn exit_of(status: i32) -> Exit {
     }
 }
 
-/// A server at work. Dropping it ends it with all its children.
+/// A running server. Dropping it ends it with all its children.
 pub struct ForkServer {
     shared: Arc<Shared>,
     service: Box<dyn Service>,
@@ -208,10 +208,10 @@ impl fmt::Debug for ForkServer {
 }
 
 impl ForkServer {
-    /// Starts a server and waits until it takes requests, at most `limit`.
+    /// Starts a server and waits until it accepts requests, at most `limit`.
     ///
     /// # Errors
-    /// It cannot be started, or says that it cannot serve: with its reason as the message.
+    /// It cannot be started, or reports that it cannot serve, with its reason as the message.
     pub fn start(
         host: &dyn ProcessHost,
         spec: &CommandSpec,
@@ -267,10 +267,10 @@ impl ForkServer {
         Err(Diagnostic::error(Code::ToolBroken, why).into())
     }
 
-    /// Asks for a child; `request` names `run` as its own `run`.
+    /// Requests a child; the `run` in `request` must equal `run`.
     ///
     /// # Errors
-    /// The server refuses, or is gone; no child was made then.
+    /// The server rejects the request, or is gone; no child was created then.
     pub fn fork(
         &self,
         waits: Waits<'_>,
@@ -278,7 +278,7 @@ impl ForkServer {
         request: &str,
     ) -> std::result::Result<Box<dyn Process>, ForkError> {
         let failed =
-            |error: io::Error| ForkError::Gone(format!("the fork server cannot be asked: {error}"));
+            |error: io::Error| ForkError::Gone(format!("cannot send to the fork server: {error}"));
         let (pending, report) = PendingFork::new(waits.interrupt.clone()).map_err(failed)?;
         {
             let mut state = self.shared.locked();
@@ -299,7 +299,7 @@ impl ForkServer {
         pending.into_process(pid).map_err(failed)
     }
 
-    /// Waits until a child is started or refused, and returns its process id.
+    /// Waits until a child is started or rejected, and returns its process id.
     fn await_answer(&self, waits: Waits<'_>, run: u32) -> std::result::Result<i32, ForkError> {
         let mut state = self.await_while(waits, ANSWER_LIMIT, |state| {
             let child = state.children.get(&run);
@@ -323,7 +323,7 @@ impl ForkServer {
         ))
     }
 
-    /// Takes what is to be warned of since the last call.
+    /// Takes the warnings since the last call.
     pub fn take_complaints(&self) -> Vec<Complaint> {
         mem::take(&mut self.shared.locked().complaints)
     }
@@ -367,7 +367,7 @@ mod tests {
         assert!(took < Duration::from_secs(60), "{took:?}");
     }
 
-    /// Returns the listener of a server that has not said anything yet.
+    /// Returns the listener of a server that has sent nothing yet.
     fn listener() -> ServerListener {
         ServerListener(Arc::new(Shared {
             state: Mutex::new(State {
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_of_another_protocol_is_not_served_by() {
+    fn a_server_of_another_protocol_is_not_used() {
         let mut server = listener();
         server.line(r#"{"event":"hello","protocol":99,"cocotb":"2.1.0"}"#);
         server.line(r#"{"event":"serving","pid":7}"#);
@@ -392,7 +392,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_server_says_and_nobody_knows_is_complained_of() {
+    fn unknown_events_of_a_server_become_complaints() {
         let mut server = listener();
         server.line("");
         server.line(r#"{"event":"novel"}"#);

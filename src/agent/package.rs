@@ -29,7 +29,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("waiting.py", include_str!("cocorun_agent/waiting.py")),
 ];
 
-/// The package's name, the folder its files belong in.
+/// The package's name, which is also the name of its folder.
 pub const PACKAGE_NAME: &str = "cocorun_agent";
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! What the agent is asked for.
+//! Requests to the agent.
 
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
@@ -17,14 +17,14 @@ pub const REQUEST_FD_ENV: &str = "COCORUN_AGENT_REQUEST_FD";
 /// Asks a simulator for Python's stack and for what its testcase awaits. Users' own code takes
 /// SIGUSR1 more often.
 pub const STACK_SIGNAL: i32 = libc::SIGUSR2;
-/// Asks a simulator that is not in Python what its testcase awaits. Processes that do not know it
+/// Asks a simulator that is not in Python what its testcase awaits. Processes without a handler
 /// ignore it.
 pub const WAIT_SIGNAL: i32 = libc::SIGURG;
 
-/// The number of requests and events; both sides refuse any other.
+/// The version of the request and event format; both sides reject any other.
 pub const PROTOCOL: u32 = 2;
 
-/// What the agent is to do.
+/// What the agent has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -41,20 +41,20 @@ pub enum Mode {
 pub struct Wanted {
     /// Its module.
     pub module: TestModule,
-    /// cocotb's name of it.
+    /// cocotb's name for it.
     pub testcase: String,
-    /// Which of several of that name, from 0.
+    /// Index among testcases of the same name, from 0.
     pub occurrence: u32,
 }
 
-/// What one simulator process is asked for; written as JSON.
+/// The request to one simulator process; written as JSON.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Request {
     /// [`PROTOCOL`].
     pub protocol: u32,
     /// What to do.
     pub mode: Mode,
-    /// Where events go when the pipe cannot be used.
+    /// Where events go if the pipe cannot be used.
     pub event_file: Utf8PathBuf,
     /// Modules to import, in order.
     pub modules: Vec<TestModule>,
@@ -70,24 +70,24 @@ pub struct Request {
     /// For a server: modules to import before it forks, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preload: Vec<String>,
-    /// The signal that has the process write Python's stack to its log, and go on.
+    /// The signal upon which the process writes Python's stack to its log and continues.
     pub dump_signal: i32,
-    /// The signal that has it write at once, where no Python code runs, what the testcase awaits.
+    /// The signal upon which it writes at once, if no Python code runs, what the testcase awaits.
     pub wait_signal: i32,
 }
 
-/// What a server is asked for: a request, and the surroundings of the child that serves it.
+/// A request to a server: a run's request, and the process environment of the child that serves it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ForkRequest<'a> {
-    /// The run's number, handed back in all events about it.
+    /// The run's number, repeated in all events about it.
     pub run: u32,
     /// The child's working directory.
     pub cwd: &'a Utf8Path,
     /// Where its output goes.
     pub log: &'a Utf8Path,
-    /// Its own variables.
+    /// Its own environment variables.
     pub env: ForkEnv,
-    /// A file that holds the [`Request`], which may be longer than a message.
+    /// A file with the [`Request`], which may be longer than a message.
     pub request_file: &'a Utf8Path,
 }
 
@@ -96,6 +96,6 @@ pub struct ForkRequest<'a> {
 pub struct ForkEnv {
     /// Variables to set.
     pub set: BTreeMap<String, String>,
-    /// Variables to take away.
+    /// Variables to remove.
     pub unset: Vec<String>,
 }

@@ -1,8 +1,8 @@
-//! Compiling a build into an attempt's directory, and the manifest of what came of it.
+//! Compiles a build into an attempt's directory and writes the manifest of the result.
 //!
 //! Invariant: what is recorded was compiled from contents that did not change meanwhile. The
-//! declared inputs are digested again after the compiler ended; a file that was touched while it
-//! ran sends the attempt back.
+//! declared inputs are digested again after the compiler ends; if a file was touched while it ran,
+//! the attempt is repeated.
 
 use crate::build::compile_error::compile_error;
 use crate::build::context::BuildContext;
@@ -44,7 +44,7 @@ use std::time::SystemTime;
 
 /// The compiler's log, in the attempt's directory.
 pub(super) const LOG: &str = "build.log";
-/// A file whose time tells when the compilers had ended, by the clock of the disk.
+/// A file whose modification time is when the compilers ended, by the clock of the disk.
 const ENDED_MARK: &str = "compiled";
 
 pub(super) fn interrupted(build: &Build) -> Diagnostic {
@@ -54,7 +54,7 @@ pub(super) fn interrupted(build: &Build) -> Diagnostic {
     )
 }
 
-/// Why a compile gave nothing, and whether it would again.
+/// Why a compile produced nothing, and whether repeating it would help.
 pub(super) type Failed = (FailureKind, Problems);
 
 fn transient(problems: impl Into<Problems>) -> Failed {
@@ -80,7 +80,7 @@ pub(super) fn compile(
         .map_err(transient)?;
     let log = out.join(LOG);
     fs::write(&log, "").map_err(transient)?;
-    // The file's server stamps this time and those of the sources next to it.
+    // The file server sets this time and those of the sources next to it.
     let started = fs::stamp(&log)
         .map_err(transient)?
         .and_then(|stamp| stamp.modified);
@@ -104,7 +104,7 @@ pub(super) fn compile(
     }
     let discovered = read_dependencies(recipe, places);
     let paths = input_paths(build, &discovered, &out, &installed.tool.compiler);
-    // By the same server's clock: a file that carries a time of the future was not touched now.
+    // By the same server's clock: a file with a time in the future was not touched now.
     let ended_mark = out.join(ENDED_MARK);
     fs::write(&ended_mark, "").map_err(transient)?;
     let ended = fs::stamp(&ended_mark)
@@ -145,7 +145,7 @@ fn changed_under_us(build: &Build) -> Diagnostic {
     )
 }
 
-/// One compile under way.
+/// One compile in progress.
 struct Attempt<'a> {
     build: &'a Build,
     context: &'a BuildContext<'a>,
@@ -202,7 +202,7 @@ impl Attempt<'_> {
         }
     }
 
-    /// Returns how a step is started: what the key was made from, and what changes no output.
+    /// Returns how to start a step: what is part of the key, and additions that change no output.
     fn command(&self, step: &CompileStep, share: &JobShare) -> CommandSpec {
         let words = step.args.iter().map(|word| word.render(self.places));
         let mut args: Vec<String> = words.collect();
@@ -217,8 +217,8 @@ impl Attempt<'_> {
             program: step.program.clone(),
             args,
             env,
-            // Flags of a make that started us are not meant for ours, and its jobserver is not the
-            // one that ours shall use.
+            // Flags of a make that started cocorun are not meant for the make started here, which
+            // uses another jobserver.
             env_remove: [
                 "MAKEFLAGS",
                 "MFLAGS",
@@ -267,7 +267,7 @@ fn timed_out(build: &Build, step: &str, context: &BuildContext<'_>, log: &Utf8Pa
     .help("raise `build_timeout_s` in runner.toml")
 }
 
-/// Says whether compiling the same again would fail again.
+/// Says whether the same compile would fail again.
 fn failure_kind(exit: crate::edge::process::Exit, log: &Utf8Path) -> FailureKind {
     const CIRCUMSTANCES: [&str; 8] = [
         "no space left",
@@ -290,7 +290,7 @@ fn failure_kind(exit: crate::edge::process::Exit, log: &Utf8Path) -> FailureKind
     }
 }
 
-/// Names what the compiler has read; the files it generated itself are left out.
+/// Lists what the compiler has read, without the files that it generated itself.
 ///
 /// So is the compiler, which some list too: the key holds its identity already, and reading its 16 MB for every
 /// build took three quarters of a check of four builds.
@@ -381,7 +381,7 @@ fn digest_outputs(
                 return Err(transient(
                     Diagnostic::error(
                         Code::BuildNoArtifact,
-                        format!("the compiler of build `{}` left no `{path}`", build.name),
+                        format!("the compiler of build `{}` wrote no `{path}`", build.name),
                     )
                     .fact(format!("log: {log}"))
                     .log(log),

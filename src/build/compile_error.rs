@@ -15,7 +15,7 @@ use camino::Utf8Path;
 /// How many lines of the log are shown.
 const LINES_MAX: usize = 8;
 
-/// Returns the problem of a compile that ended as `how` says, by what its log holds.
+/// Returns the problem for a failed compile; `how` says how it ended, the log why.
 pub(super) fn compile_error(
     build: &Build,
     context: &BuildContext<'_>,

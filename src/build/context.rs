@@ -17,33 +17,33 @@ pub struct BuildContext<'a> {
     pub tools: &'a Tools,
     /// The outside world.
     pub edges: &'a Edges,
-    /// Where compiled parts that builds share come from; `None` where there are none.
+    /// Where compiled parts that builds share come from; `None` if there are none.
     pub object_cache: Option<&'a ObjectCache>,
     /// The shared build directory, absolute.
     pub build_dir: &'a Utf8Path,
     /// How the guard behaves.
     pub lock: Options,
-    /// For how long to wait for another process that builds the same.
+    /// How long to wait while another process makes the same build.
     pub lock_timeout: Duration,
-    /// For how long one command of a build may run.
+    /// How long one command of a build may run.
     pub build_timeout: Duration,
-    /// The session's job budget; a compile is one job, and its `make` takes what others leave.
+    /// The session's job budget; a compile is one job, and its `make` uses any that are free.
     pub jobs: &'a JobPool,
-    /// Where a key of `runner.toml` is, to which the names of its tables lead.
+    /// Returns where a key of `runner.toml` is, given the names of its tables.
     pub place_of: &'a dyn Fn(&[&str]) -> Option<Snippet>,
     /// Whether to build even what is up to date.
     pub force: bool,
-    /// Whether to take what is there and neither wait, compile nor write.
+    /// Whether to use what exists, without waiting, compiling or writing.
     pub assume_built: bool,
 }
 
-/// A program that `make` starts in place of the C++ compiler, and that shares what it compiles
+/// A program that `make` starts instead of the C++ compiler, and that shares compiled objects
 /// between builds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ObjectCache {
-    /// The program and its arguments, as words of a shell.
+    /// The program and its arguments, as shell words.
     pub launcher: String,
-    /// Variables for it.
+    /// Its environment variables.
     pub env: BTreeMap<String, String>,
 }
 

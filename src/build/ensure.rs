@@ -1,7 +1,7 @@
-//! Making sure that a build exists: look, wait, or compile, under [`CallOnce`].
+//! Makes sure that a build exists: finds it, waits for it, or compiles it, under [`CallOnce`].
 //!
-//! Invariant: a result is handed out only if its manifest fits the disk now, and nobody compiles
-//! beside another who does.
+//! Invariant: a result is returned only if its manifest matches the disk now, and no two processes
+//! compile the same build at the same time.
 
 use crate::build::compile::LOG;
 use crate::build::compile::compile;
@@ -40,14 +40,14 @@ const STEP: &str = "hdl_compile";
 /// How often a compile is repeated because a source changed under it.
 const CHANGES_MAX: u32 = 3;
 
-/// How a build came to be there.
+/// Where a build came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// We compiled it.
+    /// This process compiled it.
     Built,
-    /// It was there.
+    /// It was up to date.
     UpToDate,
-    /// Another process compiled it while we waited.
+    /// Another process compiled it while this one waited.
     BuiltElsewhere,
 }
 
@@ -56,7 +56,7 @@ pub enum Origin {
 pub struct Ready {
     /// The result.
     pub design: BuiltDesign,
-    /// How it came.
+    /// Where it came from.
     pub origin: Origin,
     /// Why it was compiled, one line each; empty unless `Built`.
     pub reasons: Vec<String>,
@@ -64,12 +64,12 @@ pub struct Ready {
     pub log: Utf8PathBuf,
 }
 
-/// Makes sure that `build` exists, compiling it if nobody has.
+/// Makes sure that `build` exists; compiles it if no other process has.
 ///
 /// `on_wait` is called several times a second while another process holds the guard.
 ///
 /// # Errors
-/// The compiler refused the design, a limit passed, the session stops, or the disk failed. Nothing
+/// The compiler rejected the design, a limit passed, the session stops, or the disk failed. Nothing
 /// is published then; logs stay in the attempt's directory.
 pub fn ensure_built(
     build: &Build,
@@ -90,7 +90,7 @@ pub fn ensure_built(
             build.name
         ),
     )
-    .help("wait until the files are at rest (a checkout, a generator), then run again")
+    .help("wait until the files stop changing (a checkout, a generator), then run again")
     .into())
 }
 
@@ -193,7 +193,7 @@ impl OnceStep for Compilation<'_> {
     }
 }
 
-/// Takes a result that fits, or says why there is none.
+/// Returns a result that is up to date, or says why there is none.
 fn assumed(
     build: &Build,
     print: &Fingerprint,
@@ -216,7 +216,7 @@ fn assumed(
     .into())
 }
 
-/// Names a build's shared directory: toplevel and key, so that equal builds share it.
+/// Returns a build's shared directory, named by toplevel and key, so that equal builds share it.
 fn directory_name(build: &Build, print: &Fingerprint) -> String {
     format!(
         "{}-{}",
@@ -283,7 +283,7 @@ fn ready(
     })
 }
 
-/// Says why there was nothing to reuse: against the newest result of the same name.
+/// Says why nothing could be reused, compared with the newest result of the same name.
 fn explain(
     build: &Build,
     print: &Fingerprint,

@@ -1,25 +1,25 @@
-//! What a build is made from, digested: the key is the digest of the recipe that is run.
+//! The digest of everything a build is made from: the key is the digest of the recipe that is run.
 //!
-//! | enters the key | why |
+//! | part of the key | why |
 //! |---|---|
-//! | simulator, its version and identity (path, size, time) | another compiler makes another design |
-//! | identities of other programs that shape it, such as the C++ compiler | likewise |
+//! | simulator, its version and identity (path, size, time) | affects the compiled design |
+//! | identities of other programs that affect it, such as the C++ compiler | likewise |
 //! | cocotb's version | its libraries are linked in |
-//! | inherited variables that the compilers read | they change what is made |
-//! | every command: its arguments and variables | they are what is run |
+//! | inherited variables that the compilers read | they change the output |
+//! | every command: its arguments and variables | this is what runs |
 //! | generated files | commands read them |
 //! | sources and other files that arguments name: name below the project, content | the design itself |
 //!
 //! The arguments hold toplevel, parameters, defines, include directories and flags, as the compiler
-//! gets them. Files that the compiler found by itself are not known before it ran; the manifest holds
-//! them (see [`crate::build::manifest`]).
+//! gets them. Files that the compiler finds itself are not known before it has run; the manifest
+//! lists them (see [`crate::build::manifest`]).
 //!
-//! | does not enter the key | why |
+//! | not part of the key | why |
 //! |---|---|
-//! | output directory and project's folder | two checkouts share a build; a recipe does not know them |
-//! | the path to a program | the identity of the real file stands for it, and nodes differ in paths |
+//! | output directory and project's folder | two checkouts share a build; not in the recipe |
+//! | the path to a program | differs between nodes; the identity of the real file is used instead |
 //! | job count, object cache, session | added when a command is started; they change no output |
-//! | name of the build, seeds, testcases, plusargs | no compiler gets them |
+//! | name of the build, seeds, testcases, plusargs | not passed to the compiler |
 
 use crate::build::context::BuildContext;
 use crate::diagnostic::Result;
@@ -38,7 +38,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Everything that decides what a build becomes.
+/// Everything that determines the result of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ingredients {
     /// The simulator's name.
@@ -47,11 +47,11 @@ pub struct Ingredients {
     pub simulator_version: String,
     /// Identity of its programs.
     pub simulator_identity: String,
-    /// Identities of other programs that shape the build, by what they are called.
+    /// Identities of other programs that affect the build, by display name.
     pub helpers: BTreeMap<String, String>,
     /// cocotb's version.
     pub cocotb_version: String,
-    /// Inherited variables that the compilers read, where they are set.
+    /// Inherited variables that the compilers read, if they are set.
     pub inherited: BTreeMap<String, String>,
     /// The commands.
     pub recipe: Recipe,
@@ -67,25 +67,25 @@ pub struct Part {
     pub label: String,
     /// What is digested.
     pub value: String,
-    /// What is shown of it; `None` where it means nothing to people.
+    /// What is shown to people; `None` if the value means nothing to them.
     pub shown: Option<String>,
 }
 
-/// What a build is made from, and the digest of that.
+/// What a build is made from, and its digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fingerprint {
     /// 64 hex digits: the build key.
     pub key: String,
     /// What was digested, in order.
     pub parts: Vec<Part>,
-    /// The recipe that was digested, to be run.
+    /// The recipe that was digested and will be run.
     pub recipe: Recipe,
 }
 
 /// Collects what a build is made from and digests it.
 ///
 /// # Errors
-/// A source cannot be read, or the simulator was not looked for.
+/// A source cannot be read, or the session has not looked for the simulator.
 pub fn fingerprint(build: &Build, context: &BuildContext<'_>) -> Result<Fingerprint> {
     Ok(digest(gather(build, context)?))
 }
@@ -105,8 +105,8 @@ fn gather(build: &Build, context: &BuildContext<'_>) -> Result<Ingredients> {
     })
 }
 
-/// Digests ingredients; every field is preceded by its length, so that no two lists collide by
-/// running together.
+/// Digests ingredients; every field is preceded by its length, so that different lists cannot
+/// produce the same bytes.
 fn digest(ingredients: Ingredients) -> Fingerprint {
     let parts = ingredients.parts();
     let mut hasher = blake3::Hasher::new();
@@ -126,7 +126,7 @@ fn digest(ingredients: Ingredients) -> Fingerprint {
 impl Ingredients {
     /// Lists every ingredient in a fixed order.
     ///
-    /// Fields are taken apart by name here and below, so that a new one cannot be forgotten.
+    /// Fields are destructured by name here and below, so that a new one cannot be forgotten.
     fn parts(&self) -> Vec<Part> {
         let Self {
             simulator,
@@ -160,7 +160,7 @@ impl Ingredients {
         for step in steps {
             let CompileStep {
                 name,
-                // The tool's identity stands for it.
+                // The identity of the tool is used instead.
                 program: _,
                 args,
                 env,
@@ -223,7 +223,7 @@ impl Part {
     }
 }
 
-/// Digests the files that are named: sources, and those of `build_args`.
+/// Digests the files named as sources or in `build_args`.
 fn digest_named_files(build: &Build) -> Result<BTreeMap<Utf8PathBuf, String>> {
     let sources = build.sources.iter().map(|source| source.path.clone());
     let files: Vec<Utf8PathBuf> = sources.chain(named_files(build)).collect();
@@ -237,7 +237,7 @@ fn digest_named_files(build: &Build) -> Result<BTreeMap<Utf8PathBuf, String>> {
 }
 
 /// Finds the files that `build_args` name: command files (`-f`) and what they name in turn, C++
-/// sources, libraries. The compilers' own lists of what they have read leave these out.
+/// sources, libraries. The compilers' own dependency lists leave these out.
 fn named_files(build: &Build) -> Vec<Utf8PathBuf> {
     let mut found: Vec<Utf8PathBuf> = Vec::new();
     let mut words: Vec<String> = build.build_args.clone();
@@ -266,10 +266,10 @@ fn named_files(build: &Build) -> Vec<Utf8PathBuf> {
     found
 }
 
-/// The parts of one label: all values, and what is shown of them.
+/// The parts with one label: all values, and the text shown for them.
 type Labelled<'a> = BTreeMap<&'a str, (Vec<&'a str>, Vec<&'a str>)>;
 
-/// Names what differs between two lists of parts, one line each.
+/// Lists the differences between two lists of parts, one line each.
 pub fn differences(before: &[Part], after: &[Part]) -> Vec<String> {
     let (old, new) = (by_label(before), by_label(after));
     let mut lines = Vec::new();

@@ -1,7 +1,7 @@
-//! The record that is published with a build: what it was made from, what it consists of.
+//! The record published with a build: what it was made from, and its output files.
 //!
 //! Invariant: a manifest is written once, by the process that compiled, before the build is
-//! published; it names every file the compiler said it has read, with its digest.
+//! published; it lists every file that the compiler reports to have read, with its digest.
 
 use crate::build::fingerprint::Part;
 use crate::build::fingerprint::digest_file;
@@ -18,7 +18,7 @@ use serde::Serialize;
 /// A file that the compiler has read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Input {
-    /// Relative to the project where it lies below it, else absolute.
+    /// Relative to the project if it is below it, else absolute.
     pub path: Utf8PathBuf,
     /// Digest of its content when it was compiled.
     pub digest: String,
@@ -35,7 +35,7 @@ pub struct Output {
     pub digest: String,
 }
 
-/// What is known of a published build.
+/// What is known about a published build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
     /// The name it was compiled under; other names may share it.
@@ -44,7 +44,7 @@ pub struct Manifest {
     pub parts: Vec<Part>,
     /// Discovered and declared inputs.
     pub inputs: Vec<Input>,
-    /// Names that did not exist and would have been read instead of an input, as `inputs` are.
+    /// Paths that did not exist and would have been read instead of an input; as in `inputs`.
     #[serde(default)]
     pub absent: Vec<Utf8PathBuf>,
     /// Outputs; the first is the artifact.
@@ -56,18 +56,18 @@ pub struct Manifest {
 /// Whether a published build may be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Judgement {
-    /// It may.
+    /// It may be used.
     Fit,
-    /// It is whole, but was compiled from other contents: one line each.
+    /// It is complete, but was compiled from other contents: one line per difference.
     OtherInputs(Vec<String>),
     /// An output is missing or damaged.
     Damaged(String),
 }
 
 impl Manifest {
-    /// Holds the manifest against the disk: every input's content, every output's size.
+    /// Compares the manifest with the disk: every input's content, every output's size.
     ///
-    /// Outputs are not read again: they lie in a directory that nobody writes after publishing,
+    /// Outputs are not read again: they are in a directory that is never written after publishing,
     /// and a compiled design may be a hundred megabytes on a file server.
     pub fn judge(&self, project_dir: &Utf8Path, build_dir: &Utf8Path) -> Judgement {
         for output in &self.outputs {

@@ -1,6 +1,6 @@
-//! Making sure that a build exists: fingerprints, manifests, and compiling under the guard.
+//! Makes sure that a build exists: fingerprints, manifests, and compiling under the guard.
 //!
-//! Invariant: a design is handed out only if its fingerprint and every file the compiler has read
+//! Invariant: a design is returned only if its fingerprint and every file the compiler has read
 //! are what they were when it was compiled.
 
 mod compile;

@@ -1,7 +1,7 @@
-//! What a compile is doing, for those who wait for it: the last line that the compiler said.
+//! What a compile is doing, for the processes that wait for it: the last line of its log.
 //!
-//! Invariant: nothing is told twice, so that no file is written where nothing changed; how often
-//! it travels at most is the guard's heartbeat's business.
+//! Invariant: nothing is reported twice, so that no file is written if nothing changed. The guard's
+//! heartbeat limits how often it is sent.
 
 use crate::edge::fs;
 
@@ -9,11 +9,11 @@ use camino::Utf8PathBuf;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How often the log is looked at.
+/// How often the log is read.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How much of the log's end is read, bytes.
 const TAIL_BYTES: u64 = 4096;
-/// Longest line that is told, characters.
+/// Longest line that is reported, characters.
 const LINE_CHARS_MAX: usize = 120;
 
 /// The progress of one step of a compile.
@@ -23,24 +23,24 @@ pub(super) struct Progress {
     /// Where this step's part of the log begins.
     start: u64,
     next_look: Instant,
-    told: String,
+    reported: String,
 }
 
 impl Progress {
-    /// Begins with a step that has said nothing yet; returns also what to tell of that.
+    /// Begins with a step that has printed nothing yet; also returns the first text to report.
     pub(super) fn of(step: &str, log: Utf8PathBuf, now: Instant) -> (Self, String) {
-        let told = format!("running {step}");
+        let reported = format!("running {step}");
         let progress = Self {
             step: step.to_owned(),
             start: size_of(&log),
             log,
             next_look: now,
-            told: told.clone(),
+            reported: reported.clone(),
         };
-        (progress, told)
+        (progress, reported)
     }
 
-    /// Returns what is to be told, if it is time to look and something new was said.
+    /// Returns the text to report, if it is time to look and the log has a new line.
     pub(super) fn news(&mut self, now: Instant) -> Option<String> {
         if now < self.next_look {
             return None;
@@ -60,10 +60,10 @@ impl Progress {
             .take(LINE_CHARS_MAX)
             .collect();
         let news = format!("running {}: {line}", self.step);
-        if news == self.told {
+        if news == self.reported {
             return None;
         }
-        self.told.clone_from(&news);
+        self.reported.clone_from(&news);
         Some(news)
     }
 }
@@ -80,7 +80,7 @@ mod tests {
     use crate::edge::clock::SystemClock;
 
     #[test]
-    fn the_last_line_of_this_step_is_told_once_and_harmless() {
+    fn the_last_line_of_this_step_is_reported_once_without_control_characters() {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let log = Utf8PathBuf::try_from(dir.path().join("log")).expect("a UTF-8 path");
         let said = "what the step before said\n";

@@ -1,8 +1,8 @@
-//! Files that did not exist: a new one earlier on the search path hides what the compiler read.
+//! Files that did not exist: a new file earlier on the search path hides the one that was read.
 //!
-//! A compiler lists the files it has read, not where it looked in vain. So for every file it
-//! found by searching, the names it would have taken first are recorded as absent. Too many of
-//! them cost a needless compile at worst: one that appears was not necessarily looked for.
+//! A compiler lists the files it has read, not the places where it found nothing. So for every file
+//! found by searching, the paths that would have taken precedence are recorded as absent. Recording
+//! too many costs a needless compile at worst: the compiler need not have looked for each of them.
 
 use crate::edge::fs;
 use crate::model::build::Build;
@@ -12,12 +12,12 @@ use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// Returns the names that would have hidden one of `inputs` and do not exist, sorted; relative to
-/// the project where they lie below it.
+/// Returns the paths that would have hidden one of `inputs` and do not exist, sorted; relative to
+/// the project if they are below it.
 pub(super) fn absences(build: &Build, inputs: &[Utf8PathBuf]) -> Vec<Utf8PathBuf> {
     let dirs = search_dirs(build);
     let mut absent = BTreeSet::new();
-    // Sources are named by their whole path, nobody searches for them.
+    // Sources are named by their full path and not searched for.
     let is_source = |input: &Utf8Path| build.sources.iter().any(|source| source.path == input);
     for input in inputs.iter().filter(|input| !is_source(input)) {
         for (place, dir) in dirs.iter().enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn absences(build: &Build, inputs: &[Utf8PathBuf]) -> Vec<Utf8PathBuf
 /// Returns those of `paths` that exist.
 ///
 /// Each directory is listed once: a design of a thousand headers and fifty include directories
-/// would otherwise ask a file server fifty thousand questions.
+/// would otherwise cost fifty thousand requests to a file server.
 pub(super) fn appeared<'a>(
     project_dir: &Utf8Path,
     paths: impl IntoIterator<Item = &'a Utf8PathBuf>,
@@ -63,7 +63,7 @@ pub(super) fn appeared<'a>(
                     (Ok(names), Some(name)) => names
                         .binary_search_by(|known| known.as_str().cmp(name))
                         .is_ok(),
-                    // No such directory, or one with a name that is not UTF-8.
+                    // The directory does not exist, or its name is not UTF-8.
                     _ => fs::exists(&project_dir.join(path)),
                 })
                 .cloned(),
@@ -72,7 +72,7 @@ pub(super) fn appeared<'a>(
     found
 }
 
-/// Returns where the compilers look for a file, first places first.
+/// Returns where the compilers look for a file, in search order.
 ///
 /// They look in their working directory first (seen with `strace`), and some look in the folders of
 /// the sources last.
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_earlier_place_of_a_found_file_is_remembered_as_empty() {
+    fn every_earlier_place_of_a_found_file_is_recorded_as_absent() {
         let build = build("/p", &["a", "b"], &["-y", "lib_a", "+incdir+c", "-Id"]);
         let found = |input: &str| absences(&build, &[Utf8PathBuf::from(input)]);
         assert_eq!(found("/p/b/x.svh"), ["a/x.svh", "x.svh"]);
@@ -140,7 +140,7 @@ mod tests {
             ]
         );
         assert_eq!(found("/p/x.svh"), [""; 0]);
-        // Found beside a source, after everything else.
+        // Found next to a source, after everything else.
         assert_eq!(found("/p/hdl/x.svh").len(), 6);
         assert_eq!(found("/p/hdl/top.sv"), [""; 0]);
     }

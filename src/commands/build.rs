@@ -1,4 +1,4 @@
-//! `cocorun build`: make the designs, or find them up to date.
+//! `cocorun build`: brings builds up to date.
 
 use crate::cli::BuildArgs;
 use crate::cli::Global;
@@ -22,7 +22,7 @@ use crate::plan::SelectionArgs;
 /// Builds the named builds, or all.
 ///
 /// # Errors
-/// Configuration, tools and disks; a design that does not compile is in the exit code.
+/// Configuration, tools and disks; a design that does not compile only sets the exit code.
 pub(super) fn build(
     args: &BuildArgs,
     global: &Global,

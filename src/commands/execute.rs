@@ -26,16 +26,16 @@ use std::cell::RefCell;
 use std::time::Duration;
 use std::time::Instant;
 
-/// What a session shall do.
+/// What a session has to do.
 pub(super) struct Work<'a> {
     pub(super) builds: &'a [Build],
     pub(super) modules: &'a [PlannedModule],
     pub(super) selection: &'a Selection,
     pub(super) command: SessionCommand,
     pub(super) seed: Option<u32>,
-    /// How a command that repeats a testcase begins.
+    /// The beginning of a command that repeats a testcase.
     pub(super) rerun_prefix: String,
-    /// Warnings to give at the end.
+    /// Warnings to report at the end.
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -64,8 +64,8 @@ impl<'a> Unmatched<'a> {
         }
     }
 
-    /// Warns of filters that selected nothing while others did. If a build or a module failed, what
-    /// they select may be there.
+    /// Warns about filters that selected nothing while others did. If a build or a module failed,
+    /// it may contain what they select.
     pub(super) fn warnings(&self, state: &SessionState) -> Vec<Diagnostic> {
         if state.listed() == 0 || !state.knows_all_testcases() {
             return Vec::new();
@@ -85,8 +85,8 @@ impl<'a> Unmatched<'a> {
 /// Runs a session, feeds its reports and returns its exit code.
 ///
 /// # Errors
-/// The build directory cannot be written, or a report file cannot: the session itself never is an
-/// error, whatever its verdict.
+/// The build directory or a report file cannot be written. The session itself is never an error,
+/// whatever its verdict.
 pub(super) fn execute(
     session: &Session,
     work: &Work<'_>,
@@ -176,7 +176,7 @@ fn session_started(resolved: &Resolved, work: &Work<'_>, seed: Seed) -> SessionS
     }
 }
 
-/// The stream's end: the state, folded from every event, and the reports that see both.
+/// The end of the event stream: the state, folded from every event, and the reports that get both.
 struct Stream<'a> {
     state: SessionState,
     reports: &'a mut dyn Report,
@@ -205,7 +205,7 @@ impl Stream<'_> {
     }
 }
 
-/// Says that the filters leave nothing.
+/// Returns the problem that nothing is selected.
 pub(super) fn nothing_selected(advice: &str) -> Diagnostic {
     Diagnostic::error(Code::NothingSelected, "no testcase is selected").help(advice)
 }

@@ -1,4 +1,4 @@
-//! The tools of a session: finding or making its Python environment, and looking at everything that
+//! The tools of a session: finds or creates its Python environment, and inspects everything that
 //! its builds and runs need.
 
 use crate::commands::reporting::Console;
@@ -22,10 +22,10 @@ use crate::toolchain::python;
 use camino::Utf8PathBuf;
 use std::collections::BTreeSet;
 
-/// Finds, or makes, every tool that these builds need.
+/// Finds or creates every tool that these builds need.
 ///
 /// # Errors
-/// What a simulator cannot build; then everything that is missing or broken, at once.
+/// What a simulator does not support; else everything that is missing or broken, at once.
 pub(super) fn find_tools(
     resolved: &Resolved,
     cache: &NodeCache,
@@ -52,8 +52,8 @@ pub(super) fn find_tools(
     found.into_tools()
 }
 
-/// Returns the interpreter of the session, after making its environment where `requirements` ask
-/// for one.
+/// Returns the interpreter of the session, after creating its environment if `requirements` ask for
+/// one.
 fn interpreter(resolved: &Resolved, console: Console) -> Result<Utf8PathBuf> {
     let (config, edges) = (&resolved.config, &resolved.edges);
     let python = &config.python;
@@ -81,8 +81,8 @@ fn interpreter(resolved: &Resolved, console: Console) -> Result<Utf8PathBuf> {
     )
 }
 
-/// Shows where an unusable interpreter is named; says where to name cocotb if the environment was
-/// made from a list without it.
+/// Adds where an unusable interpreter is configured, or where to add cocotb if the environment was
+/// created from a list without it.
 fn advised(config: &RunnerConfig, mut problems: Problems) -> Problems {
     if config.python.requirements.is_empty() {
         return placed(config, problems);
@@ -96,7 +96,7 @@ fn advised(config: &RunnerConfig, mut problems: Problems) -> Problems {
     problems
 }
 
-/// Adds the line of `interpreter` in `runner.toml`, where there is one.
+/// Adds the line of `interpreter` in `runner.toml`, if there is one.
 fn placed(config: &RunnerConfig, mut problems: Problems) -> Problems {
     for problem in &mut problems.0 {
         problem.snippet = config.places.of(&["python", "interpreter"]);

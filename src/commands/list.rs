@@ -27,7 +27,7 @@ use std::time::Instant;
 /// Lists the selected testcases.
 ///
 /// # Errors
-/// Configuration, tools and disks; a module that cannot be listed is in the exit code.
+/// Configuration, tools and disks; a module that cannot be listed only sets the exit code.
 pub(super) fn list(
     args: &ListArgs,
     global: &Global,
@@ -52,7 +52,7 @@ pub(super) fn list(
         warnings: Vec::new(),
     };
     let exit_code = execute(&session, &work, &mut reports)?;
-    // Modules come in the order in which simulators answered; people and diffs want that of the plan.
+    // Modules come in the order in which simulators answered; people and diffs need plan order.
     let place = |testcase: &Testcase| {
         modules.iter().position(|module| {
             module.build == testcase.id.build && module.module == testcase.id.module
@@ -77,7 +77,7 @@ fn line(testcase: &Testcase, format: Format) -> String {
     }
 }
 
-/// Remembers what was listed, and passes every event on.
+/// Records what was listed, and passes every event on.
 struct Listing<R> {
     inner: R,
     found: Vec<Testcase>,

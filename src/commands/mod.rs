@@ -35,7 +35,7 @@ use clap::Parser;
 use clap::error::ErrorKind;
 use std::ffi::OsString;
 
-/// Runs the program with these simulators and arguments, its own name first, and returns the exit
+/// Runs the program with these simulators and arguments (program name first) and returns the exit
 /// code.
 pub fn main(registry: Registry, arguments: Vec<OsString>) -> ExitCode {
     let environment = Environment::of_this_process();
@@ -44,7 +44,7 @@ pub fn main(registry: Registry, arguments: Vec<OsString>) -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             let error = advised(error);
-            // If the streams are closed, nobody is left to read an error.
+            // If the streams are closed, nobody can read an error.
             error.print().ok();
             return match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::Success,
@@ -71,21 +71,21 @@ pub fn main(registry: Registry, arguments: Vec<OsString>) -> ExitCode {
     })
 }
 
-/// Says whether a command was to be run whose exit codes are not ours to use.
+/// Says whether cocorun was asked to run a command, whose exit codes it must not use itself.
 fn is_guard(arguments: &[OsString]) -> bool {
     let mut words = arguments.iter().skip(1);
     let first = words.find(|word| !word.as_encoded_bytes().starts_with(b"-"));
     first.is_some_and(|word| word == "lock" || word == "once")
 }
 
-/// Runs a subcommand that has children, with signals and orphans taken over.
+/// Runs a subcommand that starts children, after taking over signals and orphans.
 fn session(
     cli: &Cli,
     environment: Environment,
     registry: Registry,
     console: Console,
 ) -> Result<ExitCode> {
-    // First of all: a jobserver is named by the numbers of descriptors.
+    // This comes first: a jobserver is identified by descriptor numbers.
     let outer_jobs = OuterJobs::of_this_process();
     let interrupt = Interrupt::on_signals()?;
     SystemHost::adopt_orphans();
@@ -101,7 +101,7 @@ fn session(
         _ => unreachable!("every other command has no session"),
     };
     match (outcome, interrupt.raised()) {
-        // A stop before the session began is no fault of what it interrupted.
+        // A stop before the session began is not an error of whatever it interrupted.
         (Err(problems), Some(StopReason::Signal(number))) => {
             console.problems(&problems);
             Ok(ExitCode::Signal(number))

@@ -1,11 +1,11 @@
-//! `cocorun __objcache`: what `make` puts before the C++ compiler.
+//! `cocorun __objcache`: the launcher that `make` puts before the C++ compiler.
 //!
 //! A simulator's runtime is the same for every design, yet takes most of the time of a small build.
-//! An object of it is compiled once per compiler, simulator and flags, under [`CallOnce`], and copied
-//! into every build. Everything else goes straight to the compiler, through `ccache` or `sccache`
-//! where one is installed.
+//! Each of its objects is compiled once per compiler, simulator and flags, under [`CallOnce`], and
+//! copied into every build. Everything else goes directly to the compiler, through `ccache` or
+//! `sccache` if one is installed.
 //!
-//! Invariant: trouble with the store never fails a build; the compiler then simply runs.
+//! Invariant: a problem with the store never fails a build; the compiler simply runs instead.
 
 use crate::cli::ObjcacheArgs;
 use crate::diagnostic::Result;
@@ -43,10 +43,10 @@ use std::time::Duration;
 const STEP: &str = "object";
 /// The object's name in an attempt's directory.
 const OBJECT: &str = "runtime.o";
-/// One object takes seconds; a compiler that is swapped out takes minutes.
+/// One object takes seconds; minutes if the compiler is swapped out.
 const LIMIT: Duration = Duration::from_secs(1800);
 
-/// Compiles, or copies what somebody has compiled.
+/// Compiles, or copies an object that is already compiled.
 ///
 /// # Errors
 /// The compiler cannot be started.
@@ -66,10 +66,10 @@ pub(super) fn objcache(
     Err(process::replace_this_process(&command).into())
 }
 
-/// Picks what shall stand before the compiler: the user's own choice, else an installed cache.
+/// Picks the launcher to put before the compiler: the user's own choice, else an installed cache.
 fn launcher(environment: &Environment) -> Vec<String> {
     if let Some(chosen) = environment.get(env::COCORUN_OBJECT_LAUNCHER) {
-        // Words of a shell, as makefiles take them.
+        // Shell words, as in makefiles.
         return shell_words::split(chosen).unwrap_or_else(|_| vec![chosen.to_owned()]);
     }
     let path = environment.get(env::PATH).unwrap_or_default();
@@ -91,7 +91,7 @@ struct RuntimeObject<'a> {
 }
 
 impl<'a> RuntimeObject<'a> {
-    /// Recognises `CXX … -c -o OBJECT … SOURCE`, with a source of a simulator's runtime.
+    /// Recognises `CXX … -c -o OBJECT … SOURCE` with a source of a simulator's runtime.
     fn recognise(
         command: &'a [String],
         environment: &Environment,
@@ -129,7 +129,7 @@ impl<'a> RuntimeObject<'a> {
         })
     }
 
-    /// Puts the object where `make` wants it; `false` where the store cannot.
+    /// Puts the object where `make` expects it; `false` if the store cannot provide it.
     fn provide(&self, environment: &Environment) -> Result<bool> {
         let interrupt = Interrupt::new()?;
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
@@ -195,8 +195,8 @@ impl<'a> RuntimeObject<'a> {
         let size = fs::stamp(&object).ok().flatten().map(|stamp| stamp.size);
         match size {
             Some(size) if succeeded => Ok(serde_json::json!({ "size": size })),
-            // The caller compiles by itself then, and its user sees what the compiler says.
-            _ => Err(transient("the compiler left no object")),
+            // The caller then compiles itself, and the user sees the compiler's messages.
+            _ => Err(transient("the compiler wrote no object")),
         }
     }
 }
@@ -226,7 +226,7 @@ impl OnceStep for Compilation<'_> {
     }
 }
 
-/// Returns the program that `make` shall put before the compiler: this one.
+/// Returns the launcher that `make` puts before the compiler: this program.
 pub(super) fn program() -> Option<Utf8PathBuf> {
     let path = std::env::current_exe().ok()?;
     Utf8PathBuf::from_path_buf(path).ok()
@@ -237,7 +237,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_runtime_is_shared_and_its_flags_make_its_key() {
+    fn only_the_runtime_is_shared_and_its_flags_are_part_of_its_key() {
         let root = tempfile::tempdir().expect("a temporary folder");
         let include = Utf8Path::from_path(root.path())
             .expect("UTF-8")
@@ -248,7 +248,7 @@ mod tests {
             (env::COCORUN_OBJECT_STORE, "/store"),
             (env::COCORUN_OBJECT_TOOLS, "tools"),
         ]);
-        // A temporary folder's path may hold a blank.
+        // The path of a temporary folder may contain a blank.
         let line = |flag: &str, output: &str, source: &str| {
             ["c++", flag, "-c", "-o", output, source].map(str::to_owned)
         };

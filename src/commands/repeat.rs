@@ -2,7 +2,7 @@
 
 use crate::cli::Global;
 
-/// Returns how a command that repeats a testcase begins.
+/// Returns the beginning of a command that repeats a testcase.
 pub(super) fn rerun_prefix(global: &Global) -> String {
     match &global.config {
         Some(path) => format!(

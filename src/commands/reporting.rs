@@ -1,4 +1,4 @@
-//! Which reports a session feeds, and plain lines outside a session.
+//! The reports of a session, and plain lines outside a session.
 
 use crate::cli::ColorChoice;
 use crate::cli::Format;
@@ -34,12 +34,12 @@ use std::time::Instant;
 /// How many lines of a failed testcase's log the terminal shows.
 const LOG_LINES: usize = 20;
 
-/// Writes a line to standard error; if that fails, nobody is left to read an error.
+/// Writes a line to standard error; if that fails, there is nowhere to report it.
 pub(super) fn line(text: &str) {
     writeln!(io::stderr(), "{text}").ok();
 }
 
-/// Says whether a terminal, if there is one, knows colours and can move its cursor.
+/// Says whether a terminal, if there is one, supports colours and cursor movement.
 pub(super) fn can_draw(environment: &Environment) -> bool {
     environment.get(env::TERM) != Some("dumb")
 }
@@ -75,12 +75,12 @@ impl Console {
         }
     }
 
-    /// Says whether the user asked for more than usual.
+    /// Says whether the user asked for verbose output.
     pub(super) fn is_verbose(self) -> bool {
         self.verbosity == Verbosity::Verbose
     }
 
-    /// Writes problems to standard error, each whole.
+    /// Writes problems to standard error, each in one piece.
     pub(super) fn problems(self, problems: &Problems) {
         for problem in &problems.0 {
             line(render::to_text(problem, self.color).trim_end());
@@ -94,7 +94,7 @@ impl Console {
         }
     }
 
-    /// Makes the reports of a session that runs tests.
+    /// Creates the reports of a session that runs tests.
     pub(super) fn reports(
         self,
         explain: bool,
@@ -110,7 +110,7 @@ impl Console {
         Reports(reports)
     }
 
-    /// Makes the reports of a session that only builds or lists: with `--quiet`, silent unless
+    /// Creates the reports of a session that only builds or lists: with `--quiet`, silent unless
     /// something went wrong.
     pub(super) fn reports_without_tests(self, explain: bool, format: Format) -> Reports {
         let terminal = self.terminal(explain);
@@ -140,7 +140,7 @@ impl Console {
     }
 }
 
-/// Makes the report on standard output, where one is wanted.
+/// Creates the report on standard output, if one is wanted.
 fn json_report(format: Format) -> Option<Box<dyn Report>> {
     let report = || JsonReport::new(Box::new(io::stdout()), Arc::new(SystemClock));
     (format == Format::Json).then(|| Box::new(report()) as Box<dyn Report>)
@@ -153,7 +153,7 @@ pub(super) fn host_name() -> String {
         .unwrap_or_default()
 }
 
-/// Makes the JUnit report of a session.
+/// Creates the JUnit report of a session.
 pub(super) fn junit_report(path: &Utf8Path) -> JunitReport {
     let options = JunitOptions {
         path: path.to_owned(),
@@ -162,7 +162,7 @@ pub(super) fn junit_report(path: &Utf8Path) -> JunitReport {
     JunitReport::new(options, Arc::new(SystemClock))
 }
 
-/// Writes to standard output what was asked for; a reader that has gone away has read enough.
+/// Writes a command's result to standard output; a closed pipe is not an error.
 ///
 /// # Errors
 /// `report::unwritable`: a full disk must not look like an empty list.

@@ -1,5 +1,5 @@
-//! What a session works on, decided from the command line, the environment and `runner.toml` alone:
-//! no tool was looked at, and nothing was written.
+//! What a session works on, decided only from the command line, the environment and `runner.toml`:
+//! no tool has been inspected, and nothing was written.
 
 use crate::cli::Global;
 use crate::cli::WorkArgs;
@@ -27,7 +27,7 @@ use jiff::Timestamp;
 use std::num::NonZero;
 use std::thread::available_parallelism;
 
-/// What the program was started with, before anything of the project was read.
+/// What the program was started with, before the project is read.
 pub(super) struct Startup {
     pub(super) edges: Edges,
     /// The jobs of the `make` that started it.
@@ -36,7 +36,7 @@ pub(super) struct Startup {
     pub(super) registry: Registry,
 }
 
-/// A project that was found and read, and how a session works on it.
+/// A project that was found and read, and the settings of a session on it.
 pub(super) struct Resolved {
     pub(super) config: RunnerConfig,
     pub(super) edges: Edges,
@@ -47,7 +47,7 @@ pub(super) struct Resolved {
     pub(super) pool: JobPool,
     /// Whether to build even what is up to date.
     pub(super) force: bool,
-    /// Whether to take what is there and neither wait, compile nor write.
+    /// Whether to use what exists, without waiting, compiling or writing.
     pub(super) assume_built: bool,
     no_lock: bool,
 }
@@ -85,7 +85,7 @@ impl Resolved {
         })
     }
 
-    /// Draws a seed for runs that have none; any will do, since it is reported.
+    /// Draws a seed for runs that have none; any seed will do, since it is reported.
     pub(super) fn draw_seed(&self) -> Seed {
         let digest = blake3::hash(self.session_id.as_bytes());
         let bytes = digest.as_bytes();
@@ -99,8 +99,8 @@ impl Resolved {
 
     /// Returns how the guards of this session behave.
     ///
-    /// Nobody but cocorun finds its way into a directory that is named after cocorun's own key, so
-    /// none of pytest-cocotb's lock files are made there.
+    /// Only cocorun uses a directory that is named after cocorun's own key, so pytest-cocotb's lock
+    /// files are not created there.
     pub(super) fn lock_options(&self) -> Options {
         Options {
             pytest_cocotb: false,
@@ -114,10 +114,10 @@ impl Resolved {
         self.config.build_dir.join("runs").join(&self.session_id)
     }
 
-    /// Refuses builds that their simulators cannot make.
+    /// Rejects builds that their simulators do not support.
     ///
     /// # Errors
-    /// Each reason why one of them cannot be made.
+    /// Every reason why one of them cannot be compiled.
     pub(super) fn check_builds(&self, builds: &[Build]) -> Result<()> {
         let mut refusals = Vec::new();
         for build in builds {
@@ -139,7 +139,7 @@ impl Resolved {
     /// Checks a simulator that is named on the command line.
     ///
     /// # Errors
-    /// There is none of that name.
+    /// There is no simulator with that name.
     pub(super) fn known_simulator(
         &self,
         name: Option<&SimulatorName>,
@@ -156,15 +156,15 @@ impl Resolved {
     }
 }
 
-/// Returns how many jobs the command line asks for, or else the environment.
+/// Returns how many jobs the command line asks for, else the environment.
 ///
 /// # Errors
-/// It is no number, or zero.
+/// It is not a number, or zero.
 fn jobs_of(work: &WorkArgs, environment: &Environment) -> Result<Option<usize>> {
     let variable = environment.get(env::COCORUN_JOBS).unwrap_or_default();
     let (name, jobs) = match work.jobs {
         Some(jobs) => ("--jobs", Some(jobs)),
-        // A variable that is set to nothing is how many a script unsets one.
+        // Many scripts unset a variable by setting it to nothing.
         None if variable.is_empty() => return Ok(None),
         None => ("COCORUN_JOBS", variable.parse().ok()),
     };
@@ -178,7 +178,7 @@ fn jobs_of(work: &WorkArgs, environment: &Environment) -> Result<Option<usize>> 
     }
 }
 
-/// Makes the entries of `PYTHONPATH` absolute: simulators run in folders of their own.
+/// Makes the entries of `PYTHONPATH` absolute: simulators run in their own folders.
 fn with_absolute_python_path(environment: Environment, here: &Utf8Path) -> Environment {
     let Some(given) = environment.get(env::PYTHONPATH) else {
         return environment;
@@ -191,7 +191,7 @@ fn with_absolute_python_path(environment: Environment, here: &Utf8Path) -> Envir
     environment.with(env::PYTHONPATH, &absolute)
 }
 
-/// Names a session: start time for people, digits that nobody else has for the disk.
+/// Names a session: the start time for people, then random digits to make the name unique.
 fn session_id(started_at: Timestamp) -> String {
     let host = hostname::get().unwrap_or_default();
     let mut hasher = blake3::Hasher::new();

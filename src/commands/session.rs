@@ -1,4 +1,4 @@
-//! A session that can start: what it works on, and the tools it works with.
+//! A session that is ready to start: what it works on, and its tools.
 
 use crate::agent::package;
 use crate::build::context::BuildContext;
@@ -20,7 +20,7 @@ use crate::toolchain::cache::NodeCache;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 
-/// What a session works on and with.
+/// What a session works on, and its tools.
 pub(super) struct Session {
     pub(super) resolved: Resolved,
     pub(super) tools: Tools,
@@ -28,7 +28,7 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Finds, or makes, the tools that these builds need.
+    /// Finds or creates the tools that these builds need.
     ///
     /// # Errors
     /// As [`find_tools`].
@@ -81,8 +81,8 @@ impl Session {
         ensure::ensure_built(build, &context, on_wait)
     }
 
-    /// Returns the variables of every simulation: where Python finds the agent and the tests, and
-    /// where it keeps byte code.
+    /// Returns the environment variables of every simulation: where Python finds the agent and the
+    /// tests, and where it stores byte code.
     ///
     /// # Errors
     /// The agent cannot be written.
@@ -102,8 +102,8 @@ impl Session {
         if let Some(seed) = edges.environment.get(env::PYTHONHASHSEED) {
             env.insert(env::PYTHONHASHSEED.to_owned(), seed.to_owned());
         }
-        // Byte code never goes next to shared sources: many nodes would write it at once, by rename.
-        // An empty PYTHONDONTWRITEBYTECODE counts as not set.
+        // Byte code never goes next to shared sources: many nodes would write it at once, by
+        // rename. An empty PYTHONDONTWRITEBYTECODE counts as not set.
         match self.cache.byte_code_dir() {
             Some(dir) => {
                 env.insert("PYTHONPYCACHEPREFIX".to_owned(), dir.to_string());
@@ -116,7 +116,7 @@ impl Session {
         Ok(env)
     }
 
-    /// Writes the agent where it is not yet, and returns the folder that holds its package.
+    /// Writes the agent if it is not there yet, and returns the folder that contains its package.
     fn agent_dir(&self) -> Result<Utf8PathBuf> {
         if let Some(dir) = self
             .cache

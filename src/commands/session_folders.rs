@@ -1,7 +1,7 @@
 //! The folders that sessions leave under `BUILD_DIR/runs`: who owns them, and which may be removed.
 //!
-//! Invariant: a folder is removed only if nobody writes there any more: its session said that it
-//! has finished, or its process is gone beyond doubt (boot, namespaces, number and start time), or,
+//! Invariant: a folder is removed only if nothing writes there any more: its session recorded that
+//! it has finished, or its process is provably gone (boot, namespaces, number and start time), or,
 //! if that cannot be decided, it has shown no sign of life for [`SILENCE_MAX`] by the clock of the
 //! disk.
 
@@ -19,23 +19,23 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
-/// How many sessions that are over keep their folders.
+/// How many finished sessions keep their folders.
 const KEPT: usize = 10;
-/// How long others that are over keep theirs as well: a matrix of jobs that share a build directory
-/// shall find each job's logs where its report says.
+/// How long other finished sessions keep theirs as well: if a matrix of jobs shares a build
+/// directory, each job's logs must stay where its report says.
 const FRESH: Duration = Duration::from_secs(3600);
-/// How many keep their folders at most.
+/// The maximum number of finished sessions that keep their folders.
 const KEPT_MAX: usize = 200;
-/// Marks a folder as one that nobody writes any more.
+/// Marks a folder to which nothing is written any more.
 const FINISHED: &str = "finished";
 /// Names the session's process; its time is the session's last sign of life.
 const OWNER: &str = "owner.json";
-/// How often a session shows that it lives.
+/// How often a session shows that it is alive.
 const SIGN_EVERY: Duration = Duration::from_secs(600);
-/// After so long without a sign, a session of another node, or of another boot, counts as killed.
+/// A session of another node or boot counts as killed after this long without a sign of life.
 const SILENCE_MAX: Duration = Duration::from_secs(7 * 24 * 3600);
 
-/// Who writes a folder.
+/// The process that writes to a folder.
 #[derive(Debug, Deserialize, Serialize)]
 struct Owner {
     host: String,
@@ -73,7 +73,7 @@ impl From<Owner> for ProcessIdentity {
     }
 }
 
-/// The folder of the session that this process is.
+/// The folder of this process's session.
 pub(super) struct SessionFolder {
     dir: Utf8PathBuf,
     owner: String,
@@ -81,10 +81,10 @@ pub(super) struct SessionFolder {
 }
 
 impl SessionFolder {
-    /// Makes the folder and says in it whose it is.
+    /// Creates the folder and records its owner in it.
     ///
     /// # Errors
-    /// It cannot be made or written.
+    /// It cannot be created or written.
     pub(super) fn make(dir: Utf8PathBuf, host: &dyn Machine, now: Instant) -> Result<Self> {
         fs::create_dirs(&dir)?;
         let owner = serde_json::to_string(&Owner::from(host.me()))
@@ -97,17 +97,17 @@ impl SessionFolder {
         })
     }
 
-    /// Shows that the session lives, where it is time to.
+    /// Shows that the session is alive, if it is time to.
     pub(super) fn live(&mut self, now: Instant) {
         if now.saturating_duration_since(self.last_sign) >= SIGN_EVERY {
             self.last_sign = now;
-            // A disk that fails now and then must not end a session; the next sign counts as much.
+            // A disk that fails occasionally must not end a session; the next sign serves as well.
             fs::write(&self.dir.join(OWNER), &self.owner).ok();
         }
     }
 
-    /// Marks the folder as finished and removes those of old sessions that are over; one that
-    /// holds nothing worth keeping goes at once.
+    /// Marks the folder as finished and removes those of old finished sessions; a folder with
+    /// nothing worth keeping is removed at once.
     pub(super) fn tidy(self, is_worth_keeping: bool, host: &dyn Machine) {
         if !is_worth_keeping {
             fs::remove_dir(&self.dir);
@@ -131,7 +131,7 @@ fn modified(path: &Utf8Path) -> Option<SystemTime> {
     fs::stamp(path).ok().flatten()?.modified
 }
 
-/// Names the folders that may go: all that are over but those that ended last. `own` ends now.
+/// Lists the folders to remove: all finished ones except those that ended last. `own` ends now.
 fn surplus(all: &Utf8Path, own: &str, host: &dyn Machine, now: SystemTime) -> Vec<String> {
     let mut over: Vec<(SystemTime, String)> = fs::list(all)
         .unwrap_or_default()
@@ -143,7 +143,7 @@ fn surplus(all: &Utf8Path, own: &str, host: &dyn Machine, now: SystemTime) -> Ve
     let ours = usize::from(!own.is_empty());
     let certain = over.len().saturating_sub(KEPT_MAX - ours);
     over.truncate(over.len().saturating_sub(KEPT - ours));
-    // What seems to come from the future is not old.
+    // A time in the future does not make a folder old.
     let is_fresh = |end| now.duration_since(end).is_ok_and(|age| age < FRESH);
     let mut index = 0;
     over.retain(|(end, _)| {
@@ -153,15 +153,15 @@ fn surplus(all: &Utf8Path, own: &str, host: &dyn Machine, now: SystemTime) -> Ve
     over.into_iter().map(|(_, name)| name).collect()
 }
 
-/// Returns when a session that is over showed itself for the last time.
+/// Returns when a finished session last showed a sign of life.
 fn end_of(dir: &Utf8Path) -> Option<SystemTime> {
     modified(&dir.join(FINISHED))
         .or_else(|| modified(&dir.join(OWNER)))
         .or_else(|| modified(dir))
 }
 
-/// Says whether a folder is named as those of sessions are, `20261121T084026-b08f42`; anything else
-/// that lies there is somebody's.
+/// Says whether a folder is named like that of a session, `20261121T084026-b08f42`; anything else
+/// there belongs to somebody else.
 fn is_named_as_session(dir: &Utf8Path) -> bool {
     let name = dir.file_name().unwrap_or_default();
     let Some((time, rest)) = name.split_once('-') else {
@@ -189,7 +189,7 @@ fn is_over(dir: &Utf8Path, host: &dyn Machine, now: SystemTime) -> bool {
         ProcessState::Running => false,
         ProcessState::Unknown if !fs::exists(&owner) && !is_named_as_session(dir) => false,
         ProcessState::Unknown => {
-            // Before a session has said whose its folder is, the folder itself is its only sign.
+            // Until a session has recorded its owner, the folder itself is its only sign of life.
             let sign = modified(&owner).or_else(|| modified(dir));
             sign.and_then(|sign| now.duration_since(sign).ok())
                 .is_some_and(|silence| silence >= SILENCE_MAX)
@@ -221,7 +221,7 @@ mod tests {
             Utf8Path::from_path(self.0.path()).expect("UTF-8")
         }
 
-        /// Makes the folder of a session that has not finished.
+        /// Creates the folder of a session that has not finished.
         fn open(&self, name: &str, process: ProcessIdentity) -> Utf8PathBuf {
             let dir = self.all().join(name);
             fs::create_dirs(&dir).expect("made");
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_dead_of_this_boot_are_over_at_once() {
+    fn only_dead_sessions_of_this_boot_count_as_finished_at_once() {
         let runs = Runs::new();
         let now = SystemTime::now();
         let is_over = |name, process| is_over(&runs.open(name, process), &SystemMachine, now);
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_of_another_node_is_over_after_a_week_without_a_sign() {
+    fn a_session_of_another_node_counts_as_finished_after_a_week_of_silence() {
         let runs = Runs::new();
         let dir = runs.open("elsewhere", of_another_node());
         let sign = modified(&dir.join(OWNER)).expect("it has a time");
@@ -273,7 +273,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_says_nothing_is_over_after_a_week() {
+    fn a_folder_without_an_owner_counts_as_finished_after_a_week() {
         let runs = Runs::new();
         let dir = runs.all().join("20261121T084026-b08f42");
         let strange = runs.all().join("golden-20261121");
@@ -291,7 +291,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_shows_that_it_lives() {
+    fn a_session_shows_that_it_is_alive() {
         let runs = Runs::new();
         let now = Instant::now();
         let dir = runs.all().join("own");
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn the_newest_ten_that_are_over_are_kept_however_they_ended() {
+    fn the_newest_ten_finished_sessions_are_kept_however_they_ended() {
         let runs = Runs::new();
         runs.open("a-living", SystemMachine.me());
         let finished = runs.open("a-finished", SystemMachine.me());
@@ -336,7 +336,7 @@ mod tests {
         for number in 0..KEPT {
             runs.open(&format!("b-{number}"), killed());
         }
-        // As it tidies up itself, it is the last one, whatever its name.
+        // The session that does the cleaning is the last one, whatever its name.
         let surplus = |own| surplus(runs.all(), own, &SystemMachine, now);
         assert_eq!(surplus("a-long"), ["b-0"]);
         assert_eq!(surplus(""), ["a-long"]);
@@ -349,7 +349,7 @@ mod tests {
     }
 
     #[test]
-    fn those_of_the_last_hour_are_kept_as_well_but_not_without_limit() {
+    fn sessions_of_the_last_hour_are_kept_as_well_up_to_a_limit() {
         let runs = Runs::new();
         for number in 0..KEPT_MAX + 2 {
             runs.open(&format!("{number:03}"), killed());

@@ -1,4 +1,4 @@
-//! `cocorun test`: build what is needed, run the testcases, report.
+//! `cocorun test`: builds what is needed, runs the testcases, reports.
 
 use crate::cli::Global;
 use crate::cli::SelectArgs;
@@ -32,7 +32,7 @@ use std::time::Duration;
 /// Runs the selected testcases; from the start, the JUnit file is this session's.
 ///
 /// # Errors
-/// Configuration, tools and disks, and a report that cannot be written; verdicts are in the exit
+/// Configuration, tools and disks, and a report that cannot be written; verdicts only set the exit
 /// code.
 pub(super) fn test(
     args: &TestArgs,
@@ -46,7 +46,7 @@ pub(super) fn test(
     let report = || junit_report(path);
     report().write_placeholder()?;
     session(args, global, startup, console).map_err(|mut problems| {
-        // Reports are written last, so where one of them fails, this one is there or cannot be.
+        // Reports are written last, so if one of them fails, this one exists or cannot be written.
         let is_of_reports = |problem: &Diagnostic| problem.code == Code::ReportUnwritable;
         if !problems.0.iter().any(is_of_reports)
             && let Err(more) = report().write_errors(&problems.0)
@@ -82,7 +82,7 @@ fn session(
     execute(&session, &work, &mut reports)
 }
 
-/// Warns of variables that plain cocotb would have used to select something else.
+/// Warns about variables that plain cocotb would have used to select something else.
 fn without_effect(environment: &Environment) -> Vec<Diagnostic> {
     let is_set = |name: &str| environment.get(name).is_some();
     TYPED_VARIABLES
@@ -95,7 +95,7 @@ fn without_effect(environment: &Environment) -> Vec<Diagnostic> {
         .collect()
 }
 
-/// Returns how a command that repeats a testcase of this session begins.
+/// Returns the beginning of a command that repeats a testcase of this session.
 fn repeats(args: &TestArgs, global: &Global) -> String {
     let mut command = rerun_prefix(global);
     for (is_given, flag) in [(args.waves, " --waves"), (args.no_fork, " --no-fork")] {
@@ -125,10 +125,10 @@ fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
     }
 }
 
-/// Picks the builds and modules that hold selected testcases.
+/// Picks the builds and modules that have selected testcases.
 ///
 /// # Errors
-/// A filter that cannot be used, an unknown build or module, or nothing is left.
+/// An invalid filter, an unknown build or module, or nothing is selected.
 pub(super) fn select(
     args: &SelectArgs,
     plan: &Plan,

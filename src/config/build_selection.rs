@@ -1,11 +1,11 @@
-//! Which builds an entry of `build` in `[[test]]` means.
+//! Which builds an entry of `build` in `[[test]]` selects.
 
 use crate::config::name_glob::NameGlob;
 use crate::config::tables::TestTable;
 use crate::config::variants::designates;
 use crate::model::build::BuildName;
 
-/// The builds that a `[[test]]` runs on, ready to be asked about many.
+/// The builds that a `[[test]]` runs on, compiled for many queries.
 #[derive(Clone, Debug)]
 pub struct BuildSelection(Option<Vec<Entry>>);
 
@@ -20,7 +20,7 @@ impl Entry {
     /// Reads an entry.
     ///
     /// # Errors
-    /// It is a broken pattern; the text says how.
+    /// The entry is an invalid pattern; the text says why.
     pub(super) fn new(text: &str) -> Result<Self, String> {
         if NameGlob::is_pattern(text) {
             return NameGlob::new(text).map(Self::Pattern);
@@ -28,7 +28,7 @@ impl Entry {
         Ok(Self::Name(text.to_owned()))
     }
 
-    /// Says whether the entry means the build: by its full name, or by the name of its table.
+    /// Says whether the entry selects the build: by its full name, or by the name of its table.
     pub(super) fn covers(&self, full: &BuildName) -> bool {
         match self {
             Self::Name(name) => designates(name, full),
@@ -38,7 +38,7 @@ impl Entry {
 }
 
 impl BuildSelection {
-    /// Compiles entries that are known to be sound; a broken one would mean no build.
+    /// Compiles entries that are known to be valid; an invalid one would select no build.
     pub fn new(entries: Option<&[String]>) -> Self {
         let compile = |text: &String| Entry::new(text).ok();
         Self(entries.map(|entries| entries.iter().filter_map(compile).collect()))
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_entry_means_builds_by_name_flavour_and_pattern() {
+    fn an_entry_selects_builds_by_name_variant_and_pattern() {
         let full = BuildName("fifo/DEPTH=4/WIDTH=8@icarus".to_owned());
         for (text, expected) in [
             ("fifo", true),

@@ -30,7 +30,7 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use toml::de::DeValue;
 
-/// What a name of a build may hold beside letters and digits; the rest separates names.
+/// Characters that a build name may contain besides letters and digits; others separate names.
 const NAME_MARKS: &str = "_-.";
 
 /// Reads one `[build.NAME]`.
@@ -56,7 +56,7 @@ pub(super) fn read(
         SourceSet::for_simulators(&simulators, registry),
     );
     let parameters = values(&section, "parameters", ValueUse::Parameter);
-    // `runner.toml` has the last word: its own definition of a macro hides that of a list.
+    // `runner.toml` takes precedence: its own definition of a macro hides that of a list.
     let mut defines = sources.macros.clone();
     defines.extend(values(&section, "defines", ValueUse::Define));
     let mut includes = PathSet::default();
@@ -104,7 +104,7 @@ pub(super) fn read(
                 "",
             );
         }
-        // Nobody may expand it.
+        // It must not be expanded.
         table.matrix.clear();
     }
     check_names(&section, &table);
@@ -118,7 +118,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
             Code::ConfigBadValue,
             format!("`{}` is not a valid build name", name.value),
         )
-        .help("a name is made of letters, digits, `_`, `-` and `.`");
+        .help("a name consists of letters, digits, `_`, `-` and `.`");
         value.reading.at(&name.range, "", problem);
     }
     if !value.content.is_table() {
@@ -134,7 +134,7 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
             .keys(&value.reading.registry.names())
             .contains(&name.value.as_str())
         {
-            "a build has a name: `[build.NAME]`".to_owned()
+            "give each build a name: `[build.NAME]`".to_owned()
         } else {
             format!("write `[build.{}]`", name.value)
         };
@@ -206,17 +206,17 @@ fn read_toplevel(section: &Section<'_>) -> Option<String> {
     if toplevel.value.contains(char::is_whitespace) || toplevel.value.starts_with('-') {
         let problem = Diagnostic::error(
             Code::ConfigBadValue,
-            format!("`{}` is no name of a module", toplevel.value),
+            format!("`{}` is not a module name", toplevel.value),
         );
         section
             .reading
-            .at(&toplevel.range, "one module is elaborated", problem);
+            .at(&toplevel.range, "name one module to elaborate", problem);
         return None;
     }
     Some(toplevel.value)
 }
 
-/// Reads one simulator or several; never empty, so that builds have names when it is wrong.
+/// Reads one simulator or several; never empty, so that builds have names even if it is invalid.
 pub(super) fn read_simulators(value: &Value<'_>) -> Vec<SimulatorName> {
     let registry = &value.reading.registry;
     let mut simulators = Vec::new();
@@ -259,7 +259,7 @@ fn unknown_simulator(name: &str, registry: &Registry) -> Diagnostic {
     }
 }
 
-/// What a value of the design is for.
+/// What an HDL value is used for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ValueUse {
     Define,
@@ -293,7 +293,7 @@ fn check_identifier(reading: &Reading, name: &Located<String>) {
     {
         let problem = Diagnostic::error(
             Code::ConfigBadValue,
-            format!("`{}` is no HDL name", name.value),
+            format!("`{}` is not an HDL identifier", name.value),
         );
         reading.at(&name.range, "letters, digits, `_` and `$`", problem);
     }
@@ -332,7 +332,7 @@ fn read_matrix(
         if parameters.contains_key(&name.value) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
-                format!("`{}` stands in `matrix` and in `parameters`", name.value),
+                format!("`{}` is in both `matrix` and `parameters`", name.value),
             );
             section
                 .reading
@@ -346,7 +346,7 @@ fn read_matrix(
         {
             value.bad(
                 format!("`{}` is an empty list", value.name),
-                "multiplies by nothing",
+                "holds no value",
             );
         }
         let values: Vec<HdlValue> = items
@@ -360,7 +360,7 @@ fn read_matrix(
     matrix
 }
 
-/// Reports values of the matrix that make builds of one name.
+/// Reports values of the matrix that give builds the same name.
 fn check_names(section: &Section<'_>, table: &BuildTable) {
     let Some(matrix) = section.get("matrix") else {
         return;
@@ -377,7 +377,7 @@ fn check_names(section: &Section<'_>, table: &BuildTable) {
             let problem = Diagnostic::error(
                 Code::ConfigDuplicateName,
                 format!(
-                    "two values of `{}` make builds of one name, `{full}`",
+                    "two values of `{}` give builds the same name, `{full}`",
                     value.name
                 ),
             );
@@ -406,7 +406,7 @@ fn read_timescale(value: &Value<'_>) -> Option<Timescale> {
         .split_once('/')
         .map(|(unit, precision)| (unit.trim(), precision.trim()));
     let Some((unit, precision)) = parts else {
-        return complain(format!("`{text}` is no timescale: it has no `/`"));
+        return complain(format!("invalid timescale `{text}`: it has no `/`"));
     };
     let (Some((unit, unit_log)), Some((precision, precision_log))) = (time(unit), time(precision))
     else {
@@ -416,7 +416,7 @@ fn read_timescale(value: &Value<'_>) -> Option<Timescale> {
             precision
         };
         return complain(format!(
-            "`{wrong}` is no unit of a timescale: 1, 10 or 100 and s, ms, us, ns, ps or fs"
+            "invalid timescale unit `{wrong}`: expected 1, 10 or 100, then s, ms, us, ns, ps or fs"
         ));
     };
     if precision_log > unit_log {
@@ -460,7 +460,7 @@ fn own_args(section: &Section<'_>, simulator: &SimulatorName) -> Vec<String> {
         .unwrap_or_default()
 }
 
-/// Reads `env`; `refused` says why a name may not stand in it.
+/// Reads `env`; `refused` says why a name is not allowed.
 pub(super) fn read_env(
     section: &Section<'_>,
     refused: impl Fn(&str) -> Option<String>,
@@ -473,7 +473,7 @@ pub(super) fn read_env(
         if name.value.is_empty() || name.value.contains(['=', '\0']) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
-                format!("`{}` is no name of a variable", name.value),
+                format!("`{}` is not a variable name", name.value),
             );
             section.reading.at(&name.range, "", problem);
             continue;
@@ -499,7 +499,7 @@ pub(super) fn read_env(
     env
 }
 
-/// Returns strings without their places.
+/// Returns the strings without their positions.
 pub(super) fn plain(texts: Vec<Located<String>>) -> Vec<String> {
     texts.into_iter().map(|text| text.value).collect()
 }

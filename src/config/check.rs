@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 /// How many modules a plan may have, over all builds.
 const PLANNED_MAX: usize = 1_000_000;
 
-/// Returns the problem of a build name that nothing carries, without a place.
+/// Returns the problem for a build name that does not exist, without a position.
 pub fn unknown_build<'a>(
     wanted: &str,
     known: impl IntoIterator<Item = &'a BuildName>,
@@ -47,7 +47,7 @@ pub fn unknown_build<'a>(
     }
 }
 
-/// Lists the base names, the first ones of many.
+/// Lists the base names; if there are many, only the first ones.
 fn known_words(names: &[&str]) -> String {
     const SHOWN_MAX: usize = 8;
     let mut bases: Vec<&str> = names
@@ -69,9 +69,9 @@ fn known_words(names: &[&str]) -> String {
     }
 }
 
-/// Reports what is wrong between the tables.
+/// Reports problems that involve several tables.
 pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTest]) {
-    // What could not be read is absent here, and would be taken for a mistake.
+    // What could not be read is absent here and would look like a mistake.
     if !reading.is_whole() {
         return;
     }
@@ -129,8 +129,9 @@ fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildNa
     }
     for ((index, earlier), (count, module, build)) in clashes {
         let (test, other) = (&tests[index], &tests[earlier]);
-        let message =
-            format!("module `{module}` is planned twice on build `{build}`, by tables that differ");
+        let message = format!(
+            "module `{module}` is planned twice on build `{build}`, by tables with different settings"
+        );
         let mut problem = Diagnostic::error(Code::ConfigDuplicateName, message)
             .fact(format!(
                 "first at {}",
@@ -141,7 +142,7 @@ fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildNa
                 differences(&test.table, &other.table)
             ));
         if count > 1 {
-            problem = problem.fact(format!("the same of {} more", count - 1));
+            problem = problem.fact(format!("{} more like this", count - 1));
         }
         let help = "give both tables the same settings, or narrow `build` or `test_module`";
         reading.at(&test.range, "planned again here", problem.help(help));

@@ -1,7 +1,7 @@
 //! `runner.toml` as spanned values, and the collection of every problem found in it.
 //!
-//! Nothing here stops at the first problem: a reader that meets one records it and answers `None`.
-//! What a syntax error has damaged is read in silence, so that one slip is told once.
+//! Nothing here stops at the first problem: a reader that finds one records it and returns `None`.
+//! What a syntax error has damaged is read silently, so that one mistake is reported once.
 
 use crate::config::keys;
 use crate::config::keys::Table;
@@ -27,7 +27,7 @@ const SECONDS_MAX: f64 = 1e9;
 /// The shortest limit in seconds.
 const SECONDS_MIN: f64 = 0.001;
 
-/// A text file that problems point into.
+/// A text file that problems refer to.
 #[derive(Clone, Debug)]
 pub(super) struct Document {
     /// The path, as the user would name it.
@@ -64,7 +64,7 @@ impl Document {
             .starts_with('[')
     }
 
-    /// Returns where a line stands, without its end.
+    /// Returns the byte range of a line, without its line ending.
     pub(super) fn line_range(&self, line: usize) -> Range<usize> {
         let start = self.line_starts[line - 1];
         start..start + self.line_text(start).len()
@@ -92,10 +92,10 @@ impl Document {
     }
 }
 
-/// What a check returns that does not know which place of the document it looks at.
+/// Result of a check that does not know which position in the document it examines.
 pub(super) type Unplaced<T> = Result<T, Box<Diagnostic>>;
 
-/// A value and where it stands.
+/// A value and its position.
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {
     pub(super) value: T,
@@ -107,7 +107,7 @@ pub(super) struct Located<T> {
 pub(super) struct Damage {
     /// Where the errors are.
     pub(super) errors: Vec<Range<usize>>,
-    /// Where a broken `[header]` makes the rest doubtful: keys after it may belong elsewhere.
+    /// Where an invalid `[header]` makes the rest unreliable: keys after it may belong elsewhere.
     pub(super) doubtful_from: Option<usize>,
 }
 
@@ -121,7 +121,7 @@ impl Damage {
     }
 }
 
-/// The document under reading, and the problems found so far.
+/// The document being read, and the problems found so far.
 #[derive(Debug)]
 pub(super) struct Reading {
     pub(super) document: Document,
@@ -141,23 +141,23 @@ impl Reading {
         }
     }
 
-    /// Says whether the whole document could be read, so that what is absent is truly absent.
+    /// Says whether the whole document could be read, so that what is absent really is absent.
     pub(super) fn is_whole(&self) -> bool {
         self.damage.errors.is_empty()
     }
 
-    /// Records a problem at a place of the document.
+    /// Records a problem at a position in the document.
     pub(super) fn at(&self, range: &Range<usize>, label: impl Into<String>, problem: Diagnostic) {
         let problem = problem.at(self.document.snippet(range, label));
         self.elsewhere(range.start, problem);
     }
 
-    /// Records a problem that has its own place; `order` is the offset it is sorted by.
+    /// Records a problem that has its own position; `order` is the offset it is sorted by.
     pub(super) fn elsewhere(&self, order: usize, problem: Diagnostic) {
         self.problems.borrow_mut().push((order, problem));
     }
 
-    /// Returns the problems in the order of the document.
+    /// Returns the problems in document order.
     pub(super) fn into_problems(self) -> Vec<Diagnostic> {
         let mut problems = self.problems.into_inner();
         problems.sort_by_key(|(order, _)| *order);
@@ -169,9 +169,9 @@ impl Reading {
 #[derive(Clone, Debug)]
 pub(super) struct Section<'a> {
     pub(super) reading: &'a Reading,
-    /// How the user writes it: `[build.fifo]`.
+    /// How the user writes its header: `[build.fifo]`.
     pub(super) title: String,
-    /// Its header, for what is missing in it.
+    /// Its header, to point at when a key is missing.
     pub(super) range: Range<usize>,
     table: &'a DeTable<'a>,
 }
@@ -233,7 +233,7 @@ impl<'a> Section<'a> {
         value.is_sound(&key.span()).then_some(value)
     }
 
-    /// Returns the value of a key without which the table means nothing.
+    /// Returns the value of a required key.
     pub(super) fn require(&self, key: &str) -> Option<Value<'a>> {
         if !self.table.contains_key(key) && self.reading.is_whole() {
             let problem = Diagnostic::error(
@@ -251,7 +251,7 @@ impl<'a> Section<'a> {
         self.get(key).map(|value| value.texts()).unwrap_or_default()
     }
 
-    /// Returns a switch.
+    /// Returns a boolean.
     pub(super) fn switch(&self, key: &str, default: bool) -> bool {
         self.get(key)
             .and_then(|value| value.switch())
@@ -286,7 +286,7 @@ impl<'a> Value<'a> {
 
     /// Says whether no syntax error has touched the value, whose key stands at `key`.
     fn is_sound(&self, key: &Range<usize>) -> bool {
-        // A table that was opened by a header spans only that header, so what stands in it is
+        // A table that was opened by a header spans only that header, so its contents are
         // judged key by key.
         let end = if self.content.is_table() {
             key.end
@@ -296,7 +296,7 @@ impl<'a> Value<'a> {
         !self.reading.damage.touches(&(key.start..end))
     }
 
-    /// Records that the value has another type than the key takes.
+    /// Records that the value does not have the type that the key takes.
     pub(super) fn wrong_type(&self, wanted: &str) {
         self.reading.at(
             &self.range,
@@ -326,7 +326,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Records that the value makes no sense.
+    /// Records that the value is invalid.
     pub(super) fn bad(&self, message: impl Into<String>, label: impl Into<String>) {
         let problem = Diagnostic::error(Code::ConfigBadValue, message);
         self.reading.at(&self.range, label, problem);
@@ -353,8 +353,8 @@ impl<'a> Value<'a> {
 
     fn checked(&self, text: &str) -> Option<Located<String>> {
         if text.contains('\0') {
-            // Neither an argument nor a variable of the environment can hold it (execve(2)).
-            self.bad(format!("`{}` holds a NUL character", self.name), "");
+            // Neither an argument nor an environment variable can contain it (execve(2)).
+            self.bad(format!("`{}` contains a NUL character", self.name), "");
             return None;
         }
         Some(Located {
@@ -412,7 +412,7 @@ impl<'a> Value<'a> {
             .collect()
     }
 
-    /// Reads a list of anything.
+    /// Reads a list of values of any type.
     pub(super) fn items(&self, wanted: &str) -> Vec<Self> {
         let Some(items) = self.content.as_array() else {
             self.wrong_type(wanted);
@@ -424,7 +424,7 @@ impl<'a> Value<'a> {
             .collect()
     }
 
-    /// Reads a table whose keys the user chooses, in the order of the document.
+    /// Reads a table whose keys the user chooses, in document order.
     pub(super) fn entries(&self, wanted: &str) -> Vec<(Located<String>, Self)> {
         let Some(table) = self.content.as_table() else {
             self.wrong_type(wanted);
@@ -455,7 +455,7 @@ impl<'a> Value<'a> {
         answer
     }
 
-    /// Reads an integer of a range.
+    /// Reads an integer within a range.
     pub(super) fn integer(&self, least: i64, most: i64) -> Option<i64> {
         let Some(number) = self.content.as_integer() else {
             self.wrong_type("an integer");

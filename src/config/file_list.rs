@@ -1,9 +1,9 @@
-//! `.f` file lists, read as all simulators read them, or refused.
+//! `.f` file lists, read the way all simulators read them, or rejected.
 //!
 //! A path in a list that was named with `-f` (or plainly in `sources`) is relative to the project;
 //! one in a list that was named with `-F` is relative to that list. A nested list's own name
-//! follows the rule of the list it is in, as simulators were seen to do. What they read differently,
-//! such as quotes within a define, is refused with its line.
+//! follows the rule of the list it is in, as simulators do. What they read differently,
+//! such as quotes within a define, is rejected with its line.
 
 use crate::config::document::Document;
 use crate::config::document::Unplaced;
@@ -27,16 +27,16 @@ use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::Range;
 
-/// How deep lists may nest.
+/// How deeply lists may nest.
 const DEPTH_MAX: usize = 64;
 
-/// How many lists one build may have; a circle by way of `..` is not seen as one by its names.
+/// How many lists one build may have; a cycle through `..` cannot be recognised by names.
 const LISTS_MAX: usize = 10_000;
 
-/// What `sources` comes to, once its lists are followed.
+/// What `sources` contains once its lists are expanded.
 #[derive(Debug, Default)]
 pub(super) struct SourceSet {
-    /// Source files in order; each counts once, at its first place.
+    /// Source files in order; each occurs once, at its first place.
     pub(super) sources: PathSet,
     /// Include directories of the lists.
     pub(super) includes: PathSet,
@@ -50,7 +50,7 @@ pub(super) struct SourceSet {
 }
 
 impl SourceSet {
-    /// Begins without sources, for a build with these simulators.
+    /// Creates an empty set for a build with these simulators.
     pub(super) fn for_simulators(names: &[SimulatorName], registry: &Registry) -> Self {
         let languages = |name: &SimulatorName| {
             let simulator = registry.get(name.as_str())?;
@@ -65,8 +65,8 @@ impl SourceSet {
     /// Adds a source file at the end, unless it is there already.
     ///
     /// # Errors
-    /// A simulator of the build does not compile its language. Some take such a file and find nothing
-    /// in it, without a word.
+    /// A simulator of the build does not compile its language. Some accept such a file and silently
+    /// find nothing in it.
     pub(super) fn add_source(&mut self, path: Utf8PathBuf) -> Unplaced<()> {
         let language = Language::of(&path);
         let unfit = self
@@ -99,18 +99,18 @@ impl SourceSet {
     }
 }
 
-/// Says whether a path is a file list by its name.
+/// Says whether a path names a file list.
 pub(super) fn is_file_list(path: &Utf8Path) -> bool {
     matches!(path.extension(), Some("f" | "flist" | "vc"))
 }
 
-/// Follows lists into a [`SourceSet`], collecting what is wrong in them.
+/// Expands lists into a [`SourceSet`], collecting their problems.
 #[derive(Debug)]
 pub(super) struct ListReader<'a> {
     files: &'a Files<'a>,
-    /// The folder of the shown `runner.toml`, so that lists are shown alike.
+    /// The folder of `runner.toml` as displayed, so that lists are displayed the same way.
     shown_dir: &'a Utf8Path,
-    /// What was wrong, each with its place in a list.
+    /// The problems, each with its position in a list.
     pub(super) problems: Vec<Diagnostic>,
     stack: Vec<Utf8PathBuf>,
 }
@@ -128,7 +128,7 @@ impl<'a> ListReader<'a> {
     /// Reads a list whose paths start from `base`.
     ///
     /// # Errors
-    /// The list itself cannot be followed; without a place, because the caller names it.
+    /// The list itself cannot be read; without a position, because the caller adds it.
     pub(super) fn read(
         &mut self,
         path: &Utf8Path,
@@ -139,7 +139,7 @@ impl<'a> ListReader<'a> {
         if self.stack.iter().any(|open| open == path) {
             let chain: Vec<&str> = self.stack.iter().map(|open| open.as_str()).collect();
             return Err(refuse(format!("file list `{path}` includes itself"))
-                .fact(format!("by way of {}", chain.join(" → ")))
+                .fact(format!("included through {}", chain.join(" → ")))
                 .into());
         }
         if self.stack.len() >= DEPTH_MAX {
@@ -208,7 +208,7 @@ impl<'a> ListReader<'a> {
         }
         let mut argument = || {
             rest.next().map(|token| token.text).ok_or_else(|| {
-                let message = format!("`{word}` stands without its argument");
+                let message = format!("`{word}` is missing its argument");
                 Box::new(Diagnostic::error(Code::ConfigFileList, message))
             })
         };
@@ -257,17 +257,17 @@ impl<'a> ListReader<'a> {
                 Code::ConfigFileList,
                 format!("unknown option `{word}` in a file list"),
             )
-            .help("remove it here, and give it in `build_args` where the simulator knows it")
+            .help("remove it here, and give it in `build_args` if the simulator supports it")
             .into())
         }
     }
 
     fn take_source(&mut self, list: &List<'_>, word: &str, into: &mut SourceSet) -> Unplaced<()> {
         let path = self.found(list, word, PathKind::File).map_err(|problem| {
-            let beside = join(folder_of(list.path), word);
-            if problem.code == Code::ConfigMissingFile && fs::exists(&beside) {
-                let way = "name the list with `-F`, or its paths from the folder of `runner.toml`";
-                return problem.fact(format!("`{beside}` does")).help(way).into();
+            let sibling = join(folder_of(list.path), word);
+            if problem.code == Code::ConfigMissingFile && fs::exists(&sibling) {
+                let way = "name the list with `-F`, or write its paths relative to the folder of `runner.toml`";
+                return problem.fact(format!("`{sibling}` does")).help(way).into();
             }
             problem
         })?;
@@ -288,13 +288,13 @@ impl<'a> ListReader<'a> {
     }
 }
 
-/// The list that is being followed.
+/// The list that is being read.
 struct List<'a> {
     path: &'a Utf8Path,
     base: &'a Utf8Path,
 }
 
-/// Makes a problem one of the file list.
+/// Turns a problem into one with the code for file lists.
 fn recode(mut problem: Box<Diagnostic>) -> Box<Diagnostic> {
     problem.code = Code::ConfigFileList;
     problem
@@ -326,9 +326,7 @@ fn take_macro(text: &str, into: &mut SourceSet) -> Unplaced<()> {
         return refuse(format!("`{text}` defines no macro"));
     }
     if text.contains(['"', '\\']) {
-        return refuse(format!(
-            "the quotes of `{text}` mean different things to each simulator"
-        ));
+        return refuse(format!("simulators disagree about the quotes in `{text}`"));
     }
     into.macros.insert(name.to_owned(), value);
     Ok(())
@@ -338,12 +336,12 @@ fn take_macro(text: &str, into: &mut SourceSet) -> Unplaced<()> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Token {
     text: String,
-    /// Whether quotes stood around it, so that it is a name whatever it starts with.
+    /// Whether it was quoted, so that it is a name whatever it starts with.
     quoted: bool,
     range: Range<usize>,
 }
 
-/// Splits a list into words, without comments; the second part is where something stays open.
+/// Splits a list into words, without comments; the second part is where something is not closed.
 fn tokens(text: &str) -> (Vec<Token>, Option<Range<usize>>) {
     let mut tokens = Vec::new();
     let mut at = 0;
@@ -373,7 +371,7 @@ fn tokens(text: &str) -> (Vec<Token>, Option<Range<usize>>) {
             });
         } else {
             let end = rest.find(char::is_whitespace).unwrap_or(rest.len());
-            // A backslash at the end of a line continues it, which means nothing here.
+            // A backslash at the end of a line continues it, which makes no difference here.
             if &rest[..end] != "\\" {
                 let range = at..at + end;
                 tokens.push(Token {
@@ -406,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_never_closed_is_told() {
+    fn what_is_never_closed_is_reported() {
         assert_eq!(tokens("a.v /* b").1, Some(4..6));
         assert_eq!(tokens("\"a.v\nb.v\"").1, Some(0..1));
     }

@@ -39,7 +39,7 @@ pub(super) enum PathKind {
 pub(super) struct Files<'a> {
     /// The folder of `runner.toml`, absolute.
     pub(super) project_dir: &'a Utf8Path,
-    /// What globs must not look into: files we made ourselves are no sources.
+    /// What globs must not descend into: files that cocorun created are not sources.
     build_dir: &'a Utf8Path,
     environment: &'a Environment,
     listings: RefCell<BTreeMap<Utf8PathBuf, Listing>>,
@@ -65,16 +65,16 @@ impl<'a> Files<'a> {
     /// Expands the variables of a path.
     ///
     /// # Errors
-    /// What is wrong, without a place.
+    /// The problem, without a position.
     pub(super) fn expand(&self, text: &str) -> Unplaced<String> {
         variables::expand(text, self.environment)
             .map_err(|error| Diagnostic::error(Code::ConfigBadValue, error.message()).into())
     }
 
-    /// Looks up one path that holds no pattern.
+    /// Looks up one path that is not a pattern.
     ///
     /// # Errors
-    /// It is absent, or of the wrong kind; without a place.
+    /// The path does not exist or has the wrong kind; without a position.
     pub(super) fn lookup(
         &self,
         base: &Utf8Path,
@@ -86,7 +86,7 @@ impl<'a> Files<'a> {
             Diagnostic::error(Code::ConfigMissingFile, format!("`{text}` {problem}"))
         };
         let stamp = fs::stamp(&path)
-            .map_err(|problems| missing("cannot be looked at").fact(problems.to_string()))?;
+            .map_err(|problems| missing("cannot be accessed").fact(problems.to_string()))?;
         match (stamp, wanted) {
             (None, _) => Err(self
                 .explain_missing(missing("does not exist"), text, &path)
@@ -105,7 +105,7 @@ impl<'a> Files<'a> {
         }
     }
 
-    /// Says how far the path exists, and what stands there instead.
+    /// Explains how much of the path exists, and what is there instead.
     fn explain_missing(&self, problem: Diagnostic, text: &str, path: &Utf8Path) -> Diagnostic {
         let mut known = path.parent();
         while let Some(dir) = known.filter(|dir| !fs::exists(dir)) {
@@ -131,7 +131,7 @@ impl<'a> Files<'a> {
     /// Looks up a path or a pattern; the result of a pattern is sorted and never empty.
     ///
     /// # Errors
-    /// What is wrong, without a place.
+    /// The problem, without a position.
     pub(super) fn find(
         &self,
         base: &Utf8Path,
@@ -161,7 +161,7 @@ impl<'a> Files<'a> {
         Ok(found)
     }
 
-    /// Looks up a list of paths and patterns of the project; problems are reported at their place.
+    /// Looks up a list of paths and patterns of the project; problems are reported at their position.
     pub(super) fn find_all(
         &self,
         reading: &Reading,
@@ -181,10 +181,10 @@ impl<'a> Files<'a> {
         paths.into_paths()
     }
 
-    /// Returns what a pattern matches, sorted; nothing is fine.
+    /// Returns what a pattern matches, sorted; may be empty.
     ///
     /// # Errors
-    /// The pattern is broken, a directory cannot be listed, or a match is not UTF-8.
+    /// The pattern is invalid, a directory cannot be listed, or a match is not UTF-8.
     pub(super) fn glob(
         &self,
         base: &Utf8Path,
@@ -198,7 +198,7 @@ impl<'a> Files<'a> {
             .map_err(|error| {
                 Diagnostic::error(
                     Code::ConfigBadValue,
-                    format!("`{pattern}` is no pattern: {}", error.kind()),
+                    format!("invalid pattern `{pattern}`: {}", error.kind()),
                 )
             })?;
         let mut walk = Walk {
@@ -227,7 +227,7 @@ impl<'a> Files<'a> {
     }
 }
 
-/// Refuses a path without a name, which would mean the project's own folder.
+/// Rejects an empty path, which would mean the project's own folder.
 pub(super) fn non_empty(text: &str) -> Unplaced<&str> {
     if text.trim().is_empty() {
         return Err(Diagnostic::error(Code::ConfigBadValue, "a path is empty").into());
@@ -235,7 +235,7 @@ pub(super) fn non_empty(text: &str) -> Unplaced<&str> {
     Ok(text)
 }
 
-/// Joins a path to its base, without `.` components; `..` stays, since a link may stand before it.
+/// Joins a path to its base, without `.` components; `..` stays, since a link may precede it.
 pub(super) fn join(base: &Utf8Path, text: &str) -> Utf8PathBuf {
     base.join(text).components().collect()
 }
@@ -245,7 +245,7 @@ pub(super) fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', '{'])
 }
 
-/// Splits a pattern into the folder that is sure and the part that varies.
+/// Splits a pattern into its fixed folder and the part that varies.
 fn split(pattern: &str) -> (&str, &str) {
     let varies = pattern
         .find(['*', '?', '[', '{', '\\'])
@@ -257,7 +257,7 @@ fn split(pattern: &str) -> (&str, &str) {
     }
 }
 
-/// One pattern on its way through the directories.
+/// The state of walking the directories for one pattern.
 struct Walk<'a> {
     files: &'a Files<'a>,
     pattern: &'a str,
@@ -275,10 +275,7 @@ impl Walk<'_> {
         let entries = listing.as_ref().as_ref().map_err(|problems| {
             Diagnostic::error(
                 Code::ConfigMissingFile,
-                format!(
-                    "cannot follow `{}` because of a folder on its way",
-                    self.pattern
-                ),
+                format!("cannot expand `{}`: a folder cannot be read", self.pattern),
             )
             .fact(problems.to_string())
         })?;
@@ -296,7 +293,7 @@ impl Walk<'_> {
                 }
                 self.found.push(path.clone());
             }
-            // A `**` does not follow links, which may lead round in a circle.
+            // A `**` does not follow links, which may form a cycle.
             let enter = if self.any_depth {
                 entry.kind == EntryKind::Dir
             } else {
@@ -326,7 +323,7 @@ impl Walk<'_> {
         Diagnostic::error(
             Code::ConfigNonUtf8Path,
             format!(
-                "`{}` leads to `{path}`, whose name is not UTF-8",
+                "`{}` matches `{path}`, whose name is not UTF-8",
                 self.pattern
             ),
         )

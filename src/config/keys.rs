@@ -1,4 +1,4 @@
-//! Every key of `runner.toml`, by table, and what people write instead.
+//! Every key of `runner.toml`, by table, and the names that people use instead.
 //!
 //! One list, so that a misspelt key, a key in the wrong table and the reference page agree.
 
@@ -103,7 +103,7 @@ pub(super) fn home_of(key: &str, simulators: &[SimulatorName]) -> Option<&'stati
         .map(|table| table.header())
 }
 
-/// Returns the key that cocotb's makefiles, other runners or habit call by another name.
+/// Returns the key for a name that cocotb's makefiles, other runners or habit use instead.
 pub(super) fn known_as(key: &str) -> Option<&'static str> {
     let known = match key.to_lowercase().replace('-', "_").as_str() {
         "toplevel" | "top" | "top_module" | "cocotb_toplevel" => "hdl_toplevel",
@@ -152,7 +152,7 @@ mod tests {
             if let Some(key) = known_as(alias) {
                 assert!(
                     home_of(key, &[]).is_some(),
-                    "`{alias}` leads to `{key}`, which is no key"
+                    "`{alias}` suggests `{key}`, which is not a key"
                 );
             }
         }

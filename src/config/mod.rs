@@ -1,7 +1,7 @@
 //! `runner.toml` with spans, turned into values of the model.
 //!
-//! Every problem of the file is reported at once, each with its line. What [`load`]
-//! returns is sound: names resolve, files exist, paths are absolute, values are in range, and no
+//! Every problem in the file is reported at once, each with its line. What [`load`]
+//! returns is valid: names resolve, files exist, paths are absolute, values are in range, and no
 //! module is planned twice on one build with different settings. `docs/runner-toml.md` is the
 //! reference of the keys.
 
@@ -54,7 +54,7 @@ pub const FILE_NAME: &str = "runner.toml";
 /// `start` is absolute, and so is the result; `explicit` may be relative to `start`.
 ///
 /// # Errors
-/// There is none, or the named one does not exist.
+/// None was found, or the named one does not exist.
 pub fn find(start: &Utf8Path, explicit: Option<&Utf8Path>) -> Result<Utf8PathBuf> {
     if let Some(named) = explicit {
         let path = files::join(start, named.as_str());
@@ -66,7 +66,7 @@ pub fn find(start: &Utf8Path, explicit: Option<&Utf8Path>) -> Result<Utf8PathBuf
     }
     for dir in start.ancestors() {
         let path = dir.join(FILE_NAME);
-        // A folder above may be closed to us; the search goes on as if it held nothing.
+        // A folder above may be unreadable; the search continues as if it were empty.
         if fs::exists(&path) {
             return Ok(path);
         }
@@ -83,18 +83,18 @@ pub fn find(start: &Utf8Path, explicit: Option<&Utf8Path>) -> Result<Utf8PathBuf
 /// Reads and checks a `runner.toml`; environment and current folder are those of this process.
 ///
 /// # Errors
-/// Every problem of the file, in its order.
+/// Every problem in the file, in its order.
 pub fn load(path: &Utf8Path, registry: &Registry) -> Result<RunnerConfig> {
     let environment = Environment::of_this_process();
     load_from(path, &fs::current_dir()?, &environment, registry)
 }
 
-/// Reads and checks a `runner.toml`, seen from a folder and with an environment.
+/// Reads and checks a `runner.toml`, with a given current folder and environment.
 ///
-/// Messages name the file from `current_dir` where it lies below, else by its absolute path.
+/// Messages name the file relative to `current_dir` if it is below, else by its absolute path.
 ///
 /// # Errors
-/// Every problem of the file, in its order.
+/// Every problem in the file, in its order.
 pub fn load_from(
     path: &Utf8Path,
     current_dir: &Utf8Path,

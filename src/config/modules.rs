@@ -1,4 +1,4 @@
-//! Names of Python test modules, and patterns over them.
+//! Names of Python test modules, and patterns for them.
 //!
 //! A name is taken as it is, since the module may be installed; a pattern is resolved to the files
 //! and packages under `[python] paths`, first path first, as `import` would find them.
@@ -14,10 +14,10 @@ use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeSet;
 
-/// Returns the modules that a name or pattern stands for, sorted; never empty.
+/// Returns the modules that a name or pattern selects, sorted; never empty.
 ///
 /// # Errors
-/// What is wrong, without a place.
+/// The problem, without a position.
 pub(super) fn resolve(
     files: &Files<'_>,
     paths: &[Utf8PathBuf],
@@ -75,7 +75,7 @@ fn module_of(path: &Utf8Path, file: &Utf8Path, suffix: &str, pattern: &str) -> U
     }
     Err(Diagnostic::error(
         Code::ConfigBadValue,
-        format!("`{pattern}` matches `{relative}`, which no `import` can name"),
+        format!("`{pattern}` matches `{relative}`, which `import` cannot name"),
     )
     .help("rename the file, or narrow the pattern")
     .into())
@@ -84,7 +84,7 @@ fn module_of(path: &Utf8Path, file: &Utf8Path, suffix: &str, pattern: &str) -> U
 fn check_name(text: &str) -> Unplaced<()> {
     let problem = Diagnostic::error(
         Code::ConfigBadValue,
-        format!("`{text}` is no module name, as `import` takes it"),
+        format!("`{text}` is not a module name that `import` accepts"),
     );
     if is_path(text) {
         return Err(problem.help(format!("write `{}`", dotted(text))).into());
@@ -102,7 +102,7 @@ fn check_name(text: &str) -> Unplaced<()> {
     }
 }
 
-/// Says whether a file was named where a module belongs.
+/// Says whether a file was named instead of a module.
 fn is_path(text: &str) -> bool {
     text.contains('/') || Utf8Path::new(text).extension() == Some("py")
 }

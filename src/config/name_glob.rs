@@ -1,11 +1,11 @@
-//! Patterns over names (builds, modules, testcases), where `*` crosses every separator.
+//! Patterns for names (builds, modules, testcases), where `*` crosses every separator.
 //!
-//! Not the globs of the file system: a name is one text, and `/` and `::` mean nothing here.
+//! These are not file globs: a name is one text, and `/` and `::` have no special meaning.
 
 /// A compiled pattern: `*` any text, `?` one character, `[abc]`, `[a-z]`, `[!abc]`.
 ///
-/// A name that equals the pattern's text letter by letter matches too, so that a name with
-/// brackets in it can be given as it is printed.
+/// A name that equals the pattern's text literally matches too, so that a name with brackets can be
+/// given as it is printed.
 #[derive(Clone, Debug)]
 pub struct NameGlob {
     text: String,
@@ -44,13 +44,13 @@ impl NameGlob {
     /// Compiles a pattern.
     ///
     /// # Errors
-    /// A `[` without its `]`, or a range that runs backwards; the text says which.
+    /// A `[` without its `]`, or a reversed range; the text says which.
     pub fn new(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut chars = text.chars();
         while let Some(c) = chars.next() {
             parts.push(match c {
-                // Two stars in a row mean what one means, and cost more.
+                // Two stars in a row mean the same as one, and cost more.
                 '*' if parts.last() == Some(&Part::Many) => continue,
                 '*' => Part::Many,
                 '?' => Part::One,
@@ -74,7 +74,7 @@ impl NameGlob {
     }
 
     /// Says whether some name that starts with `prefix` could match, given that what follows the
-    /// prefix holds no `separator`.
+    /// prefix contains no `separator`.
     pub fn may_match_after(&self, prefix: &str, separator: &str) -> bool {
         let literally = self
             .text
@@ -87,7 +87,7 @@ impl NameGlob {
                 .any(|state| !self.needs(state, separator))
     }
 
-    /// Says whether everything that the parts from `state` on can match holds `separator`.
+    /// Says whether everything that the parts from `state` on can match contains `separator`.
     fn needs(&self, state: usize, separator: &str) -> bool {
         let wanted: Vec<Part> = separator.chars().map(Part::Literal).collect();
         self.parts[state..]
@@ -138,7 +138,7 @@ impl NameGlob {
 fn class(text: &str) -> Result<(Part, &str), String> {
     let negated = text.starts_with(['!', '^']);
     let body = if negated { &text[1..] } else { text };
-    // A `]` that stands first is a member, as in the shell.
+    // A leading `]` is a member of the class, as in the shell.
     let skip = usize::from(body.starts_with(']'));
     let end = body[skip..].find(']').ok_or("a `[` is never closed")? + skip;
     let members: Vec<char> = body[..end].chars().collect();

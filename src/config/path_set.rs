@@ -1,4 +1,4 @@
-//! Paths in order, each once: a file named twice counts at its first place.
+//! Paths in order, each once: a file named twice keeps its first place.
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeSet;

@@ -1,4 +1,4 @@
-//! Where a key stands in `runner.toml`, for problems that show only when the file is long read.
+//! Positions of keys in `runner.toml`, for problems found only after the file was read.
 
 use crate::diagnostic::Snippet;
 
@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use toml::de::DeTable;
 
-/// The text of a `runner.toml` that was read, to look for keys in.
+/// The text of a `runner.toml`, in which keys can be located.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Places {
     shown: Utf8PathBuf,
@@ -16,7 +16,7 @@ pub struct Places {
 }
 
 impl Places {
-    /// Keeps a text and how the user would name its file.
+    /// Keeps a text and the name of its file as shown to the user.
     pub(super) fn new(shown: &Utf8Path, text: &Arc<str>) -> Self {
         Self {
             shown: shown.to_owned(),

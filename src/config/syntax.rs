@@ -1,7 +1,7 @@
-//! What the TOML parser complains of, told so that one slip makes one message.
+//! Syntax errors of the TOML parser, reduced so that one mistake gives one message.
 //!
-//! The parser recovers and goes on, which finds several slips in one reading, but a forgotten
-//! bracket makes it complain of everything that follows. Within one value only the complaints
+//! The parser recovers and continues, which finds several mistakes in one pass, but a missing
+//! bracket makes it complain about everything that follows. Within one value only the complaints
 //! before that point count.
 
 use crate::config::document::Damage;
@@ -16,17 +16,17 @@ use toml::de::DeTable;
 use toml::de::DeValue;
 use toml::de::Error;
 
-/// A complaint of the parser's, with a range that lies within the text.
+/// A complaint from the parser, with a range within the text.
 #[derive(Clone)]
 struct Complaint {
     message: String,
     range: Range<usize>,
 }
 
-/// How often a text is repaired and read again; a file with more slips has had its share.
+/// How often a text is repaired and parsed again; further mistakes are not reported.
 const REPAIRS_MAX: usize = 50;
 
-/// A text in which what ends the parser's reading is blanked out, at unchanged offsets.
+/// A text in which whatever stops the parser is blanked out, at unchanged offsets.
 pub(super) struct Repaired {
     text: String,
     complaints: Vec<Complaint>,
@@ -39,7 +39,7 @@ pub(super) fn repair(document: &Document) -> Repaired {
     let mut complaints = Vec::new();
     let mut lines_blanked = BTreeSet::new();
     for _ in 0..REPAIRS_MAX {
-        // Whole lines are replaced by as many spaces, so that what was UTF-8 stays it.
+        // Whole lines are replaced by as many spaces, so that the text stays UTF-8.
         let text = String::from_utf8_lossy(&bytes).into_owned();
         let (_, errors) = DeTable::parse_recoverable(&text);
         let stop = errors
@@ -58,7 +58,7 @@ pub(super) fn repair(document: &Document) -> Repaired {
             break;
         }
         bytes[range].fill(b' ');
-        // The lines after a list that was not understood tell nothing new.
+        // The lines after a list that was not understood add nothing new.
         if !lines_blanked.contains(&(line - 1)) {
             complaints.push(stop);
         }
@@ -71,7 +71,7 @@ pub(super) fn repair(document: &Document) -> Repaired {
     }
 }
 
-/// Parses a document; returns what could be read, what that spoiled, and a diagnostic per slip.
+/// Parses a document; returns what could be read, what became unreliable, and a diagnostic per mistake.
 pub(super) fn parse<'a>(
     document: &Document,
     repaired: &'a Repaired,
@@ -82,7 +82,7 @@ pub(super) fn parse<'a>(
         .map(|error| complaint(&document.text, error))
         .chain(repaired.complaints.iter().cloned())
         .collect();
-    // The bracket that closes a list whose beginning is blanked out.
+    // The bracket that closes a list whose start is blanked out.
     complaints.retain(|complaint| {
         let above = document.line(complaint.range.start) - 1;
         !complaint.message.starts_with("missing table open")
@@ -101,7 +101,7 @@ pub(super) fn parse<'a>(
             .find(|complaint| breaks_a_header(document, complaint))
             .map(|complaint| complaint.range.start),
     };
-    let problems = tell(document, &complaints, &values);
+    let problems = report(document, &complaints, &values);
     (table, damage, problems)
 }
 
@@ -122,11 +122,11 @@ fn floor_boundary(text: &str, offset: usize) -> usize {
     offset
 }
 
-/// Collects the ranges of the outermost arrays and inline tables with their keys, in which slips
-/// cascade.
+/// Collects the ranges of the outermost arrays and inline tables with their keys, in which
+/// mistakes cascade.
 fn collect_values(table: &DeTable<'_>, ranges: &mut Vec<Range<usize>>) {
     for (key, value) in table {
-        // What a header opens spans that header, which begins before its key.
+        // A table opened by a header spans that header, which begins before its key.
         let by_header = value.span().start < key.span().end;
         match value.get_ref() {
             DeValue::Table(inner) if by_header => collect_values(inner, ranges),
@@ -153,22 +153,26 @@ fn cascades(complaint: &Complaint) -> bool {
         .any(|word| complaint.message.starts_with(word))
 }
 
-fn tell(document: &Document, complaints: &[Complaint], values: &[Range<usize>]) -> Vec<Diagnostic> {
+fn report(
+    document: &Document,
+    complaints: &[Complaint],
+    values: &[Range<usize>],
+) -> Vec<Diagnostic> {
     let mut problems = Vec::new();
-    let mut line_told = 0;
+    let mut line_reported = 0;
     let mut silent_until = 0;
     let mut repeated_until = 0;
     for complaint in complaints {
         let line = document.line(complaint.range.start);
-        if line == line_told || complaint.range.start < silent_until {
+        if line == line_reported || complaint.range.start < silent_until {
             continue;
         }
-        line_told = line;
+        line_reported = line;
         if complaint.message == "duplicate key" {
             if line < repeated_until {
                 continue;
             }
-            // The keys of a table that stands there twice are no slips of their own.
+            // The keys of a table that is defined twice are not separate mistakes.
             if document.is_header(line) {
                 let mut after = line + 1..=document.lines();
                 let header = after.find(|next| document.is_header(*next));

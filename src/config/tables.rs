@@ -12,7 +12,7 @@ use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// All of `runner.toml`, checked.
+/// The whole of `runner.toml`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerConfig {
     /// The file itself, absolute.
@@ -20,15 +20,15 @@ pub struct RunnerConfig {
     /// Its folder, from which all relative paths start.
     pub project_dir: Utf8PathBuf,
     /// `build_dir`: where builds, runs and environments are kept, absolute; default `sim_build`.
-    /// It may lie on a disk that many nodes share.
+    /// It may be on a disk that many nodes share.
     pub build_dir: Utf8PathBuf,
-    /// `jobs`: how many compiles or runs may happen at once, from 1; the command line goes first.
+    /// `jobs`: how many compiles or runs may happen at once, from 1; the command line takes precedence.
     pub jobs: Option<usize>,
     /// `session_timeout_s`: the limit of the whole session; none by default.
     pub session_timeout: Option<Duration>,
     /// `build_timeout_s`: the limit of one compile; default 3600.
     pub build_timeout: Duration,
-    /// `lock_timeout_s`: how long to wait for another process that builds the same; default 3600.
+    /// `lock_timeout_s`: how long to wait while another process makes the same build; default 3600.
     pub lock_timeout: Duration,
     /// `[python]`.
     pub python: PythonConfig,
@@ -36,7 +36,7 @@ pub struct RunnerConfig {
     pub builds: Vec<BuildTable>,
     /// `[[test]]`, in the order of the file.
     pub tests: Vec<TestTable>,
-    /// Where keys stand, for problems that show later.
+    /// Where the keys are, for problems found later.
     pub places: Places,
 }
 
@@ -48,11 +48,11 @@ pub struct PythonConfig {
     pub interpreter: Option<Utf8PathBuf>,
     /// `paths`: where test modules are imported from, absolute; default the project's folder.
     pub paths: Vec<Utf8PathBuf>,
-    /// `requirements`: packages of an environment that cocorun makes itself; empty for none.
+    /// `requirements`: packages of an environment that cocorun creates itself; empty for none.
     pub requirements: Vec<String>,
 }
 
-/// `[build.NAME]`: one design, and the flavours it is built in.
+/// `[build.NAME]`: one design, and the variants it is built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildTable {
     /// The name in the header: letters, digits, `_`, `-`, `.`.
@@ -71,16 +71,16 @@ pub struct BuildTable {
     pub defines: BTreeMap<String, HdlValue>,
     /// `parameters`, without those of the matrix.
     pub parameters: BTreeMap<String, HdlValue>,
-    /// `matrix`: parameters that multiply the build, each with at least one value.
+    /// `matrix`: parameters with several values each; one build per combination; no list is empty.
     pub matrix: BTreeMap<String, Vec<HdlValue>>,
-    /// `timescale`, for sources that state none; default `1ns/1ps`.
+    /// `timescale`, for sources that set none; default `1ns/1ps`.
     pub timescale: Timescale,
     /// Arguments for each simulator's compiler: what lists add, `build_args`, and those of
     /// `[build.NAME.SIMULATOR]`, in this order.
     pub build_args: BTreeMap<SimulatorName, Vec<String>>,
-    /// `env`: environment for the compiler, beside the inherited one.
+    /// `env`: environment variables for the compiler, added to the inherited ones.
     pub env: BTreeMap<String, String>,
-    /// `waves`: whether the design is built so that it can write waves, whatever the tests say.
+    /// `waves`: whether the design is built so that it can dump waves, whatever the tests say.
     pub waves: bool,
 }
 
@@ -89,7 +89,7 @@ pub struct BuildTable {
 pub struct TestTable {
     /// The line of its header, from 1.
     pub line: usize,
-    /// `build`: names and patterns over base names and full names; all builds where absent.
+    /// `build`: names, and patterns for base names and full names; all builds if absent.
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,

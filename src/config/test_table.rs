@@ -24,7 +24,7 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
-/// What a `[[test]]` has unless it says otherwise.
+/// Defaults of a `[[test]]`.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
@@ -32,7 +32,7 @@ pub(super) struct Defaults {
     pub(super) fork: bool,
 }
 
-/// A `[[test]]` with the places that later checks point at.
+/// A `[[test]]` with the positions that later checks point at.
 #[derive(Clone, Debug)]
 pub(super) struct LocatedTest {
     pub(super) table: TestTable,
@@ -94,7 +94,7 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
         if let Err(why) = Entry::new(&build.value) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
-                format!("`{}` is no pattern: {why}", build.value),
+                format!("invalid pattern `{}`: {why}", build.value),
             );
             section.reading.at(&build.range, "", problem);
             return false;
@@ -138,7 +138,7 @@ fn read_preload(section: &Section<'_>) -> Vec<String> {
             names.push(text.value);
             continue;
         }
-        let words = format!("`{}` is no name of a Python module", text.value);
+        let words = format!("`{}` is not the name of a Python module", text.value);
         let problem = Diagnostic::error(Code::ConfigBadValue, words)
             .help("write it as `import` does: `\"numpy\"`, `\"cocotbext.axi\"`");
         section.reading.at(&text.range, "", problem);
@@ -153,7 +153,7 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
         if name.is_empty() || name.starts_with(['=', '+']) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
-                format!("`{}` is no plusarg", text.value),
+                format!("invalid plusarg `{}`", text.value),
             );
             section.reading.at(
                 &text.range,
@@ -167,7 +167,7 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
     plusargs
 }
 
-/// What a run writes in its own directory.
+/// Files that a run writes in its own directory.
 const RUN_FILES_OF_OURS: [&str; 8] = [
     "coverage.dat",
     "events.ndjson",
@@ -179,7 +179,7 @@ const RUN_FILES_OF_OURS: [&str; 8] = [
     "waves.vcd",
 ];
 
-/// Reads `run_files`, of which no two may have one name, since they meet in one directory.
+/// Reads `run_files`; no two may have the same name, since all are linked into one directory.
 fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> {
     let paths = files.find_all(
         section.reading,
@@ -194,7 +194,7 @@ fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> 
         if let (true, Some(value)) = (RUN_FILES_OF_OURS.contains(&name), section.get("run_files")) {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
-                format!("`run_files` cannot hold `{name}`, which each run writes itself"),
+                format!("`run_files` cannot contain `{name}`, which each run writes itself"),
             );
             let help = problem.help("give the file another name");
             section
@@ -204,18 +204,20 @@ fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> 
         if let (Some(other), Some(value)) = (first.insert(name, path), section.get("run_files")) {
             let problem = Diagnostic::error(
                 Code::ConfigDuplicateName,
-                format!("two `run_files` have one name, `{name}`"),
+                format!("two `run_files` have the same name, `{name}`"),
             );
             let problem = problem.fact(other.to_string()).fact(path.to_string());
-            section
-                .reading
-                .at(&value.range, "meet in each run's own directory", problem);
+            section.reading.at(
+                &value.range,
+                "both are linked into each run's directory",
+                problem,
+            );
         }
     }
     paths
 }
 
-/// Reads how many testcases share a process.
+/// Reads `isolation`: how many testcases share a process.
 pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
     let text = value.text()?;
     match text.value.as_str() {
@@ -224,7 +226,7 @@ pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
         "build" => Some(Isolation::Build),
         other => {
             value.bad(
-                format!("`{other}` is no isolation"),
+                format!("invalid isolation `{other}`"),
                 "one process per `testcase`, `module` or `build`",
             );
             None
@@ -232,7 +234,7 @@ pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
     }
 }
 
-/// Says what to do instead of setting a variable that starts or steers every simulation.
+/// Returns what to do instead of setting a variable that cocorun sets for every simulation.
 fn refused_variable(name: &str) -> Option<String> {
     let instead = match name {
         "COCOTB_TESTCASE" | "TESTCASE" | "COCOTB_TEST_FILTER" => {

@@ -1,4 +1,4 @@
-//! Reads the top level, `[python]`, and hands the other tables to their readers.
+//! Reads the top level and `[python]`, and passes the other tables to their readers.
 
 use crate::config::BuildTable;
 use crate::config::Places;
@@ -40,10 +40,10 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 const BUILD_TIMEOUT: Duration = Duration::from_secs(3600);
 const LOCK_TIMEOUT: Duration = Duration::from_secs(3600);
 
-/// More processes than this are a slip of the finger.
+/// A larger number of processes is a typing error.
 const JOBS_MAX: i64 = 4096;
 
-/// Reads the whole document; what is wrong is recorded in `reading`.
+/// Reads the whole document; problems are recorded in `reading`.
 pub(super) fn read<'a>(
     reading: &'a Reading,
     table: &'a Spanned<DeTable<'a>>,
@@ -117,7 +117,7 @@ fn read_build_dir(
     path
 }
 
-/// Resolves `..` by the names alone, to recognise a folder; not for opening it.
+/// Resolves `..` lexically, only to recognise a folder and not to open it.
 fn without_parents(path: &Utf8Path) -> Utf8PathBuf {
     let mut plain = Utf8PathBuf::new();
     for component in path.components() {
@@ -158,7 +158,7 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> PythonConfig {
 fn read_interpreter(value: &Value<'_>, files: &Files<'_>) -> Option<Utf8PathBuf> {
     let text = value.text()?;
     match non_empty(&text.value).and_then(|path| files.expand(path)) {
-        // A bare name is looked for on PATH, as a shell would.
+        // A bare name is searched on PATH, as a shell would.
         Ok(path) if !path.contains('/') => Some(Utf8PathBuf::from(path)),
         Ok(path) => Some(join(files.project_dir, &path)),
         Err(problem) => {
@@ -175,7 +175,7 @@ fn read_requirements(section: &Section<'_>) -> Vec<String> {
         if trimmed.is_empty() || trimmed.starts_with('-') || trimmed.contains('\n') {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
-                format!("`{}` is no requirement", text.value),
+                format!("invalid requirement `{}`", text.value),
             )
             .help("write one package each, such as `\"cocotb==2.1.0\"`");
             section.reading.at(&text.range, "", problem);

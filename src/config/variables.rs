@@ -2,7 +2,7 @@
 
 use crate::edge::env::Environment;
 
-/// Expands the variables of a text; `$$` stands for one `$`.
+/// Expands the variables in a text; `$$` becomes one `$`.
 ///
 /// # Errors
 /// The name of the first variable that is unset or empty, or of a `${` that is never closed.
@@ -58,7 +58,7 @@ pub(super) enum Unexpanded {
 }
 
 impl Unexpanded {
-    /// Tells it as the message of a problem.
+    /// Returns it as the message of a problem.
     pub(super) fn message(&self) -> String {
         match self {
             Self::Unset(name) => format!("the environment variable `{name}` is unset or empty"),

@@ -1,4 +1,4 @@
-//! The flavours of a build table: its matrix, times its simulators, each with a full name.
+//! The variants of a build table: its matrix times its simulators, each with a full name.
 
 use crate::config::BuildTable;
 use crate::model::build::BuildName;
@@ -8,10 +8,10 @@ use crate::model::build::SimulatorName;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-/// How many flavours one table may have; a matrix of a few lists can reach astronomic numbers.
+/// How many variants one table may have; a matrix of a few lists can reach astronomical numbers.
 pub(super) const VARIANTS_MAX: usize = 10_000;
 
-/// One flavour of a build table.
+/// One variant of a build table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
     /// Its full name: `fifo`, `fifo/DEPTH=4`, `fifo/DEPTH=4@SIMULATOR`.
@@ -23,7 +23,7 @@ pub struct Variant {
 }
 
 impl BuildTable {
-    /// Returns every flavour: the last key of the matrix varies fastest but for the simulator.
+    /// Returns every variant: the simulator varies fastest, then the last key of the matrix.
     pub fn variants(&self) -> Vec<Variant> {
         let mut flavours = vec![(self.name.clone(), self.parameters.clone())];
         for (key, values) in &self.matrix {
@@ -31,7 +31,7 @@ impl BuildTable {
             for (name, parameters) in &flavours {
                 for value in values {
                     let mut name = name.clone();
-                    // Writing into a string cannot fail.
+                    // Writing to a string cannot fail.
                     write!(name, "/{key}={}", for_name(value)).ok();
                     let mut parameters = parameters.clone();
                     parameters.insert(key.clone(), value.clone());
@@ -60,7 +60,7 @@ impl BuildTable {
         variants
     }
 
-    /// Returns how many flavours there are, or `None` beyond every number.
+    /// Returns how many variants there are, or `None` if the number overflows.
     pub(super) fn variant_count(&self) -> Option<usize> {
         self.matrix
             .values()
@@ -69,7 +69,7 @@ impl BuildTable {
     }
 }
 
-/// Writes a value as a part of a name, which holds no separator, blank or pattern.
+/// Formats a value as part of a name, without separators, blanks or pattern characters.
 pub(super) fn for_name(value: &HdlValue) -> String {
     let fit = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.+".contains(c) {
@@ -81,8 +81,8 @@ pub(super) fn for_name(value: &HdlValue) -> String {
     value.to_string().chars().map(fit).collect()
 }
 
-/// Says whether `wanted`, as a user writes it, stands for the build called `full`: it is that name,
-/// or one from which `full` goes on with a matrix value or a simulator.
+/// Says whether `wanted`, as a user writes it, selects the build called `full`: it is that name, or a
+/// prefix of it that is followed by a matrix value or a simulator.
 pub(super) fn designates(wanted: &str, full: &BuildName) -> bool {
     full.as_str()
         .strip_prefix(wanted)

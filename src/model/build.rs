@@ -1,4 +1,4 @@
-//! A build: one elaborated flavour of a design, as the user asked for it.
+//! A build: one elaborated variant of a design, as the user configured it.
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -29,7 +29,7 @@ impl fmt::Display for SimulatorName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Language {
-    /// Verilog and SystemVerilog, which simulators tell apart by the file's extension or not at all.
+    /// Verilog and SystemVerilog, which simulators distinguish by file extension or not at all.
     Verilog,
     /// VHDL.
     Vhdl,
@@ -77,10 +77,10 @@ pub struct Source {
 }
 
 impl Source {
-    /// The library of a source for which no other is named.
+    /// The library of a source if no other is named.
     pub const DEFAULT_LIBRARY: &str = "work";
 
-    /// Makes a source in the default library, in the language that its extension says.
+    /// Creates a source in the default library, in the language of its extension.
     pub fn new(path: Utf8PathBuf) -> Self {
         Self {
             language: Language::of(&path),
@@ -90,10 +90,10 @@ impl Source {
     }
 }
 
-/// The full name of a build: table name, matrix values, and the simulator where there are several.
+/// The full name of a build: table name, matrix values, and the simulator if there are several.
 ///
 /// Examples: `fifo`, `fifo/DEPTH=4/WIDTH=8`, `fifo/DEPTH=4@SIMULATOR`. Unique in a plan. Never
-/// empty; holds no whitespace and no `::`.
+/// empty; contains no whitespace and no `::`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BuildName(pub String);
@@ -104,14 +104,14 @@ impl BuildName {
         &self.0
     }
 
-    /// Returns the name of the `[build.NAME]` that it is a flavour of.
+    /// Returns the name of the `[build.NAME]` of which it is a variant.
     pub fn table(&self) -> &str {
         self.0.split(['/', '@']).next().unwrap_or_default()
     }
 
-    /// Returns the name made fit for one path component: letters, digits, `_`, `-`, `=`, `.`.
+    /// Returns the name as a valid path component: letters, digits, `_`, `-`, `=`, `.`.
     ///
-    /// Two names may share a result (`a/b` and `a-b`); a key beside it must tell them apart.
+    /// Two names may give the same result (`a/b` and `a-b`); add a key to distinguish them.
     pub fn for_path(&self) -> String {
         self.0
             .chars()
@@ -148,7 +148,7 @@ pub enum HdlValue {
 }
 
 impl fmt::Display for HdlValue {
-    /// Writes the value as it reads in a build's name.
+    /// Formats the value as it appears in a build's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(value) => write!(f, "{value}"),
@@ -174,7 +174,7 @@ impl fmt::Display for Timescale {
     }
 }
 
-/// One elaboration as the plan wants it: paths are absolute, globs and matrices are expanded.
+/// One elaboration as planned: paths are absolute, globs and matrices are expanded.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Build {
     /// Unique name in this plan.
@@ -191,20 +191,20 @@ pub struct Build {
     pub defines: BTreeMap<String, HdlValue>,
     /// Elaboration-time parameters of the toplevel.
     pub parameters: BTreeMap<String, HdlValue>,
-    /// Timescale for sources that state none.
+    /// Timescale for sources that set none.
     pub timescale: Option<Timescale>,
-    /// Further arguments for the compiler, in order.
+    /// Extra arguments for the compiler, in order.
     pub build_args: Vec<String>,
-    /// Whether the design is built so that it can write waves.
+    /// Whether the design is built so that it can dump waves.
     pub waves: bool,
-    /// Environment for the compiler, beside the inherited one.
+    /// Environment variables for the compiler, added to the inherited ones.
     pub build_env: BTreeMap<String, String>,
     /// The folder of `runner.toml`; the compiler's working directory.
     pub project_dir: Utf8PathBuf,
 }
 
 impl Build {
-    /// Returns the toplevel's language: VHDL where all sources are, else Verilog.
+    /// Returns the toplevel's language: VHDL if all sources are VHDL, else Verilog.
     pub fn toplevel_language(&self) -> Language {
         let is_vhdl = |source: &Source| source.language == Language::Vhdl;
         if !self.sources.is_empty() && self.sources.iter().all(is_vhdl) {

@@ -3,11 +3,11 @@
 /// How a session ended, as the number that the shell sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ExitCode {
-    /// 0: every planned testcase has a result of its own, and none of them is bad.
+    /// 0: every planned testcase has its own result, and none of them is bad.
     Success,
     /// 1: at least one testcase failed, timed out, crashed or has no result.
     TestFailed,
-    /// 2: the command line or `runner.toml` cannot be used as it is.
+    /// 2: the command line or `runner.toml` is invalid.
     Usage,
     /// 3: a build failed; testcases of other builds were still run.
     BuildFailed,
@@ -19,12 +19,12 @@ pub enum ExitCode {
     Guard,
     /// The exit code of the command of `cocorun lock` or `once`.
     Command(u8),
-    /// 128+n: a signal ended the session; what had finished was reported.
+    /// 128+n: a signal ended the session; finished testcases were reported.
     Signal(u8),
 }
 
 impl ExitCode {
-    /// Returns the exit code of a session that has this number; `None` if no session ends with it.
+    /// Returns the exit code of a session with this number; `None` if no session ends with it.
     pub fn of_session(number: u8) -> Option<Self> {
         match number {
             0 => Some(Self::Success),

@@ -1,6 +1,6 @@
-//! Plain values of the field: builds, testcases, outcomes, exit codes.
+//! Plain values of the domain: builds, testcases, outcomes, exit codes.
 //!
-//! Nothing here does I/O, reads a clock or knows another module. A word means one thing
+//! Nothing here does I/O, reads a clock or knows another module. Each term means one thing
 //! everywhere; `docs/glossary.md` defines them.
 
 pub mod build;

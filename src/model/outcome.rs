@@ -1,4 +1,4 @@
-//! The outcomes of testcases and of runs. Two levels, never mixed.
+//! The outcomes of testcases and of runs: two levels that are never mixed.
 
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
@@ -12,7 +12,7 @@ use std::time::Duration;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Outcome {
-    /// It ran to completion and said so itself.
+    /// It ran to completion and reported so itself.
     Passed,
     /// It ran, and cocotb or the HDL reported a failure.
     Failed,
@@ -27,12 +27,12 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Says whether a session with this outcome in it may still be a success.
+    /// Says whether a session with this outcome can still be a success.
     pub fn is_good(self) -> bool {
         matches!(self, Self::Passed | Self::Skipped)
     }
 
-    /// Returns the word that reports show.
+    /// Returns the word shown in reports.
     pub fn word(self) -> &'static str {
         match self {
             Self::Passed => "passed",
@@ -45,7 +45,7 @@ impl Outcome {
     }
 }
 
-/// Why an outcome is not `Passed`, as a stable word for tools.
+/// Why an outcome is not `Passed`, as a stable identifier for tools.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cause {
@@ -53,9 +53,9 @@ pub enum Cause {
     Test,
     /// The testcase passed although `expect_fail` or `expect_error` said otherwise.
     UnexpectedPass,
-    /// The HDL printed `$error` while cocotb called the testcase passed.
+    /// The HDL printed `$error` although the testcase passed according to cocotb.
     HdlError,
-    /// The simulation ended under the testcase: `$finish`, `$fatal`, `$stop`, no events left.
+    /// The simulation ended while the testcase ran: `$finish`, `$fatal`, `$stop`, no events left.
     SimulationEnded,
     /// The simulator was killed by a signal.
     Crashed,
@@ -68,7 +68,7 @@ pub enum Cause {
     Startup,
     /// The process ended and this testcase has no result.
     NoResult,
-    /// The module holds no testcase.
+    /// The module has no testcase.
     NoTestcases,
     /// The testcase exceeded its wall-clock limit.
     Timeout,
@@ -81,7 +81,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// Returns the stable word for tools, the same as in JSON.
+    /// Returns the stable identifier for tools, as in JSON.
     pub fn name(self) -> &'static str {
         match self {
             Self::Test => "test",
@@ -109,13 +109,13 @@ pub struct TestcaseResult {
     pub id: TestcaseId,
     /// The verdict.
     pub outcome: Outcome,
-    /// Why, unless it plainly passed.
+    /// Why, unless it simply passed.
     pub cause: Option<Cause>,
     /// Whether the pass is an expected failure (`expect_fail`, `expect_error`).
     pub expected_failure: bool,
-    /// One line that says what went wrong: the assertion message, or our own words.
+    /// One line that says what went wrong: the assertion message, or cocorun's own.
     pub message: Option<String>,
-    /// The Python exception's type, where there was one.
+    /// The Python exception's type, if there was one.
     pub error_type: Option<String>,
     /// The Python traceback, or the last lines of the process's output.
     pub details: Option<String>,
@@ -123,7 +123,7 @@ pub struct TestcaseResult {
     pub duration: Duration,
     /// Simulated time it took, nanoseconds, if cocotb reported it.
     pub sim_time_ns: Option<f64>,
-    /// The seed to give to `--seed` to see the same again.
+    /// The seed to pass to `--seed` to reproduce it.
     pub seed: Seed,
     /// Which attempt this was, from 1.
     pub attempt: u32,
@@ -131,7 +131,7 @@ pub struct TestcaseResult {
     pub run_dir: Option<Utf8PathBuf>,
     /// The run's log and the byte range in it that belongs to this testcase.
     pub log: Option<LogSpan>,
-    /// The wave file, where one was written.
+    /// The wave file, if one was written.
     pub waves: Option<Utf8PathBuf>,
     /// Where the testcase is defined.
     pub file: Option<Utf8PathBuf>,
@@ -154,7 +154,7 @@ pub struct LogSpan {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RunVerdict {
-    /// Every testcase it was given has a result, and its exit status agrees with them.
+    /// All of its testcases have a result, and its exit status agrees with them.
     Completed,
     /// It was killed because a testcase ran too long.
     TimedOut,
@@ -168,7 +168,7 @@ pub enum RunVerdict {
     Lost,
 }
 
-/// How many testcases ended how.
+/// The number of testcases with each outcome.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// See [`Outcome::Passed`].
@@ -198,7 +198,7 @@ impl Counts {
         }
     }
 
-    /// Takes back one testcase that was counted with this outcome.
+    /// Uncounts one testcase that was counted with this outcome.
     pub fn remove(&mut self, outcome: Outcome) {
         let number = match outcome {
             Outcome::Passed => &mut self.passed,

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
-/// A Python module that holds testcases, as `import` names it (`tests.test_fifo`).
+/// A Python module with testcases, as `import` names it (`tests.test_fifo`).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct TestModule(pub String);
@@ -41,16 +41,16 @@ pub struct TestcaseId {
     pub build: BuildName,
     /// Its Python module.
     pub module: TestModule,
-    /// cocotb's name of it, with the parametrisation (`burst/width=8`).
+    /// cocotb's name for it, with the parametrisation (`burst/width=8`).
     pub testcase: String,
 }
 
 impl TestcaseId {
-    /// Stands for a module as a whole where its testcases are not known: it cannot be imported, or
-    /// its build failed. No testcase of cocotb's can have this name.
+    /// Represents a module as a whole if its testcases are not known: it cannot be imported, or its
+    /// build failed. No cocotb testcase can have this name.
     pub const WHOLE_MODULE: &str = "(module)";
 
-    /// Says whether this stands for a module as a whole.
+    /// Says whether this represents a module as a whole.
     pub fn is_whole_module(&self) -> bool {
         self.testcase == Self::WHOLE_MODULE
     }
@@ -67,9 +67,9 @@ impl fmt::Display for TestcaseId {
 pub struct Testcase {
     /// Its identity in the session.
     pub id: TestcaseId,
-    /// Counts testcases of one name in a module, from 0, in cocotb's order of discovery.
+    /// Index among testcases of the same name in a module, from 0, in cocotb's order of discovery.
     pub occurrence: u32,
-    /// The Python file that defines it, absolute, where known.
+    /// The Python file that defines it, absolute, if known.
     pub file: Option<Utf8PathBuf>,
     /// The line of its definition, from 1.
     pub line: Option<u32>,
@@ -94,14 +94,14 @@ pub enum Isolation {
     Build,
 }
 
-/// What every run of one `[[test]]` table is given.
+/// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
     /// Wall-clock limit of one testcase; for the first one of a process, start-up included.
     pub timeout: Duration,
     /// The seed, unless the command line gives one; the session draws one when there is none.
     pub seed: Option<Seed>,
-    /// Further arguments for the simulator, in order.
+    /// Extra arguments for the simulator, in order.
     pub test_args: Vec<String>,
     /// `+name` or `+name=value`, in order, with the leading `+`.
     pub plusargs: Vec<String>,
@@ -115,17 +115,17 @@ pub struct RunSettings {
     /// How many testcases share a process, forked or not: how a process is started never changes a
     /// verdict.
     pub isolation: Isolation,
-    /// Whether a fork server may be used where it can be.
+    /// Whether a fork server may be used if possible.
     pub fork: bool,
     /// Python modules that a fork server imports before it forks, in order.
     pub preload: Vec<String>,
-    /// Whether an HDL `$error` turns a testcase that cocotb calls passed into a failed one.
+    /// Whether an HDL `$error` fails a testcase that passed according to cocotb.
     pub fail_on_hdl_error: bool,
 }
 
 #[cfg(test)]
 impl RunSettings {
-    /// Returns the settings of a table without keys, with this limit.
+    /// Returns the default settings with this limit.
     pub(crate) fn plain(timeout: Duration) -> Self {
         Self {
             timeout,
@@ -143,7 +143,7 @@ impl RunSettings {
     }
 }
 
-/// One test module on one build, as the plan wants it.
+/// One test module on one build, as planned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PlannedModule {
     /// The build it runs on.

@@ -1,4 +1,4 @@
-//! The tools a session uses, as values: a Python with cocotb in it, and simulators.
+//! The tools a session uses, as values: a Python with cocotb, and simulators.
 
 use crate::model::build::SimulatorName;
 
@@ -20,7 +20,7 @@ pub struct CocotbVersion {
 }
 
 impl CocotbVersion {
-    /// Reads the leading `MAJOR.MINOR` of a version; `None` where it has none.
+    /// Reads the leading `MAJOR.MINOR` of a version; `None` if it has none.
     pub fn parse(text: &str) -> Option<Self> {
         let mut numbers = text.split('.').map(|part| {
             let digits: String = part.chars().take_while(char::is_ascii_digit).collect();
@@ -47,10 +47,10 @@ impl fmt::Display for CocotbVersion {
     }
 }
 
-/// Everything cocorun needs to know of a Python interpreter; one probe process answers it all.
+/// Everything cocorun needs to know about a Python interpreter; one probe process answers it all.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PythonEnv {
-    /// The interpreter as it is started, inside the virtual environment where there is one.
+    /// The interpreter as it is started; inside the virtual environment if there is one.
     pub interpreter: Utf8PathBuf,
     /// `sys.prefix`: the virtual environment, or the installation.
     pub prefix: Utf8PathBuf,
@@ -62,12 +62,12 @@ pub struct PythonEnv {
     pub libs_dir: Utf8PathBuf,
     /// The directory of the files that cocotb ships for simulators.
     pub share_dir: Utf8PathBuf,
-    /// libpython's path, which cocotb must be told.
+    /// libpython's path, which cocotb needs.
     pub libpython: Utf8PathBuf,
     /// The file of `cocotb.simulator`, the extension module (needed by cocotb 2.1's `GPI_USERS`).
     pub simulator_extension: Option<Utf8PathBuf>,
-    /// Directories of the Python packages that simulators were asked to be looked for in, by name;
-    /// a package that is not installed is absent.
+    /// Directories of the Python packages in which simulators may be installed, by package name;
+    /// packages that are not installed are absent.
     pub packages: BTreeMap<String, Utf8PathBuf>,
     /// Installed distributions and their versions, by lower-case name.
     pub distributions: BTreeMap<String, String>,
@@ -80,16 +80,16 @@ pub struct SimulatorTool {
     pub simulator: SimulatorName,
     /// The program that compiles, absolute.
     pub compiler: Utf8PathBuf,
-    /// The program that runs a compiled design, absolute; `None` where the design is a program
+    /// The program that runs a compiled design, absolute; `None` if the design is a program
     /// itself, or the compiler runs it.
     pub runtime: Option<Utf8PathBuf>,
-    /// Variables that its programs need.
+    /// Environment variables that its programs need.
     pub env: BTreeMap<String, String>,
     /// The version, as one line.
     pub version: String,
     /// Changes when the tool changes: path, size, modification time and version, digested.
     pub identity: String,
-    /// Identities of other programs that shape what it compiles, by what they are called in
-    /// messages (`C++ compiler`).
+    /// Identities of other programs that affect what it compiles, by their name in messages
+    /// (`C++ compiler`).
     pub helpers: BTreeMap<String, String>,
 }

@@ -1,4 +1,4 @@
-//! What to tell somebody whose filters select nothing: the mistakes that are made most.
+//! Advice for filters that select nothing: the most common mistakes.
 
 use crate::config::name_glob::NameGlob;
 
@@ -15,10 +15,10 @@ pub(super) fn on_filter<'a>(
         let is_of_file = |module: &&str| module.rsplit('.').next() == Some(stem);
         let module = modules.into_iter().find(is_of_file).unwrap_or("MODULE");
         return Some(format!(
-            "filters are parts of the names of testcases, not files: write `--module {module}`"
+            "a filter is part of a testcase's name, not a file: write `--module {module}`"
         ));
     }
-    // One that begins with `*` fails for another reason; `::` shows that the form is known.
+    // A leading `*` means another mistake; `::` shows that the user knows the form.
     let is_partial =
         NameGlob::is_pattern(filter) && !filter.starts_with('*') && !filter.contains("::");
     is_partial.then(|| {

@@ -1,7 +1,7 @@
-//! What is to be run: builds times modules, and what of it the command line selects; pure.
+//! What to run: builds times modules, and what the command line selects from them; pure.
 //!
 //! [`expand`] turns a checked configuration into a plan and cannot fail, because `config`
-//! refuses what has no plan. The order is that of `runner.toml`: builds by table, matrix and
+//! rejects what has no plan. The order is that of `runner.toml`: builds by table, matrix and
 //! simulator; modules by table, then build, then name as the table gives them.
 
 mod advice;
@@ -29,7 +29,7 @@ pub struct Plan {
 
 /// Expands matrices, simulators and tests.
 ///
-/// A build can write waves where its table says so, or where a test that runs on it does. A module
+/// A build can dump waves if its table says so, or a test that runs on it does. A module
 /// that several tables plan on one build with the same settings is planned once, for the first.
 pub fn expand(config: &RunnerConfig) -> Plan {
     let mut builds: Vec<Build> = Vec::new();

@@ -1,9 +1,9 @@
-//! What the command line selects of a plan, in two steps.
+//! What the command line selects from a plan, in two steps.
 //!
 //! Before cocotb has listed the testcases of a module, only build and module are known; then
 //! [`Selection::may_select_module`] says what could still be selected and never rules out too
 //! much. Afterwards [`Selection::selects`] decides, and only about modules the first step let
-//! through: a testcase that is selected lies in a module that may be, in a build that is needed.
+//! through: a selected testcase is in a module that may be selected, on a build that is needed.
 
 use crate::config::BuildSelection;
 use crate::config::name_glob::NameGlob;
@@ -25,19 +25,19 @@ use crate::plan::advice;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// What stands between the parts of a testcase's identity, and in none of them.
+/// Separates the parts of a testcase's identity; occurs in none of them.
 const SEPARATOR: &str = "::";
 
-/// How many known names are listed where none is like the wanted one.
+/// How many known names are listed if none is similar to the wanted one.
 const SHOWN_MAX: usize = 8;
 
 /// The selecting arguments, as the user wrote them. An empty list selects everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SelectionArgs {
-    /// Positional: texts that occur in `BUILD::MODULE::TESTCASE`, or patterns (`*?[`) over all of
+    /// Positional: substrings of `BUILD::MODULE::TESTCASE`, or patterns (`*?[`) that match all of
     /// it. One of them has to match.
     pub filters: Vec<String>,
-    /// `--build`: names and patterns, as of `build` in `[[test]]`; `fifo` stands for `fifo/DEPTH=4`
+    /// `--build`: names and patterns, as of `build` in `[[test]]`; `fifo` selects `fifo/DEPTH=4`
     /// and `fifo@SIMULATOR` too.
     pub builds: Vec<String>,
     /// `--module`: names of modules.
@@ -70,7 +70,7 @@ impl Filter {
         let refuse = |why: &str| {
             Diagnostic::error(
                 Code::UsageBadArgument,
-                format!("`{text}` is no filter: {why}"),
+                format!("invalid filter `{text}`: {why}"),
             )
         };
         if text.is_empty() {
@@ -91,13 +91,13 @@ impl Filter {
         }
     }
 
-    /// Says whether an identity that starts so, and goes on without a separator, could match.
+    /// Says whether an identity with this prefix, and no separator after it, could match.
     fn may_match_after(&self, prefix: &str) -> bool {
         match self {
             Self::Pattern(glob) => glob.may_match_after(prefix, SEPARATOR),
             Self::Within(text) => {
                 prefix.contains(text.as_str())
-                    // The text may begin in the prefix, or anywhere behind it.
+                    // The text may begin in the prefix, or anywhere after it.
                     || text.char_indices().map(|(at, _)| at).any(|at| {
                         prefix.ends_with(&text[..at]) && !text[at..].contains(SEPARATOR)
                     })
@@ -110,8 +110,8 @@ impl Selection {
     /// Checks the arguments against a plan.
     ///
     /// # Errors
-    /// Every filter that is no pattern, and every build and module that the plan does not have.
-    /// Testcases are not known yet; [`Self::unmatched`] tells of them later.
+    /// Every invalid filter, and every build and module that the plan does not have.
+    /// Testcases are not known yet; [`Self::unmatched`] reports them later.
     pub fn new(args: SelectionArgs, plan: &Plan) -> Result<Self> {
         let mut problems = Vec::new();
         let mut filters = Vec::new();
@@ -224,7 +224,7 @@ impl Selection {
         advice::on_filter(filter, self.modules.iter().map(String::as_str))
     }
 
-    /// Returns what to tell somebody for whom nothing is left.
+    /// Returns advice for a selection that is empty.
     pub fn advice(&self) -> String {
         let known: BTreeSet<&SimulatorName> = self.simulators.values().collect();
         if let Some(wanted) = &self.args.simulator
@@ -236,7 +236,7 @@ impl Selection {
         let mut filters = self.args.filters.iter();
         filters
             .find_map(|filter| self.advice_on(filter))
-            .unwrap_or_else(|| "see what there is with `cocorun list`".to_owned())
+            .unwrap_or_else(|| "run `cocorun list` to see what there is".to_owned())
     }
 
     fn admits_build(&self, build: &BuildName) -> bool {
@@ -257,12 +257,12 @@ impl Selection {
     }
 }
 
-/// Says what is wrong with the name or the pattern of a build.
+/// Returns the problem with a build name or pattern.
 fn refused_build(wanted: &str, plan: &Plan) -> Option<Diagnostic> {
     if NameGlob::is_pattern(wanted)
         && let Err(why) = NameGlob::new(wanted)
     {
-        let text = format!("`{wanted}` is no pattern of builds: {why}");
+        let text = format!("invalid build pattern `{wanted}`: {why}");
         return Some(Diagnostic::error(Code::UsageBadArgument, text));
     }
     let selected = BuildSelection::new(Some(&[wanted.to_owned()]));

@@ -1,4 +1,4 @@
-//! What a configuration is expanded to, and what of it arguments select.
+//! How a configuration is expanded, and what arguments select from it.
 
 use super::*;
 
@@ -94,7 +94,7 @@ fn config(builds: Vec<BuildTable>, tests: Vec<TestTable>) -> RunnerConfig {
     }
 }
 
-/// A matrix on both simulators, a plain build beside it, and tests on one or all.
+/// A matrix on both simulators, a plain build as well, and tests on one or all.
 fn sample() -> Plan {
     expand(&config(
         vec![
@@ -124,7 +124,7 @@ fn id(build: &str, module: &str, testcase: &str) -> TestcaseId {
 }
 
 #[test]
-fn a_build_carries_what_its_table_and_its_flavour_say() {
+fn a_build_has_the_settings_of_its_table_and_its_variant() {
     let plan = sample();
     assert_eq!(
         build_names(&plan),
@@ -150,7 +150,7 @@ fn a_build_carries_what_its_table_and_its_flavour_say() {
 }
 
 #[test]
-fn modules_stand_by_table_then_build_then_name() {
+fn modules_are_ordered_by_table_then_build_then_name() {
     let plan = sample();
     let pairs: Vec<String> = plan
         .modules
@@ -178,7 +178,7 @@ fn a_module_that_two_tables_plan_alike_is_planned_once_for_the_first() {
 }
 
 #[test]
-fn a_test_that_wants_waves_has_its_builds_make_them_and_no_others() {
+fn only_the_builds_of_a_test_with_waves_can_dump_them() {
     let mut waving = test(Some(&["a"]), &["m"]);
     waving.settings = settings(true);
     let builds = ["a", "b"].map(|name| table(name, &["icarus"], &[]));
@@ -229,7 +229,7 @@ fn a_filter_is_a_substring_or_a_pattern_over_the_whole_identity() {
 fn modules_and_builds_that_no_filter_can_reach_are_ruled_out_before_listing() {
     for (texts, modules, builds) in [
         (&[] as &[&str], 10, 5),
-        // A testcase of any module may be called so.
+        // A testcase of any module may have this name.
         (&["burst"], 10, 5),
         (&["uart::"], 2, 1),
         (&["test_fifo::burst"], 4, 4),
@@ -279,7 +279,7 @@ fn a_build_without_tests_is_selected_but_not_needed() {
 }
 
 #[test]
-fn arguments_that_mean_nothing_are_all_told() {
+fn all_invalid_arguments_are_reported() {
     let names = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let args = SelectionArgs {
         filters: names(&["a[b", "", "fine"]),
@@ -288,15 +288,15 @@ fn arguments_that_mean_nothing_are_all_told() {
         ..SelectionArgs::default()
     };
     let problems = Selection::new(args, &sample()).expect_err("mistakes").0;
-    let told: Vec<String> = problems
+    let reported: Vec<String> = problems
         .iter()
         .map(|problem| format!("{problem} {}", problem.help.as_deref().unwrap_or("-")))
         .collect();
     assert_eq!(
-        told,
+        reported,
         [
-            "`a[b` is no filter: a `[` is never closed [usage::bad-argument] -",
-            "`` is no filter: it is empty [usage::bad-argument] -",
+            "invalid filter `a[b`: a `[` is never closed [usage::bad-argument] -",
+            "invalid filter ``: it is empty [usage::bad-argument] -",
             "no build is called `fifi` [config::unknown-build] did you mean `fifo`?",
             "no build is called `fifo/DEPTH=5@icarus` [config::unknown-build] did you mean \
              `fifo/DEPTH=4@icarus`?",
@@ -311,7 +311,7 @@ fn arguments_that_mean_nothing_are_all_told() {
 }
 
 #[test]
-fn what_matches_no_listed_testcase_can_be_told() {
+fn filters_that_match_no_listed_testcase_can_be_reported() {
     let mut args = filters(&["burst", "*::nothing", "uart::"]);
     args.testcases = vec!["burst".to_owned(), "typo".to_owned()];
     let listed = [
@@ -356,7 +356,7 @@ fn built(name: &str, simulators: usize, matrix: &[(String, Vec<i64>)]) -> BuildT
 
 proptest! {
     #[test]
-    fn a_matrix_multiplies_and_every_name_is_its_own(
+    fn a_matrix_multiplies_and_every_name_is_unique(
         first in matrices(), second in matrices(), simulators in 1..=2_usize,
     ) {
         let config = config(
@@ -376,7 +376,7 @@ proptest! {
     }
 
     #[test]
-    fn adding_a_build_leaves_the_others_where_they_are(first in matrices(), second in matrices()) {
+    fn adding_a_build_does_not_change_the_others(first in matrices(), second in matrices()) {
         let tables = vec![built("a", 1, &first), built("b", 1, &second)];
         let small = expand(&config(tables[..1].to_vec(), Vec::new()));
         let large = expand(&config(tables, Vec::new()));
@@ -411,7 +411,7 @@ proptest! {
         let selection = Selection::new(args, &plan).expect("all exist");
         let selected: Vec<&TestcaseId> = all.iter().filter(|id| selection.selects(id)).collect();
         prop_assert_eq!(selected, [wanted]);
-        // As a filter it is a part of longer ones as well, but always selects itself.
+        // As a filter it is also a substring of longer identities, but always selects itself.
         if let Ok(selection) = Selection::new(filters(&[&wanted.to_string()]), &plan) {
             prop_assert!(selection.selects(wanted));
             prop_assert!(selection.needs_build(&wanted.build));

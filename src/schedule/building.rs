@@ -1,4 +1,4 @@
-//! A build task: making sure that a build exists, and planning what is listed on it.
+//! A build task: makes sure that a build exists, and plans the listings on it.
 
 use crate::build::ensure::Origin;
 use crate::build::ensure::Ready;
@@ -30,11 +30,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 
-/// Makes sure that a build exists; hears, while it waits for another process that makes it, of whom.
+/// Makes sure that a build exists; gets the holder while it waits for another process that makes
+/// it.
 pub type Ensure<'a> =
     dyn Fn(&Build, &dyn Fn(&WaitProgress<'_>)) -> Result<Ready> + Send + Sync + 'a;
 
-/// Makes sure that a build exists. Listings of its modules are effects, or their results where it
+/// Makes sure that a build exists. Effects are listings of its modules, or their results if it
 /// failed.
 pub(super) fn build(
     context: &TaskContext<'_>,
@@ -50,7 +51,7 @@ pub(super) fn build(
     }));
     let reported = Cell::new(None);
     let on_wait = |waiting: &WaitProgress<'_>| {
-        // Once a second is what a person can read; the guard asks more often.
+        // A person can read one update a second; the guard calls more often.
         let second = Some(waiting.waited.as_secs());
         if reported.replace(second) != second {
             emit(Effect::Send(Event::BuildWaiting {
@@ -92,7 +93,7 @@ pub(super) fn build(
             let consequence = if interrupted {
                 first
             } else {
-                // Whatever was wrong, a full disk too, is reported once, by the build.
+                // Any problem, even a full disk, is reported once, by the build.
                 let words = format!("its build `{}` failed", build.name);
                 Diagnostic::error(Code::BuildCompile, words)
             };

@@ -1,4 +1,4 @@
-//! What every task of a session is given: the outside world, and what all runs share.
+//! What every task of a session gets: the outside world, and what all runs share.
 
 use crate::agent::fork_server::Waits;
 use crate::edge::clock::Clock;
@@ -17,7 +17,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-/// A session at work, as its tasks see it.
+/// A running session, as its tasks see it.
 pub(super) struct TaskContext<'a> {
     pub(super) edges: &'a Edges,
     pub(super) tools: &'a Tools,
@@ -27,11 +27,11 @@ pub(super) struct TaskContext<'a> {
     pub(super) seed: Seed,
     /// When the session reaches its limit, by `clock`.
     pub(super) ends_at: Option<Instant>,
-    /// Variables of every simulation.
+    /// Environment variables of every simulation.
     pub(super) base_env: BTreeMap<String, String>,
-    /// How many fork servers are at work.
+    /// How many fork servers are running.
     pub(super) servers_alive: Arc<AtomicUsize>,
-    /// How many runs have a number.
+    /// How many run numbers were given out.
     pub(super) runs: AtomicU32,
 }
 
@@ -46,7 +46,7 @@ impl TaskContext<'_> {
         self.edges.clock.as_ref()
     }
 
-    /// Returns what stops the session when it is raised.
+    /// Returns the flag that stops the session when it is raised.
     pub(super) fn interrupt(&self) -> &Interrupt {
         &self.edges.interrupt
     }

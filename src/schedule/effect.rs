@@ -1,4 +1,4 @@
-//! What tasks lead to. A task gives effects while it is at work; one driver applies them.
+//! Effects of tasks. A task emits effects while it runs; one driver applies them.
 
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
@@ -11,17 +11,18 @@ use crate::schedule::task::RunTask;
 pub(super) enum Effect {
     /// Send an event to the reports.
     Send(Event),
-    /// Report a problem, once in a session however often it is met.
+    /// Report a problem, once in a session however often it occurs.
     Notice(Diagnostic),
-    /// A build is there, under this key.
+    /// A build exists, under this key.
     BuildReady(BuildName, String),
-    /// List these, too.
+    /// Also list these.
     List(Vec<ListTask>),
-    /// Run these, too.
+    /// Also run these.
     Run(Vec<RunTask>),
-    /// Run what a process has left over in another one, before everything that waits.
+    /// Run the testcases that a process did not get to in another one, before everything that
+    /// waits.
     RunAgain(RunTask),
 }
 
-/// Where a task hands its effects to, as they come.
+/// Receives a task's effects as they occur.
 pub(super) type Emit<'a> = dyn Fn(Effect) + 'a;

@@ -1,4 +1,4 @@
-//! What the tests of several files need.
+//! Fixtures shared by the tests of several files.
 
 use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
@@ -8,7 +8,7 @@ use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
 
-/// Makes a testcase of module `m` on build `b`.
+/// Creates a testcase of module `m` on build `b`.
 pub(super) fn testcase(name: &str) -> Testcase {
     Testcase {
         id: TestcaseId {
@@ -25,7 +25,7 @@ pub(super) fn testcase(name: &str) -> Testcase {
     }
 }
 
-/// Makes a design that nothing can be started of.
+/// Creates a design that cannot be started.
 pub(super) fn design(name: &str) -> BuiltDesign {
     BuiltDesign {
         name: BuildName(name.to_owned()),

@@ -1,4 +1,4 @@
-//! Where runs live on disk.
+//! Where runs are on disk.
 //!
 //! `BUILD_DIR/runs/SESSION/BUILD/MODULE.TESTCASE-RUN/`; the run's number makes it unique in the
 //! session, the session's name makes it unique in the shared build directory.
@@ -25,10 +25,10 @@ pub(super) struct RunFolder {
 }
 
 impl RunFolder {
-    /// Makes the directory of a run and links `run_files` into it.
+    /// Creates the directory of a run and links `run_files` into it.
     ///
     /// # Errors
-    /// It cannot be made.
+    /// It cannot be created.
     pub(super) fn make(
         session_dir: &Utf8Path,
         build: &BuildName,

@@ -1,6 +1,6 @@
-//! Following one simulator process, of a run or a listing, from its start to its end.
+//! Follows one simulator process, of a run or a listing, from its start to its end.
 //!
-//! Invariants: all limits are made and compared by the session's clock; whatever the process had
+//! Invariants: all limits are set and compared by the session's clock; whatever the process has
 //! started is gone when this returns; a line that cannot be read is reported, never dropped.
 
 use crate::agent::event::RunEvent;
@@ -24,30 +24,30 @@ use crate::schedule::run_log;
 use std::time::Duration;
 use std::time::Instant;
 
-/// How long SIGTERM may work before SIGKILL. A simulator may close its wave file meanwhile.
+/// Time from SIGTERM to SIGKILL, in which a simulator can close its wave file.
 const KILL_GRACE: Duration = Duration::from_millis(500);
 
-/// How many warnings a process may give: a testcase may write to our pipe without end.
+/// How many warnings a process may cause: a testcase may write to the pipe without end.
 const WARNINGS_MAX: usize = 5;
 
-/// Hears what a process says.
+/// Receives the events of a process.
 pub(super) trait Consumer {
-    /// Takes one event, at this moment. Returns how long what follows may take; `None` leaves the
-    /// limit as it is.
+    /// Takes one event, at this moment. Returns the limit for what follows; `None` keeps the
+    /// current limit.
     fn take(&mut self, event: RunEvent, now: Instant) -> Option<Duration>;
 
-    /// Hears that the agent cannot be understood: nothing more will come of it.
+    /// Learns that the agent speaks another protocol: no more events will come.
     fn not_understood(&mut self, why: String);
 }
 
-/// How a process came to its end, with what was found out about it.
+/// How a process ended, with what was found out about it.
 pub(super) struct Followed {
     pub(super) end: ProcessEnd,
-    /// The log's size when the process began to be killed; `None` where it ended by itself.
+    /// The log's size when killing the process began; `None` if it ended by itself.
     pub(super) killed_at: Option<u64>,
     /// What it answered at its limit.
     pub(super) hang: Option<Hang>,
-    /// What is to be warned of.
+    /// Warnings to report.
     pub(super) warnings: Vec<Diagnostic>,
 }
 
@@ -74,7 +74,7 @@ pub(super) fn follow(
                 let now = context.clock().now();
                 match reader.read(&line, now) {
                     LineRead::Event(allowed) => until = allowed.map_or(until, |it| now + it),
-                    // Lines without end are no progress.
+                    // Endless lines are not progress.
                     LineRead::Nothing if now >= until => break ProcessEnd::TimedOut,
                     LineRead::Nothing => {}
                 }
@@ -106,7 +106,7 @@ pub(super) fn follow(
     let mut late = Vec::new();
     process.end_tree(KILL_GRACE, &mut late);
     drop(process);
-    // What could not go through the pipe.
+    // Events that could not go through the pipe.
     let text = fs::read_if_there(&folder.event_file).unwrap_or_default();
     let late = late.iter().map(String::as_str).chain(text.lines());
     match &mut hang {
@@ -133,19 +133,19 @@ pub(super) fn follow(
 /// Reads the agent's lines.
 struct Reader<'a> {
     consumer: &'a mut dyn Consumer,
-    /// The process that the agent has greeted from.
+    /// The process that sent the agent's hello.
     agent_pid: Option<u32>,
     is_understood: bool,
     warnings: Vec<String>,
-    /// How many are left out of `warnings`.
+    /// How many warnings are left out of `warnings`.
     further_warnings: usize,
 }
 
 /// What a line was.
 enum LineRead {
-    /// An event, and how long what follows may take.
+    /// An event, and the limit for what follows.
     Event(Option<Duration>),
-    /// Not to be read.
+    /// Unreadable.
     Nothing,
 }
 
@@ -182,7 +182,7 @@ impl Reader<'_> {
                 }
                 LineRead::Event(self.consumer.take(event, now))
             }
-            // What is left of a line that a signal tore is ended by an empty one.
+            // An empty line ends the rest of a line that a signal has split.
             Err(_) if line.is_empty() => LineRead::Nothing,
             Err(why) => {
                 if let Unreadable::Protocol(_) = why {

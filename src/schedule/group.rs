@@ -1,7 +1,7 @@
 //! What the modules of one `[[test]]` table on one build share: settings, and a fork server.
 //!
-//! Invariant: a group's server lives as long as some task of the group waits or is at work; the
-//! last task that is dropped takes the server with it.
+//! Invariant: a group's server lives as long as any task of the group waits or runs; dropping the
+//! last task ends the server.
 
 use crate::agent::fork_server::Complaint;
 use crate::agent::fork_server::ForkError;
@@ -29,23 +29,23 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// How many servers may live at once. Each takes some 40 MiB and one descriptor.
+/// How many servers may run at once. Each takes some 40 MiB and one descriptor.
 const SERVERS_MAX: usize = 32;
 
-/// A server may take so long to start, whatever the limit of a testcase: a cold start from a busy
+/// A server may take this long to start, whatever the limit of a testcase: a cold start from a busy
 /// file server takes tens of seconds.
 const START_LIMIT_MIN: Duration = Duration::from_secs(120);
 
-/// Why a task that went down with its server gets a process of its own.
+/// Why a task that was lost with its server gets its own process.
 pub(super) const SERVER_WAS_LOST: &str = "its fork server was lost";
 
 /// Modules of one table on one build.
 pub(super) struct Group {
     /// What runs.
     pub(super) design: Arc<BuiltDesign>,
-    /// How its runs go.
+    /// The settings of its runs.
     pub(super) settings: RunSettings,
-    /// What it runs on.
+    /// The design it runs on.
     pub(super) simulator: Arc<dyn Simulator>,
     /// The name of the wave file of a run, by the format that the build was made for.
     pub(super) wave_file: &'static str,
@@ -64,7 +64,7 @@ enum Server {
     None(String),
 }
 
-/// A server that is counted among those of the session.
+/// A server that counts towards the session's limit.
 struct Counted {
     server: ForkServer,
     alive: Arc<AtomicUsize>,
@@ -87,12 +87,12 @@ impl fmt::Debug for Group {
 /// A process that was started for a run, and how.
 pub(super) struct Started {
     pub(super) process: Box<dyn Process>,
-    /// `None` where it was forked, else why it was not.
+    /// `None` if it was forked, else why it was not.
     pub(super) spawned_because: Option<String>,
 }
 
 impl Group {
-    /// Makes a group without a server.
+    /// Creates a group without a server.
     pub(super) fn new(
         design: Arc<BuiltDesign>,
         settings: RunSettings,
@@ -111,7 +111,7 @@ impl Group {
         }
     }
 
-    /// Starts a simulation: forked where that is possible, else spawned.
+    /// Starts a simulation: forked if possible, else spawned.
     ///
     /// # Errors
     /// Neither worked.
@@ -177,7 +177,7 @@ impl Group {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns the server, starting it at the first call; others wait meanwhile.
+    /// Returns the server; the first call starts it while others wait.
     fn server(&self, context: &TaskContext<'_>) -> std::result::Result<Arc<Counted>, String> {
         let mut state = self.locked();
         if matches!(state.server, Server::Untried) {
@@ -199,7 +199,7 @@ impl Group {
         }
     }
 
-    /// Takes what is to be said about the server since the last call.
+    /// Takes the server's messages since the last call.
     pub(super) fn take_warnings(&self) -> Vec<Diagnostic> {
         let mut state = self.locked();
         let mut complaints = mem::take(&mut state.complaints);
@@ -252,9 +252,9 @@ impl Group {
     }
 }
 
-/// Returns for how long a server may start: like a simulator of its own, as long as a testcase.
+/// Returns how long a server may take to start: like any simulator, as long as a testcase.
 ///
-/// A short limit is one for testcases and not for the elaboration that all of them share.
+/// A short limit is meant for testcases and not for the elaboration that all of them share.
 fn start_limit(settings: &RunSettings) -> Duration {
     settings.timeout.max(START_LIMIT_MIN)
 }

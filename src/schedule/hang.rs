@@ -1,10 +1,10 @@
-//! Asking a simulation that reached its limit where it hangs: Python's stack and what the testcase
-//! awaits go into its log, for people, and come as an event.
+//! Asks a simulation that reached its limit where it hangs: Python's stack and what the testcase
+//! awaits are written to its log, for people, and sent as an event.
 //!
-//! Invariant: asking changes no verdict. It is done once the limit was reached, the process is
-//! ended afterwards whatever it answers, and other events that come meanwhile are too late. Only a
-//! process whose agent has greeted is asked: any other, such as a script that starts the
-//! simulator and waits for it, has no handler for the signal and would die of it.
+//! Invariant: asking changes no verdict. It happens once the limit is reached, the process is ended
+//! afterwards whatever it answers, and other events that arrive meanwhile are too late. Only a
+//! process whose agent has sent its hello is asked: any other, such as a script that starts the
+//! simulator and waits for it, has no handler for the signal and would be killed by it.
 
 use crate::agent::event::Awaited;
 use crate::agent::event::RunEvent;
@@ -23,26 +23,27 @@ use crate::sim::simulator::Simulator;
 use camino::Utf8Path;
 use std::time::Duration;
 
-/// Between two looks at the log.
+/// Interval of checks of the log.
 const TICK: Duration = Duration::from_millis(20);
-/// How often the log is looked at until an answer begins: five seconds. It takes no time but its
-/// turn at a processor, which a busy machine gives it late.
+/// How often the log is checked until an answer begins: five seconds. An answer takes no time
+/// except for getting a processor, which can be late on a busy machine.
 const SILENT_TICKS_MAX: u32 = 250;
-/// How often it is looked at from then on, since what hangs may print all the while: two seconds.
+/// How often it is checked from then on, since a hanging testcase may print all the time: two
+/// seconds.
 const TICKS_MAX: u32 = 100;
-/// How often a log that no longer grows is looked at until the event comes, which Python code sends
-/// at the next moment at which some runs: half a second, like the grace that follows.
+/// How often a log that no longer grows is checked until the event comes, which is sent when Python
+/// code runs next: half a second, like the grace period that follows.
 const STILL_TICKS_MAX: u32 = 25;
 
-/// How much of what was written since the question is looked at.
+/// How much of the log since the request is searched.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// What Python's `faulthandler` writes of a thread that is not in Python. It works where no Python
-/// code can, so it cannot send an event.
+/// What Python's `faulthandler` writes about a thread that is not in Python. It works where no
+/// Python code can run, so it cannot send an event.
 const NO_PYTHON: &str = "<no Python frame>";
 
-/// Has a process that hangs say where it is, and waits until it has.
+/// Asks a hanging process where it is, and waits for the answer.
 ///
-/// `agent` is the process that the agent has greeted from, which knows the signals.
+/// `agent` is the process that sent the agent's hello, which handles the signals.
 pub(super) fn ask(
     process: &mut dyn Process,
     clock: &dyn Clock,
@@ -62,7 +63,7 @@ pub(super) fn ask(
     let has_answered = question.await_answer(process);
     question.hang.is_outside_python =
         fs::read_range_lossy(log, question.asked_at, ANSWER_BYTES_MAX).contains(NO_PYTHON);
-    // Some simulators come to Python once more when they are told to end; the others are asked.
+    // Some simulators enter Python once more when they are asked to end; others need the signal.
     if has_answered
         && question.hang.waiting.is_none()
         && question.hang.is_outside_python
@@ -74,7 +75,7 @@ pub(super) fn ask(
     question.hang
 }
 
-/// Returns the answer among lines of the agent's.
+/// Returns the answer among the agent's lines.
 pub(super) fn answer_in<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<Awaited> {
     lines
         .into_iter()
@@ -87,13 +88,13 @@ pub(super) fn answer_in<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<
 struct Question<'a> {
     clock: &'a dyn Clock,
     log: &'a Utf8Path,
-    /// The log's size before the question.
+    /// The log's size before the request.
     asked_at: u64,
     hang: Hang,
 }
 
 impl Question<'_> {
-    /// Waits for the event; says whether the process lives and has written something.
+    /// Waits for the event; says whether the process is alive and has written something.
     fn await_answer(&mut self, process: &mut dyn Process) -> bool {
         let mut last = run_log::size(self.log);
         let mut still = 0;

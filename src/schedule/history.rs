@@ -1,11 +1,11 @@
 //! How long testcases took in earlier sessions, and which of them failed. Pure.
 //!
-//! Invariant: what is known here decides the order of runs and nothing else; a wrong or missing
-//! record costs time and never a verdict.
+//! Invariant: this only affects the order of runs; a wrong or missing record costs time and never a
+//! verdict.
 //!
-//! A record belongs to a build's name, a build's key, a module and a testcase. One of the same key
-//! counts first. Else the newest of that name does: after an edit of the design, most testcases take
-//! as long as before.
+//! A record belongs to a build's name, a build's key, a module and a testcase. A record with the
+//! same key is used first, else the newest with that name: after an edit of the design, most
+//! testcases take as long as before.
 
 use crate::model::build::BuildName;
 use crate::model::outcome::Outcome;
@@ -18,9 +18,9 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How many keys of one testcase are remembered: some branches or checkouts that share a directory.
+/// How many keys are kept per testcase: a few branches or checkouts may share a directory.
 const KEYS_MAX: usize = 4;
-/// How many testcases and builds are remembered; the oldest go first. Some 20 MiB on the disk.
+/// How many testcases and builds are kept; the oldest are dropped first. Some 20 MiB on disk.
 const RECORDS_MAX: usize = 100_000;
 
 /// One line of a history: what was measured, and when.
@@ -45,12 +45,12 @@ pub(super) enum Record {
     },
 }
 
-/// What is expected of a testcase or of several in one process.
+/// What is expected of one or more testcases in one process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Estimate {
-    /// How long it will take; zero where nobody knows anything.
+    /// How long it will take; zero if nothing is known.
     pub(super) duration: Duration,
-    /// Whether some of it did not pass last time.
+    /// Whether any of them did not pass last time.
     pub(super) was_bad: bool,
 }
 
@@ -75,7 +75,7 @@ pub(super) struct History {
 }
 
 impl History {
-    /// Takes in one record; of two of the same thing the newer one stays, and of two equally old
+    /// Adds one record; of two for the same thing the newer one is kept, and of two equally old
     /// ones the longer.
     pub(super) fn take(&mut self, record: Record) {
         match record {
@@ -148,7 +148,7 @@ impl History {
         records
     }
 
-    /// Says what to expect of testcases in one process on the build of this key.
+    /// Returns what to expect of testcases in one process on the build with this key.
     ///
     /// One that was never seen counts as [`typical`](Self::typical).
     pub(super) fn estimate(
@@ -176,7 +176,7 @@ impl History {
         sum
     }
 
-    /// Returns the longest testcase of some modules on a build; `None` where one of the modules was
+    /// Returns the longest testcase of some modules on a build; `None` if one of the modules was
     /// never seen.
     pub(super) fn longest<'a>(
         &self,
@@ -201,14 +201,14 @@ impl History {
         self.compiles.get(build).map(|known| known.0)
     }
 
-    /// Finishes a history that was read, so that it can be asked.
+    /// Prepares a history that was read for queries.
     pub(super) fn settle(&mut self) {
         self.overall = median(self.testcases.values()).unwrap_or_default();
     }
 
-    /// Returns the median of a build's testcases, or of all where none of its was ever seen.
+    /// Returns the median of a build's testcases, or of all if none of its own was ever seen.
     ///
-    /// It is the estimate for a new testcase: before the shorter half, behind the longer one.
+    /// It is the estimate for a new testcase: before the shorter half, after the longer one.
     pub(super) fn typical(&self, build: &BuildName) -> Duration {
         let first = (build.clone(), TestModule(String::new()), String::new());
         let of_build = self.testcases.range(first..);
@@ -225,7 +225,7 @@ fn median<'a>(testcases: impl Iterator<Item = &'a Vec<Measured>>) -> Option<Dura
 }
 
 impl Record {
-    /// Makes a record of a result, unless nothing of it was measured.
+    /// Creates a record of a result, unless nothing was measured.
     pub(super) fn of(result: &TestcaseResult, key: &str, at_s: u64) -> Option<Self> {
         let was_measured = !matches!(result.outcome, Outcome::NotRun | Outcome::Skipped)
             && !result.id.is_whole_module()
@@ -363,7 +363,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_of_one_testcase_is_bounded_and_nonsense_is_not_taken() {
+    fn records_of_one_testcase_are_bounded_and_nonsense_is_rejected() {
         let known = history((0..20).map(|at| record("a", &at.to_string(), 1.0, at)));
         assert_eq!(known.records().len(), KEYS_MAX);
         let nonsense = [f64::NAN, -1.0, f64::INFINITY, 1e300];

@@ -1,12 +1,13 @@
-//! Where the history of durations lies, and how sessions share it: `BUILD_DIR/history/SESSION.ndjson`.
+//! Where the history of durations is stored, and how sessions share it:
+//! `BUILD_DIR/history/SESSION.ndjson`.
 //!
 //! Invariants:
-//! - a file is made once, under a name of its own session's, and never changed; no lock is taken;
-//! - its last line is the digest of all before it: a file that is cut, half written or damaged is as
-//!   if it were not there;
-//! - a session writes down all it has read together with its own measurements and only then removes what it
-//!   has read, so sessions that end at once lose nothing of one another;
-//! - trouble with these files is never reported: they decide an order, and nothing else.
+//! - a file is created once, under its own session's name, and never changed; no lock is taken;
+//! - its last line is the digest of all lines before it: a truncated, half-written or damaged file
+//!   is ignored;
+//! - a session writes down all it has read together with its own measurements and only then removes
+//!   what it has read, so sessions that end at once lose nothing of one another;
+//! - problems with these files are never reported: they only affect an order.
 
 use crate::edge::fs;
 use crate::schedule::history::History;
@@ -16,14 +17,14 @@ use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeSet;
 
-/// The form of the files; another one is not read.
+/// The format of the files; no other is read.
 const HEADER: &str = "{\"cocorun_history\":1}";
-/// How many files may lie there. Each session leaves one and takes away those it has read, so there
-/// are as many as sessions that ended at once; beyond this, the oldest go unread.
+/// How many files may be there. Each session leaves one and removes those it has read, so there are
+/// as many as sessions that ended at once; beyond this, the oldest are removed unread.
 const FILES_MAX: usize = 64;
-/// A larger file is none of ours.
+/// A larger file is not a history file.
 const FILE_BYTES_MAX: u64 = 64 << 20;
-/// How our files end.
+/// The extension of history files.
 const SUFFIX: &str = ".ndjson";
 
 /// A history and the files it came from.
@@ -34,7 +35,7 @@ pub(super) struct Loaded {
     read: BTreeSet<String>,
 }
 
-/// Reads and merges what is there. `now_s` bounds times: another node's clock may be ahead.
+/// Reads and merges the existing files. `now_s` bounds times: another node's clock may be ahead.
 pub(super) fn load(dir: &Utf8Path, now_s: u64) -> Loaded {
     let mut loaded = Loaded {
         history: History::default(),
@@ -56,8 +57,8 @@ pub(super) fn load(dir: &Utf8Path, now_s: u64) -> Loaded {
 }
 
 impl Loaded {
-    /// Adds what a session has measured, writes all down under the session's own name, and removes
-    /// the files it came from.
+    /// Adds what a session has measured, writes everything under the session's own name, and
+    /// removes the files it was read from.
     pub(super) fn save(mut self, session_id: &str, measured: Vec<Record>) {
         for record in measured {
             self.history.take(record);
@@ -80,7 +81,7 @@ impl Loaded {
         for name in self.read.iter().filter(|name| **name != own) {
             fs::remove(&self.dir.join(name));
         }
-        // Damaged ones are never read, so they go by age.
+        // Damaged ones are never read, so they are removed by age.
         let all = names(&self.dir);
         let surplus = all.len().saturating_sub(FILES_MAX);
         for name in all.iter().take(surplus) {
@@ -107,7 +108,7 @@ fn newest_names(dir: &Utf8Path) -> Vec<String> {
     names
 }
 
-/// Returns the records of a file, if it is whole.
+/// Returns the records of a file, if it is complete.
 fn body(text: &str) -> Option<&str> {
     let (all, last) = text.strip_suffix('\n')?.rsplit_once('\n')?;
     let digested = &text[..=all.len()];
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_hands_on_what_it_has_read_and_leaves_one_file() {
+    fn a_session_passes_on_what_it_has_read_and_leaves_one_file() {
         let (_guard, dir) = temp();
         session(&dir, "1", record("a", 3.0, 1));
         session(&dir, "2", record("b", 4.0, 2));
@@ -195,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_cut_at_any_byte_or_damaged_is_as_if_it_were_not_there() {
+    fn a_file_that_is_truncated_at_any_byte_or_damaged_is_ignored() {
         let (_guard, dir) = temp();
         session(&dir, "1", record("a", 3.0, 1));
         let whole = fs::read(&dir.join("1.ndjson")).expect("it was written");
@@ -243,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_that_cannot_be_written_is_no_trouble() {
+    fn a_directory_that_cannot_be_written_is_not_a_problem() {
         let (guard, _) = temp();
         let file = Utf8PathBuf::try_from(guard.path().join("file")).expect("UTF-8");
         fs::write(&file, "").expect("written");

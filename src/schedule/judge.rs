@@ -1,7 +1,8 @@
-//! From everything that is known of a testcase to its verdict. Pure: what decides is in [`Facts`].
+//! The verdict on a testcase from everything known about it. Pure: all input is in [`Facts`].
 //!
-//! Invariant: a testcase passes only if cocotb judged it so within its process. The last one of a
-//! process also needs the process to exit with status 0, or another one to explain why it did not.
+//! Invariant: a testcase passes only if cocotb judged it passed within its process. The last one of
+//! a process also needs the process to exit with status 0, or another one to explain why it did
+//! not.
 
 use crate::agent::event::AgentOutcome;
 use crate::agent::event::Awaited;
@@ -17,29 +18,29 @@ use crate::model::outcome::RunVerdict;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// How a process came to its end.
+/// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ProcessEnd {
     /// By itself.
     Exited(Exit),
     /// Killed at a limit.
     TimedOut,
-    /// Killed since the session stops.
+    /// Killed because the session stops.
     Stopped(StopReason),
-    /// Gone with the server that had forked it.
+    /// Lost with the server that had forked it.
     Lost,
 }
 
-/// How far a testcase came, by what the agent said.
+/// How far a testcase got, according to the agent.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Said {
     /// cocotb has judged it.
     Judged(Box<Finished>),
-    /// Its module does not have it any more.
+    /// Its module no longer has it.
     Missing,
     /// It was running when the process ended.
     Running,
-    /// It had not begun when the process ended, and is not tried elsewhere.
+    /// It had not begun when the process ended, and is not run elsewhere.
     NeverBegan,
 }
 
@@ -50,9 +51,9 @@ pub(super) enum Trouble {
     Import(Exception),
     /// cocotb could not start.
     Startup(Exception),
-    /// cocotb's own book-keeping failed.
+    /// cocotb's internal bookkeeping failed.
     Regression(Exception),
-    /// The agent failed, or cannot be understood.
+    /// The agent failed, or speaks another protocol.
     Agent(String),
 }
 
@@ -65,16 +66,16 @@ pub(super) struct Hang {
     pub(super) is_outside_python: bool,
 }
 
-/// Everything that decides about one testcase.
+/// Everything that determines the verdict on one testcase.
 #[derive(Clone, Debug)]
 pub(super) struct Facts<'a> {
     pub(super) said: Said,
-    /// How the process ended, where the testcase was the last one; `None` where the process went on.
+    /// How the process ended, if the testcase was the last one; `None` if the process continued.
     pub(super) end: Option<ProcessEnd>,
     /// Whether cocotb judged any testcase of the process bad.
     pub(super) is_any_bad: bool,
     pub(super) trouble: Option<&'a Trouble>,
-    /// What was found out at the limit.
+    /// What the process answered at the limit.
     pub(super) hang: Option<&'a Hang>,
     /// The wall-clock limit of a testcase.
     pub(super) limit: Duration,
@@ -93,13 +94,13 @@ pub(super) struct TestcaseVerdict {
     pub(super) message: Option<String>,
     pub(super) error_type: Option<String>,
     pub(super) details: Option<String>,
-    /// How long it took, where cocotb measured it.
+    /// How long it took, if cocotb measured it.
     pub(super) duration: Option<Duration>,
     pub(super) sim_time_ns: Option<f64>,
 }
 
 impl TestcaseVerdict {
-    /// Makes a verdict that cocotb did not give.
+    /// Creates a verdict that cocotb did not give.
     pub(super) fn ours(outcome: Outcome, cause: Cause, message: impl Into<String>) -> Self {
         Self {
             outcome,
@@ -175,7 +176,7 @@ impl Trouble {
         }
     }
 
-    /// Makes a verdict of it on a testcase that it kept from running.
+    /// Turns it into the verdict on a testcase that it kept from running.
     pub(super) fn verdict(&self) -> TestcaseVerdict {
         let (cause, message, exception) = match self {
             Self::Import(error) => {
@@ -190,7 +191,7 @@ impl Trouble {
             Self::Agent(words) => (Cause::Startup, words.clone(), None),
         };
         let mut verdict = TestcaseVerdict::ours(Outcome::Errored, cause, message);
-        // What the message names already is not to be named twice.
+        // What the message already names is not repeated.
         let names_type = !matches!(self, Self::Regression(_));
         verdict.error_type = exception
             .filter(|_| names_type)
@@ -200,7 +201,7 @@ impl Trouble {
     }
 }
 
-/// Puts a failure of cocotb's own into words.
+/// Puts a failure of cocotb itself into words.
 pub(super) fn cocotb_failed(error: &Exception) -> String {
     format!(
         "cocotb itself failed: {}: {}",
@@ -213,8 +214,8 @@ fn traceback(error: &Exception) -> Option<String> {
 }
 
 impl Hang {
-    /// Says where the testcase was, as the end of a sentence; `None` where that is not known or it
-    /// was at work.
+    /// Says where the testcase was, as the end of a sentence; `None` if that is not known or it
+    /// was running.
     fn in_words(&self) -> Option<String> {
         let Some(waiting) = &self.waiting else {
             let words = "no Python code ran: the testcase waits for a trigger that does not come";
@@ -244,7 +245,7 @@ pub(super) fn depends_on_hdl_errors(facts: &Facts<'_>) -> bool {
     hdl_role(&before_hdl_errors(facts), facts).is_some()
 }
 
-/// Judges a process that is gone by its end, by whether all of its testcases were judged, and by
+/// Judges a process that has ended by how it ended, whether all of its testcases were judged, and
 /// whether any of them is bad.
 pub(super) fn process_verdict(
     end: ProcessEnd,
@@ -267,9 +268,9 @@ pub(super) fn process_verdict(
 enum HdlRole {
     /// It is the failure.
     Fails,
-    /// It is what ended the simulation, as far as anybody knows.
+    /// It is what ended the simulation, as far as is known.
     Explains,
-    /// It is worth knowing in addition.
+    /// It is additional information.
     Adds,
 }
 
@@ -324,7 +325,7 @@ fn before_hdl_errors(facts: &Facts<'_>) -> TestcaseVerdict {
         (Said::Missing, _) => TestcaseVerdict::ours(
             Outcome::Errored,
             Cause::NoResult,
-            "it was listed, but its module does not have it any more",
+            "it was listed, but its module no longer has it",
         ),
         (Said::Running, Some(end)) => cut_short(end, facts),
         (Said::NeverBegan, Some(end)) => never_begun(end, facts),
@@ -334,7 +335,7 @@ fn before_hdl_errors(facts: &Facts<'_>) -> TestcaseVerdict {
     }
 }
 
-/// Adds cocotb's own failure to the message and details of a testcase that did not pass.
+/// Adds cocotb's internal failure to the message and details of a testcase that did not pass.
 fn with_trouble(mut verdict: TestcaseVerdict, facts: &Facts<'_>) -> TestcaseVerdict {
     let Some(Trouble::Regression(error)) = facts.trouble else {
         return verdict;
@@ -356,7 +357,7 @@ fn last_of_process(
         return with_trouble(verdict, facts);
     }
     let (outcome, cause, message) = match end {
-        // Simulators leave with a status after a failure. Nothing else explains one.
+        // Simulators exit with a non-zero status after a failure. Nothing else explains one.
         ProcessEnd::Exited(exit) if exit.is_success() => return verdict,
         ProcessEnd::Exited(Exit::Code(_)) if facts.is_any_bad => return verdict,
         ProcessEnd::Exited(exit) => (
@@ -372,14 +373,14 @@ fn last_of_process(
             Cause::Timeout,
             "it passed, but the simulator did not exit afterwards and was killed".to_owned(),
         ),
-        // Its own result holds: nothing is known against it.
+        // Its own result stands: nothing contradicts it.
         ProcessEnd::Stopped(_) | ProcessEnd::Lost => return verdict,
     };
     let verdict = TestcaseVerdict {
         outcome,
         cause: Some(cause),
         message: Some(message),
-        // What it took until it passed is not what it took until it was killed.
+        // The time until it passed is not the time until it was killed.
         duration: verdict.duration.filter(|_| end != ProcessEnd::TimedOut),
         ..verdict
     };
@@ -445,7 +446,7 @@ fn never_begun(end: ProcessEnd, facts: &Facts<'_>) -> TestcaseVerdict {
     }
 }
 
-/// Takes away what adding binary fractions left behind the finest simulated time there is.
+/// Rounds away errors of binary fractions below the finest simulated time, a femtosecond.
 fn to_femtoseconds(ns: f64) -> f64 {
     let rounded = (ns * 1e6).round() / 1e6;
     if rounded.is_finite() { rounded } else { ns }

@@ -1,7 +1,7 @@
-//! Asking a built design which testcases its modules have, and planning the runs.
+//! Asks a built design which testcases its modules have, and plans the runs.
 //!
-//! Invariant: a module is either listed, or has one errored result that says why not. A module
-//! that kills the simulator while it is imported costs itself only: the others are listed by
+//! Invariant: a module is either listed, or has one errored result that says why not. If a module
+//! kills the simulator while it is imported, only that module is lost: the others are listed by
 //! another process.
 
 use crate::agent::event::ListedTestcase;
@@ -50,29 +50,29 @@ use std::time::Instant;
 /// Which of the listed testcases are run.
 #[derive(Clone, Copy)]
 pub(super) struct ListSelection<'a> {
-    /// Whether a listed testcase was asked for.
+    /// Whether a listed testcase is selected.
     pub(super) selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
     /// Whether to stop after listing.
     pub(super) only_lists: bool,
 }
 
-/// What came of listing one module.
+/// The result of listing one module.
 enum ModuleListing {
     Listed(Vec<ListedTestcase>),
     Failed(ModuleException, Duration),
 }
 
-/// What a listing process has said.
+/// What a listing process has reported.
 struct Heard {
     limit: Duration,
     answers: Vec<(TestModule, ModuleListing)>,
     importing: Option<TestModule>,
-    /// When it began what it does now: to import a module, or before that to start.
+    /// When it began its current step: to import a module, or before that to start.
     since: Instant,
     trouble: Option<Trouble>,
 }
 
-/// A listing whose process is gone.
+/// A listing whose process has ended.
 struct Listing<'a> {
     context: &'a TaskContext<'a>,
     task: &'a ListTask,
@@ -80,7 +80,8 @@ struct Listing<'a> {
     folder: RunFolder,
 }
 
-/// Lists a task's modules. What was found, the runs and the listings that follow are effects.
+/// Lists a task's modules. Its effects are the testcases found and the runs and listings that
+/// follow.
 pub(super) fn list(
     context: &TaskContext<'_>,
     task: &ListTask,
@@ -215,8 +216,8 @@ impl Listing<'_> {
         }
     }
 
-    /// Decides the modules that were not answered: the one being imported is the culprit, the others
-    /// are asked again.
+    /// Decides about modules without an answer: the one being imported is the culprit, the others
+    /// are listed again.
     fn close_open(
         &self,
         end: ProcessEnd,
@@ -264,8 +265,8 @@ impl Listing<'_> {
 
     /// Judges a module that cannot be imported.
     ///
-    /// That it does not exist is said in words of ours: Python says neither where it looked nor
-    /// which name is close.
+    /// If it does not exist, cocorun's own message is used: Python says neither where it looked nor
+    /// which name is similar.
     fn import_verdict(&self, module: &TestModule, error: ModuleException) -> TestcaseVerdict {
         let python_path = self.context.base_env.get("PYTHONPATH");
         let path = python_path.map_or("", String::as_str);
@@ -315,7 +316,7 @@ impl Listing<'_> {
         to_run
     }
 
-    /// Gives a module as a whole its one result.
+    /// Reports the one result of a module as a whole.
     fn finish(&self, module: &TestModule, verdict: TestcaseVerdict, duration: Duration) {
         let log = &self.folder.log;
         let run = RunFacts {
@@ -349,7 +350,7 @@ fn testcase_of(build: &BuildName, module: &TestModule, listed: ListedTestcase) -
     }
 }
 
-/// Judges a module that its process ended before, without being its doing.
+/// Judges a module whose process ended before its import began.
 fn ended_before_listing(end: ProcessEnd, limit: Duration) -> TestcaseVerdict {
     match end {
         ProcessEnd::TimedOut => {

@@ -1,14 +1,14 @@
-//! A test module that is not there: where it was looked for, and what it may have been meant to be.
+//! A test module that does not exist: where it was searched, and which name may have been meant.
 
 use crate::config::suggest::closest;
 use crate::edge::fs;
 
 use camino::Utf8Path;
 
-/// How many neighbours of a missing module are looked at.
+/// How many neighbours of a missing module are considered.
 const NEIGHBOURS_MAX: usize = 10_000;
 
-/// Returns a message and details in the place of Python's, if they say that `module` itself, or a
+/// Returns a message and details to replace Python's, if those say that `module` itself, or a
 /// package above it, does not exist.
 ///
 /// `python_path` is the simulation's `PYTHONPATH`, which begins with the agent's own folder.
@@ -46,7 +46,7 @@ pub(super) fn in_words(
     ))
 }
 
-/// Returns the module next to the missing one whose name is close to it.
+/// Returns the module next to the missing one whose name is similar.
 fn similar_module(absent: &str, folders: &[&Utf8Path]) -> Option<String> {
     let (package, name) = absent.rsplit_once('.').unwrap_or(("", absent));
     let mut names: Vec<String> = folders
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_module_itself_and_packages_above_it_are_its_absence() {
+    fn only_an_absent_module_or_a_package_above_it_gets_the_message() {
         let words = |module, message| in_words(module, "ModuleNotFoundError", message, "/agent:");
         assert!(words("test_a", "No module named 'test_a'").is_some());
         assert!(words("tests.a", "No module named 'tests'").is_some());

@@ -1,12 +1,12 @@
-//! Slots, order, limits and the life of each run.
+//! Slots, order, limits and the life cycle of each run.
 //!
 //! Invariants: every planned testcase gets exactly one `TestcaseFinished`; every process a run
-//! started is gone before its `RunFinished`; events come out in one order, from one thread.
+//! started is gone before its `RunFinished`; events are emitted in one order, from one thread.
 //!
-//! One direction: tasks (`building`, `listing`, `run`) give effects, and the `worker` that drives
-//! them applies each: to the queue, to the stream of events. `listing` and `run` follow their
-//! processes by the same loop (`follow`) and report by the same constructor (`result`). What decides
-//! a verdict is an input of `judge`, which is pure.
+//! Data flows in one direction: tasks (`building`, `listing`, `run`) emit effects, and the `worker`
+//! that drives them applies each one to the queue or to the stream of events. `listing` and `run`
+//! follow their processes by the same loop (`follow`) and report by the same constructor
+//! (`result`). What decides a verdict is an input of `judge`, which is pure.
 
 mod building;
 mod context;

@@ -1,12 +1,12 @@
 //! What is left to do, in the order it should be done, shared by the workers.
 //!
-//! The order is that of the shortest session: builds and listings first, since runs wait for them,
-//! then runs, the longest first. A run that is expected to outlast a build or a listing with all that
-//! follows from it goes before that one. Nobody waits for a better order: a free worker takes what is
-//! there.
+//! The order aims at the shortest session: builds and listings first, since runs wait for them,
+//! then runs, the longest first. A run that is expected to outlast a build or a listing with all
+//! that follows from it goes before that one. Workers never wait for a better order: a free worker
+//! takes what is available.
 //!
-//! Invariant: a task is taken by one worker and reported finished by it; the queue is over when
-//! nothing is waiting and nobody is at work, since only a worker adds tasks.
+//! Invariant: a task is taken by one worker and reported finished by it; the queue is done when
+//! nothing is waiting and no worker is busy, since only a worker adds tasks.
 
 use crate::schedule::history::Estimate;
 use crate::schedule::task::ListTask;
@@ -21,26 +21,26 @@ use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 
-/// Durations below this count as equal: what one gains by their order is less than they vary.
+/// Durations below this count as equal: the gain from ordering them is less than their variation.
 const SHORT: Duration = Duration::from_millis(62);
 
-/// A build to be made sure of.
+/// A build task that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct BuildTask {
-    /// Its place in the plan.
+    /// Its index in the plan.
     pub(super) build: usize,
-    /// How long it takes to compile, and its longest testcase after that; `None` where unknown.
+    /// How long it takes to compile, and its longest testcase after that; `None` if unknown.
     pub(super) longest: Option<Duration>,
 }
 
 /// A run's priority among those that wait: the smallest goes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct RunPriority {
-    /// What runs again goes before all others.
+    /// Testcases that run again go before all others.
     is_new: bool,
-    /// Runs of which the longest takes less than twice the shortest count as equally long.
+    /// Runs whose longest takes less than twice the shortest count as equally long.
     magnitude: Reverse<u32>,
-    /// Among equals, what failed last time goes first: its user waits for it.
+    /// Among equals, what failed last time goes first: the user is waiting for it.
     was_good: bool,
     /// Zero for all short ones.
     duration: Reverse<Duration>,
@@ -66,7 +66,7 @@ impl StepPriority {
         }
     }
 
-    /// Says whether a run that is expected to take so long should not wait for this.
+    /// Says whether a run that is expected to take this long should not wait for it.
     fn yields_to(&self, run: &RunPriority) -> bool {
         self.is_known && run.duration.0 > self.longest.0
     }
@@ -126,7 +126,7 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Makes a queue that begins with these builds.
+    /// Creates a queue that begins with these builds.
     pub(super) fn new(builds: impl IntoIterator<Item = BuildTask>) -> Self {
         let mut pending = Pending::default();
         for BuildTask { build, longest } in builds {
@@ -164,7 +164,7 @@ impl Queue {
         }
     }
 
-    /// Adds listings, each with the longest testcase of its modules; `None` where unknown.
+    /// Adds listings, each with the longest testcase of its modules; `None` if unknown.
     pub(super) fn add_lists(&self, lists: impl IntoIterator<Item = (ListTask, Option<Duration>)>) {
         let mut pending = self.locked();
         for (list, longest) in lists {
@@ -185,7 +185,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Takes testcases back that run again, as the attempt that the task says, before all others.
+    /// Adds testcases that run again, before all others, as the attempt that the task states.
     pub(super) fn add_again(&self, run: RunTask, estimate: Estimate) {
         self.locked().add_run(run, estimate, false);
         self.changed.notify_all();
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_again_goes_before_longer_ones_and_keeps_its_attempt() {
+    fn testcases_that_run_again_go_before_longer_ones_and_keep_their_attempt() {
         let queue = Queue::default();
         queue.add_runs([run("long", 60_000, false), run("flaky", 1, false)]);
         let mut taken = Vec::new();

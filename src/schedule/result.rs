@@ -1,4 +1,4 @@
-//! The one place where the result of a testcase is made.
+//! The only place where the result of a testcase is created.
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -21,13 +21,13 @@ use crate::schedule::judge::TestcaseVerdict;
 use camino::Utf8PathBuf;
 use std::time::Duration;
 
-/// What a result says of the process that it comes from.
+/// The part of a result that describes its process.
 #[derive(Clone, Debug)]
 pub(super) struct RunFacts {
     pub(super) seed: Seed,
     /// Which try, from 1.
     pub(super) attempt: u32,
-    /// How long it took by our own clock.
+    /// How long it took by cocorun's own clock.
     pub(super) duration: Duration,
     pub(super) dir: Option<Utf8PathBuf>,
     pub(super) log: Option<LogSpan>,
@@ -35,7 +35,7 @@ pub(super) struct RunFacts {
 }
 
 impl RunFacts {
-    /// Returns the facts where nothing was started.
+    /// Returns the facts if nothing was started.
     pub(super) fn nothing_started(seed: Seed, attempt: u32) -> Self {
         Self {
             seed,
@@ -48,7 +48,7 @@ impl RunFacts {
     }
 }
 
-/// Makes the event that a testcase has its verdict.
+/// Creates the event that a testcase has its verdict.
 pub(super) fn finished(testcase: &Testcase, verdict: TestcaseVerdict, run: RunFacts) -> Effect {
     Effect::Send(Event::TestcaseFinished(Box::new(TestcaseResult {
         id: testcase.id.clone(),
@@ -70,16 +70,16 @@ pub(super) fn finished(testcase: &Testcase, verdict: TestcaseVerdict, run: RunFa
     })))
 }
 
-/// Gives a testcase that is marked skipped its result.
+/// Creates the result of a testcase that is marked skipped.
 pub(super) fn emit_skipped(emit: &Emit<'_>, testcase: &Testcase, seed: Seed) {
     let verdict = TestcaseVerdict::ours(Outcome::Skipped, Cause::Skip, "marked `skip=True`");
     let run = RunFacts::nothing_started(seed, 1);
     emit(finished(testcase, verdict, run));
 }
 
-/// Gives a testcase for which nothing could be started its result.
+/// Creates the result of a testcase for which nothing could be started.
 ///
-/// Trouble with the disk or a tool is reported by itself as well, once of each kind: it is no
+/// A problem with the disk or a tool is also reported separately, once of each kind: it is not a
 /// verdict on a design.
 pub(super) fn emit_unrun(emit: &Emit<'_>, testcase: &Testcase, problems: &Problems, run: RunFacts) {
     let first = problems.0.first();
@@ -97,7 +97,8 @@ fn is_trouble(problem: &Diagnostic) -> bool {
     problem.code != Code::SessionInterrupted && problem.code.exit_code() == ExitCode::Environment
 }
 
-/// Turns a problem of ours into the verdict on a testcase that could not be run for it.
+/// Turns a problem of cocorun's own into the verdict on a testcase that could not be run because of
+/// it.
 fn unrun(problem: &Diagnostic) -> (Outcome, Cause) {
     match problem.code {
         Code::SessionInterrupted | Code::SessionTimeout => (Outcome::NotRun, Cause::Session),
@@ -112,7 +113,7 @@ fn unrun(problem: &Diagnostic) -> (Outcome, Cause) {
     }
 }
 
-/// Makes the testcase that represents a module as a whole.
+/// Creates the testcase that represents a module as a whole.
 pub(super) fn whole_module(build: &BuildName, module: &TestModule) -> Testcase {
     Testcase {
         id: TestcaseId {

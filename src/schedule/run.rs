@@ -65,7 +65,7 @@ struct Run<'a> {
 }
 
 /// Runs a task's testcases in one process. Those that never began and belong in another process are
-/// an effect as well.
+/// also an effect.
 pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &Emit<'_>) {
     let id = context.next_run();
     let began = context.clock().now();
@@ -201,8 +201,8 @@ impl<'a> Run<'a> {
         (self.emit)(finished(testcase, verdict, run));
     }
 
-    /// Returns a failure of cocotb's own that no result has shown: after it, the rest of the run's
-    /// testcases went elsewhere.
+    /// Returns an internal failure of cocotb that no result has shown: after it, the rest of the
+    /// run's testcases went elsewhere.
     fn unshown_trouble(&self) -> Option<Diagnostic> {
         match self.progress.trouble()? {
             Trouble::Regression(error) if !self.shows_trouble.get() => {

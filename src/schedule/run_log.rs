@@ -1,4 +1,4 @@
-//! What a run's log is searched for.
+//! Searches in a run's log.
 
 use crate::edge::fs;
 use crate::model::outcome::LogSpan;
@@ -6,19 +6,19 @@ use crate::sim::simulator::Simulator;
 
 use camino::Utf8Path;
 
-/// How much of what a simulator says while it is killed is looked at.
+/// How much of what a simulator prints while it is killed is searched.
 const FAREWELL_BYTES_MAX: u64 = 1 << 20;
 /// How much of a testcase's log is searched for HDL errors.
 const LOG_SEARCHED_BYTES_MAX: u64 = 256 << 20;
 
-/// Returns a log's size in bytes; 0 where there is none.
+/// Returns a log's size in bytes; 0 if there is none.
 pub(super) fn size(log: &Utf8Path) -> u64 {
     let stamp = fs::stamp(log).ok().flatten();
     stamp.map_or(0, |stamp| stamp.size)
 }
 
-/// Returns where cocotb began to judge a testcase that we were killing: that the simulation "ended
-/// prematurely" is then our doing, and would mislead.
+/// Returns where cocotb began to judge a testcase that was being killed: its message that the
+/// simulation "ended prematurely" would then mislead.
 pub(super) fn end_of_own_words(log: &Utf8Path, killed_at: u64) -> Option<u64> {
     let after = fs::read_range_lossy(log, killed_at, FAREWELL_BYTES_MAX);
     let judged = after.find("cocotb.regression")?;
@@ -41,7 +41,7 @@ pub(super) fn first_hdl_error(simulator: &dyn Simulator, log: &LogSpan) -> Optio
         if let Some(line) = found {
             return Some(line.trim().to_owned());
         }
-        // A line that the pieces' border cuts is whole in the next piece.
+        // A line that is cut at the border of two pieces is complete in the next one.
         start += PIECE - OVERLAP;
     }
     None

@@ -1,4 +1,4 @@
-//! A session: the workers on their threads, and the one thread that hands events to the reports.
+//! A session: the workers on their threads, and the one thread that passes events to the reports.
 
 use crate::edge::clock::Clock;
 use crate::edge::edges::Edges;
@@ -38,10 +38,10 @@ use std::time::SystemTime;
 pub use crate::schedule::building::Ensure;
 use crate::sim::tools::Tools;
 
-/// How often the session's own thread looks at the clock when nothing happens.
+/// How often the session's own thread checks the clock when nothing happens.
 const TICK: Duration = Duration::from_millis(100);
 
-/// What a session does, and with what.
+/// The input of a session.
 pub struct SessionSpec<'a> {
     /// The outside world.
     pub edges: &'a Edges,
@@ -49,11 +49,11 @@ pub struct SessionSpec<'a> {
     pub ensure: &'a Ensure<'a>,
     /// The tools.
     pub tools: &'a Tools,
-    /// The builds, in the order they are begun.
+    /// The builds, in the order in which they start.
     pub builds: &'a [Build],
-    /// The modules, in the order they are begun.
+    /// The modules, in the order in which they start.
     pub modules: &'a [PlannedModule],
-    /// Whether a listed testcase was asked for.
+    /// Whether a listed testcase is selected.
     pub selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
     /// The session's name.
     pub session_id: String,
@@ -69,13 +69,13 @@ pub struct SessionSpec<'a> {
     pub pool: &'a JobPool,
     /// Limit of the whole session.
     pub limit: Option<Duration>,
-    /// Variables of every simulation, such as `PYTHONPATH`.
+    /// Environment variables of every simulation, such as `PYTHONPATH`.
     pub base_env: BTreeMap<String, String>,
     /// Whether to stop after listing.
     pub only_lists: bool,
 }
 
-/// Builds, lists and runs everything that is planned; returns when no child is left.
+/// Builds, lists and runs everything that is planned; returns when no child process remains.
 ///
 /// `sink` gets every event in order on the calling thread; `tick` is called there about ten times
 /// a second.
@@ -83,7 +83,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     let (messages, received) = channel();
     let (clock, jobs) = (spec.edges.clock.as_ref(), spec.jobs.max(1));
     let load = || history_files::load(&spec.history_dir, wall_s(clock));
-    // Without runs there is nothing to be ordered.
+    // Without runs there is nothing to order.
     let runs = !spec.modules.is_empty() && !spec.only_lists;
     let earlier = runs.then(load);
     let history = earlier.as_ref().map(|it| it.history.clone());
@@ -129,7 +129,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     }
 }
 
-/// Hands on what workers send until all of them have finished, and stops the session at its limit.
+/// Passes on what workers send until all of them have finished, and stops the session at its limit.
 fn relay(
     context: &TaskContext<'_>,
     received: &Receiver<Message>,
@@ -200,7 +200,7 @@ fn wall_s(clock: &dyn Clock) -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Says what is known of the builds and of what waits for them.
+/// Returns what is known about the builds and what waits for them.
 fn build_tasks(spec: &SessionSpec<'_>, history: &History) -> Vec<BuildTask> {
     let longest = |build: &Build| {
         let planned = spec.modules.iter().filter(|it| it.build == build.name);

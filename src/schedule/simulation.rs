@@ -1,4 +1,4 @@
-//! Starting one simulator process with our agent in it. Shared by listings and runs.
+//! Starts one simulator process with the agent in it. Shared by listings and runs.
 
 use crate::agent::request::EVENT_FD_ENV;
 use crate::agent::request::ForkEnv;
@@ -44,7 +44,7 @@ pub(super) struct Simulation<'a> {
 }
 
 impl Simulation<'_> {
-    /// Writes the request where the agent looks for it.
+    /// Writes the request to where the agent looks for it.
     ///
     /// # Errors
     /// The disk failed.
@@ -65,7 +65,7 @@ impl Simulation<'_> {
         Ok(fs::write(&folder.request, to_json(&request))?)
     }
 
-    /// Returns how to spawn a simulator for this run alone.
+    /// Returns how to spawn a simulator for this run only.
     ///
     /// # Errors
     /// The simulator was not found.
@@ -89,7 +89,7 @@ impl Simulation<'_> {
     }
 }
 
-/// Returns the message that asks a server for a child.
+/// Returns the message that requests a child from a server.
 pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> String {
     to_json(&ForkRequest {
         run: simulation.run,
@@ -103,7 +103,7 @@ pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> S
     })
 }
 
-/// Makes the folder of a server and returns how to start it.
+/// Creates the folder of a server and returns how to start it.
 ///
 /// # Errors
 /// The disk failed, or the simulator was not found.
@@ -166,7 +166,7 @@ fn command(
         paths.push(':');
         paths.push_str(&own);
     }
-    // The order of sets of strings is a random number like any other. Python's hash seed has the
+    // The order of sets of strings is as random as any number drawn. Python's hash seed has the
     // same range as cocotb's.
     let seed = settings.seed.unwrap_or(context.seed);
     env.entry(variables::PYTHONHASHSEED.to_owned())

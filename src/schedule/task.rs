@@ -11,7 +11,7 @@ use std::sync::Arc;
 pub(super) struct ListTask {
     pub(super) group: Arc<Group>,
     pub(super) modules: Vec<TestModule>,
-    /// Whether its last server took it down, so that it gets a process of its own.
+    /// Whether it was lost with its last server, so that it gets its own process.
     pub(super) lost_its_server: bool,
 }
 
@@ -20,17 +20,17 @@ pub(super) struct ListTask {
 pub(super) struct RunTask {
     pub(super) group: Arc<Group>,
     pub(super) testcases: Vec<Testcase>,
-    /// Which try of the testcases this is, from 1. A testcase that never began, or whose server was
-    /// lost, has not been tried.
+    /// Which attempt at the testcases this is, from 1. A testcase that never began, or whose server
+    /// was lost, has not been attempted.
     pub(super) attempt: u32,
-    /// Whether its last server took it down, so that it gets a process of its own.
+    /// Whether it was lost with its last server, so that it gets its own process.
     pub(super) lost_its_server: bool,
 }
 
 /// One thing to do.
 #[derive(Clone, Debug)]
 pub(super) enum Task {
-    /// Make sure that the build at this place in the plan exists, then list what runs on it.
+    /// Make sure that the build with this index in the plan exists, then list what runs on it.
     Build(usize),
     /// List the testcases of some modules.
     List(ListTask),

@@ -1,7 +1,7 @@
-//! How far a process has come with its testcases, by what the agent says. Pure.
+//! How far a process has got with its testcases, according to the agent. Pure.
 //!
-//! Invariant: what is said of a testcase counts once. The last one of a process is held back until
-//! the process is gone, since its verdict depends on how the process ends.
+//! Invariant: each testcase is judged once. The last one of a process is held back until the
+//! process has ended, since its verdict depends on how the process ends.
 
 use crate::agent::event::AgentOutcome;
 use crate::agent::event::RunEvent;
@@ -12,17 +12,17 @@ use crate::schedule::judge::Said;
 use crate::schedule::judge::Trouble;
 use crate::schedule::judge::process_verdict;
 
-/// A testcase that nothing more will be said of in this process.
+/// A testcase that is finished in this process.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TestcaseFinding {
-    /// Its place among the process's testcases.
+    /// Its index among the process's testcases.
     pub(super) index: usize,
     pub(super) said: Said,
-    /// How the process ended, where that matters: the testcase was the last one.
+    /// How the process ended, if that matters: the testcase was the last one.
     pub(super) end: Option<ProcessEnd>,
     /// Where its part of the log begins, bytes.
     pub(super) log_start: Option<u64>,
-    /// One past its last byte; `None` where its part lasts until the end.
+    /// One past its last byte; `None` if its part extends to the end.
     pub(super) log_end: Option<u64>,
 }
 
@@ -33,16 +33,16 @@ pub(super) enum Step {
     Started(usize),
     /// This testcase is over.
     Over(TestcaseFinding),
-    /// Nothing is left for this process to do but to exit.
+    /// The process has nothing to do except exit.
     Exiting,
 }
 
-/// What is left when a process is gone.
+/// What remains when a process has ended.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Closing {
     /// Testcases that were not over before.
     pub(super) findings: Vec<TestcaseFinding>,
-    /// Testcases that never began and deserve another process.
+    /// Testcases that never began and get another process.
     pub(super) elsewhere: Vec<usize>,
     /// How the process as a whole did.
     pub(super) verdict: RunVerdict,
@@ -60,7 +60,7 @@ pub(super) struct RunProgress<'a> {
 }
 
 impl<'a> RunProgress<'a> {
-    /// Begins with the testcases that the process was given, in the order it was given them.
+    /// Starts with the testcases of the process, in their order.
     pub(super) fn new(wanted: &'a [Testcase]) -> Self {
         Self {
             wanted,
@@ -78,12 +78,12 @@ impl<'a> RunProgress<'a> {
         self.is_any_bad
     }
 
-    /// Returns what went wrong outside of any testcase: the first thing that was said.
+    /// Returns what went wrong outside of any testcase: the first report.
     pub(super) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
     }
 
-    /// Takes in one event.
+    /// Applies one event.
     pub(super) fn take(&mut self, event: RunEvent) -> Option<Step> {
         match event {
             RunEvent::TestcaseStarted {
@@ -132,7 +132,7 @@ impl<'a> RunProgress<'a> {
         }
     }
 
-    /// Notes what went wrong outside of any testcase; the first stays.
+    /// Records what went wrong outside of any testcase; the first report is kept.
     pub(super) fn note(&mut self, trouble: Trouble) {
         self.trouble.get_or_insert(trouble);
     }
@@ -169,10 +169,10 @@ impl<'a> RunProgress<'a> {
         Some(Step::Over(finding))
     }
 
-    /// Ends with everything that is still open.
+    /// Ends, with everything that is still open.
     pub(super) fn close(&mut self, end: ProcessEnd) -> Closing {
         if end == ProcessEnd::Lost {
-            // Whatever was going on is not its own doing, and nobody has heard of it.
+            // Whatever was going on is not its fault, and nothing was reported about it.
             if let Some(finding) = self.held.take() {
                 self.is_over[finding.index] = false;
             }
@@ -212,7 +212,7 @@ impl<'a> RunProgress<'a> {
         }
         let stops = matches!(end, ProcessEnd::Stopped(_));
         let mut elsewhere = self.open();
-        // A process that began nothing would begin nothing again.
+        // A process that began nothing would begin nothing the next time.
         if !self.has_begun || stops {
             for index in elsewhere.drain(..) {
                 add(index, Said::NeverBegan, None);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_testcase_is_held_back_until_its_process_is_gone() {
+    fn the_last_testcase_is_held_back_until_its_process_has_ended() {
         let wanted = ["first", "last"].map(testcase);
         let mut progress = RunProgress::new(&wanted);
         progress.take(started("first"));
@@ -306,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_verdict_on_a_testcase_is_none() {
+    fn a_second_verdict_on_a_testcase_is_ignored() {
         let wanted = ["only", "other"].map(testcase);
         let mut progress = RunProgress::new(&wanted);
         progress.take(started("only"));

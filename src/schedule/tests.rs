@@ -1,5 +1,5 @@
-//! Sessions under a clock and with processes that are fakes: limits pass without anybody waiting,
-//! and an agent says what a real one never would.
+//! Sessions with a fake clock and fake processes: limits pass without waiting, and an agent sends
+//! what a real one never would.
 
 use crate::agent::request::PROTOCOL;
 use crate::build::ensure::Origin;
@@ -52,7 +52,7 @@ use std::time::SystemTime;
 /// `timeout_s` of every session here.
 const LIMIT: Duration = Duration::from_secs(60);
 
-/// A clock that stands still until somebody waits by it.
+/// A clock that stands still until something waits on it.
 struct FakeClock {
     began: Instant,
     passed: Mutex<Duration>,
@@ -199,7 +199,7 @@ fn tools() -> Tools {
     }
 }
 
-/// A session that is over.
+/// A finished session.
 struct Ended {
     events: Vec<Event>,
     /// How long it took by the fake clock.
@@ -252,7 +252,7 @@ fn session(listing: Script, run: Script, session_limit: Option<Duration>) -> End
     session_on(&ready, listing, run, session_limit)
 }
 
-/// Runs a session whose build comes to this.
+/// Runs a session whose build has this result.
 fn session_on(
     ensure: &(dyn Fn(&Build) -> Result<Ready> + Send + Sync),
     listing: Script,
@@ -372,7 +372,7 @@ fn a_session_that_reaches_its_limit_stops_its_runs_and_starts_no_other() {
 }
 
 #[test]
-fn a_line_that_is_no_event_is_a_warning_and_changes_no_verdict() {
+fn an_unreadable_line_is_a_warning_and_changes_no_verdict() {
     let speaks = Script {
         lines: &[STARTED, r#"{"event":"novel"}"#, "", "print", PASSED],
         exits: true,
@@ -391,7 +391,7 @@ fn a_line_that_is_no_event_is_a_warning_and_changes_no_verdict() {
 }
 
 #[test]
-fn an_agent_of_another_protocol_is_not_believed() {
+fn an_agent_of_another_protocol_is_not_trusted() {
     let speaks = Script {
         lines: &[
             r#"{"event":"hello","protocol":99,"cocotb":"2.1.0"}"#,
@@ -427,7 +427,7 @@ fn a_failed_build_names_the_log_of_its_compiler() {
 }
 
 #[test]
-fn lines_without_end_do_not_keep_a_run_alive() {
+fn endless_lines_do_not_keep_a_run_alive() {
     let babbles = Script {
         lines: &[STARTED],
         exits: false,

@@ -1,4 +1,4 @@
-//! A slot's thread: takes tasks until none is left, and applies what they lead to.
+//! A slot's thread: takes tasks until none is left, and applies their effects.
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -37,7 +37,7 @@ use std::time::Duration;
 /// What workers send to the session's own thread.
 pub(super) enum Message {
     Event(Event),
-    /// A build is there, under this key.
+    /// A build exists, under this key.
     BuildReady(BuildName, String),
     /// A worker has nothing left to do.
     Finished,
@@ -55,7 +55,7 @@ pub(super) struct Workshop<'a> {
     /// What earlier sessions have measured.
     pub(super) history: History,
     pub(super) messages: Sender<Message>,
-    /// What was reported of disk, tools and agents.
+    /// What was reported about disk, tools and agents.
     pub(super) reported: Mutex<BTreeSet<(Code, String)>>,
 }
 
@@ -78,12 +78,12 @@ impl Drop for TaskGuard<'_> {
 }
 
 impl Workshop<'_> {
-    /// Works until the queue is over.
+    /// Works until the queue is done.
     pub(super) fn work(&self, slot: Slot) {
         let _finishing = Finishing(&self.messages);
         while let Some(task) = self.queue.take() {
             let _task = TaskGuard(&self.queue);
-            // A build that is up to date, or made by somebody else, needs no job.
+            // A build that is up to date, or made by another process, needs no job.
             let job = (!matches!(task, Task::Build(_))).then(|| self.pool.take());
             match self.context.interrupt().raised() {
                 None => self.perform(&task, slot),
@@ -108,7 +108,7 @@ impl Workshop<'_> {
         }
     }
 
-    /// Gives everything in a task that is not started any more its result.
+    /// Reports the results of everything in a task that will not be started.
     fn give_up(&self, task: &Task, reason: StopReason) {
         let emit = |effect| self.apply(effect);
         let problems = stopped(reason).into();
@@ -144,7 +144,7 @@ impl Workshop<'_> {
             Effect::Send(event) => self.send(Message::Event(event)),
             Effect::BuildReady(build, key) => self.send(Message::BuildReady(build, key)),
             Effect::Notice(problem) => {
-                // Errors of one kind come from one cause; warnings differ by what they are about.
+                // Errors of one kind have one cause; warnings differ by their subject.
                 let what = match problem.severity {
                     Severity::Error => String::new(),
                     Severity::Warning => format!("{} {:?}", problem.message, problem.facts),

@@ -1,11 +1,11 @@
-//! What compilers complain of: the lines to show, and the parameters that a toplevel does not have.
+//! Error lines of compilers: the ones to show, and parameters that a toplevel does not have.
 
 use crate::model::build::Build;
 use crate::sim::log_text::words;
 use crate::sim::simulator::Simulator;
 
-/// Picks out the lines of a compiler's log that complain, first ones first; a short log is shown
-/// whole, since no list of words knows every complaint.
+/// Picks the error lines of a compiler's log, first ones first; a short log is shown completely,
+/// since no list of words covers every error.
 pub fn complaints(simulator: &dyn Simulator, log: &str, limit: usize) -> Vec<String> {
     let lines = || log.lines().filter(|line| !line.trim().is_empty());
     let is_short = lines().count() <= limit;
@@ -17,7 +17,7 @@ pub fn complaints(simulator: &dyn Simulator, log: &str, limit: usize) -> Vec<Str
         .collect()
 }
 
-/// Returns the parameters of a build that its toplevel does not have, by the compiler's log.
+/// Returns the parameters of a build that, by the compiler's log, its toplevel does not have.
 pub fn unknown_parameters<'a>(
     simulator: &dyn Simulator,
     build: &'a Build,
@@ -31,9 +31,9 @@ pub fn unknown_parameters<'a>(
     names.filter(is_named).collect()
 }
 
-/// Returns what a module's source may declare as parameters; empty where it is not in there.
+/// Returns what a module's source may declare as parameters; empty if the module is not in there.
 ///
-/// Types and defaults are among them: it is for finding the name that somebody meant.
+/// Types and defaults are included: the result is for suggesting the intended name.
 pub fn declared_parameters<'a>(source: &'a str, module: &str) -> Vec<&'a str> {
     let is_module = |pair: &[&str]| matches!(pair, ["module", name] if *name == module);
     let all: Vec<&str> = words(source).collect();

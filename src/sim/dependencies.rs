@@ -1,6 +1,6 @@
-//! Lists of files that compilers have read, in the two forms in which they write them.
+//! Lists of files that compilers have read, in the two formats that they write.
 
-/// Reads a file name per line, repeated where a file was read twice; returns each name once.
+/// Reads one file name per line, possibly repeated; returns each name once.
 pub fn read_lines(text: &str) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -12,7 +12,7 @@ pub fn read_lines(text: &str) -> Vec<String> {
 }
 
 /// Reads a make rule, `outputs : inputs`, with `\` at line ends and before spaces; returns the
-/// inputs, the compiler's own files among them.
+/// inputs, including the compiler's own files.
 pub fn read_make_rule(text: &str) -> Vec<String> {
     let joined = text.replace("\\\n", " ");
     let Some((_, inputs)) = joined.split_once(": ") else {

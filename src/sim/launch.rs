@@ -1,4 +1,4 @@
-//! From a built design to the command and environment that simulate it under a given cocotb.
+//! The command and environment that simulate a built design with a given cocotb.
 
 use crate::sim::simulator::LaunchInput;
 use crate::sim::simulator::Simulator;
@@ -15,12 +15,12 @@ pub struct Launch {
     pub args: Vec<String>,
     /// Variables to set.
     pub env: BTreeMap<String, String>,
-    /// Inherited variables that would change what runs, and must not be seen.
+    /// Inherited variables that would change what runs, and must be hidden.
     pub env_remove: Vec<String>,
 }
 
-/// Variables by which some cocotb selects or changes testcases; inherited from a user's shell, they
-/// would make what runs differ from what is reported.
+/// Variables with which some cocotb selects or changes testcases; inherited from a user's shell,
+/// they would make what runs differ from what is reported.
 const STRAY_VARIABLES: [&str; 24] = [
     "COCOTB_LIST_TESTS",
     "COCOTB_MAX_FAILURES",
@@ -48,8 +48,7 @@ const STRAY_VARIABLES: [&str; 24] = [
     "TOPLEVEL",
 ];
 
-/// Those of them that people type before a command to change what runs, and cocorun's way to do the
-/// same.
+/// Those of them that people set on the command line to change what runs, and cocorun's equivalent.
 pub const TYPED_VARIABLES: [(&str, &str); 8] = [
     ("COCOTB_MAX_FAILURES", "there is no such limit here"),
     (
@@ -58,7 +57,7 @@ pub const TYPED_VARIABLES: [(&str, &str); 8] = [
     ),
     (
         "COCOTB_RANDOM_TEST_ORDER",
-        "testcases have processes of their own here",
+        "each testcase runs in its own process here",
     ),
     ("COCOTB_RANDOM_SEED", "give `--seed`"),
     ("COCOTB_TESTCASE", "give `--testcase`"),
@@ -97,7 +96,7 @@ fn environment(simulator: &dyn Simulator, input: &LaunchInput<'_>) -> BTreeMap<S
     if python.cocotb.at_least(2, 0) {
         set("COCOTB_TOPLEVEL", &input.design.hdl_toplevel);
         set("PYGPI_PYTHON_BIN", python.interpreter.as_str());
-        // cocotb's own runner and Makefiles do so; it decides when a write becomes visible.
+        // As cocotb's own runner and Makefiles do; it decides when a write becomes visible.
         let trusts = simulator.trusts_inertial_writes();
         set(
             "COCOTB_TRUST_INERTIAL_WRITES",

@@ -1,11 +1,11 @@
-//! Values of parameters and macros as they are written in Verilog; shared by simulators that read it.
+//! Values of parameters and macros as Verilog text; shared by the simulators that read Verilog.
 
 use crate::model::build::HdlValue;
 
 /// Writes a parameter's value; `quote` writes a string as the simulator wants it.
 ///
 /// Numbers that do not fit 32 bits are sized: an unsized literal is 32 bits wide
-/// (IEEE 1800-2017, 5.7.1), and some simulators refuse a minus before a sized one.
+/// (IEEE 1800-2017, 5.7.1), and some simulators reject a minus before a sized one.
 pub fn parameter(value: &HdlValue, quote: impl Fn(&str) -> String) -> String {
     match value {
         HdlValue::Integer(number) if i32::try_from(*number).is_ok() => number.to_string(),
@@ -16,7 +16,7 @@ pub fn parameter(value: &HdlValue, quote: impl Fn(&str) -> String) -> String {
     }
 }
 
-/// Writes a macro's text; `None` where it has none.
+/// Writes a macro's text; `None` if it has none.
 pub fn define(value: &HdlValue) -> Option<String> {
     match value {
         HdlValue::Integer(number) => Some(number.to_string()),
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn values_that_compilers_tell_apart_are_written_differently() {
+    fn values_that_compilers_distinguish_are_written_differently() {
         let quoted = |value: &HdlValue| parameter(value, |text| format!("\"{text}\""));
         let text = |text: &str| HdlValue::Text(text.to_owned());
         assert_ne!(quoted(&HdlValue::Integer(4)), quoted(&text("4")));
@@ -41,7 +41,7 @@ mod tests {
             "64'shfffffffed5fa0e00"
         );
         assert_ne!(define(&HdlValue::Boolean(true)), define(&text("true")));
-        // One and the same `-DNAME=1`.
+        // Both are `-DNAME=1`.
         assert_eq!(
             define(&HdlValue::Boolean(true)),
             define(&HdlValue::Integer(1))

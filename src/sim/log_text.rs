@@ -1,6 +1,6 @@
 //! What the logs of most compilers and simulators have in common.
 
-/// Says whether a line of a log complains in words that most compilers use.
+/// Says whether a line of a log reports an error in words that most compilers use.
 pub fn is_common_complaint(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
     ["error", "unable to open", "no such file"]

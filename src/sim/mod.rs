@@ -1,8 +1,8 @@
 //! Simulators as pure functions: a build becomes a recipe, a run becomes a command and an
 //! environment.
 //!
-//! Invariant: nothing here touches a disk, a clock or a process; the same values in give the same
-//! values out. The sources of every fact are cocotb's own launchers (1.9.2, 2.0.1, 2.1.0) and the
+//! Invariant: nothing here touches a disk, a clock or a process; the same input always gives the
+//! same output. The sources of every fact are cocotb's own launchers (1.9.2, 2.0.1, 2.1.0) and the
 //! simulators' manuals. A new simulator is a folder here that implements
 //! [`Simulator`](simulator::Simulator), and a line in [`registry`].
 

@@ -1,8 +1,8 @@
-//! The commands that make a build, as values: they are digested for the build key, explained to the
-//! user, and run, all from here.
+//! The commands that make a build, as values. The build key, the explanations shown to the user and
+//! the commands that run all come from these.
 //!
-//! Invariant: a recipe does not know where it will be made. Paths below the output directory and
-//! below the project are pieces of their own, so that two checkouts have equal recipes.
+//! Invariant: a recipe does not know where it will run. Paths below the output directory and
+//! below the project are separate pieces, so that two checkouts have equal recipes.
 
 use crate::model::build::Build;
 use crate::sim::literal;
@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Everything that makes one build in an empty directory of its own.
+/// Everything that makes one build in its own empty directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recipe {
     /// Files to write first.
@@ -43,18 +43,18 @@ pub struct GeneratedFile {
 pub struct CompileStep {
     /// What to call it in messages, such as `make`.
     pub name: String,
-    /// The program; a bare name is looked for on PATH.
+    /// The program; a bare name is searched on PATH.
     pub program: Utf8PathBuf,
     /// Its arguments.
     pub args: Vec<Word>,
     /// Variables to set.
     pub env: BTreeMap<String, String>,
-    /// The variable of `make` by which this step puts a launcher before the C++ compiler, so that
+    /// The `make` variable with which this step puts a launcher before the C++ compiler, so that
     /// compiled parts can be shared between builds.
     pub launcher_variable: Option<String>,
 }
 
-/// A list of files that a compiler has read, as that compiler leaves it.
+/// A list of files that a compiler has read, as that compiler writes it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Dependencies {
@@ -69,9 +69,9 @@ pub enum Dependencies {
 /// One argument of a command, or the content of a generated file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Word {
-    /// What it stands for in explanations, such as ``parameter `DEPTH` ``; not unique.
+    /// Its label in explanations, such as ``parameter `DEPTH` ``; not unique.
     pub label: String,
-    /// What it is joined from.
+    /// The pieces that are joined to form it.
     pub pieces: Vec<Piece>,
 }
 
@@ -79,7 +79,7 @@ pub struct Word {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Piece {
-    /// Text that explanations leave out where there is something else.
+    /// Text that explanations leave out if there is other text.
     Fixed(String),
     /// Text that explanations show.
     Value(String),
@@ -89,10 +89,10 @@ pub enum Piece {
     Project(Utf8PathBuf),
 }
 
-/// Where a recipe is carried out.
+/// Where a recipe runs.
 #[derive(Clone, Copy, Debug)]
 pub struct BuildDirs<'a> {
-    /// The empty directory that it fills, absolute.
+    /// The empty output directory, absolute.
     pub output: &'a Utf8Path,
     /// The project's folder, absolute.
     pub project: &'a Utf8Path,
@@ -111,7 +111,7 @@ impl Word {
         }
     }
 
-    /// Returns the argument as a program gets it.
+    /// Returns the argument as passed to the program.
     pub fn render(&self, places: BuildDirs<'_>) -> String {
         let piece = |piece: &Piece| match piece {
             Piece::Fixed(text) | Piece::Value(text) => text.clone(),
@@ -121,7 +121,7 @@ impl Word {
         self.pieces.iter().map(piece).collect()
     }
 
-    /// Returns what explanations show of it.
+    /// Returns what explanations show.
     pub fn shown(&self) -> String {
         let is_fixed = |piece: &&Piece| matches!(piece, Piece::Fixed(_));
         let only_fixed = self.pieces.iter().all(|piece| is_fixed(&piece));
@@ -144,10 +144,10 @@ pub struct Words<'a> {
 }
 
 impl<'a> Words<'a> {
-    /// What arguments are labelled that no key of `runner.toml` asks for.
+    /// The label of arguments that no key of `runner.toml` asks for.
     const OWN: &'static str = "cocorun's own options";
 
-    /// Begins with no argument.
+    /// Creates an empty list.
     pub fn new(project: &'a Utf8Path) -> Self {
         Self {
             project,
@@ -167,7 +167,7 @@ impl<'a> Words<'a> {
         self.push(label, [Piece::Fixed(text.to_owned())]);
     }
 
-    /// Adds an argument with a value; explanations show the value alone.
+    /// Adds an argument with a value; explanations show only the value.
     pub fn value(&mut self, label: &str, before: &str, value: impl Into<String>) {
         self.push(
             label,
@@ -200,7 +200,7 @@ impl<'a> Words<'a> {
         );
     }
 
-    /// Adds an argument of cocorun's own with a path below the output directory.
+    /// Adds one of cocorun's own arguments, with a path below the output directory.
     pub fn own_output(&mut self, before: &str, path: impl Into<Utf8PathBuf>) {
         self.output(Self::OWN, before, path);
     }
@@ -238,7 +238,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_of_the_project_and_of_the_output_follow_their_places() {
+    fn paths_are_resolved_against_the_project_and_the_output_directory() {
         let mut words = Words::new(Utf8Path::new("/p"));
         words.path("sources[0]", "", Utf8Path::new("/p/hdl/a.sv"));
         words.path("includes[0]", "-I", Utf8Path::new("/p"));

@@ -1,6 +1,6 @@
-//! The simulators that cocorun drives: the one list that a new simulator is added to.
+//! The simulators that cocorun supports: the one list to which a new simulator is added.
 //!
-//! A registry is a value that `main` hands down, so that a test can register another simulator.
+//! A registry is a value that `main` passes down, so that a test can register another simulator.
 
 use crate::model::build::SimulatorName;
 use crate::sim::icarus::Icarus;
@@ -23,7 +23,7 @@ impl Registry {
         }
     }
 
-    /// Adds a simulator, or replaces the one of its name.
+    /// Adds a simulator, or replaces the one with its name.
     #[must_use]
     pub fn with(mut self, simulator: Arc<dyn Simulator>) -> Self {
         self.simulators.retain(|it| it.name() != simulator.name());
@@ -31,7 +31,7 @@ impl Registry {
         self
     }
 
-    /// Returns the simulator that is used where `runner.toml` names none.
+    /// Returns the simulator that is used if `runner.toml` names none.
     pub fn default_name(&self) -> SimulatorName {
         Icarus.name()
     }
@@ -51,22 +51,22 @@ impl Registry {
         self.iter().map(|it| it.name()).collect()
     }
 
-    /// Returns the simulator that somebody means who writes one of its aliases.
+    /// Returns the simulator that has this alias.
     pub fn by_alias(&self, alias: &str) -> Option<SimulatorName> {
         self.iter()
             .find(|it| it.aliases().contains(&alias))
             .map(|it| it.name())
     }
 
-    /// Lists the names in a sentence: ``cocorun drives `a`, `b` and `c` ``.
+    /// Lists the names as a sentence: ``cocorun supports `a`, `b` and `c` ``.
     pub fn in_words(&self) -> String {
         let names: Vec<String> = self.iter().map(|it| format!("`{}`", it.name())).collect();
         match names.split_last() {
             Some((last, rest)) if !rest.is_empty() => {
-                format!("cocorun drives {} and {last}", rest.join(", "))
+                format!("cocorun supports {} and {last}", rest.join(", "))
             }
-            Some((last, _)) => format!("cocorun drives {last}"),
-            None => "cocorun drives no simulator".to_owned(),
+            Some((last, _)) => format!("cocorun supports {last}"),
+            None => "cocorun supports no simulator".to_owned(),
         }
     }
 

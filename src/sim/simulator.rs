@@ -1,8 +1,8 @@
-//! What cocorun has to know of a simulator: one trait, implemented once per simulator in a folder of
-//! its own and listed in [`crate::sim::registry`].
+//! What cocorun has to know about a simulator: one trait, implemented once per simulator in its own
+//! folder and listed in [`crate::sim::registry`].
 //!
 //! Invariant: an implementation is pure. It describes commands, files and lines of text; finding
-//! programs, running them and reading files is done by others.
+//! programs, running them and reading files happens elsewhere.
 
 use crate::edge::env::Environment;
 use crate::model::build::Build;
@@ -26,7 +26,7 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     /// Returns the name in `runner.toml`, cocotb's own spelling; letters, digits, `_` and `-`.
     fn name(&self) -> SimulatorName;
 
-    /// Returns what people write for it by mistake, such as the names of its programs.
+    /// Returns names that people use for it by mistake, such as those of its programs.
     fn aliases(&self) -> &'static [&'static str] {
         &[]
     }
@@ -46,43 +46,43 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         &[]
     }
 
-    /// Returns where it may be installed, the preferred place first; never empty. `python` is `None`
+    /// Returns where it may be installed, preferred place first; never empty. `python` is `None`
     /// if the Python environment cannot be used.
     fn locations(&self, environment: &Environment, python: Option<&PythonEnv>) -> Vec<Location>;
 
     /// Returns how to install it, as a help line without a full stop.
     fn install_help(&self) -> &'static str;
 
-    /// Returns programs that builds run besides its own.
+    /// Returns other programs that builds run.
     fn needs(&self) -> &'static [Need] {
         &[]
     }
 
-    /// Returns the names of licences of which every simulator process takes one.
+    /// Returns the names of licences; every simulator process takes one of each.
     fn licences(&self) -> &'static [&'static str] {
         &[]
     }
 
     // Building.
 
-    /// Returns what it cannot express of a build, a sentence without a full stop each.
+    /// Returns what it does not support in a build; each is a sentence without a full stop.
     fn refusals(&self, build: &Build, build_dir: &Utf8Path) -> Vec<String> {
         let (_, _) = (build, build_dir);
         Vec::new()
     }
 
-    /// Returns inherited variables that change what its builds make.
+    /// Returns inherited variables that change the output of its builds.
     fn inherited_variables(&self) -> &'static [&'static str] {
         &[]
     }
 
-    /// Returns the compiler arguments that stand for a library of a file list.
+    /// Returns the compiler arguments for a library in a file list.
     fn library_args(&self, library: &Library) -> Vec<String>;
 
     /// Returns the commands that make a build.
     fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe;
 
-    /// Says whether a line of the compiler's log is one to show to the user.
+    /// Says whether a line of the compiler's log should be shown to the user.
     fn is_complaint(&self, line: &str) -> bool {
         log_text::is_common_complaint(line)
     }
@@ -93,7 +93,7 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns a help line for a compile that failed with this log, where there is one to give.
+    /// Returns a help line for a compile that failed with this log, if there is one.
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
         let (_, _) = (build, log);
         None
@@ -124,13 +124,13 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     /// Says whether a line of a run's log reports an error of the HDL, such as `$error`.
     fn is_hdl_error(&self, line: &str) -> bool;
 
-    /// Says whether a process of it can be forked at time 0 and go on in the child.
+    /// Says whether one of its processes can be forked at time 0 and continue in the child.
     fn can_fork(&self) -> bool {
         false
     }
 
     /// Says whether a process that hangs outside of Python may be interrupted anywhere and asked
-    /// what the testcase awaits: it has nothing to lose by it, because SIGTERM ends it at once.
+    /// what the testcase awaits: this loses nothing, because SIGTERM ends it at once.
     fn can_be_interrupted_anywhere(&self) -> bool {
         false
     }
@@ -141,13 +141,13 @@ pub trait Simulator: fmt::Debug + Send + Sync {
 pub struct Location {
     /// The program that compiles.
     pub compiler: Program,
-    /// The program that runs a compiled design, where it is another one.
+    /// The program that runs a compiled design, if it is a different one.
     pub runtime: Option<Program>,
-    /// Variables that its programs need.
+    /// Environment variables that its programs need.
     pub env: BTreeMap<String, String>,
-    /// How its version is learned.
+    /// How to find out its version.
     pub version: Version,
-    /// The place in words, for a message that lists where it was looked for.
+    /// The place in words, for a message that lists the places searched.
     pub shown: String,
 }
 
@@ -160,12 +160,12 @@ pub enum Program {
     At(Utf8PathBuf),
 }
 
-/// How a version is learned.
+/// How to find out a version.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Version {
-    /// It is known already.
+    /// It is already known.
     Known(String),
-    /// The compiler prints it as the first line when it is given this argument.
+    /// The compiler prints it as its first line if given this argument.
     Ask(&'static str),
 }
 
@@ -174,15 +174,15 @@ pub enum Version {
 pub struct Need {
     /// What to call it, such as `C++ compiler`.
     pub label: &'static str,
-    /// Names on PATH, the preferred one first; one of them is enough.
+    /// Names on PATH, preferred one first; one of them is enough.
     pub any_of: &'static [&'static str],
     /// How to install it, as a help line without a full stop.
     pub help: &'static str,
-    /// Whether another version of it makes another build.
+    /// Whether another version of it produces a different build.
     pub shapes_builds: bool,
 }
 
-/// Where modules that no source defines are looked for.
+/// Where to look for modules that no source defines.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Library {
     /// `-v FILE`: a file of modules.
@@ -202,7 +202,7 @@ pub struct LaunchInput<'a> {
     pub tool: &'a SimulatorTool,
     /// The Python environment.
     pub python: &'a PythonEnv,
-    /// Further simulator arguments.
+    /// Extra simulator arguments.
     pub test_args: &'a [String],
     /// With the leading `+`.
     pub plusargs: &'a [String],

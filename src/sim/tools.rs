@@ -11,7 +11,7 @@ use crate::sim::simulator::Simulator;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-/// Everything that builds and runs of a session are started with.
+/// The tools with which builds and runs of a session are started.
 #[derive(Clone, Debug)]
 pub struct Tools {
     /// The Python environment.
@@ -23,7 +23,7 @@ pub struct Tools {
 /// A simulator, and where it is installed.
 #[derive(Clone, Debug)]
 pub struct InstalledSimulator {
-    /// What is known of every installation of it.
+    /// What holds for every installation of it.
     pub simulator: Arc<dyn Simulator>,
     /// This installation.
     pub tool: SimulatorTool,
@@ -33,7 +33,7 @@ impl Tools {
     /// Returns a simulator of this session.
     ///
     /// # Errors
-    /// It was not looked for, because no build of the session uses it.
+    /// The session did not look for it, because none of its builds uses it.
     pub fn simulator(&self, name: &SimulatorName) -> Result<&InstalledSimulator> {
         self.simulators.get(name).ok_or_else(|| {
             let words = format!("no simulator was found for `{name}`");

@@ -1,6 +1,6 @@
-//! The node's private cache: answers of tools and Python's byte code, off the shared disk.
+//! The node's private cache: results of probing tools, and Python's byte code, off the shared disk.
 //!
-//! Invariant: losing it costs time only. An unreadable or unfitting entry is a miss.
+//! Invariant: losing it costs only time. An unreadable or outdated entry is a miss.
 
 use crate::edge::env::Environment;
 use crate::edge::fs;
@@ -12,13 +12,13 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::time::UNIX_EPOCH;
 
-/// A directory of this user on this node that nobody else can write.
+/// A directory on this node that only this user can write.
 #[derive(Clone, Debug)]
 pub struct NodeCache {
     dir: Option<Utf8PathBuf>,
 }
 
-/// What a file looked like when something was learned from it.
+/// The state of a file when a value that depends on it was cached.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
     path: Utf8PathBuf,
@@ -35,7 +35,7 @@ struct Entry<T> {
 impl NodeCache {
     /// Opens `$TMPDIR/cocorun-UID` (`/tmp` where `TMPDIR` is not set), making it with mode 0700.
     ///
-    /// Where that name belongs to somebody else or is open to others, there is no cache.
+    /// If that directory belongs to another user or is open to others, there is no cache.
     pub fn open(environment: &Environment) -> Self {
         let parent = Utf8PathBuf::from(environment.get("TMPDIR").unwrap_or("/tmp"));
         let dir = parent.join(format!("cocorun-{}", nix::unistd::getuid()));
@@ -44,7 +44,7 @@ impl NodeCache {
         }
     }
 
-    /// Makes one that never holds anything.
+    /// Creates a cache that never stores anything.
     pub fn none() -> Self {
         Self { dir: None }
     }
@@ -54,8 +54,8 @@ impl NodeCache {
         self.dir.as_ref().map(|dir| dir.join("pycache"))
     }
 
-    /// Keeps a set of files in a folder that is named after their content, and returns the folder
-    /// that holds `package`; `None` where there is no cache.
+    /// Stores a set of files in a folder named after their content, and returns the folder that
+    /// contains `package`; `None` if there is no cache.
     pub fn keep_files(
         &self,
         kind: &str,
@@ -79,13 +79,13 @@ impl NodeCache {
         }
         fs::create_dirs(&dir.join(package)).ok()?;
         for (name, text) in files {
-            // Others may be reading: the file appears whole under its name.
+            // Others may be reading, so the file is published atomically.
             fs::replace(&dir.join(package).join(name), text.as_bytes()).ok()?;
         }
         is_whole().then_some(dir)
     }
 
-    /// Returns a remembered value if every file it was learned from is unchanged.
+    /// Returns a cached value if every file it depends on is unchanged.
     pub fn get<T: DeserializeOwned>(&self, name: &str) -> Option<T> {
         let text = fs::read_if_there(&self.dir.as_ref()?.join(name))?;
         let entry: Entry<T> = serde_json::from_str(&text).ok()?;
@@ -96,9 +96,9 @@ impl NodeCache {
             .then_some(entry.value)
     }
 
-    /// Remembers a value together with the files it was learned from.
+    /// Caches a value together with the files it depends on.
     ///
-    /// A file that is missing now, or a cache that cannot be written, means nothing is remembered.
+    /// If a file is missing now, or the cache cannot be written, nothing is cached.
     pub fn put<T: Serialize>(&self, name: &str, learned_from: &[&Utf8Path], value: &T) {
         let Some(dir) = &self.dir else { return };
         let watched: Option<Vec<Watched>> = learned_from.iter().map(|path| watch(path)).collect();
@@ -110,7 +110,7 @@ impl NodeCache {
     }
 }
 
-/// Looks at a file as the cache remembers it.
+/// Returns a file's state as the cache records it.
 fn watch(path: &Utf8Path) -> Option<Watched> {
     let stamp = fs::stamp(path).ok()??;
     let modified_ns = stamp.modified?.duration_since(UNIX_EPOCH).ok()?.as_nanos();

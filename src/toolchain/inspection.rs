@@ -1,7 +1,7 @@
-//! Looking at every tool of a session, each for itself.
+//! Inspects every tool of a session independently.
 //!
-//! Invariant: a tool that is missing or broken hides no other one, so that all that is wrong is
-//! reported at once.
+//! Invariant: a missing or broken tool does not hide another one, so that all problems are reported
+//! at once.
 
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -22,7 +22,7 @@ use crate::toolchain::simulator_search::ToolInspection;
 use camino::Utf8PathBuf;
 use std::sync::Arc;
 
-/// What to look at.
+/// What to inspect.
 pub struct InspectionScope<'a> {
     /// The interpreter, or why there is none.
     pub interpreter: Result<Utf8PathBuf>,
@@ -41,7 +41,7 @@ pub struct Inspected {
     pub simulators: Vec<ToolInspection>,
 }
 
-/// Looks at the interpreter and at the simulators.
+/// Inspects the interpreter and the simulators.
 pub fn inspect(scope: InspectionScope<'_>, edges: &Edges, cache: &NodeCache) -> Inspected {
     let wanted = PythonNeeds {
         packages: scope.registry.python_packages(),
@@ -62,7 +62,7 @@ pub fn inspect(scope: InspectionScope<'_>, edges: &Edges, cache: &NodeCache) -> 
 }
 
 impl Inspected {
-    /// Returns what was looked for besides Python, in order.
+    /// Returns what was searched for besides Python, in order.
     pub fn findings(&self) -> impl Iterator<Item = &ToolFinding> {
         self.simulators.iter().flat_map(|it| &it.findings)
     }
@@ -103,7 +103,7 @@ mod tests {
     use crate::edge::interrupt::Interrupt;
 
     #[test]
-    fn a_broken_python_hides_neither_a_simulator_nor_what_a_simulator_needs() {
+    fn a_broken_python_hides_neither_a_simulator_nor_the_programs_it_needs() {
         let empty = Environment::from_pairs([("PATH", "/nowhere")]);
         let interrupt = Interrupt::new().expect("descriptors");
         let edges = Edges::of_the_system(empty, interrupt);
@@ -125,8 +125,8 @@ mod tests {
             .filter(|it| !it.python_packages().is_empty());
         for simulator in in_python {
             let missing = format!("`{}` was not found", simulator.name());
-            let is_told = problems.0.iter().any(|it| it.message == missing);
-            assert!(!is_told, "it may be in the environment: {problems}");
+            let is_reported = problems.0.iter().any(|it| it.message == missing);
+            assert!(!is_reported, "it may be in the environment: {problems}");
         }
     }
 }

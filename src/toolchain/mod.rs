@@ -1,7 +1,7 @@
-//! Finding and making the tools a session uses: a Python with cocotb in it, and simulators.
+//! Finds or creates the tools that a session uses: a Python with cocotb, and simulators.
 //!
-//! Invariant: a tool is described by a value (`model::tool`) that changes when the tool does, so
-//! that everything made with it can be keyed by it.
+//! Invariant: a tool is described by a value (`model::tool`) that changes when the tool changes, so
+//! that it can be part of the key of everything made with it.
 
 pub mod cache;
 pub mod inspection;

@@ -1,4 +1,4 @@
-"""Answers everything cocorun asks of a Python interpreter, as one JSON line on a descriptor."""
+"""Reports everything cocorun needs to know about a Python, as one JSON line on a descriptor."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def packages(names):
 
 
 def is_externally_managed():
-    """Says whether pip refuses to install here, as it does into Debian's own Python (PEP 668)."""
+    """Says whether pip refuses to install here, as in Debian's own Python (PEP 668)."""
     import sysconfig
 
     marker = os.path.join(sysconfig.get_path("stdlib"), "EXTERNALLY-MANAGED")

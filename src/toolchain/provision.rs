@@ -1,7 +1,7 @@
-//! Making the Python environment of `[python] requirements`, once for all who share the disk.
+//! Creates the Python environment of `[python] requirements`, once for all processes on the disk.
 //!
-//! Invariant: an environment is used only after it was published whole. It stays where it was
-//! made, since a virtual environment holds its own path.
+//! Invariant: an environment is used only after it was published complete. It stays where it was
+//! created, since a virtual environment contains its own path.
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -33,18 +33,18 @@ use std::time::Duration;
 
 /// The step's name in the shared directory.
 const STEP: &str = "python_environment";
-/// What the installer said.
+/// The log of the installer.
 const LOG: &str = "install.log";
 /// The environment within the attempt's directory.
 const VENV: &str = "venv";
-/// One installer may have to fetch and build a lot; more than this is a hang.
+/// An installer may have to fetch and build a lot; longer than this is a hang.
 const INSTALL_LIMIT: Duration = Duration::from_secs(1800);
 
 /// What provisioning needs.
 pub struct Provision<'a> {
     /// The requirements, as pip takes them; `-r FILE` and `-c FILE` name files of the project.
     pub requirements: &'a [String],
-    /// The interpreter the environment is made from.
+    /// The interpreter from which the environment is created.
     pub base: &'a Utf8Path,
     /// The folder that relative files in the requirements start from.
     pub project_dir: &'a Utf8Path,
@@ -54,14 +54,14 @@ pub struct Provision<'a> {
     pub edges: &'a Edges,
     /// How the guard behaves.
     pub lock: Options,
-    /// For how long to wait for another process that makes the same.
+    /// How long to wait while another process creates the same environment.
     pub lock_timeout: Duration,
 }
 
 /// Makes sure that the environment exists and returns its interpreter.
 ///
-/// `on_start` is called when this process makes it, `on_wait` several times a second while another
-/// one does.
+/// `on_start` is called if this process creates it, `on_wait` several times a second while another
+/// process does.
 ///
 /// # Errors
 /// The installer failed, a limit passed, or the session stops; nothing is published then.
@@ -94,7 +94,7 @@ pub fn ensure_environment(
     }
 }
 
-/// Making one environment.
+/// Creating one environment.
 struct Installation<'a> {
     provision: &'a Provision<'a>,
     on_start: &'a dyn Fn(&Utf8Path),
@@ -109,7 +109,7 @@ impl OnceStep for Installation<'_> {
         leader: &Leader,
     ) -> std::result::Result<serde_json::Value, Failure<Problems>> {
         (self.on_start)(leader.dir());
-        // Networks and registries come back; nothing here is worth remembering.
+        // Networks and registries recover, so a failure is not recorded.
         install(self.provision, leader)
             .map_err(|problems| Failure::new(FailureKind::Transient, problems))
     }
@@ -138,7 +138,7 @@ fn interpreter_in(dir: &Utf8Path) -> Utf8PathBuf {
 fn interrupted() -> Diagnostic {
     Diagnostic::error(
         Code::SessionInterrupted,
-        "making the Python environment was interrupted",
+        "creating the Python environment was interrupted",
     )
 }
 
@@ -223,7 +223,7 @@ fn with_uv(provision: &Provision<'_>, uv: &Utf8Path, venv: &Utf8Path) -> Vec<Ins
     install.extend(requirement_args(provision));
     vec![
         (
-            "making a virtual environment with uv",
+            "creating a virtual environment with uv",
             uv.to_owned(),
             words(&["venv", "--python", provision.base.as_str(), venv.as_str()]),
         ),
@@ -243,7 +243,7 @@ fn with_pip(provision: &Provision<'_>, venv: &Utf8Path) -> Vec<InstallStep> {
     install.extend(requirement_args(provision));
     vec![
         (
-            "making a virtual environment",
+            "creating a virtual environment",
             provision.base.to_owned(),
             words(&["-m", "venv", venv.as_str()]),
         ),
@@ -267,7 +267,7 @@ fn run(
         program: program.to_owned(),
         args,
         env: BTreeMap::new(),
-        // Variables of another environment, and one that would leave this one without byte code.
+        // Variables of another environment, and one that would prevent byte code in this one.
         env_remove: [
             "PYTHONHOME",
             "PYTHONPATH",
@@ -304,7 +304,7 @@ fn run(
 fn failure(log: &Utf8Path, how: &str) -> Diagnostic {
     let mut problem = Diagnostic::error(
         Code::PythonProvision,
-        format!("the environment of `[python] requirements` could not be made ({how})"),
+        format!("the environment of `[python] requirements` could not be created ({how})"),
     );
     let text = fs::read_if_there(log).unwrap_or_default();
     let lines: Vec<&str> = text
@@ -315,7 +315,7 @@ fn failure(log: &Utf8Path, how: &str) -> Diagnostic {
         problem = problem.fact(*line);
     }
     let help = if text.contains("ensurepip is not available") {
-        "this Python lacks what makes environments: install `python3-venv` or `uv`, then run again"
+        "this Python cannot create environments: install `python3-venv` or `uv`, then run again"
     } else {
         "check the names, versions and the network, then run again"
     };

@@ -1,7 +1,7 @@
-//! The Python interpreter: which one, and what is in it.
+//! The Python interpreter: which one, and what is installed in it.
 //!
-//! One probe process answers everything; its answer is remembered per node and is valid while the
-//! interpreter, its `pyvenv.cfg` and every directory of `sys.path` look as they did.
+//! One probe process answers everything; its answer is cached per node and valid while the
+//! interpreter, its `pyvenv.cfg` and every directory of `sys.path` are unchanged.
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -55,17 +55,17 @@ struct CocotbAnswer {
 /// Picks the interpreter: the configured one, else `$VIRTUAL_ENV`, else `python3` on PATH.
 ///
 /// # Errors
-/// There is none; the message names every place that was looked at.
+/// None was found; the message lists every place that was searched.
 pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<Utf8PathBuf> {
     if let Some(path) = configured {
-        // A link into a folder of somebody else is there and leads nowhere that this user may go.
+        // A link may exist whose target is in another user's folder, unreadable to this user.
         return match fs::stamp(path) {
             Ok(Some(_)) => Ok(path.to_owned()),
             Ok(None) => Err(Diagnostic::error(
                 Code::PythonNotFound,
                 format!("the interpreter `{path}` does not exist"),
             )
-            .help("fix `interpreter` in `[python]`, or make that environment first")
+            .help("fix `interpreter` in `[python]`, or create that environment first")
             .into()),
             Err(error) => Err(error.into()),
         };
@@ -104,10 +104,10 @@ pub struct PythonNeeds {
     pub cocotb_files: Vec<&'static str>,
 }
 
-/// Asks an interpreter what is in it, or remembers what it said.
+/// Probes an interpreter, or returns the cached answer.
 ///
 /// # Errors
-/// It does not start, has no cocotb or one older than 1.9, or no shared libpython.
+/// It does not start, has no cocotb or one older than 1.9, or has no shared libpython.
 pub fn probe(
     interpreter: &Utf8Path,
     wanted: &PythonNeeds,
@@ -168,7 +168,7 @@ fn ask(
             let mut problem = Diagnostic::error(
                 Code::PythonNotFound,
                 format!(
-                    "`{interpreter}` does not answer as a Python 3 does ({})",
+                    "`{interpreter}` does not behave like Python 3 ({})",
                     captured.exit
                 ),
             );
@@ -187,10 +187,10 @@ fn ask(
         })
 }
 
-/// Says how to get cocotb; what works everywhere stands first.
+/// Says how to get cocotb; what works everywhere comes first.
 fn how_to_get_cocotb(interpreter: &Utf8Path, answer: &Answer) -> String {
     let made =
-        "let cocorun make an environment: `requirements = [\"cocotb==2.1.0\"]` in `[python]`";
+        "let cocorun create an environment: `requirements = [\"cocotb==2.1.0\"]` in `[python]`";
     if answer.is_externally_managed {
         format!(
             "{made}; or make one, `{interpreter} -m venv .venv && .venv/bin/pip install cocotb`, \

@@ -1,4 +1,4 @@
-//! Simulators: where they are, and which version.
+//! Finds simulators and their versions.
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -33,27 +33,27 @@ const VERSION_LIMIT: Duration = Duration::from_secs(60);
 pub struct Search<'a> {
     /// The outside world.
     pub edges: &'a Edges,
-    /// The Python environment, a package of which may be the simulator; `None` if it cannot be used.
+    /// The Python environment, which may contain the simulator; `None` if it cannot be used.
     pub python: Option<&'a PythonEnv>,
-    /// Remembers versions.
+    /// Caches versions.
     pub cache: &'a NodeCache,
 }
 
-/// What was found of a simulator and of the programs it needs.
+/// What was found for a simulator and the programs it needs.
 #[derive(Clone, Debug)]
 pub struct ToolInspection {
-    /// The simulator, where it and everything it needs were found.
+    /// The simulator, if it and everything it needs were found.
     pub installed: Option<InstalledSimulator>,
-    /// What was looked for, in order.
+    /// What was searched for, in order.
     pub findings: Vec<ToolFinding>,
 }
 
-/// One thing that was looked for.
+/// One thing that was searched for.
 #[derive(Clone, Debug)]
 pub struct ToolFinding {
-    /// What it is for: a simulator's name, or one with the program that it needs.
+    /// What it is for: a simulator's name, or that with a program that it needs.
     pub subject: String,
-    /// Where it is and which version it has, or what is wrong.
+    /// Where it is and its version, or the problem.
     pub found: std::result::Result<String, Problems>,
 }
 
@@ -71,12 +71,12 @@ impl fmt::Display for ToolFinding {
     }
 }
 
-/// Looks for a simulator and for the programs that its builds need; asks for their versions.
+/// Finds a simulator and the programs that its builds need, with their versions.
 pub fn inspect_simulator(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> ToolInspection {
     let name = simulator.name();
     let tool = find(simulator.as_ref(), search);
     let mut findings = Vec::new();
-    // Without the Python environment that may hold it, a simulator is not missing.
+    // Without the Python environment that may contain it, a simulator is not yet missing.
     if tool.is_ok() || search.python.is_some() || simulator.python_packages().is_empty() {
         findings.push(ToolFinding {
             subject: format!("simulator `{name}`"),
@@ -158,7 +158,7 @@ fn describe(
     })
 }
 
-/// Finds a program, or returns what to call the one that is missing.
+/// Finds a program, or returns the display name of the missing one.
 fn program(program: &Program, search: &Search<'_>) -> std::result::Result<Utf8PathBuf, String> {
     match program {
         Program::OnPath(name) => on_path(name, search).ok_or_else(|| (*name).to_owned()),
@@ -172,8 +172,7 @@ struct Helper {
     identity: String,
 }
 
-/// Finds a program that builds run besides the simulator's own; its version is asked only where it
-/// matters.
+/// Finds another program that builds run; its version is queried only if it matters.
 fn helper(need: &Need, search: &Search<'_>) -> Result<Helper> {
     let found = need.any_of.iter().find_map(|name| on_path(name, search));
     let Some(program) = found else {

@@ -125,7 +125,7 @@ fn pip_is_not_suggested_for_an_externally_managed_python() {
     project.file("runner.toml", &named).file("fifo.sv", FIFO);
     project.file("test_fifo.py", TEST_FIFO);
     let ran = project.run(&["test"]).expect_code(5);
-    let first = "help: let cocorun make an environment: `requirements = ";
+    let first = "help: let cocorun create an environment: `requirements = ";
     expect_words(&ran, &["runner.toml:2:", first, "-m venv .venv"]);
     let bad = format!("{system} -m pip");
     assert!(!ran.stderr.contains(&bad), "{}", ran.stderr);

@@ -1,5 +1,5 @@
-//! Waiting for another process: in slices, so that a signal ends it at once and people are told
-//! however rarely the lock itself is looked at.
+//! Waiting for another process: in slices, so that a signal ends it at once and the user sees
+//! progress however rarely the lock itself is looked at.
 
 use crate::error::LockError;
 use crate::holder::Holder;
@@ -17,13 +17,13 @@ const SLICE: Duration = Duration::from_millis(200);
 /// How a wait is going, as shown to the caller's `on_wait`.
 #[derive(Clone, Debug)]
 pub struct WaitProgress<'a> {
-    /// Who is waited for.
+    /// The holder that is waited for.
     pub holder: &'a Holder,
-    /// For how long so far.
+    /// How long so far.
     pub waited: Duration,
 }
 
-/// Is told of a wait several times a second; `Break` ends it.
+/// Called several times a second during a wait; `Break` ends it.
 pub type OnWait<'a> = &'a mut dyn FnMut(&WaitProgress) -> ControlFlow<()>;
 
 /// One wait with its time limit, over any number of holders.
@@ -35,7 +35,7 @@ pub(crate) struct Wait {
 }
 
 impl Wait {
-    /// Begins to wait for what `name` stands for.
+    /// Starts to wait for `name`.
     pub(crate) fn new(clock: &Arc<dyn Clock>, name: &str, timeout: Option<Duration>) -> Self {
         Self {
             clock: Arc::clone(clock),
@@ -45,7 +45,7 @@ impl Wait {
         }
     }
 
-    /// Does something that is no waiting: its time does not count.
+    /// Does something other than waiting: its time does not count.
     pub(crate) fn uncounted<T>(&mut self, work: impl FnOnce() -> T) -> T {
         let before = self.clock.now();
         let value = work();
@@ -93,7 +93,8 @@ impl Wait {
     }
 }
 
-/// Makes a pause up to a quarter shorter or longer, so that those who wait do not look all at once.
+/// Makes a pause up to a quarter shorter or longer, so that waiting processes do not all look at
+/// once.
 pub(crate) fn jittered(pause: Duration, machine: &dyn Machine) -> Duration {
     pause.mul_f64(0.75 + 0.5 * chance(machine))
 }

@@ -2,8 +2,8 @@
 
 The caller starts a simulator with `COCORUN_AGENT_REQUEST` naming a JSON request and with cocotb's
 entry point replaced by `boot:start`. Everything the agent learns leaves through one event channel,
-one JSON object per line. Invariant: the agent may fail, but it never changes a verdict; what it
-cannot find out, it says so.
+one JSON object per line. Invariant: the agent may fail, but it never changes a verdict; it reports
+what it cannot find out.
 
 Every module of the package is imported before cocotb installs pytest's import hook, which would
 otherwise rewrite (and slowly compile) them as if they were test modules.
@@ -13,14 +13,14 @@ import sys
 from importlib.machinery import SOURCE_SUFFIXES, FileFinder, SourceFileLoader
 
 PROTOCOL = 2
-"""Number of the request and event format; both sides refuse any other."""
+"""Version of the request and event format; both sides reject any other."""
 
 
 class _Loader(SourceFileLoader):
-    """Loads the package's modules under names that are no files.
+    """Loads the package's modules under names that are not files.
 
-    A coverage measurement of the user's would count the agent as user code; it leaves out whatever
-    has a file name in angle brackets.
+    Otherwise the user's coverage measurement would count the agent as user code; it leaves out
+    whatever has a file name in angle brackets.
     """
 
     def get_code(self, fullname):

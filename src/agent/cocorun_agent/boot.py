@@ -1,9 +1,9 @@
 """Entry points: what the simulator calls in place of cocotb's own list.
 
 `PYGPI_USERS` (cocotb 2.x) or `PYGPI_ENTRY_POINT` (1.x) names `cocorun_agent.boot:start` alone. The
-agent places its hooks, takes that variable away and lets cocotb's own loader run the entry points
+agent installs its hooks, removes that variable and lets cocotb's own loader run the entry points
 it would have run anyway, whichever they are in this version. So an exception in any of them passes
-through here and can be reported, and a testcase sees the environment it would see without us.
+through here and can be reported, and a testcase sees the environment it would see without cocorun.
 
 Invariant: without a request in the environment this is exactly cocotb.
 """
@@ -31,10 +31,10 @@ _cocotb_1_entry: Any = None
 
 
 def __getattr__(name: str) -> Any:
-    """Hands cocotb 1.x's own callbacks to the simulator.
+    """Passes cocotb 1.x's own callbacks to the simulator.
 
-    Without a cocotb that can be imported, the simulator would go on alone, for ever if the design
-    has a clock of its own.
+    If cocotb cannot be imported, the simulator would continue without it, for ever if the design
+    has its own clock.
     """
     if name not in _COCOTB_1_CALLBACKS:
         raise AttributeError(name)
@@ -47,7 +47,7 @@ def __getattr__(name: str) -> Any:
 
 
 def start(*args: Any) -> None:
-    """Runs cocotb with the agent in it; the simulator calls this once, at time 0."""
+    """Runs cocotb with the agent installed; the simulator calls this once, at time 0."""
     reporter = None
     try:
         wanted = request.Request.from_environment()
@@ -74,7 +74,7 @@ def start(*args: Any) -> None:
 
 
 def _stop_simulator() -> None:
-    """Ends the simulation; cocotb 1.9 lets it run on without any testcase, 2.x ends it itself."""
+    """Ends the simulation; cocotb 1.9 would continue with no testcase, 2.x ends it itself."""
     if _cocotb_1_entry is not None:
         with contextlib.suppress(Exception):
             from cocotb import simulator
@@ -83,7 +83,7 @@ def _stop_simulator() -> None:
 
 
 def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request, Reporter]:
-    """Serves; returns in a child only, with its request and its own reporter."""
+    """Serves; returns only in a child, with its request and its own reporter."""
     from cocorun_agent import child, serve
 
     _greet(reporter)
@@ -106,7 +106,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
 
 
 def _prepare(reporter: Reporter, wanted: request.Request) -> None:
-    """Greets the caller and places the hooks that suit this cocotb."""
+    """Sends the hello event and installs the hooks for this cocotb."""
     major = _greet(reporter)
     request.apply_to_environment(wanted, major)
     if major < 2:
@@ -122,7 +122,7 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
 
 
 def _greet(reporter: Reporter) -> int:
-    """Tells who is here; returns cocotb's major version."""
+    """Reports versions and process; returns cocotb's major version."""
     import cocotb
     from cocotb import simulator
 
@@ -147,7 +147,7 @@ def _asked(simulator: Any, function: str) -> str | None:
 
 
 def _run_cocotb(entry_points: str | None, args: Any) -> None:
-    """Runs the entry points cocotb would have run by itself, or those the user set."""
+    """Runs the entry points that cocotb would have run itself, or those the user set."""
     if "cocotb" in sys.modules and _cocotb_1_entry is not None:
         _cocotb_1_entry[1](*args)
         return

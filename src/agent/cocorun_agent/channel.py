@@ -1,7 +1,7 @@
 """The event channel: one JSON object per line to the caller.
 
-Invariants: an event is written whole or the next one starts on a fresh line; only the process that
-opened the channel writes to it; nothing is ever written to a descriptor that is no longer ours.
+Invariants: an event is written completely, or the next one starts on a new line; only the process
+that opened the channel writes to it; nothing is ever written to a descriptor that has been reused.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from cocorun_agent import text
 from cocorun_agent.events import Event
 
 WRITABLE_WAIT_MS = 60_000
-"""How long a full non-blocking pipe is waited for before the event file is used."""
+"""How long to wait for a full non-blocking pipe before using the event file."""
 
 
 class Channel:
-    """Writes events to an inherited pipe, or to a file where the pipe is unusable."""
+    """Writes events to an inherited pipe, or to a file if the pipe is unusable."""
 
     def __init__(self, fd: int | None, path: str | None) -> None:
         self._fd = fd
@@ -36,8 +36,8 @@ class Channel:
     def send(self, event: Event) -> None:
         """Sends one event; blocks while the pipe is full.
 
-        A process forked by a testcase holds a copy of this object; it stays silent, or the caller
-        would hear everything twice.
+        A process forked by a testcase has a copy of this object; it sends nothing, or the caller
+        would receive every event twice.
         """
         if os.getpid() != self._pid:
             return
@@ -47,16 +47,16 @@ class Channel:
             self._append(data)
 
     def close(self) -> None:
-        """Closes the pipe, if it is still ours."""
+        """Closes the pipe, if the descriptor has not been reused."""
         if self._fd is not None and self._is_ours(self._fd):
             os.close(self._fd)
         self._fd = None
         self._path = None
 
     def _is_ours(self, fd: int) -> bool:
-        """Says whether `fd` is still what the caller handed over.
+        """Says whether `fd` is still the pipe that the caller passed.
 
-        A testcase may close every descriptor, and the number may then name a file of its own.
+        A testcase may close every descriptor, and the number may then be one of its own files.
         """
         try:
             return self._identity is not None and _identity_of(fd) == self._identity
@@ -64,7 +64,7 @@ class Channel:
             return False
 
     def _write_pipe(self, data: bytes) -> bool:
-        """Writes `data` to the pipe, whole; returns false where it has to go elsewhere."""
+        """Writes all of `data` to the pipe; returns false if it has to go elsewhere."""
         fd = self._fd
         if fd is None or not self._is_ours(fd):
             self._fd = None
@@ -79,7 +79,7 @@ class Channel:
             except OSError as error:
                 if error.errno == errno.EAGAIN and _wait_writable(fd):
                     continue
-                # Nobody reads any more. The file may still be looked at.
+                # Nobody reads the pipe any more. The file may still be read.
                 self._fd = None
                 return False
         self._torn = False

@@ -1,7 +1,7 @@
 """Makes a forked copy of the server look like a process that was spawned for one run.
 
 Invariant: when `settle` returns, descriptors, working directory, environment and processors are
-those of the request; what could not be set after the fact was refused before the fork.
+those of the request; what could not be changed afterwards was rejected before the fork.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ _LATE = (
     "COCOTB_TOPLEVEL",
     "COCOTB_USER_COVERAGE",
 )
-"""Read by cocotb 1.9 to 2.1 only when a simulation is initialised, which a child does itself."""
+"""Read by cocotb 1.9 to 2.1 only when a simulation is initialised, which each child does itself."""
 
 
 def too_late(wanted: Request) -> list[str]:
-    """Returns the variables that a child cannot have otherwise than the server has them."""
+    """Returns the variables that cannot differ between a child and its server."""
     changed = {name for name in wanted.env_unset if name in os.environ}
     changed.update(name for name, value in wanted.env_set.items() if os.environ.get(name) != value)
     return sorted(name for name in changed if _is_early(name))
@@ -49,7 +49,7 @@ def _is_early(name: str) -> bool:
 
 
 def settle(wanted: Request, cpus: list[int] | None) -> None:
-    """Gives a child the surroundings that a spawned process would have been started with."""
+    """Gives a child the process environment that a spawned process would have been started with."""
     _redirect(os.devnull, os.O_RDONLY, 0)
     if wanted.log is not None:
         _redirect(wanted.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1)
@@ -73,7 +73,7 @@ def _redirect(path: str, flags: int, fd: int) -> None:
 
 
 def _forget_user_paths() -> None:
-    """Drops what the import system remembers of directories that may have changed since."""
+    """Drops what the import system has cached about directories that may have changed since."""
     for path in list(sys.path_importer_cache):
         if not path.startswith((sys.prefix, sys.base_prefix, *cocorun_agent.__path__)):
             del sys.path_importer_cache[path]

@@ -1,7 +1,7 @@
-"""Everything that the agent says, one function for each kind of event.
+"""All events that the agent sends, one function for each kind.
 
-The caller reads these with types of its own (`src/agent/event.rs`), field by field: a name or a
-field that only one side knows is reported there. Invariant: nothing else in this package makes an
+The caller reads these with its own types (`src/agent/event.rs`), field by field: a name or a field
+that only one side knows is reported there. Invariant: nothing else in this package creates an
 event.
 """
 
@@ -60,7 +60,7 @@ def listing_finished(*, log_offset: int | None) -> Event:
 
 
 def module_error(*, module: str, error_type: str, message: str, traceback: str) -> Event:
-    """A test module cannot be imported, or not be searched for testcases."""
+    """A test module cannot be imported or searched for testcases."""
     return _event(
         "module_error",
         module=module,
@@ -71,7 +71,7 @@ def module_error(*, module: str, error_type: str, message: str, traceback: str) 
 
 
 def missing(*, module: str, testcase: str, occurrence: int) -> Event:
-    """A testcase that was asked for is not there."""
+    """A requested testcase does not exist."""
     return _event("missing", module=module, testcase=testcase, occurrence=occurrence)
 
 
@@ -158,7 +158,7 @@ def startup_error(*, error_type: str, message: str, traceback: str) -> Event:
 
 
 def regression_error(*, error_type: str, message: str, traceback: str) -> Event:
-    """cocotb's own book-keeping failed, after which it runs nothing more."""
+    """cocotb's internal bookkeeping failed, after which it runs nothing more."""
     return _event("regression_error", error_type=error_type, message=message, traceback=traceback)
 
 
@@ -168,7 +168,7 @@ def regression_finished(*, log_offset: int | None) -> Event:
 
 
 def agent_error(*, where: str, error_type: str, message: str, traceback: str) -> Event:
-    """A mistake of the agent's own, or something that this cocotb does not offer it."""
+    """An error in the agent itself, or something it needs that this cocotb does not offer."""
     return _event(
         "agent_error",
         where=where,
@@ -186,7 +186,7 @@ def waiting(
     function: str | None,
     sim_time_ns: float | None,
 ) -> Event:
-    """Where the testcase is that was asked by a signal; no trigger if it does not wait."""
+    """Where the testcase is, in answer to a signal; no trigger if it does not wait."""
     return _event(
         "waiting",
         trigger=trigger,
@@ -201,7 +201,7 @@ def waiting(
 
 
 def serving(*, pid: int) -> Event:
-    """Requests are taken from now on."""
+    """Requests are accepted from now on."""
     return _event("serving", pid=pid)
 
 
@@ -211,7 +211,7 @@ def cannot_serve(*, message: str) -> Event:
 
 
 def preload_error(*, module: str, error_type: str, message: str, traceback: str) -> Event:
-    """A module is not imported, or not fit to be there, before the fork."""
+    """A module cannot be imported, or is not safe to have imported, before the fork."""
     return _event(
         "preload_error",
         module=module,
@@ -229,7 +229,7 @@ def child_started(*, run: int, pid: int) -> Event:
 def child_exited(
     *, run: int, pid: int, status: int, user_s: float, system_s: float, rss_kib_max: int
 ) -> Event:
-    """A child has ended and is reaped; its status as `waitpid` gives it."""
+    """A child has ended and was reaped; its status is as `waitpid` returns it."""
     return _event(
         "child_exited",
         run=run,
@@ -242,5 +242,5 @@ def child_exited(
 
 
 def refused(*, run: int | None, message: str) -> Event:
-    """No child was made."""
+    """No child was created."""
     return _event("refused", run=run, message=message)

@@ -1,15 +1,15 @@
-"""Spares the interpreter work on what is not the user's, at its start and at its end.
+"""Saves the interpreter work on modules that are not the user's, at its start and at its end.
 
-Some four hundred modules are imported before the first of the user's, and `Py_FinalizeEx` takes all
+Some four hundred modules are imported before the user's first one, and `Py_FinalizeEx` takes all
 of them apart again, object by object: together a fifth of a short spawned run's processor time, and
-more of a forked one's, where every touch copies a memory page. So the garbage collector rests
-until user code begins, and the modules of that moment are hidden from the interpreter at the last
-moment. All else is as always: threads are joined, exit functions run, the user's own modules are
+more of a forked one's, where every touch copies a memory page. So the garbage collector is off
+until user code begins, and the modules loaded by then are hidden from the interpreter at the very
+end. Everything else is as usual: threads are joined, exit functions run, the user's own modules are
 emptied and its objects finalised by the interpreter itself, and the simulator goes on to its own
 end (final blocks, waves, coverage, C buffers). An object that a testcase stored in a hidden module
 is not finalised; if it is an open file, it is flushed.
 
-Invariant: unless `user_code_begins` is called, the interpreter ends as it always does.
+Invariant: unless `user_code_begins` is called, the interpreter ends as usual.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ gc.disable()
 
 
 def user_code_begins() -> None:
-    """Ends the start-up: what is there now is nobody's to collect or to take apart."""
+    """Ends the start-up: what exists now is neither collected nor finalised."""
     _hidden.update(sys.modules)
     gc.freeze()
     resume_collection()
 
 
 def resume_collection() -> None:
-    """Lets the garbage collector work as it would have all along."""
+    """Turns the garbage collector on again, if it was on."""
     if _collecting:
         gc.enable()
 
@@ -67,10 +67,10 @@ class _LastFlush:
 
 
 def _hide() -> None:
-    """Takes the modules out of the interpreter's sight, with all they hold, for good."""
+    """Hides the modules, with everything they hold, from the interpreter for good."""
     import ctypes
 
-    # One reference that is never given back keeps them.
+    # One reference that is never released keeps them.
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(_hidden))
     modules = sys.modules
     for name, module in _hidden.items():
@@ -79,10 +79,10 @@ def _hide() -> None:
 
 
 def _flush_open_files() -> None:
-    """Flushes the user's open files; those made before are not among these objects."""
+    """Flushes the user's open files; older ones are not among these objects."""
     files = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     for item in gc.get_objects():
-        # `isinstance` would ask a proxy object for its `__class__`, and run code of the user's.
+        # `isinstance` would ask a proxy object for its `__class__`, and run user code.
         if issubclass(type(item), files):
             with contextlib.suppress(Exception):
                 if not item.closed:

@@ -1,7 +1,7 @@
 """Describes testcases without running them, and ends the process once all are reported.
 
-Invariant: one module's failure, of whatever kind an import can produce, costs only that module;
-the module being imported is announced first, so that even a crash has a name.
+Invariant: if importing a module fails in any way, only that module is lost; each module is
+announced before it is imported, so that even a crash can be attributed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from cocorun_agent.reporter import Reporter
 from cocorun_agent.selection import occurrences
 
 _LAYERS_MAX = 32
-"""A function wrapped more often than this is not looked into."""
+"""A function wrapped more often than this is not unwrapped."""
 
 
 class Found(NamedTuple):
@@ -28,7 +28,7 @@ class Found(NamedTuple):
     skip: bool
     stage: int
     order: int
-    """cocotb's own order within a stage; equal where that is the order of discovery."""
+    """cocotb's own order within a stage; equal if that is the order of discovery."""
     expect_fail: bool
     expect_error: bool
 
@@ -36,11 +36,11 @@ class Found(NamedTuple):
 def list_and_exit(
     reporter: Reporter, modules: Iterable[str], discover: Callable[[str], list[Found]]
 ) -> NoReturn:
-    """Sends `listed` or `module_error` for each module, then leaves the simulator at once.
+    """Sends `listed` or `module_error` for each module, then ends the process at once.
 
     `discover` imports one module and returns its testcases in the order cocotb registers them.
     The process ends here because a design with a free-running clock would simulate for ever, and
-    the simulation has not begun: there is nothing that finalisation could save.
+    the simulation has not begun: there is nothing to finalise.
     """
     own_pid = os.getpid()
     for module in modules:
@@ -58,7 +58,7 @@ def list_and_exit(
 
 
 def describe(module: str, found: list[Found]) -> list[dict[str, Any]]:
-    """Returns what the `listed` event says about the testcases of one module, sorted by stage.
+    """Returns the content of the `listed` event for one module's testcases, sorted by stage.
 
     Equal names are numbered in the order of discovery, as the selection of a run does.
     """
@@ -111,7 +111,7 @@ def _code_of(function: Any) -> Any:
 
 
 def _unwrapped(function: Any) -> Any:
-    """Takes off what `functools.wraps`, methods, partials and callable objects put on."""
+    """Unwraps what `functools.wraps`, methods, partials and callable objects add."""
     for _ in range(_LAYERS_MAX):
         if hasattr(function, "__wrapped__"):
             function = function.__wrapped__

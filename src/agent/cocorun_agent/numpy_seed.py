@@ -1,8 +1,8 @@
-"""NumPy's global generator, which a fork would hand to every child in one state.
+"""NumPy's global generator, which a fork would copy into every child in the same state.
 
-A spawned process gets another state each time NumPy is imported, and the one that the user's module
-asks for where that seeds it. Invariant: a child draws from a fresh seed if nobody has touched the
-generator since it was made, and else from the state in which the preloaded modules left it.
+A spawned process gets a different state each time NumPy is imported, or the seed that the user's
+module sets. Invariant: a child draws from a fresh seed if nothing has touched the generator since
+it was created, and else from the state in which the preloaded modules left it.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _made: Any = None
 
 
 class _Watch:
-    """Stands before all finders, so that it knows the moment in which the module is there."""
+    """Comes before all other finders, so that it notices when the module has been imported."""
 
     def find_spec(self, name: str, path: Any = None, target: Any = None) -> Any:
-        """Finds what the others find, and has the import of the one module noted."""
+        """Finds what the others find, and records the import of this one module."""
         if name != _MODULE:
             return None
         for finder in list(sys.meta_path):
@@ -36,7 +36,7 @@ class _Watch:
 
 @contextlib.contextmanager
 def watched() -> Iterator[None]:
-    """Notes the state that the generator is made in, if that is done meanwhile; for the server."""
+    """Records the generator's initial state if it is created meanwhile; for the server."""
     watch = _Watch()
     sys.meta_path.insert(0, watch)  # type: ignore[arg-type]
     try:
@@ -47,7 +47,7 @@ def watched() -> Iterator[None]:
 
 
 def refresh() -> None:
-    """Seeds the generator in a child as an import there would have done, if it is as it was made.
+    """Seeds the generator in a child as an import there would have, if it is in its initial state.
 
     `random` needs nothing: it draws a seed after a fork by itself, and cocotb seeds it for each
     testcase.

@@ -2,7 +2,7 @@
 
 Python and the simulator write to the same descriptor through two buffers. Both are made
 line-buffered, so that the log shows what happened in the order it happened and a crash loses at
-most one unfinished line. Invariant: failing here is silent and harmless; the log is just less tidy.
+most one unfinished line. Invariant: a failure here is silent and harmless; the log is less tidy.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _libc: Any = None
 def prepare() -> None:
     """Makes the C library's and Python's standard output line-buffered.
 
-    C's `stdout` is switched with `setvbuf` and no buffer of ours, which the GNU and musl libraries
+    C's `stdout` is switched with `setvbuf` and without a buffer, which the GNU and musl libraries
     allow at any time.
     """
     global _libc
@@ -38,11 +38,11 @@ def prepare() -> None:
 
 
 def explain_crashes(dump_signal: int | None, wait_signal: int | None) -> None:
-    """Has Python write its stack to descriptor 2 when the process crashes or is asked to.
+    """Makes Python write its stack to descriptor 2 when the process crashes or is asked to.
 
     The handler of `dump_signal` runs even in a loop that never returns to Python, writes where
-    every thread is, and lets the process go on. Where the testcase waits follows, as text and as an
-    event.
+    every thread is, and lets the process continue. Then comes where the testcase waits, as text
+    and as an event.
     """
     with contextlib.suppress(Exception):
         import faulthandler
@@ -60,12 +60,12 @@ def explain_crashes(dump_signal: int | None, wait_signal: int | None) -> None:
 
 
 def libc() -> Any:
-    """Returns the C library as `ctypes` sees it, or nothing where that is not to be had."""
+    """Returns the C library through `ctypes`, or nothing if that is not available."""
     return _libc
 
 
 def flush() -> None:
-    """Writes out what Python and the C library still hold."""
+    """Flushes what Python and the C library have buffered."""
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(Exception):
             stream.flush()
@@ -75,7 +75,7 @@ def flush() -> None:
 
 
 def log_offset() -> int | None:
-    """Returns the size in bytes of the log behind descriptor 1, or nothing if that is no file."""
+    """Returns the size in bytes of the log behind descriptor 1, or nothing if it is not a file."""
     flush()
     try:
         status = os.fstat(1)

@@ -1,7 +1,7 @@
 """The kernel's side of the fork server: parent death, orphans, descriptors of processes.
 
-Linux only, through `ctypes`, since Python has no calls of its own for these. Invariant: each
-function says whether it worked; nothing in here raises for what a kernel does not offer.
+Linux only, through `ctypes`, since Python has no functions for these. Invariant: each function
+reports whether it worked; nothing in here raises because a kernel does not support it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _SYS_PIDFD_OPEN = 434
 
 
 def die_with_parent() -> bool:
-    """Has the kernel kill this process when the one that forked it ends."""
+    """Makes the kernel kill this process when the one that forked it ends."""
     return _prctl(_PR_SET_PDEATHSIG, int(signal.SIGKILL))
 
 
@@ -30,7 +30,7 @@ def adopt_orphans() -> bool:
 
 
 def descriptor_of(pid: int) -> int | None:
-    """Returns a descriptor that becomes readable when process `pid` ends, if there is such."""
+    """Returns a descriptor that becomes readable when process `pid` ends, if supported."""
     with contextlib.suppress(Exception):
         if hasattr(os, "pidfd_open"):
             return os.pidfd_open(pid)
@@ -40,7 +40,7 @@ def descriptor_of(pid: int) -> int | None:
 
 
 def children_of(pid: int) -> set[int]:
-    """Returns the children of a process, dead ones that nobody waited for included."""
+    """Returns the children of a process, including zombies."""
     children: set[int] = set()
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
@@ -50,7 +50,7 @@ def children_of(pid: int) -> set[int]:
 
 
 def kill_tree(pid: int) -> None:
-    """Kills a process that is in nobody's way, and what it started."""
+    """Kills a process and its descendants."""
     for child in children_of(pid):
         kill_tree(child)
     with contextlib.suppress(OSError):

@@ -1,12 +1,12 @@
 """Configures pytest once, before the fork, for the assertion rewriting of every child.
 
-cocotb makes a pytest configuration in each simulation, only to install the import hook that
-rewrites assertions; that is half the work of a short run (14 ms of processor time even where all
+cocotb creates a pytest configuration in each simulation, only to install the import hook that
+rewrites assertions; that is half the work of a short run (14 ms of processor time even if all
 modules are loaded). The hook reads two settings of it, which depend on pytest's own files around
 the working directory and on the environment.
 
 Invariant: a child gets the prepared configuration only if its working directory and environment
-would lead pytest to the very same files; else cocotb's own call goes through.
+would lead pytest to exactly the same files; else cocotb's own call is made.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import sys
 from typing import Any, Iterator
 
 _ARGUMENTS = ["--capture=no", "-o", "python_files=*.py"]
-"""What cocotb 1.9 to 2.1 pass; a call with anything else is not answered from here."""
+"""What cocotb 1.9 to 2.1 pass; any other call does not get the prepared configuration."""
 
 _FILES = (
     "conftest.py",
@@ -38,7 +38,7 @@ _env: dict[str, str] = {}
 
 
 def prepare() -> None:
-    """Configures pytest and leaves the process as if that had not been; for the server."""
+    """Configures pytest and otherwise restores the state of the process; for the server."""
     global _config, _cwd, _env
     before = list(sys.meta_path)
     with contextlib.suppress(Exception):
@@ -53,7 +53,7 @@ def prepare() -> None:
 
 @contextlib.contextmanager
 def rewriting() -> Iterator[None]:
-    """Has modules that are imported meanwhile rewritten as they would be in a child."""
+    """Rewrites modules that are imported meanwhile, as a child would."""
     sys.meta_path[:0] = _finders
     try:
         yield
@@ -63,7 +63,7 @@ def rewriting() -> Iterator[None]:
 
 
 def reuse() -> None:
-    """Answers the next call for a configuration with the prepared one; for a child, once settled."""
+    """Returns the prepared configuration on the next call; for a child, once settled."""
     if _config is None or not _leads_to_the_same_files():
         return
     from _pytest.config import Config
@@ -81,10 +81,10 @@ def reuse() -> None:
 
 
 def _leads_to_the_same_files() -> bool:
-    """Compares the child's surroundings with the server's.
+    """Compares the child's working directory and environment with the server's.
 
-    pytest walks from the working directory upwards. Where the two walks have met, they see the
-    same; before that, neither may find anything.
+    pytest walks from the working directory upwards. Once the two walks meet, they see the same
+    files; before that, neither may find anything.
     """
     if _env != _pytest_env():
         return False
@@ -99,7 +99,7 @@ def _leads_to_the_same_files() -> bool:
 def _finds_any(start: str, up_to: str) -> bool:
     if start == up_to:
         return False
-    # Of the working directory itself, pytest also tries `test*/conftest.py`.
+    # In the working directory itself, pytest also tries `test*/conftest.py`.
     with os.scandir(start) as entries:
         if any(entry.name.startswith("test") and entry.is_dir() for entry in entries):
             return True

@@ -1,9 +1,9 @@
-"""Turns cocotb's judgements into events, each testcase judged at most once.
+"""Turns cocotb's verdicts into events, at most one for each testcase.
 
-The version adapters call in here with what they saw. Invariants: a started testcase gets at most
+The version adapters report what they observe here. Invariants: a started testcase gets at most
 one `testcase_finished`; a testcase whose body never ran because the simulation was over gets
 `not_run` and never a verdict, whatever cocotb writes into its results file; an exception of the
-agent's own becomes an `agent_error` event and goes no further.
+agent itself becomes an `agent_error` event and goes no further.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from cocorun_agent.events import Event
 from cocorun_agent.request import Wanted
 
 EXITS = (KeyboardInterrupt, SystemExit, BdbQuit)
-"""Exceptions with which a testcase ends the process and not only itself."""
+"""Exceptions with which a testcase ends not only itself but the process."""
 
 
 class Key(NamedTuple):
@@ -28,19 +28,19 @@ class Key(NamedTuple):
     """The module the caller asked for, where cocotb found the testcase."""
     testcase: str
     occurrence: int
-    """Which one of equal names in that module, from 0, in cocotb's order of discovery."""
+    """Index among equal names in that module, from 0, in cocotb's order of discovery."""
     defined_in: str
     """The module cocotb itself names in its results; differs for imported testcases."""
 
 
 class Judgement(NamedTuple):
-    """What cocotb said about one testcase."""
+    """cocotb's verdict on one testcase."""
 
     passed: bool
     error: Any
     """The exception, or nothing."""
     note: str | None
-    """cocotb's own words about the verdict, or nothing."""
+    """cocotb's own message about the verdict, or nothing."""
     duration_s: float
     sim_time_ns: float
 
@@ -58,7 +58,7 @@ class Reporter:
 
     @contextlib.contextmanager
     def guard(self, where: str) -> Iterator[None]:
-        """Keeps an exception of the agent's own away from cocotb and reports it instead."""
+        """Keeps an exception of the agent itself away from cocotb and reports it instead."""
         try:
             yield
         except Exception as error:
@@ -66,15 +66,15 @@ class Reporter:
                 self._channel.send(events.agent_error(where=where, **_fields_of(error)))
 
     def close(self) -> None:
-        """Closes the channel in a process that shall not speak through it."""
+        """Closes the channel in a process that must not use it."""
         self._channel.close()
 
     def send(self, event: Event) -> None:
-        """Sends an event that needs no book-keeping."""
+        """Sends an event that needs no bookkeeping."""
         self._channel.send(event)
 
     def missing(self, wanted: Sequence[Wanted]) -> None:
-        """Reports which wanted testcases are not there."""
+        """Reports which requested testcases do not exist."""
         for want in wanted:
             occurrence = want.occurrence or 0
             self._channel.send(
@@ -93,11 +93,11 @@ class Reporter:
         )
 
     def module_error(self, module: str, error: BaseException) -> None:
-        """Reports that a test module could not be imported, or not be searched for testcases."""
+        """Reports that a test module could not be imported or searched for testcases."""
         self._report(events.module_error, error, is_import=True, module=module)
 
     def preload_error(self, module: str, error: BaseException) -> None:
-        """Reports that a module is not there, or not fit to be there, before the fork."""
+        """Reports that a module cannot be imported, or is not safe to have, before the fork."""
         self._report(events.preload_error, error, module=module)
 
     def startup_error(self, error: BaseException) -> None:
@@ -105,7 +105,7 @@ class Reporter:
         self._report(events.startup_error, error)
 
     def regression_error(self, error: BaseException) -> None:
-        """Reports that cocotb's own book-keeping failed, after which it runs nothing more."""
+        """Reports that cocotb's internal bookkeeping failed, after which it runs nothing more."""
         self._report(events.regression_error, error)
 
     def _report(
@@ -115,7 +115,7 @@ class Reporter:
         is_import: bool = False,
         **fields: Any,
     ) -> None:
-        """Reports an exception that passes by, once, however many hooks it passes."""
+        """Reports an exception in flight once, however many hooks it passes."""
         if error is self._reported:
             return
         self._reported = error
@@ -124,7 +124,7 @@ class Reporter:
     def started(self, key: Key, seed: int | None, log_offset: int | None) -> None:
         """Reports that the body of a testcase is about to run.
 
-        The derived seed has some 160 bits, too many for a JSON number: it travels as text.
+        The derived seed has some 160 bits, too many for a JSON number: it is sent as text.
         """
         self._running = key
         self._seed = None if seed is None else str(seed)
@@ -153,12 +153,12 @@ class Reporter:
         self._finish(key, outcome, cause, expected, judgement)
 
     def skipped(self, key: Key, reason: str | None, judgement: Judgement | None) -> None:
-        """Reports that cocotb skipped a testcase, before it ran or because it said so itself."""
+        """Reports that cocotb skipped a testcase, before it ran or because it skipped itself."""
         judgement = judgement or Judgement(True, None, reason, 0.0, 0.0)
         self._finish(key, "skipped", "skip", False, judgement._replace(note=reason))
 
     def init_failed(self, key: Key, error: Any) -> None:
-        """Reports that cocotb could not even make a coroutine of the testcase."""
+        """Reports that cocotb could not even create the testcase's coroutine."""
         judgement = Judgement(False, error, "test initialization failed", 0.0, 0.0)
         self._finish(key, "errored", "init", False, judgement)
 
@@ -170,7 +170,7 @@ class Reporter:
         self._channel.send(events.not_run(**_name(key), cause=cause, message=message))
 
     def exits(self, key: Key, error: BaseException, duration_s: float, sim_time_ns: float) -> None:
-        """Reports that the running testcase ends the process, so that cocotb judges nobody more."""
+        """Reports that the running testcase ends the process, so that cocotb judges no other."""
         self._reported = error
         if self.is_running(key):
             judgement = Judgement(False, error, None, duration_s, sim_time_ns)

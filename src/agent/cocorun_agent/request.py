@@ -1,6 +1,6 @@
 """Reads the caller's request.
 
-Invariant: a request of another protocol or of an unknown mode is refused before anything in the
+Invariant: a request of another protocol or of an unknown mode is rejected before anything in the
 process has changed.
 """
 
@@ -46,16 +46,16 @@ _KEYS = {
 
 
 class Wanted(NamedTuple):
-    """One testcase that the caller asks for."""
+    """One requested testcase."""
 
     module: str
     testcase: str
     occurrence: int | None
-    """Which one of equal names, from 0; none means the next that was not asked for yet."""
+    """Index among equal names, from 0; none means the next one not requested yet."""
 
 
 class Request:
-    """What the caller wants from this process."""
+    """What the caller requests from this process."""
 
     def __init__(self, fields: dict[str, Any]) -> None:
         if fields.get("protocol") != PROTOCOL:
@@ -100,7 +100,7 @@ class Request:
 
     @classmethod
     def from_environment(cls) -> Request | None:
-        """Returns the request, or nothing where the environment names none.
+        """Returns the request, or nothing if the environment names none.
 
         The variable is removed: a simulator that a testcase starts must not find it.
         """

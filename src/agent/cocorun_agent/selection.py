@@ -1,8 +1,8 @@
-"""Picks exactly the testcases that the caller asked for.
+"""Picks exactly the requested testcases.
 
 cocotb's own filters match by regular expression or suffix and change how `skip=True` is treated,
 so none of them is used. Invariant: the chosen testcases keep cocotb's order, and every request
-that matches nothing is handed back.
+that matches nothing is returned.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from cocorun_agent.request import Wanted
 
 
 class Choice(NamedTuple):
-    """What was asked for and is there, and what is not."""
+    """The requested testcases that exist, and those that do not."""
 
     occurrence_by_index: dict[int, int]
-    """The chosen ones by their place among the testcases that were found, in that order."""
+    """The chosen ones by their index among the testcases that were found, in that order."""
     missing: list[Wanted]
 
 
@@ -33,12 +33,12 @@ def occurrences(names: Sequence[tuple[str, str]]) -> list[int]:
 def choose(names: Sequence[tuple[str, str]], wanted: Sequence[Wanted] | None) -> Choice:
     """Finds each wanted testcase among `names`, `(module, testcase)` in cocotb's order.
 
-    A name asked for twice means its first two occurrences, unless the occurrence is given.
+    A name requested twice means its first two occurrences, unless the occurrence is given.
     """
     if wanted is None:
         return Choice(dict(enumerate(occurrences(names))), [])
-    # A child picks one testcase of as many as its module has: what is done for each of those is
-    # paid for each testcase of each session.
+    # A child picks one of all the testcases of its module: work done for each of those is repeated
+    # for each testcase of each session.
     places: dict[tuple[str, str], list[int]] = {
         (want.module, want.testcase): [] for want in wanted
     }

@@ -1,8 +1,8 @@
 """The fork server: one elaborated simulator, one forked child per run.
 
 The server waits at time 0 of the simulation, before cocotb is initialised, with everything imported
-that a run imports and that is not the user's. Each message on the request socket makes one child,
-which returns from here and goes on into cocotb as a process of its own.
+that a run imports, except the user's modules. Each message on the request socket creates one child,
+which returns from here and continues into cocotb as a separate process.
 
 Invariants: the server never runs user code and never advances the simulation; every child is
 reported when it starts and, exactly once, when it ends; nothing a child started outlives it for
@@ -27,7 +27,7 @@ from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
 
 MESSAGE_BYTES_MAX = 256 * 1024
-"""More than a socket buffer takes by default; what is longer goes into a `request_file`."""
+"""More than a socket buffer takes by default; longer requests go into a `request_file`."""
 
 _PROVEN_COCOTB = ("1.9.", "2.0.", "2.1.")
 
@@ -48,14 +48,14 @@ _WARM = (
     "cocorun_agent.v1",
     "cocorun_agent.v2",
 )
-"""In the order of cocotb 2.x's own entry points; a version skips what it does not have."""
+"""In the order of cocotb 2.x's own entry points; those that a version does not have are skipped."""
 
 _LOOK_AGAIN_MS = 20
-"""Between two looks for ended children, where the kernel has no descriptors for processes."""
+"""Interval of checks for ended children, if the kernel has no descriptors for processes."""
 
 
 def warm() -> None:
-    """Imports what cocotb and pytest import in a run, and nothing that is the user's."""
+    """Imports what cocotb and pytest import in a run, and none of the user's modules."""
     with numpy_seed.watched():
         for name in _WARM:
             with contextlib.suppress(Exception):
@@ -65,10 +65,10 @@ def warm() -> None:
 
 
 def preload(reporter: Reporter, modules: list[str]) -> None:
-    """Imports modules that the user wants to be there in every child, with assertions rewritten.
+    """Imports modules that the user wants in every child, with assertions rewritten.
 
-    They see no `cocotb.top`, no plusargs and no seed. Modules that cannot be
-    preloaded are reported, and imported by the children.
+    They see no `cocotb.top`, no plusargs and no seed. Modules that cannot be preloaded are
+    reported, and imported by the children.
     """
     with pytest_config.rewriting(), numpy_seed.watched():
         for name in modules:
@@ -120,7 +120,7 @@ class Server:
 
     def run(self) -> Request:
         """Serves until the socket closes; returns only in a child, with its request."""
-        # Inherited as ignored, it would have the kernel reap the children and lose their status.
+        # If inherited as ignored, it would make the kernel reap the children and lose their status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         processes.adopt_orphans()
         gc.collect()
@@ -136,7 +136,7 @@ class Server:
                     return wanted
 
     def _answer(self) -> Request | None:
-        """Takes one message; returns only in a child with something, its request."""
+        """Takes one message; returns a value only in a child: its request."""
         data, fds, flags = self._receive()
         if not data:
             self._end()
@@ -182,7 +182,7 @@ class Server:
         return data, list(fds), flags
 
     def _started(self, pid: int, run: Any) -> None:
-        # The child does it too, so that the group is there whoever comes first.
+        # The child does it too, so that the group exists whichever process is first.
         with contextlib.suppress(OSError):
             os.setpgid(pid, pid)
         self._run_by_pid[pid] = run
@@ -219,11 +219,11 @@ class Server:
             )
 
     def _end_orphans(self, ended: int) -> None:
-        """Kills processes whose run is over, though they left its group.
+        """Kills processes that left their run's group and whose run is over.
 
         Which run an orphan belongs to cannot be found out once its parent is gone, but it is one of
-        those that lived when it was first seen. It may be a helper of a run that still goes on, so
-        it is let live until all of those have ended.
+        those that were running when it was first seen. It may be a helper of a run that is still
+        going on, so it is killed only once all of those have ended.
         """
         alive = set(self._run_by_pid)
         for pid in processes.children_of(self._pid) - alive:
@@ -240,7 +240,7 @@ class Server:
             del self._runs_by_orphan[pid]
 
     def _end(self) -> NoReturn:
-        """Ends all children and the server; the caller has gone or wants no more."""
+        """Ends all children and the server; the caller is gone or has no more requests."""
         for pid in self._run_by_pid:
             with contextlib.suppress(OSError):
                 os.killpg(pid, signal.SIGKILL)
@@ -249,7 +249,7 @@ class Server:
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
         with contextlib.suppress(Exception):
             self._reap()
-        # What is adopted only now, because its parent has just been killed.
+        # Processes adopted only now, because their parent has just been killed.
         while True:
             orphans = processes.children_of(self._pid)
             if not orphans:
@@ -262,14 +262,14 @@ class Server:
         os._exit(0)
 
     def _leave_or_end(self) -> None:
-        """Makes a child of the copy, or ends it: there must never be a second server."""
+        """Turns the copy into a child, or ends it: there must never be a second server."""
         try:
             self._leave()
         except BaseException:
             os._exit(1)
 
     def _leave(self) -> None:
-        """Leaves the server's family: own group, none of its descriptors."""
+        """Separates from the server: own group, none of its descriptors."""
         os.setpgid(0, 0)
         processes.die_with_parent()
         if os.getppid() != self._pid:

@@ -1,4 +1,4 @@
-"""Turns exceptions and other user-made objects into text that always fits into an event.
+"""Turns exceptions and other user-defined objects into text that always fits into an event.
 
 Invariant: nothing in here raises because of what a user's object does in `__str__`.
 """
@@ -16,9 +16,9 @@ TRACEBACK_CHARS_MAX = 256 * 1024
 
 
 def safe_str(value: object) -> str:
-    """Returns `str(value)`, or words in its place where that raises."""
+    """Returns `str(value)`, or a replacement if that raises."""
     try:
-        # A subclass of `str` might still surprise; joining makes a plain one of it.
+        # A subclass of `str` may still misbehave; joining turns it into a plain one.
         return "".join((str(value),))
     except Exception as error:
         return f"<{type(value).__name__} whose str() raised {type(error).__name__}>"
@@ -30,12 +30,12 @@ def error_type(error: object) -> str:
 
 
 def message_of(error: object) -> str:
-    """Returns an exception's message as one line, or its type's name where it has none."""
+    """Returns an exception's message as one line, or its type's name if it has none."""
     if isinstance(error, type):
         return error.__name__
     parts = [safe_str(error)]
     if error_type(error) in ("ExceptionGroup", "BaseExceptionGroup"):
-        # A group's own text names none of the exceptions in it.
+        # A group's own text does not name the exceptions in it.
         inner = getattr(error, "exceptions", ())
         parts.extend(f"{error_type(one)}: {safe_str(one)}" for one in inner)
     return one_line("; ".join(part for part in parts if part)) or error_type(error)
@@ -52,8 +52,8 @@ def one_line(text: str) -> str:
 def traceback_of(error: object, is_import: bool = False) -> str:
     """Returns the traceback as Python prints it, the message included.
 
-    That of an import begins with the user's code: the agent, cocotb, the import system and pytest's
-    rewriting stand above it.
+    For an import it begins with the user's code, without the frames of the agent, cocotb, the
+    import system and pytest's rewriting above it.
     """
     if not isinstance(error, BaseException):
         return error_type(error)
@@ -80,7 +80,7 @@ def plain(value: object) -> object:
     """Returns `value` as something every JSON reader accepts.
 
     Python's encoder writes `NaN` and lone surrogates (undecodable bytes of file names), which
-    strict readers refuse.
+    strict readers reject.
     """
     if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode("utf-8")

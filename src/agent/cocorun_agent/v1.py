@@ -1,7 +1,7 @@
-"""Adapter for cocotb 1.x: where its regression manager is listened to.
+"""Adapter for cocotb 1.x: hooks into its regression manager.
 
-Read against cocotb 1.9.2. Invariant: as in `v2`, a hook calls cocotb's own method exactly once and
-returns or raises what that did.
+Written against cocotb 1.9.2. Invariant: as in `v2`, a hook calls cocotb's own method exactly once
+and returns or raises what that did.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class Adapter:
         self._times: tuple[float, float] = (0.0, 0.0)
 
     def install(self) -> None:
-        """BuildDirs the hooks; cocotb must be importable and its regression not yet started."""
+        """Installs the hooks; cocotb must be importable and its regression not yet started."""
         from cocotb import regression
 
         manager = regression.RegressionManager
@@ -81,7 +81,7 @@ class Adapter:
 
         @functools.wraps(from_discovery)
         def made(cls: Any, *args: Any, **kwargs: Any) -> Any:
-            # cocotb logs what goes wrong here and ends the simulation with a good exit status.
+            # cocotb logs errors here and ends the simulation with exit status 0.
             try:
                 return from_discovery(cls, *args, **kwargs)
             except BaseException as error:
@@ -93,10 +93,10 @@ class Adapter:
         manager.from_discovery = classmethod(made)
 
     def _selected(self, tests: Iterator[Any]) -> Iterator[Any]:
-        """Yields the wanted ones of what cocotb discovers.
+        """Yields the requested ones of the testcases that cocotb discovers.
 
-        Nothing is imported before the first is asked for: cocotb starts to measure coverage between
-        making this generator and using it.
+        Nothing is imported before the first one is needed: cocotb starts to measure coverage
+        between creating this generator and using it.
         """
         found: list[Any] = []
         origins: list[str] = []
@@ -177,7 +177,7 @@ class Adapter:
             try:
                 passed, sim_failed = score_test(this, test, outcome)
             except EXITS as error:
-                # cocotb lets these through to the simulator, unjudged.
+                # cocotb passes these through to the simulator, without a verdict.
                 with self._reporter.guard("_score_test"):
                     self._reporter.exits(self._key(test), error, *times)
                 raise
@@ -236,7 +236,7 @@ class Adapter:
 
 
 def _seed_of(test: Any) -> int:
-    """Returns the seed cocotb 1.9 gives the random module for one testcase, in its own way."""
+    """Returns the seed that cocotb 1.9 gives the random module for one testcase."""
     import cocotb
 
     digest = hashlib.sha1(test.__qualname__.encode() + test.__module__.encode())

@@ -1,7 +1,7 @@
-"""Adapter for cocotb 2.x: where its regression manager is listened to.
+"""Adapter for cocotb 2.x: hooks into its regression manager.
 
-Read against cocotb 2.0.1 and 2.1.0. All names used here are private to cocotb, so each hook is
-placed only if the name is there, and what is lost without it is reported in an `agent_error`. Without
+Written against cocotb 2.0.1 and 2.1.0. All names used here are private to cocotb, so each hook is
+installed only if the name exists; what is lost without it is reported in an `agent_error`. Without
 selection hooks the public `COCOTB_TEST_FILTER` takes over.
 
 Invariant: a hook calls cocotb's own method exactly once, with the arguments it got, and returns or
@@ -48,7 +48,7 @@ class Adapter:
         self._error: Any = None
 
     def install(self) -> None:
-        """BuildDirs the hooks; cocotb must be importable and its regression not yet started."""
+        """Installs the hooks; cocotb must be importable and its regression not yet started."""
         # cocotb 2.0 cannot import these the other way round.
         import cocotb.handle  # noqa: F401
         from cocotb import regression
@@ -68,7 +68,7 @@ class Adapter:
     # Discovery and selection.
 
     def _hook_discovery(self, regression: Any, manager: Any) -> None:
-        """Learns which requested module each testcase comes from."""
+        """Finds out which requested module each testcase comes from."""
         reporter = self._reporter
         import_module = getattr(regression, "import_module", None)
         if import_module is None or not hasattr(manager, "register_test"):
@@ -133,7 +133,7 @@ class Adapter:
         _hook(manager, "start_regression", starting)
 
     def _select(self, manager: Any) -> None:
-        """Cuts the queue down to what was asked for, before cocotb sorts and counts it."""
+        """Reduces the queue to the requested testcases, before cocotb sorts and counts it."""
         queue = manager._test_queue
         known = len(queue) == len(self._registered) and all(
             map(operator.is_, queue, self._registered)
@@ -201,9 +201,9 @@ class Adapter:
                 _hook(running, name, self._aborted)
 
     def _aborted(self, original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
-        """Notices an exception that cocotb 2.1 lets through to the simulator, unjudged.
+        """Notices an exception that cocotb 2.1 passes through to the simulator, without a verdict.
 
-        cocotb 2.0 judges such a testcase within the call, so what it said comes first.
+        cocotb 2.0 judges such a testcase within the call, so its verdict comes first.
         """
         try:
             return original(this, *args, **kwargs)
@@ -248,7 +248,7 @@ class Adapter:
             try:
                 result = original(this, *args, **kwargs)
             except BaseException as error:
-                # First, so that the testcase's verdict can say what came of it.
+                # First, so that the testcase's verdict can mention the consequence.
                 with self._reporter.guard(original.__name__):
                     self._reporter.regression_error(error)
                 with self._reporter.guard(original.__name__):
@@ -256,7 +256,7 @@ class Adapter:
                 raise
             with self._reporter.guard(original.__name__):
                 report(this, self._key(this), kwargs)
-            # An exception holds its testcase's frames, and with them what the testcase made.
+            # An exception holds its testcase's frames, and with them what the testcase created.
             self._error = None
             return result
 
@@ -264,7 +264,7 @@ class Adapter:
 
     def _passed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
         error = self._error
-        # `pass_test()` passes by an exception that is no failure.
+        # `pass_test()` passes with an exception that is not a failure.
         if _is_of_cocotb(error, "TestSuccess"):
             error = None
         self._judge(key, Judgement(True, error, seen.get("msg"), *_durations(seen)))
@@ -320,7 +320,7 @@ class Adapter:
     def _report_stranded(self, manager: Any) -> None:
         """Reports what cocotb 2.1 leaves out if the simulation ends between two testcases.
 
-        It waits for the announced one to end, which never began, and writes no results.
+        It waits for the announced testcase, which never began, to end, and writes no results.
         """
         if manager._tearing_down or self._reporter.is_running(self._key(manager)):
             return
@@ -364,7 +364,7 @@ class Adapter:
 
 
 def _hook(owner: Any, name: str, hook: Callable[..., Any]) -> None:
-    """Puts `hook(original, self, …)` in front of a method, if the class has it."""
+    """Wraps a method in `hook(original, self, …)`, if the class has it."""
     original = getattr(owner, name, None)
     if original is None:
         return
@@ -390,7 +390,7 @@ def _running_test_class() -> Any:
 
 
 def _is_of_cocotb(error: Any, name: str) -> bool:
-    """Says whether an exception is of cocotb's own class `name`, wherever this version keeps it."""
+    """Says whether an exception is of cocotb's class `name`, wherever this version defines it."""
     kind = type(error)
     return kind.__name__ == name and kind.__module__.split(".")[0] == "cocotb"
 
@@ -406,7 +406,7 @@ def _durations(seen: dict[str, Any]) -> tuple[float, float]:
 def _is_raised_in(function: Callable[..., Any], error: BaseException) -> bool:
     """Says whether `error` was raised by `function` itself and not by something it called.
 
-    cocotb raises a plain RuntimeError where no module has a testcase; user code may as well.
+    cocotb raises a plain RuntimeError if no module has a testcase; user code may do so as well.
     """
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:

@@ -1,16 +1,16 @@
-"""Says on request where the testcase waits: which awaits lead to which trigger, and when.
+"""Reports on request where the testcase waits: which awaits lead to which trigger, and when.
 
 Python's stack does not show it. A coroutine that waits is on no stack, and while the simulation
-goes on without Python there is no stack at all. Two signals ask. The first sets Python's own flag,
-so the answer comes with the next Python code that runs, which disturbs nothing. Where none runs (a
-clock of cocotb 2.x is driven in C), the second has the interpreter run nothing at once, in the
-middle of whatever the simulator does, and that is when it sees the flag; the caller sends it only to
-a process that it kills next.
+runs without Python there is no stack at all. Two signals ask. The first sets Python's own flag, so
+the answer comes with the next Python code that runs, which disturbs nothing. If none runs (a clock
+of cocotb 2.x is driven in C), the second makes the interpreter run an empty piece of code at once,
+in the middle of whatever the simulator does, which is when it sees the flag; the caller sends it
+only to a process that it kills next.
 
 The answer goes to the caller as an event, and in more detail to people, as text on descriptor 2.
 
 Invariants: nothing here runs before a signal comes, nothing raises, and nothing is changed: the
-answer is read off cocotb's tasks, and its text is written in one piece.
+answer is read from cocotb's tasks, and its text is written in one piece.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _FRAMES_MAX = 20
 _TRIGGER_CHARS_MAX = 200
 
 _OPAQUE = ("coroutine_wrapper", "async_generator_asend", "async_generator_athrow")
-"""Types that stand between two coroutines and have no attribute that leads on."""
+"""Types that come between two coroutines and have no attribute that leads to the next."""
 
 _kept: list[Any] = []
 """What C calls when the second signal comes."""
@@ -40,7 +40,7 @@ _send: Callable[[events.Event], None] | None = None
 
 
 def report_to(send: Callable[[events.Event], None]) -> None:
-    """Sets where the event goes: in a child it is another channel than in its server."""
+    """Sets where the event goes: a child's channel differs from its server's."""
     global _send
     _send = send
 
@@ -51,7 +51,7 @@ def answer(dump_signal: int) -> None:
 
 
 def answer_at_once(libc: Any, wait_signal: int) -> None:
-    """Has the second signal lead into Python, where the first one's answer is due."""
+    """Makes the second signal enter Python, where the first one's answer is pending."""
     import ctypes
 
     kind = ctypes.CFUNCTYPE(None, ctypes.c_int)

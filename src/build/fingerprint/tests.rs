@@ -1,4 +1,4 @@
-//! What changes the key of a build, what does not, and how a change is explained.
+//! What changes the key of a build, what does not, and how changes are explained.
 
 use super::*;
 
@@ -14,10 +14,10 @@ use crate::sim::registry::Registry;
 
 use serde_json::Value;
 
-/// Fields of the ingredients that are not digested, as the last name on their way, and why.
+/// Fields of the ingredients that are not digested, by the last name in their path, and why.
 const LEFT_OUT: [(&str, &str); 1] = [(
     "program",
-    "the path to a program differs between nodes; the identity of the real file stands for it",
+    "the path to a program differs between nodes; the identity of the real file is used",
 )];
 
 fn build(simulator: &SimulatorName, project: &str) -> Build {
@@ -51,7 +51,7 @@ fn build(simulator: &SimulatorName, project: &str) -> Build {
     }
 }
 
-/// Returns the ingredients of a build, as they are for one whose files have these digests.
+/// Returns the ingredients of a build whose files have these digests.
 fn ingredients(build: &Build) -> Ingredients {
     let registry = Registry::builtin();
     let simulator = registry.get(build.simulator.as_str()).expect("registered");
@@ -101,10 +101,10 @@ fn builds() -> Vec<Build> {
 
 type Change = fn(&mut Build);
 
-/// The way to a field of a JSON value: names, and places in lists.
+/// The path to a field of a JSON value: names, and indices in lists.
 type Way = Vec<String>;
 
-/// Lists the ways to everything in a value that can be altered: scalars, lists, and names of maps.
+/// Lists the paths to everything in a value that can be altered: scalars, lists, and keys of maps.
 fn ways(value: &Value, way: &Way, found: &mut Vec<Way>) {
     let mut deeper = |step: String, inner: &Value| {
         let way: Way = way.iter().cloned().chain([step]).collect();
@@ -125,8 +125,8 @@ fn ways(value: &Value, way: &Way, found: &mut Vec<Way>) {
     }
 }
 
-/// Returns the value with one field altered: a text is lengthened, a list loses its last item or
-/// has its first one twice, what is absent appears.
+/// Returns the value with one field altered: text gets longer, a list loses its last item or
+/// repeats its first one, an absent value appears.
 fn altered(value: &Value, way: &Way) -> Option<Value> {
     let mut value = value.clone();
     let field = way.iter().fold(&mut value, |value, step| match value {

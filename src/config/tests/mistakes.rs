@@ -1,9 +1,9 @@
-//! What is said of every mistake.
+//! The messages for every mistake.
 
 use super::*;
 
 #[test]
-fn all_problems_are_told_at_once_in_their_places() {
+fn all_problems_are_reported_at_once_in_their_places() {
     let text = r#"simulator = verilater
 jbos = 4
 build_dir = "$NOPE/sim"
@@ -69,27 +69,27 @@ error[config::bad-value]: `timeout_s` takes seconds, from 0.001 to 1000000000
 12 | timeout_s = 0
    |             ^
 "#;
-    assert_eq!(Project::fifo().told(text), expected);
+    assert_eq!(Project::fifo().reported(text), expected);
 }
 
 #[test]
-fn tables_that_plan_a_module_differently_are_told_with_both_lines() {
+fn tables_that_plan_a_module_differently_are_reported_with_both_lines() {
     let text = format!(
         "{BUILD}[[test]]\ntest_module = ['a', 'b']\n\
          [[test]]\ntest_module = ['b', 'a']\nseed = 1\n"
     );
     let expected = "\
-error[config::duplicate-name]: module `b` is planned twice on build `fifo`, by tables that differ
+error[config::duplicate-name]: module `b` is planned twice on build `fifo`, by tables with different settings
  --> runner.toml:6:1
   |
 6 | [[test]]
   | ^^^^^^^^ planned again here
   first at runner.toml:4
   different: `seed`
-  the same of 1 more
+  1 more like this
 help: give both tables the same settings, or narrow `build` or `test_module`
 ";
-    assert_eq!(Project::fifo().told(&text), expected);
+    assert_eq!(Project::fifo().reported(&text), expected);
 }
 
 #[test]
@@ -102,18 +102,18 @@ error[config::duplicate-name]: build `fifo` is defined twice
   |        ^^^^ again here
   first at runner.toml:1
 ";
-    assert_eq!(Project::fifo().told(&BUILD.repeat(2)), expected);
+    assert_eq!(Project::fifo().reported(&BUILD.repeat(2)), expected);
 }
 
 #[test]
-fn keys_of_a_repeated_table_are_no_problems_but_those_after_it_are() {
+fn keys_of_a_repeated_table_are_not_problems_but_those_after_it_are() {
     let text = format!("{}[python]\npaths = []\npaths = []\n", BUILD.repeat(2));
-    let told = Project::fifo().brief(&text);
+    let reported = Project::fifo().brief(&text);
     let expected = [
         "4 duplicate-name: build `fifo` is defined twice",
         "9 syntax: `paths` is defined twice",
     ];
-    assert_eq!(told, expected);
+    assert_eq!(reported, expected);
 }
 
 #[test]
@@ -126,20 +126,25 @@ error[config::syntax]: the value of `sources` is never closed
 2 | sources = [\"hdl/fifo.sv\"
   |           ^ opened here
 ";
-    assert_eq!(Project::fifo().told(text), expected);
+    assert_eq!(Project::fifo().reported(text), expected);
 }
 
-/// Checks cases of a text and what is said of it; `BUILD` stands for a sound build.
+/// Checks pairs of a text and its messages; `BUILD` is a valid build.
 fn check(project: &Project, cases: &[(&str, &[&str])]) {
     for (text, expected) in cases {
         let text = text.replace("BUILD", BUILD);
-        let told = project.brief(&text);
-        assert_eq!(told, *expected, "in\n{text}\n{}", project.told(&text));
+        let reported = project.brief(&text);
+        assert_eq!(
+            reported,
+            *expected,
+            "in\n{text}\n{}",
+            project.reported(&text)
+        );
     }
 }
 
 #[test]
-fn slips_of_syntax_are_told_without_their_consequences() {
+fn syntax_errors_are_reported_without_their_consequences() {
     check(
         &Project::fifo(),
         &[
@@ -197,7 +202,7 @@ fn slips_of_syntax_are_told_without_their_consequences() {
 }
 
 #[test]
-fn tables_of_the_wrong_shape_are_told_with_the_right_one() {
+fn tables_of_the_wrong_shape_are_reported_with_the_right_one() {
     check(
         &Project::fifo(),
         &[
@@ -220,7 +225,7 @@ fn tables_of_the_wrong_shape_are_told_with_the_right_one() {
             (
                 "[build]\nsources = ['a']\n",
                 &[
-                    "2 wrong-type: `build.sources` takes a table, not a list (help: a build has a name: \
+                    "2 wrong-type: `build.sources` takes a table, not a list (help: give each build a name: \
              `[build.NAME]`)",
                 ],
             ),
@@ -244,7 +249,7 @@ fn tables_of_the_wrong_shape_are_told_with_the_right_one() {
                 &[
                     "1 missing-key: `[build.a b]` is missing `sources`",
                     "1 missing-key: `[build.a b]` is missing `hdl_toplevel`",
-                    "1 bad-value: `a b` is not a valid build name (help: a name is made of letters, digits, \
+                    "1 bad-value: `a b` is not a valid build name (help: a name consists of letters, digits, \
              `_`, `-` and `.`)",
                 ],
             ),
@@ -253,7 +258,7 @@ fn tables_of_the_wrong_shape_are_told_with_the_right_one() {
 }
 
 #[test]
-fn unknown_keys_are_told_with_what_was_meant() {
+fn unknown_keys_are_reported_with_a_suggestion() {
     check(
         &Project::fifo(),
         &[
@@ -283,7 +288,7 @@ fn unknown_keys_are_told_with_what_was_meant() {
 }
 
 #[test]
-fn bad_values_of_the_top_level_and_python_are_told() {
+fn bad_values_of_the_top_level_and_python_are_reported() {
     check(
         &Project::fifo(),
         &[
@@ -295,7 +300,7 @@ fn bad_values_of_the_top_level_and_python_are_told() {
                     "2 wrong-type: `timeout_s` takes a number of seconds, not a string",
                     "3 bad-value: `lock_timeout_s` takes seconds, from 0.001 to 1000000000",
                     "4 bad-value: `build_timeout_s` takes seconds, from 0.001 to 1000000000",
-                    "5 bad-value: `none` is no isolation",
+                    "5 bad-value: invalid isolation `none`",
                     "6 bad-value: `session_timeout_s` takes seconds, from 0.001 to 1000000000",
                 ],
             ),
@@ -330,9 +335,9 @@ fn bad_values_of_the_top_level_and_python_are_told() {
                     "2 bad-value: a path is empty",
                     "3 missing-file: `test` does not exist (help: did you mean `tests`?)",
                     "3 bad-value: `hdl/fifo.sv` is a file, not a directory",
-                    "4 bad-value: `-r x` is no requirement (help: write one package each, such as \
+                    "4 bad-value: invalid requirement `-r x` (help: write one package each, such as \
              `\"cocotb==2.1.0\"`)",
-                    "4 bad-value: `` is no requirement (help: write one package each, such as \
+                    "4 bad-value: invalid requirement `` (help: write one package each, such as \
              `\"cocotb==2.1.0\"`)",
                 ],
             ),
@@ -341,7 +346,7 @@ fn bad_values_of_the_top_level_and_python_are_told() {
 }
 
 #[test]
-fn bad_values_of_a_build_are_told() {
+fn bad_values_of_a_build_are_reported() {
     check(
         &Project::fifo(),
         &[
@@ -361,25 +366,25 @@ fn bad_values_of_a_build_are_told() {
           parameters = { D = 9223372036854775808 }\nwaves = 1\n\
           build_args = ['a', 1, \"\\u0000\"]\n",
                 &[
-                    "4 bad-value: `1A` is no HDL name",
+                    "4 bad-value: `1A` is not an HDL identifier",
                     "4 wrong-type: `defines.B` takes an integer, a boolean or a string, not a float",
                     "4 wrong-type: `defines.C` takes an integer, a boolean or a string, not a list",
                     "5 bad-value: `parameters.D` takes an integer from -9223372036854775808 to \
              9223372036854775807",
                     "6 wrong-type: `waves` takes `true` or `false`, not an integer",
                     "7 wrong-type: `build_args` takes a list of strings, not an integer",
-                    "7 bad-value: `build_args` holds a NUL character",
+                    "7 bad-value: `build_args` contains a NUL character",
                 ],
             ),
             (
                 "BUILDparameters = { A = 1 }\n[build.fifo.matrix]\nA = [1]\nB = 2\nC = []\n\
           D = [1, '1']\nE = ['a b', 'a/b']\n",
                 &[
-                    "6 bad-value: `A` stands in `matrix` and in `parameters` (help: keep one of the two)",
+                    "6 bad-value: `A` is in both `matrix` and `parameters` (help: keep one of the two)",
                     "7 wrong-type: `matrix.B` takes a list of values, not an integer",
                     "8 bad-value: `matrix.C` is an empty list",
-                    "9 duplicate-name: two values of `matrix.D` make builds of one name, `fifo/D=1`",
-                    "10 duplicate-name: two values of `matrix.E` make builds of one name, `fifo/E=a-b`",
+                    "9 duplicate-name: two values of `matrix.D` give builds the same name, `fifo/D=1`",
+                    "10 duplicate-name: two values of `matrix.E` give builds the same name, `fifo/E=a-b`",
                 ],
             ),
         ],
@@ -387,7 +392,7 @@ fn bad_values_of_a_build_are_told() {
 }
 
 #[test]
-fn bad_timescales_variables_and_paths_are_told() {
+fn bad_timescales_variables_and_paths_are_reported() {
     check(
         &Project::fifo(),
         &[
@@ -396,11 +401,11 @@ fn bad_timescales_variables_and_paths_are_told() {
           timescale = '1ns/5ps'\n[build.c]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = '-c'\n\
           timescale = '1ns/10ns'\n",
                 &[
-                    "4 bad-value: `1ns` is no timescale: it has no `/` (help: write it as `\"1ns/1ps\"`)",
-                    "7 bad-value: `b c` is no name of a module",
-                    "8 bad-value: `5ps` is no unit of a timescale: 1, 10 or 100 and s, ms, us, ns, ps or \
+                    "4 bad-value: invalid timescale `1ns`: it has no `/` (help: write it as `\"1ns/1ps\"`)",
+                    "7 bad-value: `b c` is not a module name",
+                    "8 bad-value: invalid timescale unit `5ps`: expected 1, 10 or 100, then s, ms, us, ns, ps or \
              fs (help: write it as `\"1ns/1ps\"`)",
-                    "11 bad-value: `-c` is no name of a module",
+                    "11 bad-value: `-c` is not a module name",
                     "12 bad-value: the precision `10ns` is coarser than the unit `1ns` (help: write it as \
              `\"1ns/1ps\"`)",
                 ],
@@ -408,7 +413,7 @@ fn bad_timescales_variables_and_paths_are_told() {
             (
                 "BUILDenv = { 'A=B' = 'x', C = true, D = 1.0 }\n",
                 &[
-                    "4 bad-value: `A=B` is no name of a variable",
+                    "4 bad-value: `A=B` is not a variable name",
                     "4 wrong-type: `env.C` takes a string or an integer, not a boolean",
                     "4 wrong-type: `env.D` takes a string or an integer, not a float",
                 ],
@@ -417,7 +422,7 @@ fn bad_timescales_variables_and_paths_are_told() {
                 "[build.b]\nsources = ['hdl/[', '$NOPE/a.sv', '', 'hdl', 'x/y.sv', 'ram.sv']\n\
           hdl_toplevel = 'b'\n",
                 &[
-                    "2 bad-value: `hdl/[` is no pattern: unclosed character class; missing ']'",
+                    "2 bad-value: invalid pattern `hdl/[`: unclosed character class; missing ']'",
                     "2 bad-value: the environment variable `NOPE` is unset or empty",
                     "2 bad-value: a path is empty",
                     "2 bad-value: `hdl` is a directory, not a file",
@@ -430,19 +435,19 @@ fn bad_timescales_variables_and_paths_are_told() {
 }
 
 #[test]
-fn a_matrix_beyond_all_bounds_is_refused_and_not_expanded() {
+fn a_matrix_with_too_many_builds_is_rejected_and_not_expanded() {
     let values = vec!["1"; 100].join(",");
     let lists: Vec<String> = (0..40)
         .map(|key| format!("K{key} = [{values}]\n"))
         .collect();
     let text = format!("{BUILD}[build.fifo.matrix]\n{}", lists.concat());
-    let told = Project::fifo().brief(&text);
+    let reported = Project::fifo().brief(&text);
     let expected = "4 bad-value: the matrix of `[build.fifo]` makes more than 10000 builds";
-    assert_eq!(told, [expected]);
+    assert_eq!(reported, [expected]);
 }
 
 #[test]
-fn bad_values_of_a_test_are_told() {
+fn bad_values_of_a_test_are_reported() {
     let project = Project::fifo();
     project.put("copy/fifo.sv", "");
     check(
@@ -454,7 +459,7 @@ fn bad_values_of_a_test_are_told() {
                     "5 unknown-build: no build is called `fifi` (help: did you mean `fifo`?)",
                     "5 unknown-build: no build matches `ram*`",
                     "5 unknown-build: no build is called `fifo/DEPTH=4`",
-                    "5 bad-value: `x[` is no pattern: a `[` is never closed",
+                    "5 bad-value: invalid pattern `x[`: a `[` is never closed",
                 ],
             ),
             (
@@ -468,12 +473,12 @@ fn bad_values_of_a_test_are_told() {
                 "BUILD[[test]]\ntest_module = ['tests/test_fifo.py', 'tests/test_*', 'a..b', 'a b', '', \
           'a.*.', 4]\n",
                 &[
-                    "5 bad-value: `tests/test_fifo.py` is no module name, as `import` takes it (help: \
+                    "5 bad-value: `tests/test_fifo.py` is not a module name that `import` accepts (help: \
              write `tests.test_fifo`)",
                     "5 bad-value: `tests/test_*` is a path, not a module pattern (help: write \
              `tests.test_*`)",
-                    "5 bad-value: `a..b` is no module name, as `import` takes it",
-                    "5 bad-value: `a b` is no module name, as `import` takes it",
+                    "5 bad-value: `a..b` is not a module name that `import` accepts",
+                    "5 bad-value: `a b` is not a module name that `import` accepts",
                     "5 bad-value: `test_module` is empty",
                     "5 bad-value: `a.*.` has an empty part between its dots",
                     "5 wrong-type: `test_module` takes a string, not an integer",
@@ -485,11 +490,11 @@ fn bad_values_of_a_test_are_told() {
           fail_on_hdl_error = 'no'\n",
                 &[
                     "6 bad-value: `seed` takes an integer from 0 to 4294967295",
-                    "7 bad-value: `+` is no plusarg (help: write `\"name\"` or `\"name=value\"`)",
-                    "7 bad-value: `` is no plusarg (help: write `\"name\"` or `\"name=value\"`)",
-                    "7 bad-value: `++a` is no plusarg (help: write `\"name\"` or `\"name=value\"`)",
+                    "7 bad-value: invalid plusarg `+` (help: write `\"name\"` or `\"name=value\"`)",
+                    "7 bad-value: invalid plusarg `` (help: write `\"name\"` or `\"name=value\"`)",
+                    "7 bad-value: invalid plusarg `++a` (help: write `\"name\"` or `\"name=value\"`)",
                     "8 wrong-type: `test_args` takes a list of strings, not an integer",
-                    "9 duplicate-name: two `run_files` have one name, `fifo.sv`",
+                    "9 duplicate-name: two `run_files` have the same name, `fifo.sv`",
                     "10 wrong-type: `fail_on_hdl_error` takes `true` or `false`, not a string",
                 ],
             ),
@@ -498,7 +503,7 @@ fn bad_values_of_a_test_are_told() {
 }
 
 #[test]
-fn mistakes_in_file_lists_are_told_with_the_line_of_the_list() {
+fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
     let project = Project::fifo();
     let bad = "hdl/fifo.sv\n-timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
                -f missing.f\n-D 9?\n-f\n";
@@ -515,15 +520,15 @@ fn mistakes_in_file_lists_are_told_with_the_line_of_the_list() {
                 "[build.b]\nsources = ['bad.f', 'open.f']\nhdl_toplevel = 'b'\n",
                 &[
                     "bad.f:2 file-list: unknown option `-timescale=1ns/1ps` in a file list (help: remove \
-             it here, and give it in `build_args` where the simulator knows it)",
+             it here, and give it in `build_args` if the simulator supports it)",
                     "bad.f:3 missing-file: `hdl/fifoo.sv` does not exist (help: did you mean \
              `hdl/fifo.sv`?)",
-                    "bad.f:4 file-list: the quotes of `A=\"x\"` mean different things to each simulator \
+                    "bad.f:4 file-list: simulators disagree about the quotes in `A=\"x\"` \
              (help: give it in `defines` of the build)",
                     "bad.f:5 file-list: the environment variable `NOPE` is unset or empty",
                     "bad.f:6 file-list: `missing.f` does not exist",
                     "bad.f:7 file-list: `9?` defines no macro (help: give it in `defines` of the build)",
-                    "bad.f:8 file-list: `-f` stands without its argument",
+                    "bad.f:8 file-list: `-f` is missing its argument",
                     "open.f:1 file-list: a quote or comment is never closed",
                 ],
             ),
@@ -535,7 +540,7 @@ fn mistakes_in_file_lists_are_told_with_the_line_of_the_list() {
                     "2 missing-file: `none.f` does not exist",
                     "own.f:1 missing-file: `inner.sv` does not exist",
                     "hdl/own.f:1 missing-file: `fifo.sv` does not exist (help: name the list with `-F`, \
-             or its paths from the folder of `runner.toml`)",
+             or write its paths relative to the folder of `runner.toml`)",
                 ],
             ),
         ],
@@ -543,12 +548,12 @@ fn mistakes_in_file_lists_are_told_with_the_line_of_the_list() {
 }
 
 #[test]
-fn variables_that_steer_every_simulation_are_refused_with_what_to_write_instead() {
+fn variables_that_cocorun_sets_itself_are_rejected_with_what_to_write_instead() {
     let text = format!(
         "{BUILD}[[test]]\ntest_module = 'test_fifo'\n\
          env = {{ MODULE = 'x', GPI_USERS = 'x', MINE = 'x' }}\n"
     );
-    let said = Project::fifo().told(&text);
+    let said = Project::fifo().reported(&text);
     assert!(said.contains("`MODULE` is set by cocorun itself"), "{said}");
     assert!(said.contains("help: use `test_module`"), "{said}");
     assert!(

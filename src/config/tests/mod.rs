@@ -1,4 +1,4 @@
-//! What `runner.toml` is read as, and what is said of every mistake in it.
+//! How `runner.toml` is read, and the messages for every mistake in it.
 
 mod any_text;
 mod mistakes;
@@ -18,7 +18,7 @@ struct Project {
 }
 
 impl Project {
-    /// Makes a project of empty files.
+    /// Creates a project of empty files.
     fn new(names: &[&str]) -> Self {
         let dir = tempfile::tempdir().expect("a temporary directory");
         let root = Utf8PathBuf::from_path_buf(dir.path().to_owned()).expect("UTF-8");
@@ -29,7 +29,7 @@ impl Project {
         project
     }
 
-    /// Makes a project of two sources and two test modules.
+    /// Creates a project of two sources and two test modules.
     fn fifo() -> Self {
         Self::new(&[
             "hdl/fifo.sv",
@@ -57,14 +57,15 @@ impl Project {
         )
     }
 
-    /// Loads a file that is fine.
+    /// Loads a valid file.
     fn fine(&self, text: &str) -> RunnerConfig {
-        let told = self.told(text);
-        self.load(text).unwrap_or_else(|_| panic!("{text}\n{told}"))
+        let reported = self.reported(text);
+        self.load(text)
+            .unwrap_or_else(|_| panic!("{text}\n{reported}"))
     }
 
     /// Returns what a user reads.
-    fn told(&self, text: &str) -> String {
+    fn reported(&self, text: &str) -> String {
         let problems = self.load(text).err().map(|problems| problems.0);
         let texts = problems.into_iter().flatten();
         texts
@@ -92,13 +93,13 @@ impl Project {
         problems.into_iter().flatten().map(brief).collect()
     }
 
-    /// Returns sources as names below the project.
+    /// Returns sources relative to the project.
     fn source_names(&self, sources: &[Source]) -> Vec<String> {
         let paths: Vec<Utf8PathBuf> = sources.iter().map(|source| source.path.clone()).collect();
         self.names(&paths)
     }
 
-    /// Returns paths as names below the project.
+    /// Returns paths relative to the project.
     fn names(&self, paths: &[Utf8PathBuf]) -> Vec<String> {
         let name = |path: &Utf8PathBuf| path.strip_prefix(&self.root).unwrap_or(path).to_string();
         paths.iter().map(name).collect()
@@ -109,7 +110,7 @@ fn simulator(name: &str) -> SimulatorName {
     SimulatorName(name.to_owned())
 }
 
-/// A build that is fine, to stand before what a test is about.
+/// A valid build, to put before the text that a test is about.
 const BUILD: &str = "[build.fifo]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = 'fifo'\n";
 
 /// A file that uses every key.

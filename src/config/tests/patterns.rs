@@ -1,9 +1,9 @@
-//! Which files, lists and modules the entries of `runner.toml` come to.
+//! Which files, lists and modules the entries of `runner.toml` select.
 
 use super::*;
 
 #[test]
-fn patterns_find_what_a_shell_would_and_nothing_of_our_own() {
+fn patterns_match_what_a_shell_would_and_nothing_in_the_build_dir() {
     let project = Project::new(&[
         "hdl/b.sv",
         "hdl/a.sv",
@@ -36,7 +36,7 @@ fn patterns_find_what_a_shell_would_and_nothing_of_our_own() {
 }
 
 #[test]
-fn a_match_that_is_not_utf8_is_told_and_others_do_not_disturb() {
+fn a_match_that_is_not_utf8_is_reported_and_other_files_are_ignored() {
     use std::os::unix::ffi::OsStrExt;
 
     let project = Project::fifo();
@@ -45,13 +45,13 @@ fn a_match_that_is_not_utf8_is_told_and_others_do_not_disturb() {
     std::os::unix::fs::symlink("fifo.sv", odd).expect("linked");
     let text = |pattern| format!("[build.b]\nsources = ['{pattern}']\nhdl_toplevel = 'b'\n");
     project.fine(&text("hdl/*.sv"));
-    let expected = "2 non-utf8-path: `hdl/*.v` leads to `[ROOT]/hdl/\u{fffd}.v`, whose name is \
+    let expected = "2 non-utf8-path: `hdl/*.v` matches `[ROOT]/hdl/\u{fffd}.v`, whose name is \
                     not UTF-8 (help: rename it, or narrow the pattern)";
     assert_eq!(project.brief(&text("hdl/*.v")), [expected]);
 }
 
 #[test]
-fn file_lists_are_followed_where_they_stand() {
+fn file_lists_are_expanded_in_place() {
     let project = Project::new(&[
         "top.sv",
         "hdl/a.sv",
@@ -108,11 +108,11 @@ fn a_list_named_with_its_option_reads_paths_from_its_own_folder() {
 }
 
 #[test]
-fn lists_that_go_round_by_dots_end() {
+fn a_cycle_of_lists_through_dots_ends() {
     let project = Project::new(&["ip/c.v"]);
     project.put("ip/a.f", "c.v -F ../ip/a.f -F ../ip/../ip/a.f\n");
-    let told = project.brief("[build.b]\nsources = ['-F ip/a.f']\nhdl_toplevel = 'c'\n");
-    assert!(told[0].contains("file lists"), "{}", told[0]);
+    let reported = project.brief("[build.b]\nsources = ['-F ip/a.f']\nhdl_toplevel = 'c'\n");
+    assert!(reported[0].contains("file lists"), "{}", reported[0]);
 }
 
 #[test]
@@ -162,13 +162,13 @@ fn module_patterns_find_files_and_packages_once() {
         assert_eq!(found.collect::<Vec<_>>(), expected, "{modules} in {paths}");
     }
     project.put("tests/test_a.orig.py", "");
-    let expected = "7 bad-value: `test_*` matches `test_a.orig.py`, which no `import` can name \
+    let expected = "7 bad-value: `test_*` matches `test_a.orig.py`, which `import` cannot name \
                     (help: rename the file, or narrow the pattern)";
     assert_eq!(project.brief(&text("['tests']", "'test_*'")), [expected]);
 }
 
 #[test]
-fn vhdl_is_refused_wherever_it_is_named() {
+fn vhdl_is_rejected_wherever_it_is_named() {
     let project = Project::new(&["hdl/a.sv", "hdl/b.vhd", "hdl/c.VHDL", "vhd/d.sv"]);
     project.put("all.f", "hdl/a.sv\nhdl/b.vhd\n");
     let text = |source| format!("[build.b]\nsources = ['{source}']\nhdl_toplevel = 'b'\n");

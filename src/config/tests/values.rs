@@ -1,4 +1,4 @@
-//! What a sound file is read as, and how the file is found.
+//! How a valid file is read, and how the file is found.
 
 use super::*;
 
@@ -130,7 +130,7 @@ fn what_is_left_out_has_the_defaults_of_the_reference() {
 }
 
 #[test]
-fn limits_and_isolation_of_the_top_level_hold_for_tests_that_have_none() {
+fn limits_and_isolation_of_the_top_level_apply_to_tests_without_their_own() {
     let text =
         format!("timeout_s = 1.5\nisolation = 'build'\n{BUILD}[[test]]\ntest_module = 'm'\n");
     let config = Project::fifo().fine(&text);
@@ -160,14 +160,14 @@ fn the_file_is_found_in_the_folder_or_above_it_or_by_its_name() {
     );
     assert_eq!(named, Ok(root.join("deep/../other/mine.toml")));
     let missing = find(root, Some(Utf8Path::new("none.toml"))).expect_err("absent");
-    let told = "`none.toml` does not exist [config::not-found]";
-    assert_eq!(missing.to_string(), told);
+    let reported = "`none.toml` does not exist [config::not-found]";
+    assert_eq!(missing.to_string(), reported);
     let missing = find(Utf8Path::new("/proc/self/task"), None).expect_err("absent");
     assert_eq!(missing.0[0].code, Code::ConfigNotFound);
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_told_so() {
+fn a_file_that_cannot_be_read_is_reported() {
     let project = Project::fifo();
     project.put("bad.toml", b"a = 1\nb = '\xe9'\n");
     for (name, expected) in [
@@ -185,13 +185,13 @@ fn a_file_that_cannot_be_read_is_told_so() {
         ),
     ] {
         let (here, environment) = (&project.root, Environment::default());
-        let told = load_from(
+        let reported = load_from(
             Utf8Path::new(name),
             here,
             &environment,
             &Registry::builtin(),
         );
-        assert_eq!(told.expect_err("unreadable").to_string(), expected);
+        assert_eq!(reported.expect_err("unreadable").to_string(), expected);
     }
 }
 
@@ -204,12 +204,12 @@ fn a_byte_order_mark_and_windows_line_ends_change_nothing() {
         ..project.fine(text)
     };
     assert_eq!(values(&text), values(EVERY_KEY));
-    let told = project.told(&format!("\u{feff}jbos = 1\r\n{BUILD}"));
-    assert!(told.contains("runner.toml:1:1\n"), "{told}");
+    let reported = project.reported(&format!("\u{feff}jbos = 1\r\n{BUILD}"));
+    assert!(reported.contains("runner.toml:1:1\n"), "{reported}");
 }
 
 #[test]
-fn the_examples_of_the_reference_are_sound() {
+fn the_examples_of_the_reference_are_valid() {
     let page = include_str!("../../../docs/runner-toml.md");
     let project = Project::fifo();
     project.put("rtl/uart.f", "hdl/fifo.sv");
@@ -222,7 +222,7 @@ fn the_examples_of_the_reference_are_sound() {
 }
 
 #[test]
-fn ten_thousand_tables_are_read_and_all_their_mistakes_told() {
+fn ten_thousand_tables_are_read_and_all_their_mistakes_reported() {
     let project = Project::fifo();
     let table = |index| format!("[[test]]\ntest_module = 'm{index}'\nseed = {index}\n");
     let tables: Vec<String> = (0..10_000).map(table).collect();

@@ -1,4 +1,4 @@
-//! Verdicts by what is known of a testcase.
+//! Verdicts from what is known about a testcase.
 
 use crate::schedule::judge::*;
 
@@ -139,7 +139,7 @@ fn an_hdl_error_fails_a_pass_unless_a_failure_was_expected_or_nobody_wants_it() 
 }
 
 #[test]
-fn what_hangs_says_at_which_line_it_waits_for_which_trigger() {
+fn a_hang_is_reported_with_its_line_and_its_trigger() {
     let answer = |trigger: Option<&str>| Hang {
         waiting: Some(Awaited {
             trigger: trigger.map(str::to_owned),
@@ -171,7 +171,7 @@ fn what_hangs_says_at_which_line_it_waits_for_which_trigger() {
 }
 
 #[test]
-fn a_failure_of_cocotbs_own_is_the_reason_of_what_has_no_result() {
+fn an_internal_failure_of_cocotb_explains_missing_results() {
     let trouble = Trouble::Regression(Exception {
         error_type: "OSError".to_owned(),
         message: "no space left".to_owned(),
@@ -199,7 +199,7 @@ fn a_failure_of_cocotbs_own_is_the_reason_of_what_has_no_result() {
 
 #[test]
 fn simulated_times_are_whole_femtoseconds() {
-    for (told, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
-        assert_eq!(to_femtoseconds(told).to_bits(), f64::to_bits(right));
+    for (raw, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
+        assert_eq!(to_femtoseconds(raw).to_bits(), f64::to_bits(right));
     }
 }

