@@ -128,7 +128,7 @@ impl JobPool {
             state: Mutex::default(),
             no_compile_left: Condvar::new(),
         }));
-        pool.0.mend(&mut pool.0.locked());
+        pool.0.refill(&mut pool.0.locked());
         Ok(pool)
     }
 
@@ -205,7 +205,7 @@ impl Drop for JobShare {
         let mut state = self.0.locked();
         state.compiles -= 1;
         if state.compiles == 0 {
-            self.0.mend(&mut state);
+            self.0.refill(&mut state);
             self.0.no_compile_left.notify_all();
         }
     }
@@ -264,7 +264,7 @@ impl Pool {
     }
 
     /// Fills the pipe with tokens that nobody holds, or takes out surplus ones. No compile runs.
-    fn mend(&self, state: &mut PoolState) {
+    fn refill(&self, state: &mut PoolState) {
         while self.read_token() {}
         let budget = match self.outer {
             Some(_) => 1 + state.lent.len(),

@@ -188,7 +188,7 @@ pub trait Storage: Send + Sync {
     ///
     /// # Errors
     /// Any I/O error; the names before the one that failed are removed.
-    fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool>;
+    fn remove_next_to(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool>;
 
     /// Removes an empty directory.
     ///
@@ -307,7 +307,7 @@ impl Storage for SystemStorage {
         fs::remove_file(path)
     }
 
-    fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
+    fn remove_next_to(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
         let (Some(dir), Some(witness)) = (witness.parent(), witness.file_name()) else {
             return Ok(false);
         };
@@ -411,8 +411,8 @@ impl Storage for ExclusiveStorage {
         SystemStorage.remove_file(path)
     }
 
-    fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
-        SystemStorage.remove_beside(witness, names)
+    fn remove_next_to(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
+        SystemStorage.remove_next_to(witness, names)
     }
 
     fn remove_dir(&self, path: &Utf8Path) -> io::Result<()> {
@@ -486,7 +486,7 @@ mod tests {
         let (_guard, dir) = temp();
         let ledger = dir.join("ledger");
         let witness = ledger.join("witness");
-        let is_done = |names: &[&str]| SystemStorage.remove_beside(&witness, names);
+        let is_done = |names: &[&str]| SystemStorage.remove_next_to(&witness, names);
         assert!(!is_done(&["a"]).expect("no directory"));
         SystemStorage.create_dir(&ledger).expect("made");
         for name in ["a", "b"] {

@@ -91,7 +91,7 @@ impl OwnerTag {
 
 /// Makes a name next to the target that nobody else has, that ends like the target's, and that no
 /// pattern such as `*.o` matches.
-pub fn beside(target: &Utf8Path, host: &dyn Machine) -> Utf8PathBuf {
+pub fn next_to(target: &Utf8Path, host: &dyn Machine) -> Utf8PathBuf {
     let name = target.file_name().unwrap_or("out");
     let (stem, extension) = match name.rsplit_once('.') {
         Some((stem, extension)) if !stem.is_empty() => (stem, format!(".{extension}")),
@@ -115,21 +115,21 @@ pub(crate) fn of_probe(host: &dyn Machine) -> String {
 
 /// Makes the names used to try, next to a target, whether a rename returns; the second one is for
 /// all processes of this node until it reboots.
-pub fn trial_beside(target: &Utf8Path, host: &dyn Machine) -> Trial {
+pub fn trial_next_to(target: &Utf8Path, host: &dyn Machine) -> Trial {
     let maker = OwnerTag::of(&host.me());
     let name = |end: &str| target.with_file_name(format!("{TRIAL}{end}"));
     Trial {
         dir: name(&maker.tag(host.random())),
         dir_of_second: name(&maker.tag(host.random())),
         marker: name(&maker.place),
-        link: beside(target, host),
+        link: next_to(target, host),
     }
 }
 
 /// Whether a rename was found not to return in the directory of a path, as far as is known since
 /// this node booted. Then nothing can be removed from where it was tried.
-pub(crate) fn hangs_beside(path: &Utf8Path, host: &dyn Machine) -> bool {
-    fs::exists(&trial_beside(path, host).marker)
+pub(crate) fn hangs_next_to(path: &Utf8Path, host: &dyn Machine) -> bool {
+    fs::exists(&trial_next_to(path, host).marker)
 }
 
 /// Reads from such a name who made the file, and the name of the target that it was to become.
@@ -160,13 +160,13 @@ mod tests {
     use cocorun_edge::machine::SystemMachine;
 
     fn name_for(target: &str) -> String {
-        let path = beside(Utf8Path::new(target), &SystemMachine);
+        let path = next_to(Utf8Path::new(target), &SystemMachine);
         path.file_name().expect("it has a name").to_owned()
     }
 
     #[test]
     fn a_private_name_keeps_the_suffix_and_is_hidden() {
-        let path = beside(Utf8Path::new("d/a.b.o"), &SystemMachine);
+        let path = next_to(Utf8Path::new("d/a.b.o"), &SystemMachine);
         assert_eq!(path.parent(), Some(Utf8Path::new("d")));
         let name = path.file_name().expect("it has a name");
         assert!(
@@ -193,7 +193,7 @@ mod tests {
             (maker.state_of(&SystemMachine), target),
             (ProcessState::Running, None)
         );
-        let trial = trial_beside(Utf8Path::new("d/a.o"), &SystemMachine);
+        let trial = trial_next_to(Utf8Path::new("d/a.o"), &SystemMachine);
         let name = trial.dir.file_name().expect("it has a name");
         assert!(read(name).is_some_and(|(_, target)| target.is_none()));
         let name = trial.marker.file_name().expect("it has a name");

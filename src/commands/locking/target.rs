@@ -29,7 +29,7 @@ use camino::Utf8PathBuf;
 /// # Errors
 /// The lock, the file system, or a command that cannot be guarded.
 pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode> {
-    let private = temporary_name::beside(target, &SystemMachine);
+    let private = temporary_name::next_to(target, &SystemMachine);
     let command = rewritten(&session.args.command, target, &private)?;
     let before = publish::identity(target);
     if let Some(dir) = target.parent() {
@@ -117,7 +117,7 @@ fn run(
             return Err(lost().into());
         }
     }
-    let trial = is_shared.then(|| temporary_name::trial_beside(target, &SystemMachine));
+    let trial = is_shared.then(|| temporary_name::trial_next_to(target, &SystemMachine));
     publish::publish(private, target, trial.as_ref())?;
     Ok(ExitCode::Success)
 }

@@ -159,7 +159,7 @@ impl Blocks {
             };
             last = Some((block, may_go));
             let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            if may_go && !self.disk().remove_beside(own, &names)? {
+            if may_go && !self.disk().remove_next_to(own, &names)? {
                 return Ok(());
             }
         }
@@ -199,7 +199,7 @@ impl Blocks {
         let of_block = |name: &&str| number_of(name) == Some(block);
         let left_over = stale.markers.iter().map(String::as_str).filter(of_block);
         let markers: Vec<&str> = marker.file_name().into_iter().chain(left_over).collect();
-        self.disk().remove_beside(own, &markers)
+        self.disk().remove_next_to(own, &markers)
     }
 
     /// Whether a step of the same name keeps its results in a block; they still count.

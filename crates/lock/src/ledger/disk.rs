@@ -246,14 +246,14 @@ impl Disk {
     }
 
     #[cfg(feature = "locks")]
-    /// Removes names next to a witness if it exists, see [`Storage::remove_beside`].
-    pub(crate) fn remove_beside(
+    /// Removes names next to a witness if it exists, see [`Storage::remove_next_to`].
+    pub(crate) fn remove_next_to(
         &self,
         witness: &Utf8Path,
         names: &[&str],
     ) -> Result<bool, LockError> {
         self.retried("clean up next to", witness, |storage| {
-            storage.remove_beside(witness, names)
+            storage.remove_next_to(witness, names)
         })
     }
 

@@ -373,7 +373,7 @@ impl Cleaning {
     ) {
         let name = path.file_name().unwrap_or_default();
         let fate = self.state_of_owner(path);
-        if is_dir && temporary_name::hangs_beside(path, &*self.host) {
+        if is_dir && temporary_name::hangs_next_to(path, &*self.host) {
             report(Action::Kept, path, "a rename inside it never returned");
             return;
         }

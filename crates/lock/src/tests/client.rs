@@ -375,7 +375,7 @@ impl Storage for Client {
         })
     }
 
-    fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
+    fn remove_next_to(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
         // The handle refers to the same directory throughout, so this is one step.
         self.call(&[libc::EIO], |disk, _| {
             let dir = witness.parent().expect("a marker is in a ledger");
