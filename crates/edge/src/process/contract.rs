@@ -100,7 +100,8 @@ pub trait Process: Send {
     /// Waits for the next event, at most `limit`; `None` where nothing has happened.
     ///
     /// It may return `None` earlier: how much time has passed is known by the caller's clock only,
-    /// see [`await_event`].
+    /// see [`await_event`]. A zero limit returns what has happened already, line by line, and then
+    /// `None`, even if the child never stops writing lines.
     fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent>;
 
     /// Sends a signal to the child alone, and says whether it was sent.
@@ -164,6 +165,9 @@ pub trait Listener: Send {
 }
 
 /// Waits for an event until a moment of this clock; `None` where that came first.
+///
+/// Lines written before that moment are returned after it too; a child that never stops writing
+/// does not postpone the `None` for ever.
 pub fn await_event(
     process: &mut dyn Process,
     clock: &dyn Clock,
