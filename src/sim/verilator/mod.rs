@@ -158,10 +158,12 @@ impl Simulator for Verilator {
             "LIBRARY_PATH",
             "LIBS",
             "LOADLIBES",
+            "OPT",
             "OPT_FAST",
             "OPT_GLOBAL",
             "OPT_SLOW",
             "USER_CPPFLAGS",
+            "USER_LDFLAGS",
             "USER_LDLIBS",
         ]
     }
