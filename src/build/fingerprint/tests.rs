@@ -17,7 +17,7 @@ use serde_json::Value;
 /// Fields of the ingredients that are not digested, by the last name in their path, and why.
 const LEFT_OUT: [(&str, &str); 1] = [(
     "program",
-    "the path to a program differs between nodes; the identity of the real file stands for it",
+    "the path to a program differs between nodes; the identity of the real file is used",
 )];
 
 fn build(simulator: &SimulatorName, project: &str) -> Build {
