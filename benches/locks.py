@@ -34,7 +34,7 @@ echo object > "$out"
 
 
 def helper_in(venv: Path) -> tuple[Path, str]:
-    """Returns compiletools' helper, installed where it is missing, and its version."""
+    """Returns compiletools' helper, installed if it is missing, and its version."""
     helper = venv / "bin" / HELPER
     if not helper.exists():
         subprocess.run([sys.executable, "-m", "venv", venv], check=True)
@@ -46,12 +46,12 @@ def helper_in(venv: Path) -> tuple[Path, str]:
 
 
 def contender(name: str, words: str, root: Path, count: int, *, names_output: bool = True) -> Contender:
-    """Makes `count` objects in a folder of their own, each by a command that begins with `words`."""
+    """Makes `count` objects in a folder of their own, each by a command that starts with `words`."""
     folder = root / name.translate({ord(c): "_" for c in " `=-,"})
     objects = [f"o{number}.o" for number in range(count)]
     lines = []
     for target in objects:
-        # compiletools' helper puts the output behind the command by itself.
+        # compiletools' helper appends the output to the command itself.
         output = f" -o {target}" if names_output else ""
         lines.append(f"{words.format(target=target)} ./cc -c source.c{output}\n")
 
@@ -87,11 +87,11 @@ def contenders(cocorun: Path, helper: Path, root: Path, count: int) -> list[Cont
 
 
 def table(times: dict[str, list[float]]) -> str:
-    """Writes milliseconds per object in Markdown."""
+    """Formats milliseconds per object as a Markdown table."""
     lines = ["| one object, by | ms | range | ms of the lock |", "|---|---|---|---|"]
     for name, taken in times.items():
         middle = statistics.median(taken)
-        # Each round's two were measured side by side.
+        # The two of each round were measured one right after the other.
         beyond = statistics.median(one - other for one, other in zip(taken, times[PLAIN], strict=True))
         cost = "" if name == PLAIN else f"{beyond:.1f}"
         lines.append(f"| {name} | {middle:.1f} | {min(taken):.1f} to {max(taken):.1f} | {cost} |")
@@ -104,7 +104,7 @@ def main() -> None:
     parser.add_argument("--compiletools", type=Path, required=True, metavar="VENV")
     parser.add_argument("--objects", type=int, default=500, help="of each contender, in all rounds")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=70, help="begin no round after so many")
+    parser.add_argument("--seconds", type=float, default=70, help="start no round after this many seconds")
     parser.add_argument("--dir", type=Path, help="measure on the file system of this directory")
     args = parser.parse_args()
     helper, version = helper_in(args.compiletools.absolute())
@@ -112,7 +112,7 @@ def main() -> None:
     where, began, rounds = machine(), time.perf_counter(), 0
     times: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory(dir=args.dir) as folder:
-        # Once without counting: whoever comes first reads programs and modules from the disk.
+        # One uncounted round: the first run reads programs and modules from disk.
         for one in contenders(args.cocorun.resolve(), helper, Path(folder), 1):
             timed(one)
         everyone = contenders(args.cocorun.resolve(), helper, Path(folder), count)

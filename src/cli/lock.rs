@@ -145,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn minus_one_waits_for_ever_and_zero_not_at_all() {
+    fn minus_one_waits_forever_and_zero_does_not_wait() {
         assert_eq!(limit("-1"), Ok(Limit(None)));
         assert_eq!(limit("0"), Ok(Limit(Some(Duration::ZERO))));
         assert!(limit("nan").is_err());
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_cannot_lead_out_of_the_directory() {
+    fn a_name_cannot_escape_the_directory() {
         assert!(name("compile").is_ok());
         for bad in ["", "..", "a/b", ".locks"] {
             assert!(name(bad).is_err(), "{bad}");

@@ -2,12 +2,12 @@
 
 use crate::cli::BuildArgs;
 use crate::cli::Global;
+use crate::commands::execute::Work;
+use crate::commands::execute::execute;
 use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
 use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
-use crate::commands::run::Work;
-use crate::commands::run::run;
 use crate::commands::session::Session;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -58,5 +58,5 @@ pub(super) fn build(
         rerun_prefix: rerun_prefix(global),
         warnings: Vec::new(),
     };
-    run(&session, &work, &mut reports)
+    execute(&session, &work, &mut reports)
 }

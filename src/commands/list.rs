@@ -3,13 +3,13 @@
 use crate::cli::Format;
 use crate::cli::Global;
 use crate::cli::ListArgs;
+use crate::commands::execute::Work;
+use crate::commands::execute::execute;
 use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::print;
 use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
-use crate::commands::run::Work;
-use crate::commands::run::run;
 use crate::commands::session::Session;
 use crate::commands::test::select;
 use crate::diagnostic::Result;
@@ -51,7 +51,7 @@ pub(super) fn list(
         rerun_prefix: rerun_prefix(global),
         warnings: Vec::new(),
     };
-    let exit_code = run(&session, &work, &mut reports)?;
+    let exit_code = execute(&session, &work, &mut reports)?;
     // Modules come in the order in which simulators answered; people and diffs need plan order.
     let place = |testcase: &Testcase| {
         modules.iter().position(|module| {

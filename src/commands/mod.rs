@@ -1,7 +1,9 @@
 //! The composition root: one file per subcommand, and the only place that names the real edges.
 
 mod build;
+mod execute;
 mod explain;
+mod find_tools;
 mod list;
 #[cfg(feature = "lock-commands")]
 mod locking;
@@ -10,11 +12,9 @@ mod quiet;
 mod repeat;
 mod reporting;
 mod resolved;
-mod run;
 mod session;
-mod sessions;
+mod session_folders;
 mod test;
-mod tools;
 
 use crate::cli::Cli;
 use crate::cli::Command;

@@ -3,14 +3,14 @@
 use crate::cli::Global;
 use crate::cli::SelectArgs;
 use crate::cli::TestArgs;
+use crate::commands::execute::Work;
+use crate::commands::execute::execute;
+use crate::commands::execute::nothing_selected;
 use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
 use crate::commands::reporting::junit_report;
 use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
-use crate::commands::run::Work;
-use crate::commands::run::nothing_selected;
-use crate::commands::run::run;
 use crate::commands::session::Session;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -79,7 +79,7 @@ fn session(
         rerun_prefix: repeats(args, global),
         warnings: without_effect,
     };
-    run(&session, &work, &mut reports)
+    execute(&session, &work, &mut reports)
 }
 
 /// Warns about variables that plain cocotb would have used to select something else.

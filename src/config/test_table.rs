@@ -167,7 +167,6 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
     plusargs
 }
 
-/// Reads `run_files`; no two may have the same name, since all are linked into one directory.
 /// Files that a run writes in its own directory.
 const RUN_FILES_OF_OURS: [&str; 8] = [
     "coverage.dat",
@@ -180,6 +179,7 @@ const RUN_FILES_OF_OURS: [&str; 8] = [
     "waves.vcd",
 ];
 
+/// Reads `run_files`; no two may have the same name, since all are linked into one directory.
 fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> {
     let paths = files.find_all(
         section.reading,

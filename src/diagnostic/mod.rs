@@ -1,6 +1,6 @@
 //! Errors and warnings as values with a code, facts and at most one help line.
 //!
-//! Floor 1. Every failure a user can meet is a [`Diagnostic`]; how it looks is decided in
+//! Every failure a user can meet is a [`Diagnostic`]; how it looks is decided in
 //! [`render`], what its code means in [`codes`]. A code is never reused for something else.
 
 pub mod codes;

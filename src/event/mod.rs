@@ -1,6 +1,6 @@
 //! The one ordered stream of what happens in a session.
 //!
-//! Floor 1. `build` and `schedule` send events over one channel; `report` consumes them. They meet
+//! `build` and `schedule` send events over one channel; `report` consumes them. They meet
 //! nowhere else. Every report sees the same events in the same order. An event carries what a
 //! report needs, so that no report reads files to understand one (logs excepted).
 //!

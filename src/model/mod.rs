@@ -1,6 +1,6 @@
 //! Plain values of the domain: builds, testcases, outcomes, exit codes.
 //!
-//! Floor 0. Nothing here does I/O, reads a clock or knows another module. Each term means one thing
+//! Nothing here does I/O, reads a clock or knows another module. Each term means one thing
 //! everywhere; `docs/glossary.md` defines them.
 
 pub mod build;

@@ -1,6 +1,6 @@
 //! Consumers of the event stream: terminal, JUnit, NDJSON.
 //!
-//! Floor 3. A report sees every event once, in order, with the state of the session after it, and
+//! A report sees every event once, in order, with the state of the session after it, and
 //! changes nothing in the session. What a result *means* is decided once: how it is counted and its
 //! code in [`SessionState`](crate::event::SessionState), its headline and the command that repeats it
 //! in `wording`. The reports only lay it out, so they cannot disagree.

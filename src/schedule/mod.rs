@@ -22,7 +22,6 @@ mod history_files;
 mod judge;
 mod listing;
 mod missing_module;
-mod progress;
 mod queue;
 mod result;
 mod run;
@@ -30,6 +29,7 @@ mod run_log;
 pub mod session;
 mod simulation;
 mod task;
+mod testcase_progress;
 #[cfg(test)]
 mod tests;
 mod worker;

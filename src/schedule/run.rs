@@ -29,15 +29,15 @@ use crate::schedule::judge::Trouble;
 use crate::schedule::judge::cocotb_failed;
 use crate::schedule::judge::depends_on_hdl_errors;
 use crate::schedule::judge::judge;
-use crate::schedule::progress::RunProgress;
-use crate::schedule::progress::Step;
-use crate::schedule::progress::TestcaseFinding;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
 use crate::schedule::result::finished;
 use crate::schedule::run_log;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::task::RunTask;
+use crate::schedule::testcase_progress::RunProgress;
+use crate::schedule::testcase_progress::Step;
+use crate::schedule::testcase_progress::TestcaseFinding;
 
 use camino::Utf8PathBuf;
 use std::cell::Cell;

@@ -14,10 +14,10 @@ use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
 use crate::toolchain::python;
 use crate::toolchain::python::PythonNeeds;
-use crate::toolchain::simulator;
-use crate::toolchain::simulator::Search;
-use crate::toolchain::simulator::ToolFinding;
-use crate::toolchain::simulator::ToolInspection;
+use crate::toolchain::simulator_search;
+use crate::toolchain::simulator_search::Search;
+use crate::toolchain::simulator_search::ToolFinding;
+use crate::toolchain::simulator_search::ToolInspection;
 
 use camino::Utf8PathBuf;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ pub fn inspect(scope: InspectionScope<'_>, edges: &Edges, cache: &NodeCache) -> 
     };
     let simulators = scope.simulators.iter();
     let simulators = simulators
-        .map(|it| simulator::inspect(it, &search))
+        .map(|it| simulator_search::inspect_simulator(it, &search))
         .collect();
     Inspected { python, simulators }
 }

@@ -7,4 +7,4 @@ pub mod cache;
 pub mod inspection;
 pub mod provision;
 pub mod python;
-pub mod simulator;
+pub mod simulator_search;

@@ -20,10 +20,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// No session here takes so long unless it hangs.
+/// No session here takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(150);
 
-/// Writes a project with a design and a green test.
+/// Writes a project with a design and a passing test.
 fn project(at: &Path, build_dir: &Path) {
     fs::create_dir_all(at).unwrap();
     let toml = format!(
@@ -42,7 +42,7 @@ fn project(at: &Path, build_dir: &Path) {
     fs::write(at.join("test_wire.py"), test).unwrap();
 }
 
-/// Runs cocorun to its end; a hanging one is freed by the end of its mount.
+/// Runs cocorun to its end; if it hangs, unmounting frees it.
 fn run(at: &Path, args: &[&str]) -> (Option<i32>, String) {
     let child = Command::new(binary())
         .args(args)
@@ -139,7 +139,7 @@ fn a_file_system_without_any_links_is_refused_and_nothing_is_built_there() {
 }
 
 #[test]
-fn a_full_or_failing_disk_is_nobodys_verdict_and_the_next_session_is_green() {
+fn a_full_or_failing_disk_is_not_a_verdict_and_the_next_session_passes() {
     let Some(shore) = Shore::new() else { return };
     for (number, (op, error)) in [
         (Op::Write, libc::ENOSPC),
@@ -159,7 +159,7 @@ fn a_full_or_failing_disk_is_nobodys_verdict_and_the_next_session_is_green() {
         let fault = Fault::always(op, "", Moment::Before, Effect::Fail(error));
         mount.weather.set(vec![fault]);
         let (code, words) = run(elsewhere.path(), &["test"]);
-        // 0 is green and 1 means that testcases failed: both would be verdicts.
+        // 0 means passed and 1 means that testcases failed: both would be verdicts.
         assert!(
             !matches!(code, None | Some(0 | 1)),
             "{op:?} {error} {code:?}: {words}"

@@ -1,17 +1,17 @@
-//! What one client of the shared file system keeps in mind, and what it can do at all.
+//! What one client of the shared file system caches, and which operations it supports.
 
 use std::time::Duration;
 
 /// How one client behaves.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Client {
-    /// For how long it believes the attributes it has seen.
+    /// How long it caches attributes.
     pub(crate) attributes_ttl: Duration,
-    /// For how long it believes that a name stands for what it stood for.
+    /// How long it caches what a name refers to.
     pub(crate) entries_ttl: Duration,
-    /// For how long it believes that a name it found missing is missing.
+    /// How long it caches that a name is missing.
     pub(crate) negative_ttl: Duration,
-    /// Whether a file that it has open becomes `.nfsXXXX` where it is removed here.
+    /// Whether a file that it has open becomes `.nfsXXXX` when it is removed here.
     pub(crate) has_silly_rename: bool,
     /// Whether symbolic links can be made.
     pub(crate) has_symlinks: bool,

@@ -1,4 +1,4 @@
-//! The faulty file system itself: what it shows is true unless it was told to lie.
+//! The faulty file system itself: what it shows is correct unless a fault was requested.
 
 use crate::client::Client;
 use crate::mount::Shore;
@@ -26,7 +26,7 @@ fn code<T>(result: io::Result<T>) -> Option<i32> {
 }
 
 #[test]
-fn what_is_done_through_the_mount_is_done_behind_it() {
+fn changes_through_the_mount_reach_the_directory_behind_it() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("a", Client::default());
     let (here, there) = (mount.path(), shore.backing());
@@ -52,7 +52,7 @@ fn what_is_done_through_the_mount_is_done_behind_it() {
 }
 
 #[test]
-fn a_fault_strikes_when_and_as_often_as_it_says() {
+fn a_fault_strikes_when_and_as_often_as_configured() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("a", Client::default());
     let fault = |moment, effect, skip, times| Fault {
@@ -132,7 +132,7 @@ fn an_open_file_that_is_removed_stays_under_a_silly_name() {
     assert_eq!(text, "content");
     drop(open);
     let patience = Instant::now() + LONG / 5;
-    // The kernel tells of the close when it has time to.
+    // The kernel reports the close in its own time.
     while fs::remove_dir(&dir).is_err() {
         assert!(Instant::now() < patience);
         thread::sleep(Duration::from_millis(5));
@@ -140,7 +140,7 @@ fn an_open_file_that_is_removed_stays_under_a_silly_name() {
 }
 
 #[test]
-fn what_hangs_does_so_until_it_is_thawed_or_the_mount_goes_away() {
+fn a_hanging_call_hangs_until_it_is_thawed_or_the_mount_ends() {
     let Some(shore) = Shore::new() else { return };
     let hang = Fault::always(Op::Rename, "", Moment::Before, Effect::Hang);
     for is_thawed in [true, false] {
@@ -167,7 +167,7 @@ fn what_hangs_does_so_until_it_is_thawed_or_the_mount_goes_away() {
     }
 }
 
-/// Tells [`hanging_child`] where to say that it hangs.
+/// Where [`hanging_child`] reports that it hangs.
 const SIGN: &str = "COCORUN_FAULTFS_SIGN";
 
 /// Hangs in a call to its own file system until it is killed.

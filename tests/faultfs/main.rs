@@ -1,4 +1,4 @@
-//! The lock and whole builds on a file system that fails, lies and hangs.
+//! The lock and whole builds on a file system that fails, gives wrong answers and hangs.
 //!
 //! The file system is a FUSE mount of a directory in memory. Mounting needs root, who is allowed to,
 //! and `/dev/fuse`; without these the tests say that they were skipped.

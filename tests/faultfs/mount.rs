@@ -1,9 +1,9 @@
 //! Mounts that cannot outlive their test, however it ends.
 //!
-//! Invariants: everything is mounted in a mount namespace of the test's own thread, which the kernel
-//! removes together with the last thread and child in it. A test that is killed while one of its
-//! threads waits for an answer of its own file system would never end, since that thread keeps the
-//! device open whose end it waits for: a process beside it then ends the mounts by force.
+//! Invariants: everything is mounted in a mount namespace of the test's own thread, which the
+//! kernel removes together with the last thread and child in it. A test that is killed while one of
+//! its threads waits for an answer from its own file system would never end, since that thread
+//! keeps open the device whose end it waits for: a separate process then ends the mounts by force.
 
 use crate::client::Client;
 use crate::passthrough::Passthrough;
@@ -40,10 +40,11 @@ pub(crate) struct Shore {
     guardian: Child,
 }
 
-/// Names the process whose mounts [`guardian_child`] ends should it be killed.
+/// Names the process whose mounts [`guardian_child`] ends if it is killed.
 const WARD: &str = "COCORUN_FAULTFS_WARD";
 
-/// Starts a process in the namespace of this thread, and out of reach of who kills our group.
+/// Starts a process in the namespace of this thread, outside our process group so that it survives
+/// a kill of that.
 fn guardian() -> Child {
     Command::new(std::env::current_exe().unwrap())
         .args(["mount::guardian_child", "--exact"])
@@ -83,8 +84,8 @@ fn guardian_child() {
 }
 
 impl Shore {
-    /// Moves the calling thread into a mount namespace of its own; what it starts is there as
-    /// well. Nothing where that is not allowed, and then it says so.
+    /// Moves the calling thread into a mount namespace of its own; what it starts is there as well.
+    /// `None` if that is not allowed, and then it says so.
     pub(crate) fn new() -> Option<Self> {
         if let Err(reason) = may_mount() {
             skip(&reason);
@@ -111,7 +112,7 @@ impl Shore {
         Some(shore)
     }
 
-    /// Returns the directory behind all mounts: the truth.
+    /// Returns the directory behind all mounts: the true state.
     pub(crate) fn backing(&self) -> PathBuf {
         self.temp.path().join("backing")
     }
@@ -132,8 +133,8 @@ impl Drop for Shore {
     }
 }
 
-/// Moves the calling thread into a mount namespace of its own, or says what keeps it from mounting
-/// there: a container's root may not, and its kernel may have no FUSE.
+/// Moves the calling thread into a mount namespace of its own, or says why it cannot mount there: a
+/// container's root may not be allowed to, and its kernel may have no FUSE.
 fn may_mount() -> Result<(), String> {
     if !nix::unistd::Uid::effective().is_root() {
         return Err("only root can mount".to_owned());
@@ -164,7 +165,7 @@ impl Mount {
             MountOption::DefaultPermissions,
         ];
         config.acl = SessionACL::All;
-        // A late answer keeps one thread busy; others must get theirs meanwhile.
+        // A late answer keeps one thread busy; others must still get theirs.
         config.n_threads = Some(6);
         let session = fuser::spawn_mount(passthrough, at, &config).unwrap();
         Self {
@@ -183,7 +184,7 @@ impl Mount {
 impl Drop for Mount {
     fn drop(&mut self) {
         self.weather.clear_up();
-        // By force, because a caller may hang in a request: that ends all of them.
+        // By force, because a caller may hang in a request: this ends all requests.
         umount2(&self.at, MntFlags::MNT_FORCE | MntFlags::MNT_DETACH).ok();
         drop(self.session.take());
     }

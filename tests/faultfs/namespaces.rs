@@ -1,4 +1,4 @@
-//! Holders and waiting processes in namespaces of their own: what containers make of a machine.
+//! Holders and waiting processes in namespaces of their own, as in containers.
 //!
 //! The processes are this test binary, started again for [`namespace_child`] alone.
 
@@ -24,12 +24,12 @@ const ROLE: &str = "COCORUN_NAMESPACE_ROLE";
 const DIR: &str = "COCORUN_NAMESPACE_DIR";
 const LEASE_S: &str = "COCORUN_NAMESPACE_LEASE_S";
 const PATIENCE_S: &str = "COCORUN_NAMESPACE_PATIENCE_S";
-/// What a waiting process leaves with that came to lead, or did not.
+/// Exit codes of a waiting process that came to lead, or did not.
 const LED: i32 = 0;
 const WAITED: i32 = 3;
 /// Far longer than any test.
 const LONG_S: u64 = 600;
-/// No process takes so long to start, on a slow machine either.
+/// No process takes this long to start, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn variable(name: &str) -> String {
@@ -40,7 +40,7 @@ fn seconds(name: &str) -> Duration {
     Duration::from_secs(variable(name).parse().unwrap())
 }
 
-/// Holds until it is killed, or waits until it leads or has enough.
+/// Holds until it is killed, or waits until it leads or gives up.
 #[test]
 #[expect(clippy::exit, reason = "the answer of a child is its exit code")]
 fn namespace_child() {
@@ -91,7 +91,7 @@ impl Yard {
             skip(&format!("no namespaces can be made here: {reason}"));
             return None;
         }
-        // In memory where that can be had: a busy disk keeps a sign of life for seconds.
+        // In memory if possible: a busy disk delays a sign of life for seconds.
         let shared_memory = Path::new("/dev/shm");
         let temp = tempfile::tempdir_in(shared_memory).or_else(|_| tempfile::tempdir());
         let temp = temp.unwrap();
@@ -115,14 +115,14 @@ impl Yard {
         Inside(child)
     }
 
-    /// Starts one that holds the lock, and waits until it does.
+    /// Starts a process that holds the lock, and waits until it does.
     fn hold(&self, namespaces: &[&str], host: &str) -> Inside {
         let holder = self.start(namespaces, &script(host, "hold"), 0);
         wait_for(&self.temp.path().join("held"));
         holder
     }
 
-    /// Lets one wait for the lock; says whether it came to lead, and when.
+    /// Lets a process wait for the lock; returns whether it came to lead, and when.
     fn comes_to_lead(&self, namespaces: &[&str], host: &str, patience_s: u64) -> (bool, Duration) {
         let began = Instant::now();
         let mut waiting = self.start(namespaces, &script(host, "wait"), patience_s);
@@ -178,7 +178,7 @@ fn two_host_names_on_one_machine_see_one_another_live_and_die() {
 }
 
 #[test]
-fn containers_with_one_host_name_judge_by_signs_of_life_alone() {
+fn containers_with_one_host_name_judge_only_by_signs_of_life() {
     const LEASE: u64 = 4;
     let Some(yard) = Yard::new(LEASE) else { return };
     let holder = yard.hold(&CONTAINER, "box");

@@ -1,8 +1,8 @@
-//! A file system that hands everything on to a directory, and lies where it is told to.
+//! A file system that passes everything on to a directory, and gives wrong answers where requested.
 //!
 //! Two mounts of one directory are like two clients of one file server: each keeps what it has
-//! seen, or found missing, for as long as its [`Client`] says. Invariant: what is not struck by a
-//! fault does on the directory behind exactly what was asked for.
+//! seen, or found missing, for as long as its [`Client`] says. Invariant: a request without a fault
+//! does exactly what was asked for on the directory behind.
 
 use crate::client::Client;
 use crate::weather::Effect;
@@ -64,7 +64,7 @@ use std::time::SystemTime;
 /// Every name the kernel has a number for.
 struct Nodes {
     paths: BTreeMap<u64, (PathBuf, u64)>,
-    /// A name and the inode behind it; a name that is made anew is another node.
+    /// A name and the inode behind it; a recreated name is another node.
     numbers: BTreeMap<(PathBuf, u64), u64>,
     last: u64,
 }
@@ -107,7 +107,7 @@ impl Passthrough {
         }
     }
 
-    /// Returns the path behind a number, whatever stands there now.
+    /// Returns the path behind a number, whatever is there now.
     fn path(&self, number: INodeNo) -> PathBuf {
         let nodes = held(&self.nodes);
         let known = nodes.paths.get(&number.0);
@@ -135,7 +135,7 @@ impl Passthrough {
         Ok(attributes(number, &found))
     }
 
-    /// Looks at what a number stands for; `ESTALE` where that is gone.
+    /// Looks at what a number refers to; `ESTALE` if that is gone.
     fn stat(&self, number: INodeNo) -> io::Result<FileAttr> {
         let known = held(&self.nodes).paths.get(&number.0).cloned();
         let (path, inode) = known.ok_or_else(|| errno(libc::ESTALE))?;
@@ -176,7 +176,7 @@ impl Passthrough {
         handle.file.try_clone()
     }
 
-    /// Removes a file, or hides it where it is still open here.
+    /// Removes a file, or hides it if it is still open here.
     fn remove(&self, path: &Path) -> io::Result<()> {
         let found = fs::symlink_metadata(path)?;
         let mut handles = held(&self.handles);
@@ -195,7 +195,7 @@ impl Passthrough {
         Ok(())
     }
 
-    /// Carries a request out in the present weather.
+    /// Carries out a request under the current faults.
     fn answer<R: Refuse, T>(
         &self,
         op: Op,
@@ -258,7 +258,7 @@ impl Filesystem for Passthrough {
         let path = self.child(dir, name);
         let look = || match self.look_up(&path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                // Number 0 tells the kernel to remember that there is none.
+                // Number 0 makes the kernel remember that there is none.
                 let ttl = self.client.negative_ttl;
                 let found = attributes(0, &fs::metadata(&self.root)?);
                 if ttl.is_zero() { Err(error) } else { Ok(found) }

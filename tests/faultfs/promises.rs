@@ -1,4 +1,4 @@
-//! Single lies of a client that once broke a promise of the lock.
+//! Single wrong answers of a client that once broke a promise of the lock.
 
 use crate::client::Client;
 use crate::mount::Mount;
@@ -20,7 +20,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Keeps what it saw, or missed, for as long as the test lasts.
+/// Caches what it saw, or found missing, for as long as the test lasts.
 fn forgetful_of_nothing() -> Client {
     let long = Duration::from_secs(600);
     Client {
@@ -68,7 +68,7 @@ fn a_result_is_found_by_a_client_that_missed_it_before_it_was_made() {
 }
 
 #[test]
-fn a_result_whose_files_somebody_removed_is_made_again() {
+fn a_result_whose_files_somebody_removed_is_built_again() {
     let Some(shore) = Shore::new() else { return };
     let maker = shore.mount("maker", Client::default());
     let EnterOutcome::Lead(leader) = enter(&mut once(&maker)) else {

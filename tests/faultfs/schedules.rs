@@ -1,10 +1,10 @@
-//! Random weather over real storage: whatever a few clients of one server meet, there is one
-//! result, and everybody who lives gets it.
+//! Random faults on real storage: whatever a few clients of one server encounter, there is one
+//! result, and every caller that survives gets it.
 //!
-//! Each caller has a mount, and so a kernel's caches, of its own. A seed decides the whole weather;
-//! the order of threads stays the kernel's, so a failing seed may have to be run several times.
+//! Each caller has a mount, and so a kernel's caches, of its own. A seed decides all faults; the
+//! kernel still decides the order of threads, so a failing seed may have to be run several times.
 //! `COCORUN_FAULT_SEED` sets the first seed, `COCORUN_SOAK` multiplies the number of schedules and
-//! draws the first seed anew.
+//! draws a new first seed.
 
 use crate::client::Client;
 use crate::mount::Mount;
@@ -49,11 +49,11 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
-/// How much faster than in the world time passes for the lock: its lease of 30 s takes 0.1 s.
+/// How much faster than real time the lock's time passes: its lease of 30 s takes 0.1 s.
 const HURRY: u32 = 300;
-/// Nobody needs so long, on a slow machine either.
+/// Nobody needs this long, even on a slow machine.
 const STUCK: Duration = Duration::from_secs(60);
-/// After so long, what hangs fails instead.
+/// After this long, a hanging call fails instead.
 const THAW: Duration = Duration::from_millis(150);
 const CALLERS: usize = 3;
 
@@ -62,7 +62,7 @@ struct Dice(u64);
 
 impl Dice {
     fn new(seed: u64) -> Self {
-        // Neighbouring seeds shall not draw alike.
+        // Neighbouring seeds must not draw alike.
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
@@ -141,7 +141,7 @@ fn options(number: usize, lease: Duration, pytest_cocotb: bool) -> Options {
     }
 }
 
-/// How one client caches; the times are those of NFS, hurried.
+/// How one client caches; the times are those of NFS, scaled down.
 fn client(dice: &mut Dice) -> Client {
     let times = [0, 3, 30].map(|seconds| Duration::from_secs(seconds) / HURRY);
     Client {
@@ -173,7 +173,7 @@ const OPS: [Op; 16] = [
     Op::Unlink,
 ];
 
-/// Errors that a server or a client gives although it did, or will do, what was asked for.
+/// Errors that a server or a client returns although it did, or will do, what was asked for.
 fn passing(dice: &mut Dice, op: Op, moment: Moment) -> Effect {
     let pause = Duration::from_millis(dice.below(30));
     if moment == Moment::After && op == Op::Symlink {
@@ -238,7 +238,7 @@ fn judge(published: &Published, weather: &Weather) -> Acceptance {
     panic!("{path} cannot be read");
 }
 
-/// The step of one caller, whose mount has this weather.
+/// The step of one caller, whose mount has these faults.
 struct BadWeather<'a>(&'a Weather);
 
 impl OnceStep for BadWeather<'_> {
@@ -256,7 +256,7 @@ impl OnceStep for BadWeather<'_> {
     }
 }
 
-/// Tries as a user would until there is a result; nothing where the node died.
+/// Tries as a user would until there is a result; `None` if the node died.
 fn call(mount: &Mount, dir: &Utf8Path, options: Options) -> Option<String> {
     let until = Instant::now() + STUCK;
     let clock = Arc::new(Hurried(Instant::now()));
@@ -268,11 +268,11 @@ fn call(mount: &Mount, dir: &Utf8Path, options: Options) -> Option<String> {
             return Some(done.published().token);
         }
     }
-    assert!(mount.weather.is_dead(), "a living caller got nothing");
+    assert!(mount.weather.is_dead(), "a live caller got nothing");
     None
 }
 
-/// Lets some callers at one step and checks what they leave behind.
+/// Runs some callers on one step and checks what they leave behind.
 fn call_once_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
     let mut dice = Dice::new(seed);
     let pytest_cocotb = dice.below(3) == 0;
@@ -283,7 +283,7 @@ fn call_once_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
         let faults = (0..dice.below(6)).map(|_| fault(&mut dice, true)).collect();
         mount.weather.set(faults);
     }
-    // At least one caller lives.
+    // At least one caller survives.
     for mount in &mounts[1..] {
         if dice.below(4) == 0 {
             mount.weather.die_after(dice.below(120));
@@ -330,7 +330,7 @@ fn call_once_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
     (struck, u64::try_from(dead).unwrap())
 }
 
-/// Reads the registers themselves, behind everybody's back.
+/// Reads the registers directly, not through a mount.
 fn check_registers(ledger: &Path, seed: u64) {
     let read = |name: String| {
         let text = fs::read_link(ledger.join(name)).ok()?;
@@ -365,12 +365,12 @@ fn say(words: &impl Display) {
     writeln!(stderr, "{words}").unwrap();
 }
 
-/// Runs so many schedules in three lanes at once.
+/// Runs this many schedules in three lanes at once.
 fn run(count: u64, schedule: fn(&Shore, usize, u64) -> (u64, u64)) {
     const LANES: usize = 3;
     let Some(shore) = Shore::new() else { return };
     let times = from_environment("COCORUN_SOAK");
-    // Ordinary runs meet the same weather each time; a soak goes where nobody has been.
+    // Ordinary runs have the same faults each time; a soak explores new ones.
     let usual = match times {
         Some(_) => u64::try_from(SystemMachine.random() >> 100).unwrap(),
         None => 75_219_020,
@@ -410,7 +410,7 @@ fn run(count: u64, schedule: fn(&Shore, usize, u64) -> (u64, u64)) {
 }
 
 #[test]
-fn callers_agree_on_one_result_in_any_weather() {
+fn callers_agree_on_one_result_under_any_faults() {
     run(600, call_once_schedule);
 }
 
@@ -438,8 +438,8 @@ fn lock_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
                 let clock = Arc::new(Hurried(Instant::now()));
                 // Nobody is taken for dead.
                 let options = Options {
-                    // Patience outlasts all faults, also where a look takes long: a release that
-                    // failed would be waited for as long as the lease lasts.
+                    // Retries outlast all faults, even if a look takes long: after a failed
+                    // release, others would wait for the whole lease.
                     stall: Duration::from_secs(10) * HURRY,
                     // Old tickets are removed while others draw and wait.
                     block: 2,
@@ -449,7 +449,7 @@ fn lock_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
                 let mut turns = 0;
                 let until = Instant::now() + STUCK;
                 while turns < TURNS {
-                    assert!(Instant::now() < until, "seed {seed}: waits for ever");
+                    assert!(Instant::now() < until, "seed {seed}: waits forever");
                     let go_on = &mut |_: &cocorun::lock::WaitProgress| {
                         if Instant::now() < until {
                             ControlFlow::Continue(())
@@ -478,6 +478,6 @@ fn lock_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
 }
 
 #[test]
-fn never_two_hold_a_lock_in_any_weather_in_which_nobody_dies() {
+fn never_two_hold_a_lock_under_any_faults_in_which_nobody_dies() {
     run(200, lock_schedule);
 }

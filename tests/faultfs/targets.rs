@@ -18,7 +18,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// No command here takes so long unless it hangs.
+/// No command here takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(150);
 
 fn start(at: &Path, args: &[&str]) -> Child {
@@ -32,7 +32,7 @@ fn start(at: &Path, args: &[&str]) -> Child {
         .unwrap()
 }
 
-/// Waits for the end, and for the end of all who hold its output.
+/// Waits for the end of the command and of all processes that have its output open.
 #[track_caller]
 fn end(child: Child) -> (Option<i32>, String) {
     let (tell, told) = mpsc::channel::<Output>();
@@ -58,7 +58,7 @@ fn expect_made(child: Child) {
     assert_eq!(code, Some(0), "{words}");
 }
 
-/// Names in a directory that nobody wanted to be there in the end.
+/// Leftover names in a directory.
 fn private_files(at: &Path) -> Vec<String> {
     let names = fs::read_dir(at).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -66,14 +66,14 @@ fn private_files(at: &Path) -> Vec<String> {
 }
 
 #[test]
-fn targets_are_made_whole_where_rename_never_returns() {
+fn targets_are_published_complete_where_rename_never_returns() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("node", Client::default());
     let hang = Fault::always(Op::Rename, "", Moment::Before, Effect::Hang);
     mount.weather.set(vec![hang]);
     let at = mount.path();
     let read = |name: &str| fs::read_to_string(at.join(name)).unwrap();
-    // One that is new, one that is there, two that are wanted by two.
+    // One new target, one existing one, two that two processes want.
     expect_made(make(at, "new.o", "first"));
     assert_eq!(read("new.o"), "first\nwhole\n");
     assert_eq!(mount.weather.seen(Op::Rename), 0, "it need not be asked");
@@ -128,12 +128,12 @@ fn a_rename_that_returns_replaces_a_target_at_once() {
 }
 
 #[test]
-fn a_target_is_never_taken_away_where_no_link_can_follow() {
+fn a_target_is_never_removed_where_no_link_can_follow() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("node", Client::default());
     let at = mount.path();
     let no_links = Fault::always(Op::Link, "", Moment::Before, Effect::Fail(libc::EPERM));
-    // Slower than what counts as one that never returns, and for once only.
+    // Slower than the limit for one that never returns, but only once.
     let slow = Effect::Delay(Duration::from_secs(6));
     let slow = Fault {
         times: 1,
@@ -146,7 +146,7 @@ fn a_target_is_never_taken_away_where_no_link_can_follow() {
         let made = fs::read_to_string(at.join("a.o")).unwrap();
         assert_eq!(made, format!("{text}\nwhole\n"));
     }
-    // Where a rename does not return at all, what is there stays.
+    // If a rename does not return at all, the existing file stays.
     let no_links = Fault::always(Op::Link, "", Moment::Before, Effect::Fail(libc::EPERM));
     let hang = Fault::always(Op::Rename, "", Moment::Before, Effect::Hang);
     mount.weather.set(vec![no_links, hang]);
@@ -157,7 +157,7 @@ fn a_target_is_never_taken_away_where_no_link_can_follow() {
 }
 
 #[test]
-fn what_cannot_be_removed_is_told_and_the_exit_code_says_so() {
+fn what_cannot_be_removed_is_reported_and_the_exit_code_says_so() {
     let Some(shore) = Shore::new() else { return };
     let mount = shore.mount("node", Client::default());
     let at = mount.path();

@@ -1,7 +1,7 @@
 //! What goes wrong, when, how often: the faults of one mount.
 //!
 //! Invariant: a request meets at most one fault before and one after it is carried out, and each
-//! fault strikes at most as often as it says.
+//! fault strikes at most as often as configured.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,18 +53,18 @@ pub(crate) enum Effect {
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {
     pub(crate) op: Op,
-    /// Strikes where the path ends so; an empty one means everywhere.
+    /// Strikes where the path ends like this; an empty one means everywhere.
     pub(crate) suffix: &'static str,
     pub(crate) moment: Moment,
     pub(crate) effect: Effect,
-    /// Lets so many fitting requests pass first.
+    /// Lets this many matching requests pass first.
     pub(crate) skip: u32,
-    /// Then strikes so often.
+    /// Then strikes this many times.
     pub(crate) times: u32,
 }
 
 impl Fault {
-    /// Makes a fault that strikes always.
+    /// Makes a fault that always strikes.
     pub(crate) fn always(op: Op, suffix: &'static str, moment: Moment, effect: Effect) -> Self {
         Self {
             op,
@@ -103,18 +103,18 @@ impl Weather {
         self.state().faults = faults;
     }
 
-    /// Lets the node of this client die after so many more requests: nothing it asks is carried
-    /// out from then on.
+    /// Lets the node of this client die after this many more requests: none of its requests is
+    /// carried out from then on.
     pub(crate) fn die_after(&self, requests: u64) {
         self.state().life = Some(requests);
     }
 
-    /// Says whether the node has died.
+    /// Whether the node has died.
     pub(crate) fn is_dead(&self) -> bool {
         self.state().life == Some(0)
     }
 
-    /// Ends all faults and answers what hangs with `EIO`.
+    /// Ends all faults and answers hanging requests with `EIO`.
     pub(crate) fn clear_up(&self) {
         let hanging = {
             let mut state = self.state();
@@ -127,7 +127,7 @@ impl Weather {
         }
     }
 
-    /// Answers what hangs with `EIO`.
+    /// Answers hanging requests with `EIO`.
     pub(crate) fn thaw(&self) {
         let hanging = std::mem::take(&mut self.state().hanging);
         for answer in hanging {
@@ -155,7 +155,7 @@ impl Weather {
         self.state().hanging.push(answer);
     }
 
-    /// Tells what a request meets.
+    /// Returns the faults that a request meets.
     pub(crate) fn meet(&self, op: Op, path: &Path, moment: Moment) -> Option<Effect> {
         let mut state = self.state();
         if moment == Moment::Before {

@@ -1,4 +1,4 @@
-//! What the kernel's words mean in the directory behind, and the other way round.
+//! Translates between the kernel's types and those of the directory behind.
 
 use fuser::Errno;
 use fuser::FileAttr;
@@ -24,7 +24,7 @@ use std::time::Duration;
 use std::time::SystemTime;
 use std::time::UNIX_EPOCH;
 
-/// A reply that can say no.
+/// A reply that can report an error.
 pub(crate) trait Refuse: Send + 'static {
     fn refuse(self, error: &io::Error);
 }

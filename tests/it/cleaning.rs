@@ -1,4 +1,5 @@
-//! `cocorun locks clean` and `list` among real processes that live, died and left things behind.
+//! `cocorun locks clean` and `list` with real processes that are alive, or died and left things
+//! behind.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -25,7 +26,7 @@ impl Drop for Running {
 }
 
 impl Running {
-    /// Starts cocorun with a command that tells when it runs and then goes on for long.
+    /// Starts cocorun with a command that reports when it runs and then continues for long.
     fn start(project: &Project, name: &str, args: &[&str]) -> Self {
         let script = format!("test -z \"$1\" || echo half > \"$1\"; touch {name}; exec sleep 600");
         let command = ["--", "sh", "-c", &script, "sh"];
@@ -52,7 +53,7 @@ impl Running {
     }
 }
 
-/// Reads everything below a directory that a change would change.
+/// Reads everything below a directory that would show a change.
 fn snapshot(dir: &Path, into: &mut BTreeMap<String, String>) {
     for entry in fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();
@@ -82,20 +83,20 @@ fn snapshot(dir: &Path, into: &mut BTreeMap<String, String>) {
     }
 }
 
-/// Names below the project that hold one of these words.
+/// Names below the project that contain one of these words.
 fn left(project: &Project, words: &[&str]) -> Vec<String> {
     let mut all = BTreeMap::new();
     snapshot(&project.path(""), &mut all);
     let root = project.path("").display().to_string();
     let names = all.into_keys().map(|name| name.replace(&root, "/"));
-    // This comes with the first sign of life, if it is not too late for that.
+    // This comes with the first sign of life, if that is in time.
     let is_meant = |name: &String| {
         words.iter().any(|word| name.contains(word)) && !name.ends_with("doing.txt")
     };
     names.filter(is_meant).collect()
 }
 
-/// Lets cocorun be killed at work in every way that leaves something.
+/// Kills cocorun at work in every way that leaves something.
 fn leave_behind(project: &Project) {
     for (name, args) in [
         ("k1", &["lock", "--strategy=ledger", "a"][..]),
@@ -122,7 +123,7 @@ fn hold(project: &Project) -> [Running; 3] {
 }
 
 #[test]
-fn what_the_killed_left_goes_and_what_the_living_hold_stays() {
+fn what_killed_processes_left_is_removed_and_what_live_ones_hold_stays() {
     let project = Project::new();
     leave_behind(&project);
     let alive = hold(&project);
@@ -131,7 +132,7 @@ fn what_the_killed_left_goes_and_what_the_living_hold_stays() {
     let snapshot_of_the_dead = || {
         let mut all = BTreeMap::new();
         snapshot(&project.path(""), &mut all);
-        // The living give signs of life all the time.
+        // Live processes give signs of life all the time.
         all.retain(|name, _| !name.contains("b.ledger/") && !name.contains("/e/"));
         all
     };
@@ -142,28 +143,28 @@ fn what_the_killed_left_goes_and_what_the_living_hold_stays() {
     let sum = "would end 4, would remove 1 attempt directories, 1 pytest-cocotb locks and 2 files; 2 kept";
     assert!(dry.contains(sum), "{dry}");
 
-    let told = project.run(&["locks", "clean"]).expect_code(0).stdout;
+    let report = project.run(&["locks", "clean"]).expect_code(0).stdout;
     let plainly = [("would end", "ended"), ("would remove", "removed")];
     let as_done = plainly
         .iter()
         .fold(dry, |text, (from, to)| text.replace(from, to));
-    assert_eq!(told, as_done);
-    let kept: Vec<&str> = told
+    assert_eq!(report, as_done);
+    let kept: Vec<&str> = report
         .lines()
         .filter(|line| line.starts_with("kept"))
         .collect();
     for running in [&alive[0], &alive[2]] {
         let pid = running.pid();
-        assert!(kept.iter().any(|line| line.contains(&pid)), "{told}");
+        assert!(kept.iter().any(|line| line.contains(&pid)), "{report}");
     }
     let rest = left(&project, &words);
     let is_alive = |name: &String| name.contains("/e/") || name.contains("/.g.");
     assert!(rest.iter().all(is_alive), "{rest:#?}");
-    // Of the dead there were two private files, a gate of three names and an attempt.
+    // The dead left two temporary files, a pytest-cocotb lock of three names and an attempt.
     assert_eq!(rest.len(), count - 6, "{rest:#?}");
     assert_eq!(rest.iter().filter(|name| name.contains(".g.")).count(), 1);
 
-    // Whoever comes next need not wait for anybody dead.
+    // The next caller does not wait for a dead process.
     for (lock, strategy) in [("a", "ledger"), ("e", "exclusive-create")] {
         let strategy = format!("--strategy={strategy}");
         let args = ["lock", &strategy, "--timeout=0", lock, "--", "true"];
@@ -223,7 +224,7 @@ fn every_kind_of_lock_is_listed_with_its_holder_and_none_is_disturbed() {
     );
     says("free.lock", &["free on this node; last held by pid "]);
     assert!(!before.contains("plain.lock"), "{before}");
-    // Whoever holds goes on holding, and who does not wait is not let in.
+    // Holders keep their locks, and a call that does not wait gets none.
     for (strategy, path) in [("flock", "f.lock"), ("byte-range", "r.lock")] {
         let strategy = format!("--strategy={strategy}");
         let args = ["lock", &strategy, "--timeout=0", path, "--", "true"];
@@ -231,7 +232,7 @@ fn every_kind_of_lock_is_listed_with_its_holder_and_none_is_disturbed() {
     }
     drop(held);
     once.kill();
-    // What a killed holder has started has the lock of the kernel until it has died, too.
+    // What a killed holder has started keeps the kernel lock until it ends, too.
     let until = Instant::now() + PATIENCE;
     let after = loop {
         let after = project.run(&["locks", "list"]).expect_code(0).stdout;
@@ -246,7 +247,7 @@ fn every_kind_of_lock_is_listed_with_its_holder_and_none_is_disturbed() {
     assert!(gate.contains("no longer running on this node"), "{after}");
 }
 
-/// Names the mark of a running command after the file that it locks.
+/// Names the marker of a running command after the file that it locks.
 fn path_as_name(path: &str) -> &'static str {
     match path {
         "f.lock" => "m1",
@@ -257,7 +258,7 @@ fn path_as_name(path: &str) -> &'static str {
 }
 
 #[test]
-fn a_lock_of_pytest_cocotb_is_listed_and_what_it_says_controls_no_terminal() {
+fn a_lock_of_pytest_cocotb_is_listed_and_its_text_cannot_control_the_terminal() {
     let project = Project::new();
     let node = fs::read_to_string("/proc/sys/kernel/hostname").unwrap();
     let node = node.trim();
@@ -305,6 +306,6 @@ fn a_lock_of_pytest_cocotb_is_listed_and_what_it_says_controls_no_terminal() {
         let line = line_about(&listed, &format!(".locks/{name}.lock"));
         assert!(line.starts_with(&start) && line.ends_with(end), "{listed}");
     }
-    let told = project.run(&["locks", "clean"]).expect_code(0).stdout;
-    assert!(told.contains("4 kept"), "{told}");
+    let report = project.run(&["locks", "clean"]).expect_code(0).stdout;
+    assert!(report.contains("4 kept"), "{report}");
 }

@@ -1,4 +1,4 @@
-//! `cocorun locks clean` over and over, beside callers that live and callers that are killed.
+//! `cocorun locks clean` in a loop, alongside callers that live and callers that are killed.
 
 use std::process::Child;
 use std::process::Command;
@@ -20,10 +20,10 @@ use crate::support::Project;
 use crate::support::binary;
 use crate::support::python;
 
-/// How many steps, targets and builds there are.
+/// Number of steps, of targets and of builds.
 const KEYS: u32 = 4;
 
-/// Starts a call that holds on until the file `over` is there.
+/// Starts a call that holds on until the file `over` exists.
 fn holder(project: &Project, name: &str, args: &[&str]) -> Child {
     let script = "touch $0; while ! test -e over; do sleep 0.05; done";
     let mut command = project.command(&[args, &["--", "sh", "-c", script, name]].concat());
@@ -37,7 +37,7 @@ fn holder(project: &Project, name: &str, args: &[&str]) -> Child {
     child
 }
 
-/// Runs a storm with cleaners beside it; returns how many calls were killed.
+/// Runs a storm with cleaners alongside; returns how many calls were killed.
 fn storm_and_clean(project: &Project, mischief: Duration) -> u32 {
     let root = project.path("");
     program_storm::project(&root, KEYS, &python(COCOTB));
@@ -55,7 +55,7 @@ fn storm_and_clean(project: &Project, mischief: Duration) -> u32 {
         kills_in_16: 5,
         kill_within_ms: 120,
         mischief,
-        deeds: &["once", "lock", "target", "build"],
+        actions: &["once", "lock", "target", "build"],
     };
     let is_over = AtomicBool::new(false);
     let kills = thread::scope(|scope| {
@@ -66,23 +66,23 @@ fn storm_and_clean(project: &Project, mischief: Duration) -> u32 {
         let kills = storm.join();
         is_over.store(true, Ordering::SeqCst);
         for cleaner in cleaners {
-            let deeds = cleaner.join().unwrap();
-            assert!(!deeds.contains_key("failed"), "{deeds:?}");
+            let actions = cleaner.join().unwrap();
+            assert!(!actions.contains_key("failed"), "{actions:?}");
             // The three holders are seen, and stay, in each round.
-            assert!(deeds["kept"] > 0, "{deeds:?}");
+            assert!(actions["kept"] > 0, "{actions:?}");
         }
         kills.unwrap()
     });
     project.file("over", "");
     for child in living {
         let (code, err) = end(child, None).unwrap();
-        assert_eq!(code, Some(0), "a holder that lives was robbed: {err}");
+        assert_eq!(code, Some(0), "a live holder lost its lock: {err}");
     }
     kills
 }
 
 #[test]
-fn cleaning_beside_callers_that_are_killed_takes_nothing_from_the_living() {
+fn cleaning_alongside_callers_that_are_killed_takes_nothing_from_live_ones() {
     let project = Project::new();
     let kills = storm_and_clean(&project, Duration::from_secs(2));
     assert!(kills > 0, "nobody was killed: this proves nothing");
@@ -91,13 +91,13 @@ fn cleaning_beside_callers_that_are_killed_takes_nothing_from_the_living() {
     let all = in_project(&binary(), &project.path(""), &["build"]).output();
     assert!(all.unwrap().status.success());
     assert_eq!(compiles(&project.path("")), before, "a build was lost");
-    // What is left when all are gone is removed by one more round.
+    // One more round removes what is left when all are gone.
     let mut last = Command::new(binary());
     last.args(["locks", "clean"]).arg(project.path(""));
     assert!(last.output().unwrap().status.success());
     let mut again = Command::new(binary());
     again.args(["locks", "clean"]).arg(project.path(""));
-    let told = String::from_utf8(again.output().unwrap().stdout).unwrap();
+    let report = String::from_utf8(again.output().unwrap().stdout).unwrap();
     let sum = "ended 0, removed 0 attempt directories, 0 pytest-cocotb locks and 0 files; 0 kept, 0 failed";
-    assert!(told.contains(sum), "{told}");
+    assert!(report.contains(sum), "{report}");
 }

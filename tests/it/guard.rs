@@ -1,4 +1,4 @@
-//! The guard of builds as users meet it: switched off, taken for granted, and what it costs.
+//! The guard of builds as users see it: switched off, assumed built, and what it costs.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -26,7 +26,7 @@ fn with_assume_built_nothing_is_compiled_and_a_stale_build_is_an_error() {
 fn with_no_lock_nobody_is_waited_for() {
     let counted = Counted::new();
     counted.build(1);
-    // As if a process on another node had the next attempt and were still at it.
+    // As if a process on another node had the next attempt and were still working on it.
     let dirs = fs::read_dir(counted.project.path("sim_build")).unwrap();
     let ledger = dirs
         .map(|dir| dir.unwrap().path().join(".locks/hdl_compile.ledger"))
@@ -41,7 +41,7 @@ fn with_no_lock_nobody_is_waited_for() {
 }
 
 #[test]
-fn an_up_to_date_build_asks_its_guard_by_two_calls_beside_reading_the_record() {
+fn the_guard_of_an_up_to_date_build_costs_two_calls_besides_reading_the_record() {
     let counted = Counted::new();
     counted.build(1);
     counted.build(0);

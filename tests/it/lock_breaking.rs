@@ -1,4 +1,4 @@
-//! Taking a lock or a step from its holder with `cocorun locks break`, and what both are told.
+//! Taking a lock or a step from its holder with `cocorun locks break`, and what both report.
 
 use std::thread;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use crate::lock_commands::start;
 use crate::support::Project;
 
 const LOCK: [&str; 5] = ["lock", "--strategy=ledger", "--stale-timeout=2", "a", "--"];
-/// So long a lease that no sign of life is due before the command ends.
+/// A lease so long that no sign of life is due before the command ends.
 const SLOW_LOCK: [&str; 5] = [
     "lock",
     "--strategy=ledger",
@@ -64,7 +64,7 @@ fn a_holder_can_be_seen_and_the_lock_be_taken_from_it() {
 }
 
 #[test]
-fn who_waits_is_told_from_who_holds() {
+fn a_waiting_process_is_distinguished_from_the_holder() {
     let project = Project::new();
     let holder = start(&project, &[&LOCK[..], &["sh", "-c", UNTIL_GO]].concat());
     await_file(&project, "held");
@@ -72,14 +72,14 @@ fn who_waits_is_told_from_who_holds() {
     let pid = waiter.child.id();
     await_listed(&project, &format!("2 waits, alive on this node: pid {pid}"));
     signal(&waiter.child, Signal::SIGINT);
-    let told = waiter.end().expect_code(130);
-    assert!(told.stderr.contains(UNTIL_GO), "{}", told.stderr);
+    let ended = waiter.end().expect_code(130);
+    assert!(ended.stderr.contains(UNTIL_GO), "{}", ended.stderr);
     project.file("go", "");
     end(holder).expect_code(0);
 }
 
 #[test]
-fn a_command_that_ends_before_it_hears_of_the_break_does_not_pass_for_one_that_was_alone() {
+fn a_command_that_ends_before_it_notices_the_break_does_not_count_as_exclusive() {
     let project = Project::new();
     let args = [&SLOW_LOCK[..], &["sh", "-c", UNTIL_GO]].concat();
     let holder = start(&project, &args);

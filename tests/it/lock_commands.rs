@@ -37,7 +37,7 @@ pub(crate) fn end(child: Child) -> Ran {
     Ran::from(child.wait_with_output().unwrap())
 }
 
-/// Waits until a file is there.
+/// Waits until a file exists.
 #[track_caller]
 pub(crate) fn await_file(project: &Project, name: &str) {
     let until = Instant::now() + PATIENCE;
@@ -47,7 +47,7 @@ pub(crate) fn await_file(project: &Project, name: &str) {
     }
 }
 
-/// A call that waits for somebody else, and what it has said of that.
+/// A call that waits for another process, and what it has printed about that.
 pub(crate) struct Waiter {
     pub(crate) child: Child,
     stderr: BufReader<ChildStderr>,
@@ -55,7 +55,7 @@ pub(crate) struct Waiter {
 }
 
 impl Waiter {
-    /// Starts a call and returns when it has said that it waits: it has looked by then.
+    /// Starts a call and returns when it has reported that it waits: it has looked by then.
     #[track_caller]
     pub(crate) fn start(project: &Project, args: &[&str]) -> Self {
         let mut command = project.command(args);
@@ -89,7 +89,7 @@ pub(crate) fn signal(child: &Child, signal: Signal) {
     kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), signal).unwrap();
 }
 
-/// Names in a directory of the project that nobody wanted to be there in the end.
+/// Leftover names in a directory of the project.
 fn private_files(project: &Project) -> Vec<String> {
     let names = fs::read_dir(project.path("")).unwrap();
     let names = names.map(|entry| entry.unwrap().file_name().into_string().unwrap());
@@ -97,10 +97,10 @@ fn private_files(project: &Project) -> Vec<String> {
 }
 
 #[test]
-fn by_every_strategy_commands_run_one_after_the_other() {
+fn with_every_strategy_commands_run_one_after_the_other() {
     for strategy in STRATEGIES {
         let project = Project::new();
-        // `mkdir` fails where two are inside.
+        // `mkdir` fails if two are inside.
         let script = "mkdir inside && sleep 0.05 && rmdir inside && echo in >> log";
         let children: Vec<Child> = (0..6)
             .map(|_| {
@@ -138,7 +138,7 @@ fn the_exit_status_is_that_of_the_command_and_ours_is_125() {
 }
 
 #[test]
-fn who_gives_up_waiting_learns_who_holds_the_lock() {
+fn a_caller_that_gives_up_waiting_sees_who_holds_the_lock() {
     for strategy in STRATEGIES {
         let project = Project::new();
         let lock = [
@@ -173,12 +173,12 @@ fn who_gives_up_waiting_learns_who_holds_the_lock() {
 }
 
 #[test]
-fn a_wait_is_told_from_time_to_time_and_ends_at_once_by_a_signal() {
+fn a_wait_is_reported_from_time_to_time_and_ends_at_once_by_a_signal() {
     let project = Project::new();
     let script = "touch held; while ! test -e go; do sleep 0.02; done";
     let holder = start(&project, &["lock", "a", "--", "sh", "-c", script]);
     await_file(&project, "held");
-    // So rarely does it look at the lock that only the signal can end it within the bound.
+    // It looks at the lock so rarely that only the signal can end it within the bound.
     let args = ["lock", "--poll-interval=600", "a", "--", "touch", "entered"];
     let waiting = Waiter::start(&project, &args);
     signal(&waiting.child, Signal::SIGINT);
@@ -210,7 +210,7 @@ fn a_holder_that_was_killed_blocks_nobody() {
 }
 
 #[test]
-fn what_a_killed_holder_had_started_keeps_the_lock_of_the_kernel() {
+fn what_a_killed_holder_had_started_keeps_the_kernel_lock() {
     for strategy in ["flock", "byte-range"] {
         let project = Project::new();
         let args = ["lock", "--strategy", strategy, "a", "--", "sh", "-c"];
@@ -219,7 +219,7 @@ fn what_a_killed_holder_had_started_keeps_the_lock_of_the_kernel() {
         let mut holder = start(&project, &[&args[..], &[script]].concat());
         await_file(&project, "held");
         signal(&holder, Signal::SIGKILL);
-        // Its output stays open as long as what it had started lives.
+        // Its output stays open as long as what it had started is running.
         holder.wait().unwrap();
         let next = Waiter::start(&project, &[&args[..], &["test -e over"]].concat());
         project.file("go", "");
@@ -228,7 +228,7 @@ fn what_a_killed_holder_had_started_keeps_the_lock_of_the_kernel() {
 }
 
 #[test]
-fn numbers_of_holders_rise_where_the_strategy_has_numbers() {
+fn holders_get_rising_numbers_if_the_strategy_has_them() {
     let project = Project::new();
     let fence = |strategy: &str| {
         let args = ["lock", "--strategy", strategy, "a", "--", "sh", "-c"];
@@ -243,7 +243,7 @@ fn numbers_of_holders_rise_where_the_strategy_has_numbers() {
 }
 
 #[test]
-fn a_target_is_published_whole_or_not_at_all() {
+fn a_target_is_published_complete_or_not_at_all() {
     for strategy in STRATEGIES {
         let project = Project::new();
         let args = ["lock", "--strategy", strategy, "--target=out.o", "--"];
@@ -281,7 +281,7 @@ fn a_command_that_does_not_name_the_target_is_not_run() {
 }
 
 #[test]
-fn what_another_process_made_meanwhile_is_not_made_again() {
+fn a_target_that_another_process_built_meanwhile_is_not_built_again() {
     let project = Project::new();
     let script =
         "echo run >> log; touch held; while ! test -e go; do sleep 0.02; done; echo x > $1";
@@ -303,7 +303,7 @@ fn what_another_process_made_meanwhile_is_not_made_again() {
     second.end().expect_code(0);
     let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 1);
-    // Nobody was waited for: the caller, as make, has decided that it must be made.
+    // There was no wait: the caller, like make, has decided that it must be built.
     project.run(&args).expect_code(0);
     assert_eq!(runs(), 2);
     let skipping = [&["lock", "--skip-if-exists"], &args[1..]].concat();
@@ -321,7 +321,7 @@ fn what_another_process_made_meanwhile_is_not_made_again() {
 }
 
 #[test]
-fn a_signal_reaches_the_compiler_and_leaves_nothing_private() {
+fn a_signal_reaches_the_compiler_and_leaves_no_temporary_file() {
     for strategy in ["flock", "ledger"] {
         let project = Project::new();
         let script = "echo part > $1; touch held; exec sleep 60";
@@ -451,7 +451,7 @@ fn a_command_runs_once_per_directory_and_name() {
 }
 
 #[test]
-fn a_failure_is_told_to_those_who_watched_and_tried_anew_by_the_next() {
+fn a_failure_is_reported_to_those_who_waited_and_tried_again_by_the_next() {
     let project = Project::new();
     let script = "echo run >> log; touch held; while ! test -e go; do sleep 0.02; done; exit 7";
     let args = [
@@ -462,8 +462,8 @@ fn a_failure_is_told_to_those_who_watched_and_tried_anew_by_the_next() {
     let second = Waiter::start(&project, &args);
     project.file("go", "");
     end(first).expect_code(7);
-    let told = second.end().expect_code(7);
-    assert!(told.stderr.contains("exit status 7"), "{}", told.stderr);
+    let ended = second.end().expect_code(7);
+    assert!(ended.stderr.contains("exit status 7"), "{}", ended.stderr);
     let runs = || lines_of(&project, "log");
     assert_eq!(runs(), 1);
     project.run(&args).expect_code(7);
@@ -491,7 +491,7 @@ pub(crate) fn lines_of(project: &Project, name: &str) -> usize {
 }
 
 #[test]
-fn what_was_made_of_older_prerequisites_meanwhile_is_made_again() {
+fn a_target_built_meanwhile_from_older_prerequisites_is_built_again() {
     let project = Project::new();
     project.file("src", "new\n");
     let script = "echo run >> log; touch held; while ! test -e go; do sleep 0.02; done; \

@@ -1,11 +1,11 @@
-//! A storm of real `cocorun` processes over shared keys, for one node or several.
+//! A storm of real `cocorun` processes on shared keys, on one node or several.
 //!
-//! Each slot goes over all keys, one after the other, as a job of a regression does: a step done
+//! Each slot goes through all keys, one after the other, like a job of a regression: a step done
 //! once, a lock, a target. Now and then a cocorun is killed, and its slot tries again. Every answer
-//! is written down, and [`check`] holds all of them against each other. What is asserted:
-//! a caller that is not killed ends with the exit code that is right; all who ask for one step or
-//! target see the same bytes, whole; nothing is made again once anybody was told that it is made;
-//! nobody enters a lock before the one inside has come out or was killed.
+//! is recorded, and [`check`] compares all of them. What is asserted: a caller that is not killed
+//! ends with the right exit code; all who ask for one step or target see the same, complete bytes;
+//! nothing is made again once any caller got the answer that it is made; nobody enters a lock
+//! before the one inside has come out or was killed.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -30,12 +30,12 @@ use std::time::Instant;
 use cocorun::edge::machine::Machine;
 use cocorun::edge::machine::SystemMachine;
 
-/// How often a word stands in what is made, so that a torn file shows.
+/// How often a word is repeated in an output, so that a torn file shows.
 const REPEATS: usize = 2000;
 /// How long one call may take; the lease of `once` is 30 s, and several holders may die in turn.
 const CALL_MAX: Duration = Duration::from_secs(400);
 
-/// The step: it leaves a file that tells which run made it, and a line once it is complete.
+/// The step: it leaves a file that says which run made it, and a line once it is complete.
 const STEP: &str = r#"
 sleep 0.0$3
 echo "$1" >>"$2.begun"
@@ -44,7 +44,7 @@ sleep 0.0$3
 echo "$1" >>"$2.ended"
 "#;
 
-/// The command inside the lock: its two lines stand together unless somebody else is inside, too.
+/// The command inside the lock: its two lines are adjacent unless another process is inside, too.
 const INSIDE: &str = r#"
 echo "in $COCORUN_LOCK_FENCE" >>"$1"
 sleep 0.0$2
@@ -60,7 +60,7 @@ sleep 0.0$4
 i=0; while [ $i -lt 1000 ]; do echo "$2"; i=$((i+1)); done >>"$1"
 "#;
 
-/// Stands before the compiler and notes each compile.
+/// Wraps the compiler and records each compile.
 const COMPILER: &str = r#"#!/bin/sh
 case " $* " in *" -o "*) echo "$*" >>"${0%/*}/compiles";; esac
 exec /usr/bin/iverilog "$@"
@@ -75,21 +75,21 @@ pub(crate) struct Storm {
     pub(crate) root: PathBuf,
     /// This node's name in the answers.
     pub(crate) node: String,
-    /// How many callers at once.
+    /// Number of concurrent callers.
     pub(crate) slots: u32,
     /// How many steps, and as many targets.
     pub(crate) keys: u32,
     /// How many of 16 calls are killed.
     pub(crate) kills_in_16: u32,
-    /// How long after its start a call is killed at the latest, milliseconds.
+    /// Longest time after its start at which a call is killed, milliseconds.
     pub(crate) kill_within_ms: u32,
-    /// For how long calls are killed.
+    /// How long calls are killed.
     pub(crate) mischief: Duration,
     /// What is done for each key: `once`, `lock`, `target`, `build`; the last in a [`project`].
-    pub(crate) deeds: &'static [&'static str],
+    pub(crate) actions: &'static [&'static str],
 }
 
-/// Makes a project with a build for each key, and a compiler that notes what it compiles.
+/// Makes a project with a build for each key, and a compiler that records what it compiles.
 pub(crate) fn project(root: &Path, keys: u32, python: &Path) {
     let dir = root.join("project");
     fs::create_dir_all(&dir).unwrap();
@@ -124,13 +124,13 @@ pub(crate) fn compiles(root: &Path) -> usize {
     log.unwrap_or_default().lines().count()
 }
 
-/// Runs `locks clean` over and over until told to stop; returns the deeds that were told.
+/// Runs `locks clean` in a loop until asked to stop; returns the reported actions.
 pub(crate) fn clean_in_a_loop(
     binary: &Path,
     root: &Path,
     is_over: &AtomicBool,
 ) -> BTreeMap<String, u32> {
-    let mut deeds: BTreeMap<String, u32> = BTreeMap::new();
+    let mut actions: BTreeMap<String, u32> = BTreeMap::new();
     while !is_over.load(Ordering::SeqCst) {
         let mut command = Command::new(binary);
         command.args(["locks", "clean", "--watch=15"]).arg(root);
@@ -140,11 +140,11 @@ pub(crate) fn clean_in_a_loop(
         assert!(output.status.success(), "{out}\n{err}");
         for line in out.lines() {
             let word = line.split(' ').next().unwrap_or_default();
-            *deeds.entry(word.to_owned()).or_default() += 1;
+            *actions.entry(word.to_owned()).or_default() += 1;
         }
         thread::sleep(Duration::from_millis(20));
     }
-    deeds
+    actions
 }
 
 impl Storm {
@@ -152,7 +152,7 @@ impl Storm {
         self.root.join(name).to_str().unwrap().to_owned()
     }
 
-    /// Lets all slots go over all keys; returns how many calls were killed.
+    /// Lets all slots go through all keys; returns how many calls were killed.
     pub(crate) fn run(&self) -> u32 {
         for dir in ["steps", "objects", "answers"] {
             fs::create_dir_all(self.root.join(dir)).unwrap();
@@ -186,7 +186,7 @@ impl Storm {
             .unwrap();
         for step in 0..self.keys {
             let key = (step + (slot % 4) * self.keys / 4) % self.keys;
-            for &what in self.deeds {
+            for &what in self.actions {
                 let answer = loop {
                     let word = format!("{:016x}", SystemMachine.random() & 0xffff_ffff_ffff_ffff);
                     let mut command = self.command(what, key, &word);
@@ -270,7 +270,7 @@ impl Storm {
         let word = ended.lines().last().unwrap().to_owned();
         let made = fs::read_to_string(format!("{out}.{word}")).unwrap();
         assert!(made == format!("{word}\n").repeat(20), "step {key} is torn");
-        // How often it was begun does not change any more, either.
+        // How often it was started no longer changes, either.
         format!("{word}:{}:{}", begun.lines().count(), ended.lines().count())
     }
 }
@@ -280,7 +280,7 @@ pub(crate) fn dice(limit: u32) -> u32 {
     u32::try_from(SystemMachine.random() % u128::from(limit)).unwrap()
 }
 
-/// Waits for a call; `None` where it was killed after the delay.
+/// Waits for a call; `None` if it was killed after the delay.
 pub(crate) fn end(mut child: Child, kill_after: Option<Duration>) -> Option<(Option<i32>, String)> {
     let begun = Instant::now();
     loop {
@@ -299,7 +299,7 @@ pub(crate) fn end(mut child: Child, kill_after: Option<Duration>) -> Option<(Opt
     }
 }
 
-/// Holds all answers against each other; says how much there was.
+/// Compares all answers; returns how many there were.
 pub(crate) fn check(root: &Path, keys: u32) -> String {
     let mut given: BTreeMap<String, BTreeMap<String, u32>> = BTreeMap::new();
     let mut count = 0;
@@ -338,7 +338,7 @@ pub(crate) fn check(root: &Path, keys: u32) -> String {
     text
 }
 
-/// Checks that no one was inside with another; returns how many came in and did not come out.
+/// Checks that no two were inside together; returns how many came in and did not come out.
 fn in_turns(log: &str) -> (usize, usize) {
     let (mut inside, mut last) = (None, 0);
     let (mut entries, mut killed) = (0, 0);

@@ -7,13 +7,11 @@ use crate::support::repository;
 
 /// Names of simulators and of their programs, in lower case.
 const NAMES: [&str; 5] = ["icarus", "iverilog", "verilated", "verilator", "vvp"];
-/// What may name them: a simulator's own folder, the list of folders, the registry, and the agent,
-/// which was proven with certain products.
-const HOMES: [&str; 5] = [
+/// What may name them: a simulator's own folder, the list of folders, and the registry.
+const HOMES: [&str; 4] = [
     "src/sim/icarus/",
     "src/sim/verilator/",
     "src/sim/registry.rs",
-    "src/agent/cocorun_agent/",
     "src/sim/mod.rs",
 ];
 

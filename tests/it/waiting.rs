@@ -1,4 +1,4 @@
-//! Waiting for a build that another process makes: what people and programs learn of it.
+//! Waiting for a build that another process makes: what people and programs see of it.
 
 use std::env;
 use std::fs;
@@ -21,7 +21,7 @@ hdl_toplevel = \"a_wire\"
 test_module = \"test_wire\"
 ";
 
-/// A compiler that says what it does, takes long at it, and asks to be let go on.
+/// A compiler that says what it does, takes long, and waits for permission to continue.
 const SLOW_COMPILER: &str = "#!/bin/sh
 case \"$*\" in *a_wire.sv*)
   echo 'elaborating' >&2
@@ -40,7 +40,7 @@ fn on_path(name: &str) -> std::path::PathBuf {
 }
 
 #[test]
-fn who_waits_for_a_build_learns_who_makes_it_and_the_last_line_of_its_compiler() {
+fn waiting_for_a_build_shows_its_holder_and_the_last_line_of_its_compiler() {
     let project = Project::with_cocotb(COCOTB, RUNNER);
     let design = "module a_wire(input logic a, output logic b);\n  assign b = a;\nendmodule\n";
     project.file("a_wire.sv", design);

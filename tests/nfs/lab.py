@@ -52,7 +52,7 @@ def number(node):
 
 
 def sh(script):
-    """Runs shell commands; an error tells what they said."""
+    """Runs shell commands; an error includes their output."""
     ran = subprocess.run(["/bin/sh", "-exc", script], capture_output=True, text=True, stdin=subprocess.DEVNULL)
     if ran.returncode:
         raise RuntimeError(f"cannot set the node up because a command failed:\n{ran.stdout}{ran.stderr}")
@@ -152,10 +152,10 @@ def read(path):
 
 
 def node_main(node, modules, options):
-    """Process 1 of a node: sets it up, starts the agent, and buries the dead."""
+    """Process 1 of a node: sets it up, starts the agent, and reaps dead processes."""
     os.environ["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
     os.environ["HOME"] = "/tmp"
-    # The program lies under this machine's /, and /proc tells which port is ours.
+    # The program is under this machine's /, and /proc shows which port is ours.
     if os.fork():
         while True:
             try:
@@ -394,7 +394,7 @@ class Node:
             "-device", f"virtio-net-pci,netdev=net,mac={mac},romfile=",
         ]  # fmt: skip
         if name == "srv":
-            # What the guest was told is on the disk outlives the guest; this machine is not cut off.
+            # Writes acknowledged to the guest outlive it; this machine does not lose power.
             disk = f"file={lab.dir}/srv.img,format=raw,if=virtio,cache=unsafe"
             command += ["-drive", disk]
         libc = ctypes.CDLL(None)
@@ -509,7 +509,7 @@ class Lab:
                             try:
                                 node.hub.sendto(frame, node.net)
                             except OSError:
-                                pass  # As a cable does when nobody listens.
+                                pass  # Lost, as on a cable when nobody listens.
 
     def wait(self, name, timeout):
         node = self.nodes[name]
@@ -557,7 +557,7 @@ class Lab:
             for line in stream:
                 try:
                     reply = self.obey(json.loads(line))
-                except Exception as error:  # The caller is told, whatever it is.
+                except Exception as error:  # Reported to the caller, whatever it is.
                     reply = {"code": 2, "out": "", "err": f"{type(error).__name__}: {error}"}
                 try:
                     stream.write(json.dumps(reply).encode() + b"\n")

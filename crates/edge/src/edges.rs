@@ -1,4 +1,5 @@
-//! The outside world of a session as one value, made once by the program and handed down whole.
+//! The outside world of a session as one value, made once by the program and passed down as a
+//! whole.
 
 use crate::clock::Clock;
 use crate::clock::SystemClock;
@@ -12,7 +13,7 @@ use crate::storage::SystemStorage;
 use std::fmt;
 use std::sync::Arc;
 
-/// Everything through which a session reaches the outside world, files apart.
+/// Everything through which a session reaches the outside world, except files.
 ///
 /// A test replaces single fields, such as the clock and the process host.
 #[derive(Clone)]

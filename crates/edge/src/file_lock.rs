@@ -1,8 +1,8 @@
-//! Locks that the kernel keeps on an open file, and the exclusive creation of files.
+//! Kernel locks on an open file, and the exclusive creation of files.
 //!
-//! Invariant: a lock that was answered for is on the file that has the name now. Somebody may
-//! remove a lock file while others wait for it; then the next one would lock a new file beside
-//! them, so the name is looked at again after each success.
+//! Invariant: a granted lock is on the file that has the name now. Somebody may remove a lock file
+//! while others wait for it; then the next one would lock a new file at the same time as them, so
+//! the name is looked up again after each success.
 
 use nix::errno::Errno;
 use nix::fcntl::FcntlArg;
@@ -21,10 +21,10 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::fs::PermissionsExt;
 
-/// Longest text of a holder that is read, bytes.
+/// Longest holder text that is read, bytes.
 const TEXT_BYTES_MAX: u64 = 1000;
 
-/// Which lock of the kernel's.
+/// Which kind of kernel lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LockKind {
     /// flock(2), over the whole file.
@@ -55,11 +55,11 @@ impl LockedFile {
     }
 }
 
-/// Tries once to lock the file of this name, which is made where there is none; nothing if another
-/// process has it.
+/// Tries once to lock the file of this name, which is created if missing; `None` if another process
+/// has the lock.
 ///
 /// # Errors
-/// `ENOLCK`, `ENOSYS`, `EOPNOTSUPP` where the file system has no such lock, and any other error.
+/// `ENOLCK`, `ENOSYS`, `EOPNOTSUPP` if the file system has no such lock, and any other error.
 pub fn try_lock(path: &Utf8Path, kind: LockKind, is_shared: bool) -> io::Result<Option<FileLock>> {
     loop {
         let (file, is_writable) = open(path, is_shared)?;
@@ -72,7 +72,7 @@ pub fn try_lock(path: &Utf8Path, kind: LockKind, is_shared: bool) -> io::Result<
     }
 }
 
-/// Says whether another process has the lock; a file that is not there is free.
+/// Whether another process has the lock; a missing file is free.
 ///
 /// # Errors
 /// As for [`try_lock`].
@@ -100,10 +100,10 @@ pub fn is_locked(path: &Utf8Path, kind: LockKind) -> io::Result<bool> {
     }
 }
 
-/// How the text in a lock file begins.
+/// Start of the text in a lock file.
 const CLAIM_START: &[u8; 3] = b"c1;";
 
-/// Reads what the last holder wrote into a lock file; empty where that is not to be had.
+/// Reads what the last holder wrote into a lock file; empty if that is not available.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -118,8 +118,8 @@ pub fn text_of(path: &Utf8Path) -> String {
 
 impl Drop for FileLock {
     fn drop(&mut self) {
-        // What the command left running has the descriptor too, and shall not keep the lock. The
-        // other kind does the same by itself.
+        // Processes that the command left running have the descriptor too, and must not keep the
+        // lock. The other kind does this by itself.
         if let LockedFile::ByteRange(file) = &self.file {
             fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file(libc::F_UNLCK))).ok();
         }
@@ -127,8 +127,8 @@ impl Drop for FileLock {
 }
 
 impl FileLock {
-    /// Lets processes that are started from now on keep the lock for as long as they live if this
-    /// one is killed, as flock(1) does: what a command started is at work then as well.
+    /// Lets processes started from now on keep the lock until they end if this one is killed, as
+    /// flock(1) does: what a command started is then still at work.
     ///
     /// # Errors
     /// The kernel refuses (fcntl(2), `F_SETFD`).
@@ -137,9 +137,9 @@ impl FileLock {
         Ok(())
     }
 
-    /// Writes who holds it, for those who wait; a hint, so errors do not matter.
+    /// Writes who holds it, for waiting processes; a hint, so errors do not matter.
     ///
-    /// A file that holds something else is somebody's, and stays as it is.
+    /// A file with any other content belongs to somebody else, and stays as it is.
     pub fn tell(&self, text: &str) {
         let file = self.file.file();
         let mut first = [0; CLAIM_START.len()];
@@ -154,7 +154,7 @@ impl FileLock {
         }
     }
 
-    /// Says whether a second lock on the same file is refused, as it must be.
+    /// Whether a second lock on the same file is refused, as it must be.
     ///
     /// # Errors
     /// The file cannot be opened again.
@@ -195,7 +195,7 @@ fn try_lock_file(file: File, kind: LockKind) -> io::Result<Option<LockedFile>> {
     }
 }
 
-/// Opens a lock file, or makes it; says whether it can be written to.
+/// Opens or creates a lock file; says whether it is writable.
 ///
 /// An existing one is opened without `O_CREAT`: in a sticky directory the kernel refuses that for
 /// another user's file (sysctl `fs.protected_regular`).
@@ -213,7 +213,7 @@ fn open(path: &Utf8Path, is_shared: bool) -> io::Result<(File, bool)> {
         match writing.open(path) {
             Ok(file) => return Ok((file, true)),
             Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-                // flock(2) is content with a descriptor that only reads.
+                // flock(2) needs only a read-only descriptor.
                 return Ok((OpenOptions::new().read(true).open(path)?, false));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -223,7 +223,7 @@ fn open(path: &Utf8Path, is_shared: bool) -> io::Result<(File, bool)> {
         match made {
             Ok(file) => {
                 if is_shared {
-                    // Others of the team shall be able to lock it, whatever our umask says.
+                    // Other team members must be able to lock it, whatever our umask is.
                     file.set_permissions(std::fs::Permissions::from_mode(0o666))
                         .ok();
                 }
@@ -279,7 +279,10 @@ mod tests {
     }
 
     #[test]
-    #[expect(clippy::disallowed_methods, reason = "plays a command that goes on")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "plays a command that keeps running"
+    )]
     fn a_lock_that_is_handed_down_ends_when_it_is_dropped() -> io::Result<()> {
         for kind in [LockKind::Whole, LockKind::ByteRange] {
             let (_guard, path) = temp();

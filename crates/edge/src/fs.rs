@@ -1,8 +1,8 @@
-//! Files: every operation's error names the path and what was being done to it.
+//! Files: every operation's error names the path and the operation.
 //!
-//! Nothing here renames on the way to a build or a lock: rename may hang or lie on network file
-//! systems. A file that others may read at any time is made whole under a name nobody reads yet,
-//! or is written once and carries its own checksum.
+//! Nothing here renames on the way to a build or a lock: rename may hang or report wrong results on
+//! network file systems. A file that others may read at any time is completed under a name nobody
+//! reads yet, or is written once and carries its own checksum.
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -21,20 +21,21 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 use std::time::SystemTime;
 
-/// What is known of a file without reading it.
+/// What is known about a file without reading it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileStamp {
     /// Size in bytes.
     pub size: u64,
     /// Last modification, as the file's server stamped it.
     pub modified: Option<SystemTime>,
-    /// Last change of content, name or attributes: also when a file of an old date is put in place.
+    /// Last change of content, name or attributes: also when a file with an old date is moved into
+    /// place.
     pub changed: Option<SystemTime>,
     /// Whether it is a directory.
     pub is_dir: bool,
 }
 
-/// What kind of thing a name in a directory is.
+/// The kind of a directory entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryKind {
     /// A regular file.
@@ -87,7 +88,7 @@ pub fn os_words(error: &io::Error) -> String {
         .to_lowercase()
 }
 
-/// Reads a file whole.
+/// Reads a whole file.
 ///
 /// # Errors
 /// Any I/O error, with the path.
@@ -99,7 +100,7 @@ pub fn read(path: &Utf8Path) -> Result<Vec<u8>> {
     fs::read(path).map_err(|error| io_problem(&error, "read", path))
 }
 
-/// Reads a UTF-8 text file whole.
+/// Reads a whole UTF-8 text file.
 ///
 /// # Errors
 /// Any I/O error, and bytes that are not UTF-8.
@@ -111,7 +112,7 @@ pub fn read_text(path: &Utf8Path) -> Result<String> {
     fs::read_to_string(path).map_err(|error| io_problem(&error, "read", path))
 }
 
-/// Reads a text file that may be absent; what cannot be read at all counts as absent.
+/// Reads a text file that may be absent; an unreadable one counts as absent.
 ///
 /// For caches and logs, where an unreadable file is a miss. Bytes that are not UTF-8 are replaced.
 #[expect(
@@ -126,7 +127,7 @@ pub fn read_if_there(path: &Utf8Path) -> Option<String> {
 
 /// Reads at most `limit` bytes of a file from `start`; bytes that are not UTF-8 are replaced.
 ///
-/// Made for logs, which may be larger than memory. A missing file reads as empty.
+/// Meant for logs, which may be larger than memory. A missing file reads as empty.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -144,7 +145,7 @@ pub fn read_range_lossy(path: &Utf8Path, start: u64, limit: u64) -> String {
         .unwrap_or_default()
 }
 
-/// Returns size, time and kind of a file, or `None` where there is none.
+/// Returns size, time and kind of a file, or `None` if there is none.
 ///
 /// # Errors
 /// Any I/O error other than absence.
@@ -175,12 +176,12 @@ pub fn stamp(path: &Utf8Path) -> Result<Option<FileStamp>> {
     }
 }
 
-/// Says whether something stands at this path; an error counts as no.
+/// Whether this path exists; an error counts as no.
 pub fn exists(path: &Utf8Path) -> bool {
     matches!(stamp(path), Ok(Some(_)))
 }
 
-/// Makes a directory and its parents; one that is there already is fine.
+/// Creates a directory and its parents; an existing one is fine.
 ///
 /// # Errors
 /// Any I/O error, with the path.
@@ -192,7 +193,7 @@ pub fn create_dirs(path: &Utf8Path) -> Result<()> {
     fs::create_dir_all(path).map_err(|error| io_problem(&error, "create directory", path))
 }
 
-/// Writes a file that nobody else reads yet, replacing what is there.
+/// Writes a file that nobody else reads yet, replacing an existing one.
 ///
 /// # Errors
 /// Any I/O error, with the path; the file may then be incomplete.
@@ -204,12 +205,12 @@ pub fn write(path: &Utf8Path, bytes: impl AsRef<[u8]>) -> Result<()> {
     fs::write(path, bytes).map_err(|error| io_problem(&error, "write", path))
 }
 
-/// Creates a file that must not exist, and writes it; `false` where it existed already.
+/// Creates a file that must not exist, and writes it; `false` if it already existed.
 ///
-/// Nothing is synced: for files whose readers find out by themselves whether they are whole.
+/// Nothing is synced: for files whose readers check by themselves that they are complete.
 ///
 /// # Errors
-/// Any other I/O error; the file is removed again where that is possible.
+/// Any other I/O error; the file is removed again if possible.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -232,10 +233,10 @@ pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
     Ok(true)
 }
 
-/// Writes a report for the user: whole under its name, or not at all.
+/// Writes a report for the user: complete under its name, or not at all.
 ///
 /// # Errors
-/// Any I/O error; a former file of that name is then untouched.
+/// Any I/O error; an existing file of that name is then untouched.
 #[expect(
     clippy::disallowed_methods,
     reason = "reports are outside the build path; rename keeps a former report whole"
@@ -249,7 +250,7 @@ pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
     })
 }
 
-/// Removes a file; one that is gone, or cannot be removed, is left.
+/// Removes a file; a missing one, or one that cannot be removed, is ignored.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -258,7 +259,7 @@ pub fn remove(path: &Utf8Path) {
     fs::remove_file(path).ok();
 }
 
-/// Removes a directory with all it holds; what cannot be removed is left.
+/// Removes a directory with its contents; what cannot be removed stays.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -343,10 +344,7 @@ pub fn current_dir() -> Result<Utf8PathBuf> {
     let dir = std::env::current_dir().map_err(|error| {
         Error::new(
             ErrorKind::Io,
-            format!(
-                "cannot tell the current folder because of: {}",
-                os_words(&error)
-            ),
+            format!("cannot find the current folder: {}", os_words(&error)),
         )
     })?;
     Utf8PathBuf::from_path_buf(dir).map_err(|raw| {
@@ -361,7 +359,7 @@ pub fn current_dir() -> Result<Utf8PathBuf> {
     })
 }
 
-/// Makes a symbolic link `link` that leads to `target`; one that is there already is fine.
+/// Makes a symbolic link `link` to `target`; an existing one is fine.
 ///
 /// # Errors
 /// Any other I/O error, with the path.
@@ -374,9 +372,10 @@ pub fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
     }
 }
 
-/// Makes a directory that only this user can enter; `false` where it is or could be another's.
+/// Makes a directory that only this user can enter; `false` if it belongs or could belong to
+/// another user.
 ///
-/// Looks with lstat(2), since a link that somebody else planted in a common folder such as `/tmp`
+/// Looks with lstat(2), since a link that somebody else planted in a shared folder such as `/tmp`
 /// must not be followed.
 pub fn private_dir(path: &Utf8Path) -> bool {
     use std::os::unix::fs::DirBuilderExt;

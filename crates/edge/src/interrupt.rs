@@ -1,6 +1,6 @@
-//! Stopping a session: the first signal asks everybody to end, the second ends at once.
+//! Stopping a session: the first signal asks all parts to end, the second ends them at once.
 //!
-//! Invariant: once a stop was asked for, its descriptor stays readable for ever, so every thread
+//! Invariant: once a stop was requested, its descriptor stays readable forever, so every thread
 //! that polls it wakes, however late it looks.
 
 use crate::error::Error;
@@ -28,7 +28,7 @@ use std::thread;
 /// Why a session must stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StopReason {
-    /// A signal of this number came.
+    /// A signal of this number arrived.
     Signal(u8),
     /// `session_timeout_s` has passed.
     SessionLimit,
@@ -70,8 +70,8 @@ impl Interrupt {
         Self::heed(2)
     }
 
-    /// Makes a flag like [`Interrupt::on_signals`] for a process that has something to put away:
-    /// the second signal kills every child with its group, and only the third ends the process.
+    /// Makes a flag like [`Interrupt::on_signals`] for a process that must clean up: the second
+    /// signal kills every child with its group, and only the third ends the process.
     ///
     /// # Errors
     /// The handlers or the thread that serves them cannot be installed.
@@ -110,19 +110,19 @@ impl Interrupt {
         Ok(flag)
     }
 
-    /// Raises the flag; `false` where it was raised already (the first reason stays).
+    /// Raises the flag; `false` if it was raised already (the first reason stays).
     pub fn raise(&self, reason: StopReason) -> bool {
         let mut current = self.0.reason.lock().unwrap_or_else(PoisonError::into_inner);
         if current.is_some() {
             return false;
         }
         *current = Some(reason);
-        // A pipe that cannot take one byte is already readable, which is all that is wanted.
+        // A pipe that cannot take one byte is already readable, which is all we need.
         unistd::write(&self.0.raiser, b"!").ok();
         true
     }
 
-    /// Returns why to stop, once somebody asked for it.
+    /// Returns why to stop, once a stop was requested.
     pub fn raised(&self) -> Option<StopReason> {
         *self.0.reason.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -133,7 +133,7 @@ impl Interrupt {
     }
 }
 
-/// Says whether the caller asked for this signal to be ignored, as `nohup` does (proc(5), `SigIgn`).
+/// Whether the caller asked for this signal to be ignored, as `nohup` does (proc(5), `SigIgn`).
 fn is_ignored(signal: i32) -> bool {
     let status = fs::read_if_there(Utf8Path::new("/proc/self/status")).unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

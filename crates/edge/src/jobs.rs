@@ -1,12 +1,12 @@
-//! The job budget of a session: one token for each process that may be at work at once.
+//! The job budget of a session: one token for each process that may run at the same time.
 //!
-//! Tokens that nobody uses lie as bytes in a pipe which the `make` of every build reads and writes
-//! too (GNU make's manual, "POSIX Jobserver Interaction"), so an idle slot's token becomes a
-//! compiler of whichever build asks first.
+//! Unused tokens are bytes in a pipe that the `make` of every build reads and writes too (GNU
+//! make's manual, "POSIX Jobserver Interaction"), so an idle slot's token becomes a compiler of
+//! whichever build asks first.
 //!
-//! Invariant: tokens in the pipe, tokens held here and tokens that compiles have taken are together
-//! the budget. A `make` that is killed takes its tokens with it, and nobody can tell how many; so
-//! the pipe is counted and made whole whenever no compile runs, when what is missing is known.
+//! Invariant: tokens in the pipe, tokens held here and tokens that compiles have taken add up to
+//! the budget. A killed `make` takes its tokens with it, and nobody knows how many; so the pipe is
+//! counted and refilled whenever no compile runs, since then the missing number is known.
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -36,10 +36,10 @@ use std::sync::PoisonError;
 use std::thread;
 use std::time::Duration;
 
-/// A pipe takes so many bytes without blocking wherever it was made (pipe(7), `PIPE_BUF`).
+/// A pipe takes this many bytes without blocking wherever it was made (pipe(7), `PIPE_BUF`).
 const TOKENS_MAX: usize = 4096;
-/// How often the `make` that started us is asked for a token that somebody here lacks. Its pipe
-/// cannot be waited for together with ours without taking what we may not need.
+/// How often the `make` that started us is asked for a token that we are short of. We cannot wait
+/// for its pipe together with ours without taking what we may not need.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// The jobs of the `make` whose recipe started this process.
@@ -47,15 +47,15 @@ const ASK_EVERY: Duration = Duration::from_millis(20);
 pub struct OuterJobs(Client);
 
 impl OuterJobs {
-    /// Looks for a jobserver in the environment; `None` where there is none, or where the recipe
-    /// lacks the `+` that hands it down.
+    /// Looks for a jobserver in the environment; `None` if there is none, or if the recipe is
+    /// missing the `+` that passes it on.
     ///
     /// To be called before this process opens anything: a descriptor that the variables name but
-    /// the recipe did not hand down must not be one of ours.
+    /// the recipe did not pass on must not be one of ours.
     pub fn of_this_process() -> Option<Self> {
         #[expect(unsafe_code, reason = "the environment names descriptors by number")]
-        // SAFETY: nothing is closed: pipes are opened anew through /dev/fd (or duplicated), after
-        // a look at whether the numbers are those of a pipe. This process has opened none yet.
+        // SAFETY: nothing is closed: pipes are opened again through /dev/fd (or duplicated), after
+        // checking that the numbers are those of a pipe. This process has opened none yet.
         let found = unsafe { Client::from_env_ext(true) };
         found.client.ok().map(Self)
     }
@@ -67,8 +67,8 @@ pub struct JobPool(Arc<Pool>);
 
 #[derive(Debug)]
 struct Pool {
-    /// What children read. Whether reads of it block is for `make` to decide: the flag belongs to
-    /// all who have it.
+    /// What children read. Whether reads of it block is up to `make`: the flag is shared by all who
+    /// have it.
     reader: OwnedFd,
     writer: OwnedFd,
     /// The same pipe for ourselves; reads never block.
@@ -87,7 +87,7 @@ struct PoolState {
     held: usize,
     /// How many compiles may have tokens.
     compiles: usize,
-    /// What the outer `make` has lent us beside the job that we are; given back when dropped.
+    /// What the outer `make` has lent us in addition to our own job; given back when dropped.
     lent: Vec<Acquired>,
     /// Whether a thread asks the outer `make` on behalf of compiles.
     is_asking: bool,
@@ -97,13 +97,13 @@ struct PoolState {
 #[derive(Debug)]
 pub struct Job(Arc<Pool>);
 
-/// A compile's access to the pool, beside the [`Job`] that it is. To be dropped when the compile
-/// and all that it started are gone.
+/// A compile's access to the pool, in addition to its own [`Job`]. To be dropped when the compile
+/// and everything it started are gone.
 #[derive(Debug)]
 pub struct JobShare(Arc<Pool>);
 
 impl JobPool {
-    /// Makes a budget of `jobs_max` (1 to 4096). Where there are outer jobs, each token beyond the
+    /// Makes a budget of `jobs_max` (1 to 4096). If there are outer jobs, each token beyond the
     /// first is borrowed from them while it is used.
     ///
     /// # Errors
@@ -145,7 +145,7 @@ impl JobPool {
         }
     }
 
-    /// Takes a job that is free now.
+    /// Takes a job if one is free now.
     fn try_take(&self) -> Option<Job> {
         let mut state = self.0.locked();
         if self.0.read_token() || self.0.borrow(&mut state) {
@@ -164,7 +164,7 @@ impl Job {
         if self.0.outer.is_some() && !state.is_asking {
             let shared = Arc::clone(&self.0);
             let thread = thread::Builder::new().name("jobs".to_owned());
-            // Without it the compile has no jobs but its own: slower, and right.
+            // Without it the compile has only its own job: slower, but correct.
             state.is_asking = thread.spawn(move || shared.ask_for_compiles()).is_ok();
         }
         drop(state);
@@ -176,7 +176,7 @@ impl Drop for Job {
     fn drop(&mut self) {
         let mut state = self.0.locked();
         state.held -= 1;
-        // What is borrowed goes back at once: somebody else's recipe may wait for it.
+        // A borrowed token goes back at once: another recipe may be waiting for it.
         if state.lent.pop().is_none() {
             self.0.write_token();
         }
@@ -227,7 +227,7 @@ impl Pool {
     }
 
     fn write_token(&self) {
-        // There is room for the whole budget, so this neither blocks nor fails.
+        // The pipe has room for the whole budget, so this neither blocks nor fails.
         while unistd::write(&self.writer, b"+") == Err(Errno::EINTR) {}
     }
 
@@ -263,7 +263,7 @@ impl Pool {
         is_lent
     }
 
-    /// Fills the pipe with what nobody holds, or takes out what is too much. No compile runs.
+    /// Fills the pipe with tokens that nobody holds, or takes out surplus ones. No compile runs.
     fn mend(&self, state: &mut PoolState) {
         while self.read_token() {}
         let budget = match self.outer {
@@ -279,8 +279,8 @@ impl Pool {
         }
     }
 
-    /// Keeps one borrowed token in the pipe while compiles run: `make` takes it without telling,
-    /// which is how its wish for another is seen.
+    /// Keeps one borrowed token in the pipe while compiles run: `make` takes it silently, which
+    /// shows that it wants another.
     fn ask_for_compiles(&self) {
         let mut state = self.locked();
         while state.compiles > 0 {

@@ -1,7 +1,7 @@
-//! The kernel's own table of file locks, which tells who holds one without touching it.
+//! The kernel's own table of file locks, which shows who holds one without touching it.
 //!
-//! Trying a lock could make another process' try fail at that moment; reading `/proc/locks`
-//! (proc(5)) disturbs nobody. The table knows this node alone, and of PID namespaces only ours.
+//! Trying a lock could make another process's attempt fail at that moment; reading `/proc/locks`
+//! (proc(5)) disturbs nobody. The table covers only this node, and only our PID namespace.
 
 use crate::fs::read_if_there;
 
@@ -10,9 +10,9 @@ use camino::Utf8Path;
 /// A lock of a whole file that excludes all others.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelLock {
-    /// Whether it is one of flock(2); else it is one of fcntl(2).
+    /// Whether it is one of flock(2); otherwise it is one of fcntl(2).
     pub is_flock: bool,
-    /// The holder; `None` where the lock belongs to an open file and not to a process.
+    /// The holder; `None` if the lock belongs to an open file and not to a process.
     pub pid: Option<u32>,
     /// Major and minor number of the file system's device, as in the mount table.
     pub device: (u32, u32),
@@ -20,7 +20,7 @@ pub struct KernelLock {
     pub inode: u64,
 }
 
-/// Reads the table; empty where it is not to be had.
+/// Reads the table; empty if it is not available.
 pub fn held() -> Vec<KernelLock> {
     let table = read_if_there(Utf8Path::new("/proc/locks")).unwrap_or_default();
     table.lines().filter_map(parse).collect()
@@ -32,7 +32,7 @@ fn parse(line: &str) -> Option<KernelLock> {
     let is_flock = match words.next()? {
         "FLOCK" => true,
         "POSIX" | "OFDLCK" => false,
-        // An arrow stands before those who wait.
+        // Waiting processes are marked with an arrow.
         _ => return None,
     };
     let (_, access, pid) = (words.next()?, words.next()?, words.next()?);

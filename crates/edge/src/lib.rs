@@ -1,8 +1,8 @@
 //! The outside world, behind small traits and functions whose errors name what was touched.
 //!
-//! Everything that asks the operating system for something is here; `clippy.toml` bans the calls
-//! elsewhere. Tests replace the clock and the process host by fakes; files are
-//! real in tests, because a temporary directory is cheap and a fake one lies.
+//! All calls to the operating system are here; `clippy.toml` bans the calls elsewhere. Tests
+//! replace the clock and the process host by fakes; files are real in tests, because a temporary
+//! directory is cheap and a fake one is not faithful.
 
 pub mod clock;
 pub mod edges;

@@ -1,6 +1,6 @@
-//! Who this process is on which machine, and whether another one still lives.
+//! Which process this is, on which machine, and whether another one is still alive.
 //!
-//! A host name is no identity: containers share it, DHCP changes it. A process is named by boot
+//! A host name is not an identity: containers share it, DHCP changes it. A process is named by boot
 //! id, PID namespace, PID and start time; only where all of these can be compared is a verdict
 //! given, everything else is [`ProcessState::Unknown`].
 
@@ -21,7 +21,7 @@ use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 use std::time::SystemTime;
 
-/// A process, so that no other process ever has the same identity.
+/// A process's identity, which no other process ever has.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProcessIdentity {
     /// The node's name, for people.
@@ -41,7 +41,7 @@ pub struct ProcessIdentity {
 }
 
 impl ProcessIdentity {
-    /// Says whether the PIDs of the two can be compared.
+    /// Whether the PIDs of the two can be compared.
     pub fn is_comparable(&self, other: &Self) -> bool {
         !self.boot_id.is_empty()
             && self.boot_id == other.boot_id
@@ -51,14 +51,14 @@ impl ProcessIdentity {
     }
 }
 
-/// What can be said of another process.
+/// What is known about another process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ProcessState {
-    /// It is there.
+    /// It is running.
     Running,
-    /// It is gone, or its number belongs to another process now.
+    /// It is gone, or its PID now belongs to another process.
     Gone,
-    /// It lives elsewhere, or cannot be told apart.
+    /// It is on another machine, or cannot be identified.
     Unknown,
 }
 
@@ -66,16 +66,16 @@ pub enum ProcessState {
 pub trait Machine: Send + Sync {
     /// Returns this process.
     fn me(&self) -> ProcessIdentity;
-    /// Tells what became of another process.
+    /// Returns the state of another process.
     fn state_of(&self, of: &ProcessIdentity) -> ProcessState;
-    /// Says whether no process of this number that lived at `since` is here any more.
+    /// Whether a process with this PID that was alive at `since` is gone from this machine.
     ///
-    /// Made for locks of other programs, which name a process by its number alone.
+    /// Meant for locks of other programs, which name a process only by its PID.
     fn has_no_pid(&self, pid: u32, since: SystemTime) -> bool;
     /// Returns 128 random bits, never the same twice in the world.
     fn random(&self) -> u128;
-    /// Becomes the one of this user's processes on this machine that watches `what`; nothing
-    /// while another one is.
+    /// Becomes the one process of this user on this machine that watches `what`; `None` while
+    /// another one does.
     fn local_watcher(&self, what: &str) -> Option<LocalWatcher>;
 }
 
@@ -120,7 +120,7 @@ impl Machine for SystemMachine {
                 _name: Some(socket),
             }),
             Err(error) if error.kind() == io::ErrorKind::AddrInUse => None,
-            // Where there are no such sockets, everybody watches for himself.
+            // Without such sockets, every process watches for itself.
             Err(_) => Some(LocalWatcher::default()),
         }
     }
@@ -140,7 +140,7 @@ impl Machine for SystemMachine {
             Some((ticks, _)) if of.start_ticks != 0 && ticks != of.start_ticks => {
                 ProcessState::Gone
             }
-            // A zombie does nothing any more, though `kill` still finds it.
+            // A zombie no longer does anything, although `kill` still finds it.
             Some((_, 'Z' | 'X')) => ProcessState::Gone,
             Some(_) => ProcessState::Running,
             None => ProcessState::Unknown,
@@ -161,8 +161,8 @@ impl Machine for SystemMachine {
         let (Some((ticks, state)), Some(up_s)) = (start_of(pid), uptime_s()) else {
             return false;
         };
-        // Ticks of `/proc` are hundredths of a second on every Linux. Two seconds of grace bear
-        // rounding and a wall clock that was set a little.
+        // Ticks of `/proc` are hundredths of a second on every Linux. Two seconds of grace cover
+        // rounding and a slightly adjusted wall clock.
         #[expect(
             clippy::cast_precision_loss,
             reason = "a boot lasts less than 2^52 ticks"
@@ -221,7 +221,7 @@ fn start_of(pid: u32) -> Option<(u64, char)> {
     parse_stat(&read(&format!("/proc/{pid}/stat")))
 }
 
-/// Reads `/proc/PID/stat`, whose second field may itself hold blanks and parentheses.
+/// Reads `/proc/PID/stat`, whose second field may itself contain blanks and parentheses.
 fn parse_stat(text: &str) -> Option<(u64, char)> {
     let (_, rest) = text.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();

@@ -1,4 +1,4 @@
-//! On what kind of file system a directory lies: the kernel's number for it and the mount table.
+//! Which kind of file system a directory is on: the kernel's number for it and the mount table.
 
 use crate::error::Result;
 use crate::fs::io_problem;
@@ -8,26 +8,26 @@ use camino::Utf8Path;
 use nix::sys::statfs::statfs;
 use std::io;
 
-/// What the kernel says of the file system under a directory.
+/// What the kernel says about the file system of a directory.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FileSystem {
     /// `f_type` of statfs(2).
     pub magic: u32,
-    /// The type in the mount table, such as `nfs4` or `fuse.sshfs`; empty where it was not asked.
+    /// The type in the mount table, such as `nfs4` or `fuse.sshfs`; empty if it was not looked up.
     pub kind: String,
     /// The options of the mount and of the file system.
     pub options: Vec<String>,
-    /// Whether this node hands it out to others by NFS.
+    /// Whether this node exports it to others by NFS.
     pub is_exported: bool,
 }
 
 /// The kernel NFS server's table of exports, which `exportfs` keeps (exportfs(8)).
 const EXPORTS: &str = "/var/lib/nfs/etab";
 
-/// Asks for the number of the file system under an existing directory.
+/// Returns the number of the file system of an existing directory.
 ///
 /// # Errors
-/// Any I/O error. On a network file system whose server is away this blocks.
+/// Any I/O error. This blocks on a network file system whose server is down.
 pub fn magic_of(dir: &Utf8Path) -> Result<u32> {
     let found = statfs(dir.as_std_path())
         .map_err(|errno| io_problem(&io::Error::from(errno), "ask for the file system of", dir))?;
@@ -50,15 +50,16 @@ pub fn in_mount_table(magic: u32, real_dir: &Utf8Path) -> Result<FileSystem> {
     })
 }
 
-/// Says whether this node is the NFS server of a real path, as far as can be told: servers in user
+/// Whether this node is the NFS server of a real path, as far as can be known: servers in user
 /// space keep tables of their own.
 pub fn is_exported(real_dir: &Utf8Path) -> bool {
     // Nearly no node has the table.
-    read_text(Utf8Path::new(EXPORTS)).is_ok_and(|table| hands_out(&table, real_dir))
+    read_text(Utf8Path::new(EXPORTS)).is_ok_and(|table| has_export(&table, real_dir))
 }
 
-/// Looks for an export that a path lies in; an export names a directory and hands out all below.
-fn hands_out(table: &str, path: &Utf8Path) -> bool {
+/// Looks for an export that contains a path; an export names a directory and covers everything
+/// below it.
+fn has_export(table: &str, path: &Utf8Path) -> bool {
     let exports = table
         .lines()
         .filter_map(|line| line.split(['\t', ' ']).next());
@@ -67,8 +68,8 @@ fn hands_out(table: &str, path: &Utf8Path) -> bool {
         .any(|export| path.starts_with(unescaped(export)))
 }
 
-/// Returns the device number of the file system that a path lies in, as the kernel's own tables
-/// have it: stat(2) can give another one, for a subvolume or a layer.
+/// Returns the device number of the file system that a path is on, as in the kernel's own tables:
+/// stat(2) can give another one, for a subvolume or a layer.
 pub fn device_of(path: &Utf8Path) -> Option<(u32, u32)> {
     let table = read_text(Utf8Path::new("/proc/self/mountinfo")).ok()?;
     let real = path.canonicalize_utf8().ok()?;
@@ -77,7 +78,7 @@ pub fn device_of(path: &Utf8Path) -> Option<(u32, u32)> {
     Some((number()?, number()?))
 }
 
-/// Finds type and options of the mount that a path lies in.
+/// Finds type and options of the mount that a path is on.
 fn look_up(table: &str, path: &Utf8Path) -> (String, Vec<String>) {
     let halves = line_of(table, path).and_then(|line| line.split_once(" - "));
     let Some((mount, file_system)) = halves else {
@@ -91,7 +92,7 @@ fn look_up(table: &str, path: &Utf8Path) -> (String, Vec<String>) {
     (kind.to_owned(), options.map(str::to_owned).collect())
 }
 
-/// Finds the line of the mount that a path lies in: the longest mount point, and of equal ones the
+/// Finds the line of the mount that a path is on: the longest mount point, and of equal ones the
 /// last, which hides the others (proc(5), `mountinfo`).
 fn line_of<'a>(table: &'a str, path: &Utf8Path) -> Option<&'a str> {
     let mut best: Option<(usize, &str)> = None;
@@ -156,9 +157,9 @@ mod tests {
             ("/srv/my scratch/a", true),
             ("/srv", false),
         ] {
-            assert_eq!(hands_out(table, Utf8Path::new(path)), expected, "{path}");
+            assert_eq!(has_export(table, Utf8Path::new(path)), expected, "{path}");
         }
-        assert!(!hands_out("", Utf8Path::new("/")));
+        assert!(!has_export("", Utf8Path::new("/")));
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Removing names below a directory without ever leaving it.
 //!
-//! In a directory that others can write, a path can be turned into a link between the look and the
-//! deed. Invariant: only the first directory, which the user named, is found by its path; each one
-//! below it is opened from its parent and is no link, so nothing outside is ever removed.
+//! In a directory that others can write, a path can be turned into a link between the check and the
+//! removal. Invariant: only the first directory, which the user named, is found by its path; each
+//! one below it is opened from its parent and is not a link, so nothing outside is ever removed.
 
 use nix::fcntl::AT_FDCWD;
 use nix::fcntl::OFlag;
@@ -18,15 +18,16 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::fd::OwnedFd;
 
-/// A directory that stays the same one, whatever its path leads to later.
+/// A directory that stays the same, whatever its path leads to later.
 #[derive(Debug)]
 pub struct PinnedDir(OwnedFd);
 
 impl PinnedDir {
-    /// Pins the directory that holds `path`, which lies below `root`.
+    /// Pins the directory that contains `path`, which is below `root`.
     ///
     /// # Errors
-    /// `ELOOP` or `ENOTDIR` where a directory on the way is a link or none, and any other error.
+    /// `ELOOP` or `ENOTDIR` if a component on the way is a link or not a directory, and any other
+    /// error.
     pub fn above(root: &Utf8Path, path: &Utf8Path) -> io::Result<Self> {
         let here = Utf8Path::new(".");
         let root = if root.as_str().is_empty() { here } else { root };
@@ -39,15 +40,15 @@ impl PinnedDir {
         Ok(Self(dir))
     }
 
-    /// Removes a name that is no directory.
+    /// Removes a name that is not a directory.
     ///
     /// # Errors
-    /// `ENOENT` where there is none.
+    /// `ENOENT` if there is none.
     pub fn remove_file(&self, name: &str) -> io::Result<()> {
         unlinkat(&self.0, name, UnlinkatFlags::NoRemoveDir).map_err(io::Error::from)
     }
 
-    /// Removes a directory with all it holds; links in it are removed, not followed.
+    /// Removes a directory with its contents; links in it are removed, not followed.
     ///
     /// # Errors
     /// Any I/O error; a part may be gone then.

@@ -1,13 +1,13 @@
-//! Children: compilers, installers, simulators. What a child is given is data, so that a fake
-//! host can stand in for the real one; what it leaves behind is killed.
+//! Children: compilers, installers, simulators. A child is described by data, so that a fake host
+//! can replace the real one; processes it leaves behind are killed.
 //!
 //! Invariants of the real host:
 //! - a child has its own process group, `/dev/null` as standard input, and one log for both
 //!   output streams;
-//! - a child is a subreaper, so that daemons it starts stay below it while it lives; when it is
-//!   gone they become children of this process, which kills every child it did not start itself;
-//! - a child dies with the thread that started it (`PR_SET_PDEATHSIG`), so also with a cocorun
-//!   that is killed.
+//! - a child is a subreaper, so that daemons it starts stay below it while it runs; when it is gone
+//!   they become children of this process, which kills every child it did not start itself;
+//! - a child dies with the thread that started it (`PR_SET_PDEATHSIG`), so also when cocorun is
+//!   killed.
 
 mod capture;
 mod complete;

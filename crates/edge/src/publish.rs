@@ -1,4 +1,4 @@
-//! A finished file of a private name gets its public one, at once.
+//! Gives a finished file its public name atomically.
 
 use crate::error::Result;
 use crate::fs::io_problem;
@@ -17,10 +17,10 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
-/// For how long a rename may take before it counts as one that never returns.
+/// How long a rename may take before it counts as one that never returns.
 const RENAME_LIMIT: Duration = Duration::from_secs(5);
 
-/// Which file stands under a name: it differs whenever the file was replaced or rewritten.
+/// Identity of the file under a name: it changes whenever the file is replaced or rewritten.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FileIdentity {
     inode: u64,
@@ -28,7 +28,7 @@ pub struct FileIdentity {
     changed: (i64, i64),
 }
 
-/// Returns the identity of a file; `None` where there is none.
+/// Returns the identity of a file; `None` if there is none.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -43,14 +43,14 @@ pub fn identity(path: &Utf8Path) -> Option<FileIdentity> {
     })
 }
 
-/// Makes an NFS client forget what it believed of a name, also that there was none.
+/// Makes an NFS client drop what it has cached about a name, including its absence.
 pub fn ask_server(path: &Utf8Path) {
     let dir = path.parent().filter(|dir| !dir.as_str().is_empty());
     SystemStorage.stamp(dir.unwrap_or(Utf8Path::new("."))).ok();
     SystemStorage.stamp(path).ok();
 }
 
-/// Brings a file to the disk, which is also where a network file system tells that it could not
+/// Flushes a file to disk, which is also when a network file system reports that it could not
 /// write.
 ///
 /// # Errors
@@ -64,12 +64,12 @@ pub fn bring_to_disk(path: &Utf8Path) -> Result<()> {
     synced.map_err(|error| io_problem(&error, "write", path))
 }
 
-/// Says whether a regular file, not a link to one, stands here.
+/// Whether this is a regular file, not a link to one.
 pub fn is_regular(path: &Utf8Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
 }
 
-/// Makes the directory of a file with its parents, open to the group where its parent is.
+/// Makes the directory of a file with its parents, open to the group if its parent is.
 ///
 /// # Errors
 /// Any I/O error, with the path.
@@ -95,7 +95,7 @@ pub fn create_team_dirs(dir: &Utf8Path) -> Result<()> {
     };
     if is_team_dir(parent) {
         if let Ok(meta) = fs::metadata(dir) {
-            // The bit that hands the group down was set by the kernel and stays.
+            // The setgid bit was set by the kernel and stays.
             let mode = meta.mode() & 0o7000 | 0o775;
             fs::set_permissions(dir, Permissions::from_mode(mode)).ok();
         }
@@ -104,7 +104,7 @@ pub fn create_team_dirs(dir: &Utf8Path) -> Result<()> {
     Ok(())
 }
 
-/// Says whether a directory is meant for a group.
+/// Whether a directory is meant for a group.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -126,16 +126,16 @@ fn adopt_group(path: &Utf8Path, dir: &Utf8Path) {
     }
 }
 
-/// Gives a whole file its public name, replacing what stands there.
+/// Gives a complete file its public name, replacing an existing file.
 ///
-/// In a directory meant for a group, the file gets mode 0664, or 0775 where it can be executed, and
-/// the group. With a `trial` the directory is shared, and a rename may hang there: a file that is
-/// new gets its name by a link, and one that is replaced by a rename only if a trial returns. Else,
-/// where links work, it gets a link as well, before which nobody sees a file for a moment. See also
-/// [`bring_to_disk`].
+/// In a directory meant for a group, the file gets mode 0664, or 0775 if it is executable, and the
+/// group. With a `trial` the directory is shared, and a rename may hang there: a new file gets its
+/// name by a link, and an existing one is replaced by a rename only if a trial returns. Otherwise,
+/// if links work, it is replaced by a link as well, and the name is absent for a moment before. See
+/// also [`bring_to_disk`].
 ///
 /// # Errors
-/// Any I/O error, with the path; the private file is still there then.
+/// Any I/O error, with the path; the private file then still exists.
 #[expect(
     clippy::disallowed_methods,
     reason = "the one place that renames towards a target, as its users ask for"
@@ -181,8 +181,8 @@ fn publish_shared(
             if rename::returns(trial, RENAME_LIMIT)? {
                 return rename_shared(private, target, &is_done);
             }
-            // What stands there goes only if a link can follow. That the name exists is found
-            // before it is found that there are no links, so the answer above does not tell.
+            // The existing file is removed only if a link can follow. `EEXIST` is reported before a
+            // lack of links, so the answer above does not say.
             if !links_work(private, inode, trial) {
                 return if rename::returns_now(trial, RENAME_LIMIT)? {
                     rename_shared(private, target, &is_done)
@@ -199,7 +199,7 @@ fn publish_shared(
                 other => other?,
             }
         }
-        // There are no links, so it is this or nothing.
+        // There are no links, so a rename is the only way.
         Err(_) if rename::returns_now(trial, RENAME_LIMIT)? => {
             return rename_shared(private, target, &is_done);
         }
@@ -209,7 +209,7 @@ fn publish_shared(
     Ok(())
 }
 
-/// Says whether a file of ours can have a second name.
+/// Whether our file can have a second name.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"

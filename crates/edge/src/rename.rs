@@ -1,11 +1,11 @@
 //! Renaming where rename(2) may never return.
 //!
-//! A rename that hangs takes more along than itself. The kernel holds the lock of the directory
-//! meanwhile, so every other change there hangs as well (seen with FUSE: a link, made instead after
-//! five seconds, never returned either). And a thread inside cannot be killed, so its process never
-//! ends. Invariants: no rename is asked for in a directory of others before one returned in a
-//! directory of its own; each is asked for by a child that holds nothing of ours, which can be left
-//! behind.
+//! A hanging rename blocks more than itself. The kernel holds the lock of the directory meanwhile,
+//! so every other change there hangs as well (seen with FUSE: a link, made instead after five
+//! seconds, never returned either). And a thread inside cannot be killed, so its process never
+//! ends. Invariants: no rename is done in a shared directory before a trial rename in a private
+//! directory has returned; each is done by a child that holds nothing of ours, which can be
+//! abandoned.
 
 use nix::errno::Errno;
 use nix::sys::wait::WaitPidFlag;
@@ -26,17 +26,17 @@ use std::time::Instant;
 /// Pauses between two looks at the child, shortest and longest.
 const PAUSES: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(20));
 
-/// Where it is tried whether a rename returns.
+/// Where to try whether a rename returns.
 #[derive(Clone, Debug)]
 pub struct Trial {
-    /// A directory that nobody else makes, for the time of the trial.
+    /// A directory with a name nobody else uses, for the duration of the trial.
     pub dir: Utf8PathBuf,
-    /// One for a second trial.
+    /// A directory for a second trial.
     pub dir_of_second: Utf8PathBuf,
-    /// A file that is made where a rename did not return; all processes of a node agree on it, so
+    /// A file that is created if a rename did not return; all processes of a node agree on it, so
     /// that only the first ones wait.
     pub marker: Utf8PathBuf,
-    /// A private name beside the target, by which links are tried.
+    /// A private name next to the target, used to try links.
     pub link: Utf8PathBuf,
 }
 
@@ -51,7 +51,7 @@ pub(super) fn returns(trial: &Trial, limit: Duration) -> io::Result<bool> {
     returns_in(&trial.dir, trial, limit)
 }
 
-/// The same whatever was found earlier: a server may only have been slow.
+/// The same, ignoring earlier results: a server may only have been slow.
 ///
 /// # Errors
 /// The trial cannot be made.
@@ -68,7 +68,7 @@ fn returns_in(dir: &Utf8Path, trial: &Trial, limit: Duration) -> io::Result<bool
     let (from, to) = (dir.join("from"), dir.join("to"));
     let outcome = fs::write(&from, "").and_then(|()| apart(&from, &to, limit));
     if matches!(outcome, Ok(None)) {
-        // To remove anything in there would hang as well.
+        // Removing anything in there would hang as well.
         fs::write(&trial.marker, "a rename did not return here\n").ok();
         return Ok(false);
     }
@@ -78,11 +78,11 @@ fn returns_in(dir: &Utf8Path, trial: &Trial, limit: Duration) -> io::Result<bool
     Ok(outcome?.is_some_and(|renamed| renamed.is_ok()))
 }
 
-/// Renames by a child of its own; `None` where it has not returned within the limit, and the child
-/// is left behind.
+/// Renames in a separate child; `None` if it has not returned within the limit, and the child is
+/// abandoned.
 ///
 /// # Errors
-/// There can be no child.
+/// The child cannot be started.
 #[expect(
     unsafe_code,
     reason = "only a process can be left behind in a system call; a thread keeps its process"
@@ -108,7 +108,7 @@ pub(super) fn apart(
         // SAFETY: close_range, rename and _exit are async-signal-safe, and the two strings were made
         // before the fork.
         ForkResult::Child => unsafe {
-            // Whoever reads our output would wait for its end as long as the child had it open.
+            // A reader of our output would wait for its end as long as the child had it open.
             libc::syscall(libc::SYS_close_range, 0, libc::c_uint::MAX, 0);
             let status = if libc::rename(from.as_ptr(), to.as_ptr()) == 0 {
                 0
@@ -126,7 +126,7 @@ pub(super) fn apart(
                 return Ok(Some(Err(io::Error::from_raw_os_error(errno))));
             }
             Ok(WaitStatus::StillAlive) | Err(Errno::EINTR) => {}
-            // Whatever ended it, the file system tells whether it was done.
+            // Whatever ended it, the file system shows whether it was done.
             _ => return Ok(Some(Err(io::Error::from_raw_os_error(libc::EIO)))),
         }
         thread::sleep(pause);
@@ -142,7 +142,7 @@ mod tests {
     use crate::fs::exists;
     use crate::fs::write;
 
-    /// No local rename takes so long unless it hangs, on a busy machine either.
+    /// No local rename takes this long unless it hangs, even on a busy machine.
     const LIMIT: Duration = Duration::from_secs(120);
 
     fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
@@ -175,7 +175,7 @@ mod tests {
         };
         assert!(returns(&trial, LIMIT).expect("a local directory"));
         assert!(!exists(&trial.dir) && !exists(&trial.marker));
-        // Whoever comes after one that did not return does not try.
+        // A process that comes after one that did not return does not try.
         assert!(!returns(&trial, Duration::ZERO).expect("a local directory"));
         assert!(exists(&trial.dir) && exists(&trial.marker));
         assert!(!returns(&trial, LIMIT).expect("a local directory"));

@@ -1,12 +1,12 @@
 //! The shared file system as the lock protocol needs it: few operations, each with its guarantee.
 //!
-//! The whole of `lock` runs over [`Storage`], so that a test can lose a reply, hide a name, fill
-//! the disk or stop the process after any single call. Invariant: nothing here renames. A rename
-//! overwrites without asking, answers `ENOENT` although it was done when a reply is lost, and is
-//! known to hang on some file systems.
+//! All of `lock` uses [`Storage`], so that a test can lose a reply, hide a name, fill the disk or
+//! stop the process after any single call. Invariant: nothing here renames. A rename overwrites
+//! without asking, returns `ENOENT` although it succeeded if a reply is lost, and is known to hang
+//! on some file systems.
 //!
-//! Each method is one attempt. Whoever calls it decides what an error means, because on NFS a
-//! failed call may have been carried out all the same.
+//! Each method is one attempt. The caller decides what an error means, because on NFS a failed call
+//! may have been carried out all the same.
 
 use camino::Utf8Path;
 use nix::errno::Errno;
@@ -33,16 +33,16 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::time::Duration;
 use std::time::SystemTime;
 
-/// The modification time, in seconds since 1970, that says: the owner is through with this claim.
+/// The modification time, in seconds since 1970, that says: the owner has ended this claim.
 ///
-/// A client of `NFSv3` can believe for ever that a name does not exist, but it cannot be wrong
-/// about the attributes of a name it knows once it asks the server for them. So the end of an
-/// epoch is also told by the time stamp of its claim.
+/// A client of `NFSv3` can believe forever that a name does not exist, but it cannot be wrong about
+/// the attributes of a name it knows once it asks the server for them. So the time stamp of a claim
+/// also shows the end of its epoch.
 pub const ENDED_S: i64 = 1;
 /// Longest file that is read, bytes: the record of a build with very many outputs fits.
 const READ_BYTES_MAX: u64 = 256 << 20;
 
-/// What kind of thing a name stands for.
+/// What kind of file a name refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileKind {
     /// A regular file.
@@ -71,7 +71,7 @@ pub struct Stamp {
 }
 
 impl Stamp {
-    /// Says whether it is a directory made by [`Storage::create_sticky_dir`].
+    /// Whether it is a directory made by [`Storage::create_sticky_dir`].
     pub fn is_sticky(&self) -> bool {
         self.mode & 0o1000 != 0
     }
@@ -82,7 +82,7 @@ impl Stamp {
         SystemTime::UNIX_EPOCH + Duration::new(seconds, self.modified.1)
     }
 
-    /// Says whether the owner marked this claim as ended, see [`ENDED_S`].
+    /// Whether the owner marked this claim as ended, see [`ENDED_S`].
     pub fn is_ended(&self) -> bool {
         self.modified.0 == ENDED_S
     }
@@ -91,7 +91,7 @@ impl Stamp {
 /// What [`Storage::touch`] sets the modification time to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Touch {
-    /// The server's present time.
+    /// The server's current time.
     Now,
     /// [`ENDED_S`].
     Ended,
@@ -106,53 +106,53 @@ pub trait Storage: Send + Sync {
     /// and the server decides who was first.
     ///
     /// # Errors
-    /// `EEXIST` where the name exists, also when it is our own and only the reply was lost.
+    /// `EEXIST` if the name exists, also when it is our own and only the reply was lost.
     fn create_symlink(&self, path: &Utf8Path, text: &str) -> io::Result<()>;
 
     /// Reads the text of a symbolic link.
     ///
     /// # Errors
-    /// `EINVAL` where the name is no symbolic link.
+    /// `EINVAL` if the name is not a symbolic link.
     fn read_symlink(&self, path: &Utf8Path) -> io::Result<String>;
 
-    /// Gives a second name to a whole file, unless that name exists.
+    /// Gives a second name to a complete file, unless that name exists.
     ///
     /// # Errors
     /// `EEXIST` as for [`Storage::create_symlink`].
     fn create_link(&self, existing: &Utf8Path, path: &Utf8Path) -> io::Result<()>;
 
-    /// Makes a new file with this content and brings it to the disk.
+    /// Makes a new file with this content and flushes it to disk.
     ///
     /// # Errors
-    /// `EEXIST` where the name exists. After any other error the file may exist without all of
-    /// its content.
+    /// `EEXIST` if the name exists. After any other error the file may exist with incomplete
+    /// content.
     fn create_file(&self, path: &Utf8Path, content: &[u8]) -> io::Result<()>;
 
-    /// Writes a file whole, new or not, and brings it to the disk.
+    /// Writes a complete file, new or not, and flushes it to disk.
     ///
     /// # Errors
-    /// After an error the file may exist without all of its content.
+    /// After an error the file may exist with incomplete content.
     fn write_file(&self, path: &Utf8Path, content: &[u8]) -> io::Result<()>;
 
-    /// Reads a file whole.
+    /// Reads a whole file.
     ///
     /// # Errors
-    /// `ENOENT` where there is none.
+    /// `ENOENT` if there is none.
     fn read_file(&self, path: &Utf8Path) -> io::Result<Vec<u8>>;
 
     /// Asks the server, not a cache, for the attributes of a name.
     ///
-    /// Asked of a directory, this also makes a client forget names that it wrongly believes absent
+    /// For a directory, this also makes a client drop names that it wrongly believes absent
     /// (measured: at most 0.2 s late, also with `nocto,actimeo=600`; a plain stat was 27 s late).
     ///
     /// # Errors
-    /// `ENOENT` where there is none.
+    /// `ENOENT` if there is none.
     fn stamp(&self, path: &Utf8Path) -> io::Result<Stamp>;
 
     /// Lists the names in a directory, in no order; the list may be stale.
     ///
     /// # Errors
-    /// `ENOENT` where there is none.
+    /// `ENOENT` if there is none.
     fn list(&self, dir: &Utf8Path) -> io::Result<Vec<String>>;
 
     /// Sets the modification time of a name, symbolic links not followed.
@@ -164,27 +164,27 @@ pub trait Storage: Send + Sync {
     /// Makes a directory.
     ///
     /// # Errors
-    /// `EEXIST` where the name exists, also when it is our own and only the reply was lost.
+    /// `EEXIST` if the name exists, also when it is our own and only the reply was lost.
     fn create_dir(&self, path: &Utf8Path) -> io::Result<()>;
 
-    /// Makes a directory with the sticky bit, by which it can be told from one that another
-    /// program made.
+    /// Makes a directory with the sticky bit, which distinguishes it from one that another program
+    /// made.
     ///
     /// # Errors
     /// As for [`Storage::create_dir`]; some servers drop the bit.
     fn create_sticky_dir(&self, path: &Utf8Path) -> io::Result<()>;
 
-    /// Removes a name that is no directory.
+    /// Removes a name that is not a directory.
     ///
     /// # Errors
-    /// `ENOENT` where there is none, also when we removed it and only the reply was lost.
+    /// `ENOENT` if there is none, also when we removed it and only the reply was lost.
     fn remove_file(&self, path: &Utf8Path) -> io::Result<()>;
 
-    /// Removes names beside a witness, in that order, if the witness stands there, which the server
-    /// is asked; says whether it does. A name that is missing is fine.
+    /// Removes names next to a witness, in that order, if the server says that the witness exists;
+    /// returns whether it does. A missing name is fine.
     ///
-    /// All is done in one directory, even if its path comes to mean another one in between. A
-    /// directory that is no longer there has no witness.
+    /// Everything is done in one directory, even if its path comes to name another one in between.
+    /// A directory that no longer exists has no witness.
     ///
     /// # Errors
     /// Any I/O error; the names before the one that failed are removed.
@@ -196,7 +196,7 @@ pub trait Storage: Send + Sync {
     /// `ENOTEMPTY` also where a client keeps a removed file as `.nfsXXXX` because it is open.
     fn remove_dir(&self, path: &Utf8Path) -> io::Result<()>;
 
-    /// Brings the names of a directory to the disk.
+    /// Flushes the names of a directory to disk.
     ///
     /// # Errors
     /// Any I/O error.
@@ -215,8 +215,8 @@ impl SystemStorage {
     fn write_new(options: &OpenOptions, path: &Utf8Path, content: &[u8]) -> io::Result<()> {
         let mut file = options.open(path)?;
         file.write_all(content)?;
-        // NFS reports a failed write back here or at close; `close` errors are lost in Rust, so
-        // the data is forced out while an error can still be seen.
+        // NFS reports a failed write back here or at close; `close` errors are lost in Rust, so the
+        // data is flushed while an error can still be seen.
         file.sync_all()
     }
 }
@@ -259,7 +259,7 @@ impl Storage for SystemStorage {
             .custom_flags(flags)
             .open(path)?;
         if !file.metadata()?.is_file() {
-            let words = "it is no regular file";
+            let words = "not a regular file";
             return Err(io::Error::new(io::ErrorKind::InvalidData, words));
         }
         let mut bytes = Vec::new();
@@ -277,7 +277,7 @@ impl Storage for SystemStorage {
     fn list(&self, dir: &Utf8Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(dir)? {
-            // A name that is not UTF-8 is none of ours.
+            // A name that is not UTF-8 is not ours.
             if let Ok(name) = entry?.file_name().into_string() {
                 names.push(name);
             }
@@ -286,7 +286,7 @@ impl Storage for SystemStorage {
     }
 
     fn touch(&self, path: &Utf8Path, to: Touch) -> io::Result<()> {
-        // UTIME_NOW travels as "server time" and needs no agreement of clocks.
+        // UTIME_NOW is sent as "server time" and does not need synchronised clocks.
         let time = match to {
             Touch::Now => TimeSpec::UTIME_NOW,
             Touch::Ended => TimeSpec::new(ENDED_S, 0),
@@ -336,16 +336,16 @@ impl Storage for SystemStorage {
 
     fn sync_dir(&self, dir: &Utf8Path) -> io::Result<()> {
         match fs::File::open(dir)?.sync_all() {
-            // Some network and FUSE file systems do not know fsync of a directory.
+            // Some network and FUSE file systems do not support fsync of a directory.
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => Ok(()),
             other => other,
         }
     }
 }
 
-/// A file system on which names are created exclusively but links are not to be had, as CIFS.
+/// A file system with exclusive creation of names but without links, such as CIFS.
 ///
-/// What is a symbolic link on others is a file here, made with `O_CREAT|O_EXCL` and then written:
+/// What is a symbolic link elsewhere is a file here, made with `O_CREAT|O_EXCL` and then written:
 /// its name appears at once and decides, its text follows. A reader that finds it empty gives the
 /// writer a moment.
 #[derive(Clone, Copy, Debug, Default)]
@@ -424,7 +424,7 @@ impl Storage for ExclusiveStorage {
     }
 }
 
-/// Says whether an error means that a name, or the directory around it, is not there.
+/// Whether an error means that a name, or the directory around it, does not exist.
 fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ESTALE))
 }

@@ -11,7 +11,7 @@ pub struct TerminalSize {
     pub rows: u16,
 }
 
-/// Returns the size of the terminal behind stderr, 80 by 24 where there is none or it tells none.
+/// Returns the size of the terminal behind stderr, 80 by 24 if there is none or it reports none.
 ///
 /// Cheap enough to be asked before each redraw, so that a resized window is followed.
 pub fn size_of_stderr() -> TerminalSize {

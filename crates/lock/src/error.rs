@@ -8,17 +8,17 @@ use cocorun_edge::fs::os_words;
 use std::io;
 use std::time::Duration;
 
-/// Why a step could not be guarded; never a reason to do it unguarded.
+/// Why a step could not be guarded; never a reason to run it unguarded.
 #[derive(Debug, thiserror::Error)]
 pub enum LockError {
-    /// The file system refused an operation, or went on failing for longer than the stall limit.
+    /// The file system refused an operation, or kept failing for longer than the stall limit.
     #[error("cannot {doing} `{path}`: {}", os_words(source))]
     Storage {
         /// What was being done.
         doing: &'static str,
-        /// To what.
+        /// The path it was done to.
         path: Utf8PathBuf,
-        /// What the operating system said.
+        /// The operating system's error.
         source: io::Error,
     },
     /// The file system has no operation from which a lock can be made.

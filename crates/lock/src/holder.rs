@@ -17,19 +17,19 @@ pub struct Holder {
     pub pid: u32,
     /// Its user.
     pub user: String,
-    /// When it took the lock, by its own wall clock; `None` where it did not say.
+    /// When it took the lock, by its own wall clock; `None` if it did not say.
     pub since: Option<SystemTime>,
-    /// How long ago it last showed that it lives; for people only, since it compares the clock of
-    /// the file server with ours.
+    /// How long ago its last sign of life was; for people only, since it compares the clock of the
+    /// file server with ours.
     pub last_sign_of_life: Duration,
     /// What it is doing, in its own words.
     pub doing: Option<String>,
-    /// What stands for the lock on the disk.
+    /// The lock's path on disk.
     pub path: Utf8PathBuf,
 }
 
 impl Holder {
-    /// Makes one from a process that just showed itself.
+    /// Makes one from a process that just gave a sign of life.
     pub(crate) fn of(process: &ProcessIdentity, path: Utf8PathBuf) -> Self {
         Self {
             host: process.host.clone(),
@@ -44,7 +44,7 @@ impl Holder {
 }
 
 impl Holder {
-    /// Says who it is, and no more.
+    /// Says only who it is.
     pub fn name(&self) -> String {
         let host = plain(&self.host);
         let user = match plain(&self.user) {
@@ -68,7 +68,7 @@ impl Holder {
         format!("{}; last sign of life {ago} ago", self.who())
     }
 
-    /// Says since when as shortly as can be at this time; nothing where that is not known.
+    /// Says since when, as briefly as possible at this time; nothing if that is unknown.
     pub fn since_shortly(&self, now: SystemTime) -> Option<String> {
         let today = Timestamp::try_from(now).ok()?.to_zoned(TimeZone::system());
         let is_today = self.since_in("%Y-%m-%d")? == today.strftime("%Y-%m-%d").to_string();
@@ -96,9 +96,9 @@ impl fmt::Display for Holder {
     }
 }
 
-/// Leaves out what could control a terminal: anybody may write into a shared directory.
+/// Removes characters that could control a terminal: anybody may write into a shared directory.
 ///
-/// So go marks that turn the direction of writing, which make a line read as another one.
+/// Also removes marks that change the writing direction, which can make a line read differently.
 pub fn plain(text: &str) -> String {
     let is_harmless = |character: &char| {
         !character.is_control()
@@ -118,7 +118,7 @@ fn or_unknown(text: &str) -> &str {
     }
 }
 
-/// Writes a duration as people say it: `12 s`, `9 min 58 s`, `2 h 5 min`.
+/// Formats a duration for people: `12 s`, `9 min 58 s`, `2 h 5 min`.
 pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds / 60 % 60, seconds % 60) {

@@ -1,15 +1,15 @@
 //! Locks and run-once steps between processes and nodes that share a directory, also on NFS.
 //!
-//! - [`CallOnce`] runs a step exactly once per directory and name; everybody else waits and uses the
+//! - [`CallOnce`] runs a step exactly once per directory and name; all others wait and use the
 //!   published result.
 //! - [`acquire`] holds a lock by the strategy that suits the file system.
-//! - [`maintenance`] lists, ends and removes what is on the disk.
+//! - [`maintenance`] lists, ends and removes what is on disk.
 //!
-//! Everything runs over [`Storage`](cocorun_edge::storage::Storage) and
+//! Everything uses [`Storage`](cocorun_edge::storage::Storage) and
 //! [`Clock`](cocorun_edge::clock::Clock) alone. In short: the file server is used as an array of
-//! write-once registers. Whoever fills `claim` of the next epoch leads it, after closing all earlier
-//! epochs by filling their `commit`; whoever fills its own `commit` first with `done` has published.
-//! Time decides only when somebody may try.
+//! write-once registers. Whoever fills `claim` of the next epoch leads it, after closing all
+//! earlier epochs by filling their `commit`; whoever fills its own `commit` first with `done` has
+//! published. Time only decides when a process may try.
 
 #[cfg(feature = "locks")]
 pub mod acquire;
@@ -50,7 +50,7 @@ pub use outcome::Published;
 pub use wait::OnWait;
 pub use wait::WaitProgress;
 
-/// The README, whose example is compiled with the documentation's tests.
+/// The README, whose example is compiled by the doc tests.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -15,7 +15,7 @@ pub struct Options {
     pub heartbeat: Duration,
     /// Longest time between two looks of a waiting caller; 5 s.
     pub poll_max: Duration,
-    /// For how long a failing operation is repeated before it is an error; 30 s.
+    /// How long a failing operation is retried before it is an error; 30 s.
     pub stall: Duration,
     /// Whether pytest-cocotb may use the same directory: hold its lock while leading, make its
     /// `.done` and `.failed`, and notice its `clean()`.

@@ -1,4 +1,4 @@
-//! What callers of a step get to see: results, failures, and what a look came to.
+//! What callers of a step get to see: results and failures.
 
 use crate::ledger::record::FailureKind;
 
@@ -24,7 +24,7 @@ pub enum Acceptance {
     Use,
     /// It is good, but made from other discovered inputs: it stays valid for others.
     Foreign,
-    /// It is damaged, for this reason: nobody shall use it any more.
+    /// It is damaged, for this reason: nobody may use it any longer.
     Broken(String),
 }
 

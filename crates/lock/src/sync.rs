@@ -1,9 +1,9 @@
-//! Threads and what they share, so that a test can try their orders one after another.
+//! Threads and what they share, so that a test can explore their interleavings.
 //!
 //! In the program these are the standard library's, nothing more. In unit tests that ask for it
-//! (`explored`) `shuttle` decides at each of these calls who runs next, and a limit of time
-//! passes whenever it is somebody's turn. Invariant: a lock is never poisoned, because nothing
-//! that holds one can leave its value half made.
+//! (`explored`) `shuttle` decides at each of these calls who runs next, and a time limit expires
+//! whenever a thread gets its turn. Invariant: a lock is never poisoned, because nothing that holds
+//! one can leave its value half updated.
 
 use std::io;
 use std::sync::Condvar;
@@ -39,7 +39,7 @@ impl Flag {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    /// Says whether it is true.
+    /// Whether it is true.
     pub(crate) fn is_raised(&self) -> bool {
         #[cfg(test)]
         explored::turn();
@@ -47,7 +47,7 @@ impl Flag {
     }
 }
 
-/// Ends the rest of a thread that does something from time to time.
+/// Wakes a thread that sleeps between periodic actions.
 #[derive(Debug, Default)]
 pub(crate) struct Notify {
     is_set: Mutex<bool>,
@@ -55,13 +55,13 @@ pub(crate) struct Notify {
 }
 
 impl Notify {
-    /// Rings for good.
+    /// Notifies; it stays notified.
     pub(crate) fn notify(&self) {
         *lock(&self.is_set) = true;
         self.wake.notify_all();
     }
 
-    /// Waits for the bell; says no once this time has passed without it.
+    /// Waits for the notification; `false` once this time has passed without it.
     pub(crate) fn is_notified_within(&self, period: Duration) -> bool {
         let is_set = lock(&self.is_set);
         #[cfg(test)]
@@ -111,7 +111,7 @@ impl Thread {
     }
 }
 
-/// The other side, for tests: orders that `shuttle` draws.
+/// The version for tests: interleavings that `shuttle` draws.
 #[cfg(test)]
 pub(crate) mod explored {
     use super::Mutex;
@@ -148,7 +148,7 @@ pub(crate) mod explored {
         }
     }
 
-    /// Tries so many random orders of what the scene's threads do.
+    /// Tries this many random interleavings of the scene's threads.
     pub(crate) fn orders(count: usize, scene: impl Fn() + Send + Sync + 'static) {
         IS_ON.set(true);
         shuttle::check_random(scene, count);

@@ -1,8 +1,8 @@
-//! Names of private files that tell which process made them, so that what the dead left can be
-//! recognised.
+//! Names of temporary files that say which process made them, so that the files of dead processes
+//! can be recognised.
 //!
-//! Invariant: a name counts as a dead process's only if boot, namespaces, PID and start time all
-//! speak for it. The first three travel as one hash, because they are long.
+//! Invariant: a name counts as that of a dead process only if boot, namespaces, PID and start time
+//! all say so. Boot and namespaces are stored as one hash, because they are long.
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -12,14 +12,14 @@ use cocorun_edge::machine::ProcessIdentity;
 use cocorun_edge::machine::ProcessState;
 use cocorun_edge::publish::Trial;
 
-/// Longest name that file systems take, bytes.
+/// Longest name that file systems accept, bytes.
 const NAME_BYTES_MAX: usize = 255;
-/// What stands between a name's tag and its suffix.
+/// The part between a name's tag and its suffix.
 const TEMPORARY: &str = "tmp";
-/// How the name of a file begins by which a strategy is tried.
+/// Start of the name of a file that probes a strategy.
 pub(crate) const PROBE: &str = ".cocorun-probe.";
 
-/// How the names begin by which it is tried whether a rename returns.
+/// Start of the names used to try whether a rename returns.
 const TRIAL: &str = ".cocorun-rename.";
 
 /// Which process made a file.
@@ -27,14 +27,14 @@ const TRIAL: &str = ".cocorun-rename.";
 pub(crate) struct OwnerTag {
     pid: u32,
     start_ticks: u64,
-    /// Stands for boot, PID namespace and time namespace; empty where these are not known.
+    /// Identifies boot, PID namespace and time namespace; empty if these are not known.
     place: String,
 }
 
 impl OwnerTag {
-    /// Makes the mark of a process.
+    /// Makes the tag of a process.
     pub(crate) fn of(process: &ProcessIdentity) -> Self {
-        // What cannot be compared with itself has no place.
+        // A process that cannot be compared with itself gets no place.
         let place = if process.is_comparable(process) {
             let namespaces = (process.pid_namespace, process.time_namespace);
             let text = format!("{} {namespaces:?}", process.boot_id);
@@ -49,7 +49,7 @@ impl OwnerTag {
         }
     }
 
-    /// Returns the mark with a random number, for a name.
+    /// Returns the tag with a random number, for a name.
     fn tag(&self, random: u128) -> String {
         format!(
             "{}-{:x}-{}-{:08x}",
@@ -75,7 +75,7 @@ impl OwnerTag {
         })
     }
 
-    /// Tells what became of the process.
+    /// Returns the state of the process.
     pub(crate) fn state_of(&self, host: &dyn Machine) -> ProcessState {
         let me = host.me();
         if self.place.is_empty() || self.place != Self::of(&me).place || self.start_ticks == 0 {
@@ -89,8 +89,8 @@ impl OwnerTag {
     }
 }
 
-/// Makes a name beside the target that nobody else has, that ends as the target's does, and that
-/// no pattern such as `*.o` finds.
+/// Makes a name next to the target that nobody else has, that ends like the target's, and that no
+/// pattern such as `*.o` matches.
 pub fn beside(target: &Utf8Path, host: &dyn Machine) -> Utf8PathBuf {
     let name = target.file_name().unwrap_or("out");
     let (stem, extension) = match name.rsplit_once('.') {
@@ -108,13 +108,13 @@ pub fn beside(target: &Utf8Path, host: &dyn Machine) -> Utf8PathBuf {
     target.with_file_name(format!(".{}{rest}", &stem[..room]))
 }
 
-/// Makes the name of a file by which a strategy is tried in a directory.
+/// Makes the name of a file that probes a strategy in a directory.
 pub(crate) fn of_probe(host: &dyn Machine) -> String {
     format!("{PROBE}{}", OwnerTag::of(&host.me()).tag(host.random()))
 }
 
-/// Makes the names by which it is tried beside a target whether a rename returns, the second one for
-/// all processes of this node until it is booted again.
+/// Makes the names used to try, next to a target, whether a rename returns; the second one is for
+/// all processes of this node until it reboots.
 pub fn trial_beside(target: &Utf8Path, host: &dyn Machine) -> Trial {
     let maker = OwnerTag::of(&host.me());
     let name = |end: &str| target.with_file_name(format!("{TRIAL}{end}"));
@@ -126,20 +126,20 @@ pub fn trial_beside(target: &Utf8Path, host: &dyn Machine) -> Trial {
     }
 }
 
-/// Says whether a rename was found not to return in the directory of a path, as far as is known
-/// since this node was booted. Then nothing can be removed from where it was tried.
+/// Whether a rename was found not to return in the directory of a path, as far as is known since
+/// this node booted. Then nothing can be removed from where it was tried.
 pub(crate) fn hangs_beside(path: &Utf8Path, host: &dyn Machine) -> bool {
     fs::exists(&trial_beside(path, host).marker)
 }
 
-/// Reads who made a file of such a name, and the name of the target that it was to become.
+/// Reads from such a name who made the file, and the name of the target that it was to become.
 pub(crate) fn read(name: &str) -> Option<(OwnerTag, Option<String>)> {
     let trial = name.strip_prefix(PROBE).or(name.strip_prefix(TRIAL));
     if let Some(tag) = trial {
         return Some((OwnerTag::from_tag(tag)?, None));
     }
     let name = name.strip_prefix('.')?;
-    // A target may itself end in `.tmp`, so the mark is what is looked for.
+    // A target may itself end in `.tmp`, so search for the tag.
     for (at, _) in name.match_indices('.') {
         let (stem, rest) = (&name[..at], &name[at + 1..]);
         let (tag, rest) = rest.split_once('.').unwrap_or((rest, ""));

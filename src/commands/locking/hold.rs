@@ -30,7 +30,7 @@ use camino::Utf8PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How often a lock is looked at by default.
+/// How often a lock is checked by default.
 const KERNEL_POLL: Duration = Duration::from_millis(50);
 const REGISTER_POLL: Duration = Duration::from_secs(5);
 
@@ -41,7 +41,7 @@ pub(super) struct LockSession<'a> {
     pub(super) interrupt: Interrupt,
 }
 
-/// What came of waiting.
+/// The outcome of waiting.
 pub(super) enum Got {
     /// The lock, and by which strategy.
     Lock(Guard, Strategy),
@@ -122,7 +122,7 @@ impl LockSession<'_> {
     }
 }
 
-/// Makes the problem of a lock that somebody took over.
+/// The problem reported when somebody took the lock over.
 pub(super) fn lost() -> Diagnostic {
     Diagnostic::error(
         Code::LockLost,
@@ -131,8 +131,8 @@ pub(super) fn lost() -> Diagnostic {
     .help("check whether somebody ran `cocorun locks break`; if not, raise `--stale-timeout`")
 }
 
-/// Releases the lock; says whether nobody had taken over. If the release cannot be recorded, others
-/// wait for the lease, which a warning says.
+/// Releases the lock; `true` if nobody had taken it over. If the release cannot be recorded, others
+/// wait for the lease, and a warning says so.
 pub(super) fn release(guard: Guard) -> bool {
     guard.release().unwrap_or_else(|error| {
         let problems = Problems::from(error);
@@ -141,7 +141,7 @@ pub(super) fn release(guard: Guard) -> bool {
     })
 }
 
-/// Returns what a shell would have said of the command.
+/// Returns the exit code that a shell would report for the command.
 pub(super) fn exit_code(exit: Exit) -> ExitCode {
     match exit {
         Exit::Code(code) => ExitCode::Command(u8::try_from(code).unwrap_or(u8::MAX)),

@@ -1,6 +1,6 @@
-//! `cocorun lock`: holds a lock while a command runs, or makes a target.
+//! `cocorun lock`: holds a lock while a command runs, or builds a target.
 //!
-//! Whatever fails on our side is exit code 125; any other code is the command's.
+//! If cocorun itself fails, the exit code is 125; any other code is the command's.
 
 use crate::cli::LockArgs;
 use crate::commands::locking::hold::Got;

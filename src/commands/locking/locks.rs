@@ -1,8 +1,8 @@
 //! `cocorun locks`: who holds, who waits and who is dead, below a directory.
 //!
 //! Invariants: `list` writes nothing; `break` and `clean` end an attempt through its register, as a
-//! successor would, and no register is removed; what others wrote reaches no shell and no other
-//! program, and the terminal only without control characters.
+//! successor would, and no register is removed; text written by others reaches no shell and no
+//! other program, and the terminal only without control characters.
 
 use crate::cli::LocksAction;
 use crate::cli::LocksArgs;
@@ -35,7 +35,7 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For how long a holder elsewhere is watched; its signs of life are at most 5 s apart.
+/// How long a holder on another node is watched; its signs of life are at most 5 s apart.
 const WATCH: Duration = Duration::from_secs(6);
 
 /// Runs `cocorun locks`.
@@ -66,7 +66,7 @@ pub(in crate::commands) fn locks(args: &LocksArgs) -> Result<ExitCode> {
 }
 
 fn say(text: &str) {
-    // A reader that has gone away has read enough.
+    // If the reader has closed its end, there is nothing left to report.
     writeln!(io::stdout(), "{}", plain(text)).ok();
 }
 
@@ -101,7 +101,7 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
             match survey.open() {
                 Ok(after) => after,
                 Err(error) => {
-                    // Who cannot be seen any more has not ended.
+                    // A holder that can no longer be seen has not necessarily ended.
                     say(&format!("{path}: could not be read again: {error}"));
                     continue;
                 }
@@ -136,7 +136,7 @@ fn list(dir: &Utf8Path) -> Result<ExitCode> {
     Ok(ExitCode::Success)
 }
 
-/// Says in a few words how it stands with an entry that was looked at twice.
+/// Describes the state of an entry that was looked at twice.
 fn state(before: &OpenEntry, now: Option<&OpenEntry>) -> String {
     let stage = match now.unwrap_or(before).stage {
         EntryStage::Works => "works",
@@ -186,7 +186,7 @@ fn end_all(path: &Utf8Path) -> Result<ExitCode> {
     Ok(ExitCode::Success)
 }
 
-/// Returns the ledger of a lock that was named as `cocorun lock` names it.
+/// Returns the ledger of a lock, given the path that `cocorun lock` takes.
 fn ledger_of(path: &Utf8Path) -> Utf8PathBuf {
     let (dir, name) = (path.parent().unwrap_or(Utf8Path::new("")), path.file_name());
     let ledger = dir

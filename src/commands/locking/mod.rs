@@ -1,6 +1,6 @@
 //! `cocorun lock`, `locks` and `once`: locks for makefiles and people.
 //!
-//! Nothing of a session is used here; the feature `lock-commands` leaves the folder out.
+//! Uses nothing of a session; without the feature `lock-commands` this folder is left out.
 
 mod hold;
 mod lock;

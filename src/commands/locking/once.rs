@@ -43,7 +43,7 @@ pub(in crate::commands) fn once(
 }
 
 fn run(args: &OnceArgs, environment: &Environment) -> Result<ExitCode> {
-    // A session of its own: what failed for others is tried again.
+    // A session of its own: steps that failed for others are tried again.
     let session = format!("{:032x}", SystemMachine.random());
     let mut step = CallOnce::new(
         Arc::new(SystemStorage),
@@ -99,9 +99,9 @@ struct CommandStep<'a, 'view> {
     rounds: u32,
 }
 
-/// Why the command did not do the step.
+/// Why the command did not complete the step.
 enum CommandFailure {
-    /// It said so itself.
+    /// It failed with an exit status or a signal.
     Exit(Exit),
     /// It could not be run.
     Problems(Problems),
@@ -140,7 +140,7 @@ impl OnceStep for CommandStep<'_, '_> {
     }
 }
 
-/// Warns of a second run: what a command did besides its result is done twice.
+/// Warns of a second run: the command's side effects happen twice.
 fn tell_again(name: &str) {
     line(&format!(
         "warning: another process took over `{name}` while the command ran; its work does not \
@@ -148,7 +148,7 @@ fn tell_again(name: &str) {
     ));
 }
 
-/// Makes the record of a failure; a signal, ours or another, is not the command's fault.
+/// Makes the record of a failure; a signal, from us or elsewhere, is not the command's fault.
 fn failure(command: &[String], exit: Exit, was_stopped: bool) -> Failure<CommandFailure> {
     let kind = match exit {
         Exit::Code(_) if !was_stopped => FailureKind::Deterministic,
@@ -166,7 +166,7 @@ fn failure(command: &[String], exit: Exit, was_stopped: bool) -> Failure<Command
     }
 }
 
-/// Reads the exit status out of what another process recorded.
+/// Reads the exit status from another process's record.
 fn exit_in(text: &str) -> Exit {
     let number = text.rsplit_once("exit status ").map(|(_, number)| number);
     let code = number.and_then(|number| number.trim().parse().ok());

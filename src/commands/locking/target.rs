@@ -1,6 +1,6 @@
-//! `cocorun lock --target=OUT`: one process builds a file that several may be building.
+//! `cocorun lock --target=OUT`: one process builds a file that several may want to build.
 //!
-//! Invariants: nobody ever sees a part of the file under its name; the temporary file is gone before
+//! Invariants: the file never appears incomplete under its name; the temporary file is gone before
 //! the lock is; a command that cannot be made to write to a temporary name is not run.
 
 use crate::commands::locking::hold::Got;
@@ -24,7 +24,7 @@ use crate::model::exit_code::ExitCode;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 
-/// Makes the target, unless somebody else made it while we waited.
+/// Builds the target, unless another process built it while we waited.
 ///
 /// # Errors
 /// The lock, the file system, or a command that cannot be guarded.
@@ -47,7 +47,7 @@ pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode>
             } else {
                 let outcome = run(session, &command, target, &private, &guard, strategy);
                 fs::remove(&private);
-                // A command may have made a folder of that name, which is no output.
+                // The command may have created a folder of that name, which is not an output.
                 fs::remove_dir(&private);
                 outcome
             };
@@ -59,14 +59,15 @@ pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode>
     }
 }
 
-/// Says whether the target needs no making any more.
+/// Whether the target no longer needs to be built.
 fn is_made(session: &LockSession, target: &Utf8Path, before: Option<FileIdentity>) -> bool {
     let now = publish::identity(target);
     if now.is_none() {
         return false;
     }
     let others = &session.args.skip_if_newer_than;
-    // What was made meanwhile may be of older prerequisites than ours, so these decide if known.
+    // A target built meanwhile may come from older prerequisites than ours, so these decide if
+    // known.
     session.args.skip_if_exists
         || if others.is_empty() {
             now != before
@@ -75,7 +76,7 @@ fn is_made(session: &LockSession, target: &Utf8Path, before: Option<FileIdentity
         }
 }
 
-/// Asks make's question again: no prerequisite is younger than the target.
+/// Repeats make's check: no prerequisite is newer than the target.
 fn is_newer(target: &Utf8Path, than: &[Utf8PathBuf]) -> bool {
     let time = |path: &Utf8Path| {
         publish::ask_server(path);
@@ -97,7 +98,7 @@ fn run(
     strategy: Strategy,
 ) -> Result<ExitCode> {
     if is_archiver(command) && fs::exists(target) {
-        // An archiver adds to what is there.
+        // An archiver adds to the existing file.
         publish::copy(target, private)?;
     }
     let exit = session.run(command, guard)?;
@@ -110,7 +111,7 @@ fn run(
     }
     let is_shared = strategy != Strategy::Flock;
     if is_shared {
-        // It can take long, so only then the lock is looked at once more.
+        // This can take long, so the lock is checked again afterwards.
         publish::bring_to_disk(private)?;
         if guard.is_lost_now() {
             return Err(lost().into());
@@ -129,7 +130,7 @@ fn is_archiver(command: &[String]) -> bool {
     name.flatten().is_some_and(is_ar)
 }
 
-/// Says whether the command is a compiler, perhaps behind a cache, to which `-c` means "compile".
+/// Whether the command is a compiler, perhaps behind a cache, for which `-c` means "compile".
 fn is_compiler(command: &[String]) -> bool {
     let mut names = command
         .iter()
@@ -141,10 +142,10 @@ fn is_compiler(command: &[String]) -> bool {
     ["cc", "c++", "gcc", "g++", "clang", "clang++"].contains(&last)
 }
 
-/// Puts the private name in the place of the target's.
+/// Replaces the target's name by the temporary one.
 ///
-/// A compiler derives the name and the text of a dependency file from its output, so these are
-/// then said explicitly, as they would have been.
+/// A compiler derives the name and the text of a dependency file from its output, so both are then
+/// given explicitly, as they would have been.
 ///
 /// # Errors
 /// The command does not name the target.
@@ -156,7 +157,7 @@ fn rewritten(command: &[String], target: &Utf8Path, private: &Utf8Path) -> Resul
         let prefix = ["", "-o", "--output="]
             .into_iter()
             .find(|prefix| word.strip_prefix(prefix) == Some(target.as_str()));
-        // `-MF OUT` or `-MT OUT` name the target without making it.
+        // `-MF OUT` or `-MT OUT` name the target but do not write it.
         let is_value_of_another = index > 0
             && ["-MT", "-MQ", "-MF", "-include", "-I"].contains(&command[index - 1].as_str());
         match prefix {
@@ -173,7 +174,7 @@ fn rewritten(command: &[String], target: &Utf8Path, private: &Utf8Path) -> Resul
         && is_compiler(command)
         && !command.iter().any(|word| word.starts_with("-o"))
     {
-        // As compiletools' helper does for compilers that are given no output.
+        // As compiletools' helper does for compilers without an output option.
         is_named = true;
         words.extend(["-o".to_owned(), private.to_string()]);
     }

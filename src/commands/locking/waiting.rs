@@ -18,14 +18,14 @@ use std::time::Duration;
 /// minute looks like a hang.
 const FIRST_LINE: Duration = Duration::from_secs(2);
 
-/// The environment's say on waiting, under the names that compiletools gave it.
+/// Settings for waiting from the environment, under compiletools' names.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct WaitSettings {
     /// Time between two looks.
     pub(super) sleep_interval: Option<Duration>,
     /// Time between two lines.
     warn_interval: Duration,
-    /// After which a line is a warning; it ends nothing.
+    /// After this long, a line is a warning; the wait continues.
     long_after: Duration,
     /// Whether to report each lock.
     pub(super) is_verbose: bool,
@@ -70,7 +70,8 @@ impl WaitSettings {
         }
     }
 
-    /// Returns how long to wait before the first line: short ones are not worth a flicker or a line.
+    /// Returns how long to wait before the first line: a short wait is not worth a flicker or a
+    /// line.
     fn first_line_after(&self, is_terminal: bool) -> Duration {
         if is_terminal {
             Duration::from_millis(500)
@@ -80,7 +81,7 @@ impl WaitSettings {
     }
 }
 
-/// Shows one wait: a line that is rewritten on a terminal, else a line from time to time.
+/// Shows one wait: on a terminal a line that is rewritten, otherwise a line from time to time.
 pub(super) struct WaitView<'a> {
     interrupt: &'a Interrupt,
     settings: WaitSettings,
@@ -103,7 +104,7 @@ impl<'a> WaitView<'a> {
         }
     }
 
-    /// Shows the wait as it is; says to end it once a signal came.
+    /// Shows the current state of the wait; `Break` once a signal has arrived.
     pub(super) fn on_wait(&mut self, waiting: &WaitProgress) -> ControlFlow<()> {
         if self.interrupt.raised().is_some() {
             self.clear();
@@ -138,7 +139,7 @@ impl<'a> WaitView<'a> {
         self.is_drawn = true;
     }
 
-    /// Takes the line away.
+    /// Clears the line.
     pub(super) fn clear(&mut self) {
         if std::mem::take(&mut self.is_drawn) {
             let mut stderr = io::stderr();

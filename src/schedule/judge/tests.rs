@@ -199,7 +199,7 @@ fn an_internal_failure_of_cocotb_explains_missing_results() {
 
 #[test]
 fn simulated_times_are_whole_femtoseconds() {
-    for (line, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
-        assert_eq!(to_femtoseconds(line).to_bits(), f64::to_bits(right));
+    for (raw, right) in [(4.999_000_000_000_000_6, 4.999), (0.0, 0.0), (1e300, 1e300)] {
+        assert_eq!(to_femtoseconds(raw).to_bits(), f64::to_bits(right));
     }
 }

@@ -33,7 +33,7 @@ pub(crate) fn storm_in_node(words: &[&str]) {
         kill_within_ms: 800,
         mischief: Duration::from_secs(at(6).into()),
         binary: PathBuf::from(words[7]),
-        deeds: &["once", "lock", "target"],
+        actions: &["once", "lock", "target"],
     };
     say("kills", storm.run());
 }

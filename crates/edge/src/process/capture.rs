@@ -1,4 +1,4 @@
-//! Asking a tool a short question: start it, wait with a limit, keep what it says.
+//! Running a tool briefly: start it, wait with a limit, keep its output.
 
 use crate::clock::Clock;
 use crate::error::Error;
@@ -28,7 +28,7 @@ pub struct Captured {
     pub lines: Vec<String>,
 }
 
-/// Runs a tool to its end, at the longest for `limit`, in `/`.
+/// Runs a tool to its end, for at most `limit`, in `/`.
 ///
 /// # Errors
 /// It cannot be started, does not end in time, or the session is stopped; it is killed then.
@@ -42,7 +42,7 @@ pub fn capture(
     limit: Duration,
 ) -> Result<Captured> {
     let scratch = tempfile::NamedTempFile::new().map_err(|error| {
-        // A folder that is missing is as good as one that nobody may write.
+        // A missing folder is treated like one that nobody may write.
         let dir = std::env::temp_dir();
         let words = os_words(&error);
         let text = format!(
@@ -73,7 +73,7 @@ pub fn capture(
     let ended = loop {
         match await_event(process.as_mut(), clock, until) {
             Some(ProcessEvent::Line(line)) => lines.push(line),
-            // A spawned process has no service to lose.
+            // A spawned process cannot lose a service.
             Some(ProcessEvent::Exited(_) | ProcessEvent::Lost) => break Ok(()),
             None => {
                 break Err(Error::new(

@@ -15,16 +15,16 @@ use std::time::Instant;
 /// How often a running child's owner is asked whether to go on.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// How a child that was run to its end came to it.
+/// How a child ended that was run to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Completion {
-    /// It left by itself.
+    /// It ended by itself.
     Left(Exit),
     /// It was killed at its limit.
     TimedOut,
-    /// It was killed since the session stops.
+    /// It was killed because the session stops.
     Stopped(StopReason),
-    /// It was killed since its owner no longer wanted it.
+    /// It was killed because its owner no longer wanted it.
     Abandoned,
 }
 
@@ -49,7 +49,7 @@ pub fn complete(
             Some(ProcessEvent::Stop(reason)) => break Completion::Stopped(reason),
             None if clock.now() >= until => break Completion::TimedOut,
             None if !goes_on() => break Completion::Abandoned,
-            // A spawned process has no service to lose.
+            // A spawned process cannot lose a service.
             Some(ProcessEvent::Line(_) | ProcessEvent::Lost) | None => {}
         }
     };

@@ -1,5 +1,5 @@
 //! A child, its host and a service, as their owners see them: data and traits, so that a fake host
-//! can stand in for the real one.
+//! can replace the real one.
 
 use crate::Error;
 use crate::ErrorKind;
@@ -34,7 +34,7 @@ pub struct CommandSpec {
     /// The variable that names a pipe's descriptor to the child; what it writes there comes back
     /// as [`ProcessEvent::Line`]. `None`: no pipe.
     pub channel_env: Option<String>,
-    /// Descriptors that the child gets too, under the same numbers.
+    /// Descriptors that the child inherits, under the same numbers.
     pub inherits: Vec<RawFd>,
 }
 
@@ -43,12 +43,12 @@ pub struct CommandSpec {
 pub enum Exit {
     /// It exited with this status.
     Code(i32),
-    /// A signal of this number ended it.
+    /// A signal with this number ended it.
     Signal(i32),
 }
 
 impl Exit {
-    /// Says whether it exited with status 0.
+    /// Whether it exited with status 0.
     pub fn is_success(self) -> bool {
         self == Self::Code(0)
     }
@@ -84,7 +84,8 @@ impl fmt::Display for Exit {
 pub enum ProcessEvent {
     /// The child wrote a line to its channel; without the line feed.
     Line(String),
-    /// The child itself is gone; every line it wrote was delivered before. Descendants may live.
+    /// The child itself is gone; every line it wrote was delivered before. Descendants may still
+    /// run.
     Exited(Exit),
     /// The child is gone with the service that had forked it; nobody knows how it ended.
     Lost,
@@ -97,14 +98,14 @@ pub trait Process: Send {
     /// Returns its process id, for messages.
     fn id(&self) -> u32;
 
-    /// Waits for the next event, at most `limit`; `None` where nothing has happened.
+    /// Waits for the next event, at most `limit`; `None` if nothing has happened.
     ///
-    /// It may return `None` earlier: how much time has passed is known by the caller's clock only,
-    /// see [`await_event`]. A zero limit returns what has happened already, line by line, and then
+    /// It may return `None` earlier: only the caller's clock knows how much time has passed, see
+    /// [`await_event`]. A zero limit returns what has happened already, line by line, and then
     /// `None`, even if the child never stops writing lines.
     fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent>;
 
-    /// Sends a signal to the child alone, and says whether it was sent.
+    /// Sends a signal only to the child; `true` if it was sent.
     ///
     /// A child that has installed no handler may die of it.
     fn signal(&mut self, _number: i32) -> bool {
@@ -113,7 +114,7 @@ pub trait Process: Send {
 
     /// Ends the child and everything it has started, and returns how the child itself ended.
     ///
-    /// Where the child still runs, its group gets SIGTERM first and `grace` to go; a zero grace
+    /// If the child still runs, its group first gets SIGTERM and then `grace` to end; a zero grace
     /// kills at once. Lines that the child wrote meanwhile are appended to `lines`.
     fn end_tree(&mut self, grace: Duration, lines: &mut Vec<String>) -> Exit;
 }
@@ -126,14 +127,15 @@ pub trait ProcessHost: Send + Sync {
     /// The program cannot be started, or the log cannot be opened; nothing runs then.
     fn spawn(&self, spec: &CommandSpec) -> Result<Box<dyn Process>>;
 
-    /// Starts a process that takes requests on a socket, of which the variable `socket_env` names
-    /// its end; what it writes to its channel goes to `listener`, on a thread of its own.
+    /// Starts a process that takes requests on a socket; the variable `socket_env` names its end.
+    /// What it writes to its channel goes to `listener`, on a thread of its own.
     ///
-    /// It is started on one processor: a thread pool that it would make does not survive a fork.
+    /// It is started on one processor: a thread pool, which it would otherwise make, does not
+    /// survive a fork.
     ///
     /// # Errors
-    /// There are no sockets or threads left. That the program cannot be started is what the
-    /// listener hears as the end.
+    /// There are no sockets or threads left. If the program cannot be started, the listener is
+    /// notified of the end.
     fn serve(
         &self,
         spec: &CommandSpec,
@@ -148,14 +150,14 @@ pub trait ProcessHost: Send + Sync {
 
 /// A process that takes requests. Dropping it ends it with everything it has started.
 pub trait Service: Send + Sync {
-    /// Sends a request, with a descriptor of ours attached.
+    /// Sends a request, with one of our descriptors attached.
     ///
     /// # Errors
-    /// It does not take requests any more.
+    /// It no longer takes requests.
     fn request(&self, message: &str, attached: BorrowedFd<'_>) -> io::Result<()>;
 }
 
-/// Hears what a service says, on one thread and in order.
+/// Receives what a service writes, on one thread and in order.
 pub trait Listener: Send {
     /// The service wrote a line to its channel; without the line feed.
     fn line(&mut self, line: &str);
@@ -164,10 +166,10 @@ pub trait Listener: Send {
     fn ended(&mut self, how: &str);
 }
 
-/// Waits for an event until a moment of this clock; `None` where that came first.
+/// Waits for an event until a time of this clock; `None` if that comes first.
 ///
-/// Lines written before that moment are returned after it too; a child that never stops writing
-/// does not postpone the `None` for ever.
+/// Lines written before that time are returned after it too; a child that never stops writing does
+/// not postpone the `None` for ever.
 pub fn await_event(
     process: &mut dyn Process,
     clock: &dyn Clock,

@@ -1,8 +1,8 @@
-//! A command that takes this process's place at the streams: `cocorun lock` and `once` run one.
+//! A command that uses this process's standard streams: `cocorun lock` and `once` run one.
 //!
-//! Invariants: the command is reaped before this returns, so what it holds is over. What it left
-//! running is not touched, since a compiler cache starts its server this way. It dies with this
-//! process (`PR_SET_PDEATHSIG`), whose lock dies then, too.
+//! Invariants: the command is reaped before this returns, so it no longer holds anything. Processes
+//! that it left running are not touched, since a compiler cache starts its server this way. The
+//! command dies with this process (`PR_SET_PDEATHSIG`), whose lock then ends, too.
 
 use crate::error::Error;
 use crate::error::ErrorKind;
@@ -36,11 +36,11 @@ use std::process::Command;
 /// How often the owner of a running command is asked whether to go on, milliseconds.
 const LOOK_EVERY_MS: u16 = 250;
 
-/// Runs a command to its end on the streams of this process: in our process group at a terminal,
-/// else in one of its own.
+/// Runs a command to its end on the streams of this process: in our process group on a terminal,
+/// otherwise in its own group.
 ///
-/// The first signal that raises `interrupt` is passed on, unless the terminal has done so. `goes_on`
-/// is asked four times a second; `false` kills the command with all it has started.
+/// The first signal that raises `interrupt` is passed on, unless the terminal has done so.
+/// `goes_on` is asked four times a second; `false` kills the command and everything it has started.
 ///
 /// # Errors
 /// It cannot be started.
@@ -60,7 +60,7 @@ pub fn foreground(
     let mut child = start(program, args, env).map_err(|error| {
         let problem = problem(&error);
         match error.kind() {
-            // No disk and no tool of ours is at fault, but what the caller wrote.
+            // The caller's command line is at fault, not a disk or a tool of ours.
             io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => Error {
                 kind: ErrorKind::NotStartable,
                 ..problem
@@ -85,7 +85,8 @@ pub fn foreground(
 fn start(program: &str, args: &[String], env: &[(&str, String)]) -> io::Result<Child> {
     let mut command = Command::new(program);
     command.args(args);
-    // At a terminal the command stays in our group: another one would be stopped when it reads.
+    // On a terminal the command stays in our group: in another one it would be stopped when it
+    // reads.
     if !io::stdin().is_terminal() {
         command.process_group(0);
     }

@@ -1,6 +1,6 @@
 //! A child that a service forks for us: its pipe, and the report on how it ended.
 //!
-//! Invariant: a child's end is reported exactly once, as lost where nobody reports it.
+//! Invariant: a child's end is reported exactly once, as lost if nobody reports it.
 
 use crate::interrupt::Interrupt;
 use crate::process::contract::Exit;
@@ -27,7 +27,7 @@ pub struct PendingFork {
     interrupt: Interrupt,
 }
 
-/// The duty to report how a forked child ended; dropping it reports the child as lost.
+/// The obligation to report how a forked child ended; dropping it reports the child as lost.
 #[derive(Debug)]
 pub struct ForkReport {
     end: Arc<SharedEnd>,

@@ -1,17 +1,17 @@
-//! How a child ended that a service forked: set by one thread, read by another.
+//! How a child that a service forked ended: set by one thread, read by another.
 
 use crate::process::contract::Exit;
 
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
-/// What is known of a forked child's end.
+/// What is known about a forked child's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum ForkedEnd {
     /// It has not ended.
     #[default]
     Alive,
-    /// Its service said so.
+    /// Its service reported it.
     Ended(Exit),
     /// Its service is gone, and nobody knows.
     Lost,
@@ -22,7 +22,7 @@ pub(super) enum ForkedEnd {
 pub(super) struct SharedEnd(Mutex<ForkedEnd>);
 
 impl SharedEnd {
-    /// Sets it; what was known before stays.
+    /// Sets it, unless it is already set.
     pub(super) fn settle(&self, end: ForkedEnd) {
         let mut current = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *current == ForkedEnd::Alive {

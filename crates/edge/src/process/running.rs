@@ -1,7 +1,7 @@
-//! A child that runs: waiting for its lines, its end, a limit or a stop, on one thread.
+//! A running child: waiting for its lines, its end, a limit or a stop, on one thread.
 //!
 //! Invariant: the child is reaped only in [`Running::end_tree`] (or on drop), after its tree was
-//! killed; until then its process id and group cannot be given to somebody else.
+//! killed; until then its process id and group cannot be reused.
 
 use crate::interrupt::Interrupt;
 use crate::process::contract::Exit;
@@ -34,7 +34,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
 
-/// A line longer than this is cut: a test that writes to our pipe must not eat our memory.
+/// A line longer than this is cut: a test that writes to our pipe must not exhaust our memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
 /// How many bytes are read at once: as much as the kernel lets a pipe hold, so that one look reads
 /// everything that was written before it, and endless lines still let the limit be seen.
@@ -43,7 +43,7 @@ const DRAIN_BYTES_MAX: usize = 1 << 20;
 /// wait (a file server that does not answer) does not die sooner.
 const REPORTED_END_MAX: Duration = Duration::from_secs(30);
 
-/// Who reaps a child, and how it is known that it ended.
+/// Who reaps a child, and how its end is noticed.
 enum Origin {
     /// This process started it.
     Own(Child),
@@ -124,7 +124,7 @@ impl Running {
         })
     }
 
-    /// Waits for an event whatever is asked of the session: for services, which end last.
+    /// Waits for an event even if the session must stop: for services, which end last.
     pub(super) fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
         self.wait(None, false)
     }
@@ -136,7 +136,7 @@ impl Running {
         }
     }
 
-    /// Reads what the channel holds now, at most [`DRAIN_BYTES_MAX`].
+    /// Reads what is in the channel now, at most [`DRAIN_BYTES_MAX`].
     fn drain(&mut self) {
         let mut chunk = [0_u8; 16 << 10];
         let mut drained = 0;
@@ -187,7 +187,7 @@ impl Running {
         (channel, ended, stopped)
     }
 
-    /// Waits once, at most `limit`, for an event; `Stop` only where `with_interrupt`.
+    /// Waits once, at most `limit`, for an event; `Stop` only if `with_interrupt`.
     fn wait(&mut self, limit: Option<Duration>, with_interrupt: bool) -> Option<ProcessEvent> {
         if let Some(event) = self.present_event(with_interrupt) {
             return Some(event);
@@ -252,7 +252,7 @@ impl Running {
         let exit = match waitid(Id::Pid(Pid::from_raw(self.pid())), flags) {
             Ok(nix::sys::wait::WaitStatus::Exited(_, code)) => Exit::Code(code),
             Ok(nix::sys::wait::WaitStatus::Signaled(_, signal, _)) => Exit::Signal(signal as i32),
-            // A real-time signal has no name in the enumeration; reaping knows its number.
+            // A real-time signal has no name in the enumeration; reaping returns its number.
             _ => return self.reap(),
         };
         self.exit = Some(exit);
@@ -290,7 +290,7 @@ impl Process for Running {
     }
 
     fn signal(&mut self, number: i32) -> bool {
-        // The number of a child that has ended may be somebody else's.
+        // The PID of a child that has ended may belong to another process.
         !self.has_ended && !self.is_reaped && tree::signal(self.pid(), number)
     }
 
@@ -300,13 +300,13 @@ impl Process for Running {
             self.await_death(grace, lines);
         }
         let is_forked = matches!(self.origin, Origin::Forked { .. });
-        // A forked child's number is free once its service has reaped it.
+        // A forked child's PID is free once its service has reaped it.
         let is_free = self.is_reaped || is_forked && self.has_ended;
         if !is_free {
             tree::kill_tree(self.pid());
         }
         if is_forked {
-            // Its service reports the end at once, if it lives.
+            // Its service, if alive, reports the end at once.
             self.await_death(REPORTED_END_MAX, lines);
         }
         let exit = self.reap();

@@ -1,7 +1,7 @@
-//! A process on a thread of its own, with a socket for requests and a pipe for what it says.
+//! A process on a thread of its own, with a socket for requests and a pipe for its output.
 //!
-//! Invariant: one thread starts the process, follows it and reaps it, since the kernel kills a child
-//! with the thread that started it.
+//! Invariant: one thread starts the process, watches it and reaps it, since the kernel kills a
+//! child with the thread that started it.
 
 use crate::Result;
 use crate::fs::io_problem;
@@ -68,7 +68,7 @@ pub(super) struct SystemService {
 }
 
 impl SystemService {
-    /// Starts a service; what becomes of it is heard by the listener.
+    /// Starts a service; the listener is notified of its output and its end.
     pub(super) fn start(
         spec: CommandSpec,
         socket_env: &str,
@@ -140,7 +140,7 @@ impl Drop for SystemService {
     }
 }
 
-/// Starts the process and hands on what it says until it is gone.
+/// Starts the process and passes on its output until it is gone.
 fn follow(
     spec: &CommandSpec,
     socket_env: &str,
@@ -167,7 +167,7 @@ fn follow(
             Some(ProcessEvent::Lost | ProcessEvent::Stop(_)) | None => {}
         }
     };
-    // It is reaped next, and its number may go to another process: nobody is to kill that.
+    // It is reaped next, and its PID may go to another process, which must not be killed.
     shared.enter(Phase::Gone);
     let mut lines = Vec::new();
     process.end_tree(Duration::ZERO, &mut lines);

@@ -1,4 +1,4 @@
-//! Starting a child: its command, its log, its pipe, and what is done between fork and exec.
+//! Starting a child: its command, its log, its pipe, and the steps between fork and exec.
 
 use crate::Error;
 use crate::ErrorKind;
@@ -18,7 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::process::Stdio;
 
-/// Starts a child, with a socket of its own where it is a server.
+/// Starts a child, with a socket of its own if it is a server.
 pub(super) fn spawn(
     spec: &CommandSpec,
     socket: Option<(&str, &OwnedFd)>,

@@ -30,7 +30,7 @@ impl SystemHost {
         Self { interrupt }
     }
 
-    /// Makes this process the one that inherits, and kills, what its children leave behind.
+    /// Makes this process inherit, and kill, the processes that its children leave behind.
     ///
     /// For the program only: a library's caller may have children of its own.
     pub fn adopt_orphans() {

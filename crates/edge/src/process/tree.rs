@@ -1,7 +1,7 @@
 //! The tree of processes below this one: starting, listing and killing it.
 //!
 //! Invariant: the registry holds every child this process started and has not reaped. It is locked
-//! over every start, so that a child is never seen without being known.
+//! during every start, so that a child is never seen before it is registered.
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -34,14 +34,14 @@ use std::thread;
 use std::time::Duration;
 use std::time::Instant;
 
-/// For how long a killed process is waited for: it takes no time but its turn at a processor.
+/// How long to wait for a killed process: it only needs its turn on a processor.
 const DEATH_MAX: Duration = Duration::from_secs(5);
-/// Between the first two looks at a killed process, and twice as long after each.
+/// Pause between the first two looks at a killed process; doubled after each.
 const LOOK_AFTER: Duration = Duration::from_millis(1);
-/// Between two looks at one that takes its time.
+/// Longest pause between two looks at one that is slow to die.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-/// Orphans that were waited for in vain. A number stays with its process until that is reaped here.
+/// Orphans that did not die in time. A PID stays with its process until that is reaped here.
 static GIVEN_UP: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
@@ -54,7 +54,7 @@ fn given_up() -> MutexGuard<'static, BTreeSet<i32>> {
     GIVEN_UP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Makes this process the heir of its descendants' orphans.
+/// Makes this process inherit its descendants' orphans.
 pub(super) fn become_subreaper() {
     if prctl::set_child_subreaper(true).is_ok() {
         ADOPTS_ORPHANS.store(true, Ordering::Relaxed);
@@ -114,7 +114,7 @@ pub fn processors() -> Vec<usize> {
         .collect()
 }
 
-/// Starts a child and enters it in the registry as one step.
+/// Starts a child and registers it in one step.
 #[expect(
     clippy::disallowed_methods,
     reason = "this is the edge that others must go through"
@@ -126,7 +126,7 @@ pub(super) fn spawn_registered(command: &mut Command) -> io::Result<Child> {
     Ok(child)
 }
 
-/// Waits for a child to end, reaps it and takes it out of the registry.
+/// Waits for a child to end, reaps it and removes it from the registry.
 pub(super) fn reap(child: &mut Child) -> io::Result<std::process::ExitStatus> {
     await_end(Pid::from_raw(child.id().cast_signed()));
     // Reaping and forgetting are one step: in between, the number could go to a new child.
@@ -157,7 +157,8 @@ pub(super) fn watch_end(pid: Pid) -> io::Result<OwnedFd> {
     Ok(ended)
 }
 
-/// Kills every child with its group and its descendants. For the second signal, which ends all.
+/// Kills every child with its group and its descendants. For the second signal, which ends
+/// everything.
 pub(crate) fn kill_everything() {
     let pids: Vec<i32> = started().iter().copied().collect();
     for pid in pids {
@@ -170,7 +171,7 @@ pub(super) fn terminate_group(pid: i32) {
     killpg(Pid::from_raw(pid), Signal::SIGTERM).ok();
 }
 
-/// Sends a signal to one process; says whether it could be sent.
+/// Sends a signal to one process; `true` if it could be sent.
 pub(super) fn signal(pid: i32, number: i32) -> bool {
     let signal = Signal::try_from(number);
     signal.is_ok_and(|signal| kill(Pid::from_raw(pid), signal).is_ok())
@@ -179,7 +180,8 @@ pub(super) fn signal(pid: i32, number: i32) -> bool {
 /// Kills a child that is not reaped yet, its group, and every process below it.
 pub(super) fn kill_tree(pid: i32) {
     // Children of a process are listed before it is killed, and again until none is new: a process
-    // that forks meanwhile shows up in the next round, at the latest below a killed parent's heir.
+    // that forks meanwhile shows up in the next round, at the latest below the process that
+    // inherits it.
     let mut seen = BTreeSet::new();
     kill(Pid::from_raw(pid), Signal::SIGSTOP).ok();
     loop {
@@ -201,10 +203,11 @@ pub(super) fn kill_tree(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
 }
 
-/// Kills and reaps the children of this process that it did not start: what ended runs left.
+/// Kills and reaps the children of this process that it did not start: processes left by ended
+/// runs.
 ///
-/// Returns when all of them are dead, or after [`DEATH_MAX`]; one that an earlier call has waited for
-/// so long is reaped if it is dead, and not waited for again.
+/// Returns when all of them are dead, or after [`DEATH_MAX`]; one that an earlier call has already
+/// waited for is reaped if it is dead, and not waited for again.
 #[expect(
     clippy::disallowed_methods,
     reason = "how long the kernel takes is real time, whatever the clock"
@@ -213,9 +216,9 @@ pub(super) fn kill_orphans() {
     if !ADOPTS_ORPHANS.load(Ordering::Relaxed) {
         return;
     }
-    // An orphan's own children become ours when it dies. What is killed needs a processor to die,
-    // which a busy machine gives it late; what cannot die now (a file server is away) is left to the
-    // ends of later runs.
+    // An orphan's own children become ours when it dies. A killed process needs a processor to die,
+    // which a busy machine gives it late; one that cannot die now (its file server is down) is
+    // handled when later runs end.
     let until = Instant::now() + DEATH_MAX;
     let mut pause = LOOK_AFTER;
     let mut killed = BTreeSet::new();
@@ -230,7 +233,7 @@ pub(super) fn kill_orphans() {
             orphans.into_iter().partition(|orphan| is_alive(*orphan));
         let mut given_up = given_up();
         let is_any_awaited = alive.iter().any(|orphan| !given_up.contains(orphan));
-        // The dead may have left us children.
+        // The dead processes may have left us children.
         if dead.is_empty() && !is_any_awaited || Instant::now() > until {
             given_up.extend(alive);
             return;
@@ -251,7 +254,7 @@ fn orphans() -> Vec<i32> {
     ours
 }
 
-/// Says whether a child lives; a dead one is reaped and forgotten.
+/// Whether a child is alive; a dead one is reaped and forgotten.
 fn is_alive(orphan: i32) -> bool {
     // Reaping and forgetting are one step: in between, the number could go to a new child.
     let mut given_up = given_up();

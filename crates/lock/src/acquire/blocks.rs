@@ -1,18 +1,19 @@
-//! Blocks of tickets, and removing those that nobody can need any more.
+//! Blocks of tickets, and removing those that nobody can need any longer.
 //!
-//! A name that is removed can be made again by a process that slept, so the registers of a ticket
-//! are removed only together with those of its block, and a block tells for ever that this has
-//! happened. Per block there are
+//! A process that slept can create a removed name again, so the registers of a ticket are removed
+//! only together with those of its block, and a block records permanently that this has happened.
+//! Per block there are
 //! - `block`, a register that stays: it names the marker, whose name is random and never used again;
-//! - the marker, which stands while the registers of the block do, and is removed *first*;
+//! - the marker, which exists as long as the registers of the block, and is removed *first*;
 //! - `swept`, a register that stays: it is filled before anything is removed, and only once every
-//!   ticket of the block is passed. It repeats the random name, so that it says nothing of a block
-//!   of another directory, made anew where this one was removed.
+//!   ticket of the block is passed. It repeats the random name, so that it says nothing about a
+//!   block of another directory, recreated where this one was removed.
 //!
 //! Invariant: a ticket or a grant that was put counts only if the marker of its block was seen
-//! afterwards, by a question that the server answers. Then nothing of the block had been removed
-//! when it was put, so the register had kept what was put first. That a marker is *missing* proves
-//! nothing and is not believed where it would let somebody in: it only makes its reader draw anew.
+//! afterwards, by a request that the server itself answers. Then nothing of the block had been
+//! removed when it was put, so the register had kept what was put first. That a marker is *missing*
+//! proves nothing and is not believed where it would let somebody in: its reader only draws a new
+//! ticket.
 
 use crate::error::LockError;
 use crate::ledger::Ledger;
@@ -24,18 +25,18 @@ use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::io;
 
-/// Of how many tickets one holder removes the registers at most. It draws one, so what is left
-/// goes down.
+/// One holder removes the registers of at most this many tickets. It draws one itself, so the
+/// backlog shrinks.
 const REMOVED_MAX: usize = 4;
 
-/// How the names of a ticket's registers end.
+/// Endings of the names of a ticket's registers.
 const TICKET_ENDINGS: [&str; 3] = ["claim", "commit", "grant"];
 
 /// The blocks of one lock.
 #[derive(Clone)]
 pub(crate) struct Blocks {
     ledger: Ledger,
-    /// How many tickets are in one; all processes agree on it.
+    /// Tickets per block; all processes agree on it.
     size: u32,
 }
 
@@ -66,13 +67,13 @@ impl Blocks {
         self.ledger.registers.join(format!("{block:08}.swept"))
     }
 
-    /// Returns the marker that a register `block` names; no path that somebody wrote is followed.
+    /// Returns the marker that a register `block` names; no path written by others is followed.
     fn marker(&self, block: u32, text: &str) -> Utf8PathBuf {
         let name = format!("{block:08}.{}.open", token_of(text));
         self.ledger.registers.join(name)
     }
 
-    /// Returns the marker of a ticket's block, which is made where nobody has made it yet.
+    /// Returns the marker of a ticket's block; creates it if it does not exist yet.
     pub(crate) fn marker_of(&self, ticket: u32, token: &str) -> Result<Utf8PathBuf, LockError> {
         let block = self.of(ticket);
         let path = self.block_path(block);
@@ -85,14 +86,14 @@ impl Blocks {
         match self.disk().put(&path, &text)? {
             Put::Won => Ok(marker),
             Put::Lost(theirs) => {
-                // Nobody was told of ours.
+                // Nobody knows of ours.
                 self.disk().remove(&marker).ok();
                 Ok(self.marker(block, &theirs))
             }
         }
     }
 
-    /// Says whether the marker was seen just now.
+    /// Whether the marker was seen just now.
     pub(crate) fn is_seen(&self, marker: &Utf8Path) -> Result<bool, LockError> {
         match self.disk().ask("look for", marker) {
             Ok(_) => Ok(true),
@@ -103,7 +104,7 @@ impl Blocks {
         }
     }
 
-    /// Says whether a ticket is known to be passed because its whole block is.
+    /// Whether a ticket is known to be passed because its whole block is.
     ///
     /// A `swept` that names another token was meant for a directory that has been removed since.
     pub(crate) fn is_swept(&self, ticket: u32) -> Result<bool, LockError> {
@@ -115,7 +116,7 @@ impl Blocks {
         Ok(text.is_some_and(|text| token_of(&text) == token_of(&swept)))
     }
 
-    /// Picks from a listing what stands in blocks before that of a ticket.
+    /// Picks from a listing the entries in blocks before that of a ticket.
     pub(crate) fn before(&self, ticket: u32, names: Vec<String>) -> StaleEntries {
         let own = self.of(ticket);
         let mut stale = StaleEntries::default();
@@ -135,11 +136,11 @@ impl Blocks {
         stale
     }
 
-    /// Removes some of what [`Blocks::before`] found, for one who held the lock with that ticket:
-    /// then all before it are passed.
+    /// Removes some of what [`Blocks::before`] found, for the process that held the lock with that
+    /// ticket: then all before it are passed.
     ///
     /// `own` is the marker of that ticket. While it is seen, this is still the directory in which
-    /// the lock was held, not one that was made anew.
+    /// the lock was held, not a recreated one.
     pub(crate) fn sweep(
         &self,
         (ticket, token): (u32, &str),
@@ -165,7 +166,7 @@ impl Blocks {
         Ok(())
     }
 
-    /// Fills `swept` of a block and removes its marker; says whether the registers may go.
+    /// Fills `swept` of a block and removes its marker; `true` if the registers may be removed.
     fn close(
         &self,
         block: u32,
@@ -177,15 +178,15 @@ impl Blocks {
         let text = if let Some(text) = self.disk().get(&path)? {
             text
         } else {
-            // Who drew a ticket before there were blocks finds no marker of this name.
+            // A process that drew a ticket before there were blocks finds no marker of this name.
             let text = format!("closed;t={token}");
             match self.disk().put(&path, &text)? {
                 Put::Won => text,
                 Put::Lost(theirs) => theirs,
             }
         };
-        // What was read before this is of the directory in which the lock was held, and `swept`
-        // says nothing in any other.
+        // What was read before this belongs to the directory in which the lock was held, and
+        // `swept` means nothing in any other.
         if !self.is_seen(own)? || self.has_results(block)? {
             return Ok(false);
         }
@@ -201,9 +202,9 @@ impl Blocks {
         self.disk().remove_beside(own, &markers)
     }
 
-    /// Says whether a step of the same name keeps its results in a block; they count on.
+    /// Whether a step of the same name keeps its results in a block; they still count.
     ///
-    /// Every ticket of the block has ended, so what is not there now will never be.
+    /// Every ticket of the block has ended, so what is absent now stays absent.
     fn has_results(&self, block: u32) -> Result<bool, LockError> {
         if self.disk().get(&self.swept_path(block))?.is_some() {
             return Ok(false);
@@ -221,17 +222,17 @@ impl Blocks {
 /// What a listing showed of blocks before that of a ticket.
 #[derive(Debug, Default)]
 pub(crate) struct StaleEntries {
-    /// Registers of tickets, in order; the claim of each comes first, so that a ticket of which
-    /// some are left does not look as if it waited.
+    /// Registers of tickets, in order; the claim of each comes first, so that a partly removed
+    /// ticket does not look as if it waited.
     registers: Vec<String>,
-    /// Markers, of which those that no register names are left of processes that died.
+    /// Markers; those that no register names were left by processes that died.
     markers: Vec<String>,
 }
 
 impl StaleEntries {
     /// Returns what the holder of a ticket removes, ticket by ticket.
     ///
-    /// Who waited together saw the same listing, so each begins somewhere else.
+    /// Processes that waited together saw the same listing, so each starts at a different place.
     fn share_of(&self, ticket: u32) -> impl Iterator<Item = &[String]> {
         let tickets = self.registers.chunk_by(|a, b| number_of(a) == number_of(b));
         let tickets: Vec<&[String]> = tickets.collect();
@@ -242,12 +243,12 @@ impl StaleEntries {
     }
 }
 
-/// Reads the number that a name begins with: of a ticket, or of a block.
+/// Reads the number of a ticket or a block from the start of a name.
 fn number_of(name: &str) -> Option<u32> {
     name.split_once('.')?.0.parse().ok()
 }
 
-/// Reads the token out of a register `block` or `swept`.
+/// Reads the token from a register `block` or `swept`.
 fn token_of(text: &str) -> String {
     let token = text.split_once(";t=").map_or("", |(_, token)| token);
     let plain = token.chars().filter(char::is_ascii_alphanumeric);

@@ -1,4 +1,4 @@
-//! Which strategy fits a file system, and which would be a lie there.
+//! Which strategy fits a file system, and which would only pretend to lock there.
 
 use crate::acquire::probe;
 use crate::acquire::strategy::Strategy;
@@ -9,7 +9,7 @@ use cocorun_edge::fs;
 use cocorun_edge::mounts;
 use cocorun_edge::mounts::FileSystem;
 
-/// Numbers of file systems that live on this node alone (statfs(2), `linux/magic.h`).
+/// Numbers of file systems that are local to one node (statfs(2), `linux/magic.h`).
 const LOCAL: [u32; 15] = [
     0x0000_ef53, // ext2, ext3, ext4
     0x5846_5342, // xfs
@@ -37,16 +37,16 @@ const LUSTRE: u32 = 0x0bd0_0bd0;
 pub struct Choice {
     /// The strategy.
     pub strategy: Strategy,
-    /// Whether flock(2) is held beside it: this node exports the directory, and processes of it
-    /// that cannot see that, such as those in a container, take the directory for their own.
+    /// Whether flock(2) is held in addition: this node exports the directory, and its processes
+    /// that cannot see that, such as those in a container, treat the directory as local.
     pub also_flock: bool,
-    /// What is doubtful about it, where somebody forced it.
+    /// Why it may not work, if it was forced.
     pub doubt: Option<String>,
 }
 
 /// Picks the strategy for an existing directory, or takes the forced one, and tries it there.
 ///
-/// Each step that a server could let hang is given a few seconds.
+/// Each step that can hang on a server gets a few seconds.
 ///
 /// # Errors
 /// The strategy cannot work there, or the file system does not answer.
@@ -77,7 +77,7 @@ pub fn choose(dir: &Utf8Path, forced: Option<Strategy>) -> Result<Choice, LockEr
     })
 }
 
-/// Says whether no other node can see it; the server's own view of what it exports can be seen.
+/// Whether no other node can see it; the server's own view of its exports can be seen by others.
 fn is_local(file_system: &FileSystem) -> bool {
     LOCAL.contains(&file_system.magic) && !file_system.is_exported
 }
@@ -87,7 +87,7 @@ fn is_smb(file_system: &FileSystem) -> bool {
     SMB.contains(&file_system.magic) || matches!(kind, "cifs" | "smb3" | "smbfs")
 }
 
-/// Picks the strategy; whatever is not known gets the one that asks least of the file system.
+/// Picks the strategy; an unknown file system gets the one that needs least.
 fn fitting(file_system: &FileSystem) -> Strategy {
     if is_local(file_system) {
         Strategy::Flock
@@ -100,7 +100,7 @@ fn fitting(file_system: &FileSystem) -> Strategy {
     }
 }
 
-/// Says why a strategy cannot exclude anybody there, by the mount's own options.
+/// Says why the mount's own options keep a strategy from excluding others.
 fn objection(strategy: Strategy, file_system: &FileSystem) -> Option<String> {
     let is_kernels = matches!(strategy, Strategy::Flock | Strategy::ByteRange);
     if !is_kernels {
@@ -131,7 +131,7 @@ fn objection(strategy: Strategy, file_system: &FileSystem) -> Option<String> {
     ))
 }
 
-/// Says what a forced strategy cannot promise there.
+/// Says what a forced strategy cannot guarantee there.
 fn doubt(strategy: Strategy, file_system: &FileSystem) -> Option<String> {
     let is_doubtful = matches!(strategy, Strategy::Flock | Strategy::ByteRange)
         && !is_local(file_system)
@@ -142,7 +142,7 @@ fn doubt(strategy: Strategy, file_system: &FileSystem) -> Option<String> {
         } else {
             file_system.kind.clone()
         };
-        format!("whether `{strategy}` excludes other nodes on `{kind}` cannot be told from here")
+        format!("whether `{strategy}` excludes other nodes on `{kind}` cannot be known from here")
     })
 }
 

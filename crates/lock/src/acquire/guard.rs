@@ -1,7 +1,7 @@
-//! One lock by one strategy: waiting for it, holding it, letting go.
+//! One lock by one strategy: waiting for it, holding it, releasing it.
 //!
 //! Invariant: a [`Guard`] exists only while the lock is held by this process, as far as its
-//! strategy can tell; dropping it lets go.
+//! strategy can tell; dropping it releases the lock.
 
 use crate::acquire::nfs_lock::HeldTicket;
 use crate::acquire::nfs_lock::NfsLock;
@@ -65,7 +65,7 @@ impl Guard {
         }
     }
 
-    /// Says whether somebody took over because we seemed dead.
+    /// Whether somebody took over because we seemed dead.
     pub fn is_lost(&self) -> bool {
         matches!(self, Self::Registers(held, _) if held.is_lost())
     }
@@ -78,10 +78,10 @@ impl Guard {
         self.is_lost()
     }
 
-    /// Lets go; says whether it was ours to the end, see [`HeldTicket::release`].
+    /// Releases the lock; `true` if it was ours to the end, see [`HeldTicket::release`].
     ///
     /// # Errors
-    /// It could not be recorded; the others then wait for the lease.
+    /// The release could not be recorded; the others then wait for the lease.
     pub fn release(self) -> Result<bool, LockError> {
         match self {
             Self::Registers(held, _) => held.release(),
@@ -93,7 +93,8 @@ impl Guard {
 impl Lock {
     /// Makes the lock of this path, whose directory exists.
     ///
-    /// `options.poll_max` is the longest time between two looks; of the kernel's locks, the time.
+    /// `options.poll_max` is the longest time between two looks; for the kernel's locks, exactly
+    /// that time.
     pub fn new(
         strategy: Strategy,
         clock: Arc<dyn Clock>,
@@ -130,7 +131,7 @@ impl Lock {
         self
     }
 
-    /// Waits for the lock; `None` where `on_wait` said `Break`.
+    /// Waits for the lock; `None` if `on_wait` returned `Break`.
     ///
     /// `on_wait` is called several times a second.
     ///
@@ -210,7 +211,7 @@ impl Lock {
     }
 }
 
-/// Describes the holder of a lock file, as far as it told; for people.
+/// Describes the holder of a lock file, as far as the file says; for people.
 pub(crate) fn holder_of(path: &Utf8Path, host: &dyn Machine) -> Holder {
     let claim = Claim::from_text(&file_lock::text_of(path));
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(claim.since_s);

@@ -1,6 +1,6 @@
-//! Mutual exclusion by what the file system at hand can do.
+//! Mutual exclusion with the means of the actual file system.
 //!
-//! [`Strategy`] names the ways, [`choose`] picks one and tries its primitives on the actual
+//! [`Strategy`] lists the methods, [`choose`] picks one and tries its primitives on the actual
 //! directory, [`Lock`] waits and [`Guard`] holds. Invariants: a file system that is not known to be
 //! local is never treated as local; a strategy whose primitives do not work is refused, never
 //! weakened.

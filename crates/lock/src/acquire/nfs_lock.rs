@@ -1,15 +1,16 @@
-//! A general mutual exclusion between nodes, in the order of arrival.
+//! A general mutual-exclusion lock between nodes, in the order of arrival.
 //!
-//! Who comes draws the next *ticket*, which is a claim as in [`CallOnce`](crate::once::call_once::CallOnce),
-//! and gives signs of life while it waits and while it holds. It holds the lock once its register
-//! `grant` says so, and it fills that only when every earlier ticket is *passed*: its `commit` is
-//! filled, or its `grant` was filled by somebody else, so that it can never be granted.
+//! An arriving process draws the next *ticket*, which is a claim as in
+//! [`CallOnce`](crate::once::call_once::CallOnce), and gives signs of life while it waits and while
+//! it holds. It holds the lock once its register `grant` says so, and it fills that only when every
+//! earlier ticket is *passed*: its `commit` is filled, or its `grant` was filled by another
+//! process, so that it can never be granted.
 //!
 //! Invariants: a ticket that waits and is taken for dead can never be granted afterwards, whatever
 //! the clocks say, because `grant` is filled once. A *holder* that is taken for dead may still be
-//! at work: then two are inside until it notices. That is the limit of every lock with a lease;
-//! who must not bear it gives [`HeldTicket::fence`] along with each effect and lets the receiver refuse
-//! a lower number than it has seen.
+//! at work: then two are inside until it notices. That is the limit of every lock with a lease; a
+//! caller that cannot accept it passes [`HeldTicket::fence`] along with each effect and lets the
+//! receiver refuse a lower number than it has seen.
 
 use crate::acquire::blocks::Blocks;
 use crate::acquire::blocks::StaleEntries;
@@ -52,25 +53,25 @@ pub struct NfsLock {
     blocks: Blocks,
     /// The ticket that waits.
     ticket: Option<Ticket>,
-    /// All tickets up to this one cannot be granted any more.
+    /// All tickets up to this one can no longer be granted.
     floor: u32,
-    /// Later ones that cannot, either.
+    /// Later ones that cannot be granted either.
     passed: BTreeSet<u32>,
-    /// Who watches each of the others.
+    /// The watcher of each other ticket.
     watchers: BTreeMap<u32, Watcher>,
 }
 
 /// A place in the queue.
 struct Ticket {
     leader: Leader,
-    /// Stands as long as the registers of the ticket's block.
+    /// Exists as long as the registers of the ticket's block.
     marker: Utf8PathBuf,
-    /// What may be removed once everybody before is passed.
+    /// What may be removed once all earlier tickets are passed.
     stale: StaleEntries,
     schedule: PollSchedule,
 }
 
-/// What one try to get an [`NfsLock`] came to.
+/// The outcome of one attempt to get an [`NfsLock`].
 #[derive(Debug)]
 pub enum AcquireOutcome {
     /// It is ours.
@@ -88,14 +89,14 @@ pub enum AcquireOutcome {
 #[derive(Debug)]
 pub struct HeldTicket {
     leader: Leader,
-    /// Boxed, because a guard is moved about.
+    /// Boxed, because a guard is moved around.
     sweeping: Box<Sweeper>,
 }
 
-/// What a holder removes when it has let go.
+/// What a holder removes after it has released the lock.
 struct Sweeper {
     blocks: Blocks,
-    /// Of the ticket that was held.
+    /// The marker of the ticket that was held.
     marker: Utf8PathBuf,
     stale: StaleEntries,
 }
@@ -112,7 +113,7 @@ impl HeldTicket {
         self.leader.epoch()
     }
 
-    /// Says whether somebody took over because we seemed dead.
+    /// Whether somebody took over because we seemed dead.
     pub fn is_lost(&self) -> bool {
         self.leader.is_lost()
     }
@@ -122,15 +123,15 @@ impl HeldTicket {
         self.leader.beat();
     }
 
-    /// Releases it, and then removes a little of what is left of tickets long gone. Says whether
-    /// it was ours to the end: if not, somebody else may have been inside as well.
+    /// Releases it, and then removes some registers of old tickets. Returns `true` if it was ours
+    /// to the end: if not, another process may have been inside as well.
     ///
     /// # Errors
-    /// It could not be recorded; the others then wait for the lease.
+    /// The release could not be recorded; the others then wait for the lease.
     pub fn release(self) -> Result<bool, LockError> {
         let (ticket, token) = (self.leader.epoch(), self.leader.token().to_owned());
         let released = self.leader.release();
-        // The next holders go on where this ends early.
+        // If this ends early, the next holders continue.
         let Sweeper {
             blocks,
             marker,
@@ -144,8 +145,8 @@ impl HeldTicket {
 impl NfsLock {
     /// Makes the lock whose directory is `dir/.locks/NAME.ledger`.
     ///
-    /// `options.lease` is what other locks call the stale time-out, `options.poll_max` the poll
-    /// interval.
+    /// `options.lease` corresponds to the stale time-out of other locks, `options.poll_max` to the
+    /// poll interval.
     pub fn new(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
@@ -193,7 +194,8 @@ impl NfsLock {
             let number = leader.epoch();
             let stamp = self.ledger.refresh();
             if let Some((holder, retry_in)) = self.look_ahead(number)? {
-                // Those before us tell when to look again at a queue that stands; this moves.
+                // Those before us decide when to look again at a queue that does not move; this one
+                // moves.
                 let front = ticket.schedule.front(&self.ledger, stamp, number)?;
                 let now = self.ledger.disk.clock.now();
                 let pause = ticket.schedule.next(now, front, number);
@@ -201,13 +203,13 @@ impl NfsLock {
                 self.ticket = Some(ticket);
                 return Ok(AcquireOutcome::Wait { holder, retry_in });
             }
-            // A directory that was removed and made anew knows nothing of our ticket.
+            // A directory that was removed and recreated does not have our ticket.
             leader.beat();
             if leader.is_lost() {
                 continue;
             }
-            // Whoever took us for dead while we waited has filled this register; if it was removed
-            // since, so was the marker.
+            // A process that took us for dead while we waited has filled this register; if it was
+            // removed since, so was the marker.
             let grant = format!("granted;t={}", leader.token());
             let path = self.ledger.grant_path(number);
             if self.ledger.disk.put(&path, &grant)? == Put::Won
@@ -230,7 +232,7 @@ impl NfsLock {
         }
     }
 
-    /// Waits for the lock; `None` where `on_wait` said `Break`.
+    /// Waits for the lock; `None` if `on_wait` returned `Break`.
     ///
     /// # Errors
     /// [`LockError::Timeout`] after `timeout`, or the file system refused or stalled.
@@ -287,7 +289,7 @@ impl NfsLock {
             // From here on, an error ends the ticket.
             let leader = Leader::start(ledger, number, claim.token, text, run_id, heartbeat)?;
             if !self.blocks.is_seen(&marker)? {
-                // The listing was stale, and what stood here has been removed.
+                // The listing was stale, and what was here has been removed.
                 drop(leader);
                 number = self.blocks.next_first(number);
                 continue;
@@ -301,10 +303,10 @@ impl NfsLock {
         }
     }
 
-    /// Finds whom a ticket waits for; nobody if all earlier ones are passed.
+    /// Finds the ticket that a ticket waits for; `None` if all earlier ones are passed.
     ///
-    /// As a rule one other is watched. Once that one seems dead, all before it are watched too:
-    /// where a node died with many tickets, their leases run at the same time.
+    /// Normally one other ticket is watched. Once that one seems dead, all before it are watched
+    /// too: where a node died with many tickets, their leases run at the same time.
     fn look_ahead(&mut self, ticket: u32) -> Result<Option<(Box<Holder>, Duration)>, LockError> {
         let mut wait: Option<(Box<Holder>, Duration)> = None;
         let mut seems_dead = false;
@@ -348,7 +350,8 @@ impl NfsLock {
         Ok(wait)
     }
 
-    /// Passes a ticket that is dead or says that it has ended; else says how to wait for it.
+    /// Passes a ticket that is dead or says that it has ended; otherwise returns how to wait for
+    /// it.
     fn pass(&mut self, earlier: u32) -> Result<Option<(Box<Holder>, Duration)>, LockError> {
         let writer = new_token(&*self.options.machine);
         let disk = self.ledger.disk.clone();
@@ -362,7 +365,7 @@ impl NfsLock {
                 return Ok(Some((holder, retry_in)));
             }
             Liveness::Dead | Liveness::Ended => {}
-            // That a ticket cannot be seen proves nothing: only the server knows.
+            // Not seeing a ticket proves nothing: only the server knows.
             Liveness::NoClaim => {
                 let path = self.ledger.claim_path(earlier);
                 if let Put::Lost(text) = disk.put(&path, &format!("void;t={writer}"))? {

@@ -1,11 +1,11 @@
-//! When to look again in a queue: soon where it moves, ever more rarely where it stands.
+//! When to look again in a queue: soon while it moves, more and more rarely while it does not.
 //!
 //! A place in a queue that moves comes up after about as many hand-overs as there are tickets
-//! before it, so half of that time is let pass before the next look, then half of the rest. The
-//! one that is next looks sooner, since nobody goes on before it does. How long a hand-over takes
-//! depends on these pauses as well, so a long one must not beget long pauses: whoever sees that the
-//! queue moves begins with short ones again. Then each pause is twice the one before, until who
-//! waits asks the server as rarely as everybody else who waits.
+//! before it, so the next look comes after half of that time, the one after it after half of the
+//! rest. The next in line looks sooner, since nobody proceeds before it does. How long a hand-over
+//! takes depends on these pauses as well, so a long hand-over must not lead to long pauses: a
+//! process that sees the queue move starts with short ones again. Then each pause is twice the one
+//! before, until the process asks the server as rarely as any other waiting process.
 
 use crate::error::LockError;
 use crate::ledger::Ledger;
@@ -14,17 +14,17 @@ use cocorun_edge::storage::Stamp;
 use std::time::Duration;
 use std::time::Instant;
 
-/// First pause of the one that is next, and the shortest.
+/// First pause of the next in line, and the shortest.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 /// Longest pause; callers want to look more often than that.
 const PAUSE_MAX: Duration = Duration::from_secs(60);
-/// First pause for each ticket before the own, as long as no hand-over was seen.
+/// First pause for each ticket before our own, as long as no hand-over was seen.
 const FIRST_PER_TICKET: Duration = Duration::from_millis(40);
-/// Longest pause for each ticket before the own after a hand-over was seen.
+/// Longest pause for each ticket before our own after a hand-over was seen.
 const PER_TICKET_MAX: Duration = Duration::from_millis(60);
 /// How many tickets are looked at, newest first, to find the one that was let in last.
 const GRANTS_MAX: usize = 16;
-/// In how many parts the one that is next divides the time of one hand-over.
+/// The next in line divides the time of one hand-over into this many parts.
 const NEXT_PARTS: u32 = 8;
 
 /// What one waiting ticket has seen of its queue.
@@ -83,8 +83,8 @@ impl PollSchedule {
     }
 }
 
-/// Returns the tickets of a listing before the own one whose fate is known, newest first. That of
-/// a dead one is known before its turn comes.
+/// Returns the tickets of a listing before our own whose outcome is known, newest first. That of a
+/// dead one is known before its turn comes.
 fn grants_before(own: u32, names: &[String]) -> impl Iterator<Item = u32> {
     let granted = names.iter().filter_map(|name| name.strip_suffix(".grant"));
     let numbers = granted.filter_map(|digits| digits.parse().ok());
@@ -111,7 +111,7 @@ mod tests {
         // Four hand-overs took 200 ms, six are to come.
         let next = schedule.next(at(start, 200), 14, 20);
         assert_eq!(next, Duration::from_millis(150));
-        // The one that is next waits for an eighth of what a hand-over took, 60 ms.
+        // The next in line waits for an eighth of what a hand-over took, 60 ms.
         let next = schedule.next(at(start, 600), 19, 20);
         assert_eq!(next, PAUSE_MIN);
     }

@@ -1,7 +1,7 @@
 //! Trying a strategy's primitives on the actual directory, each in bounded time.
 //!
-//! A probe finds what is broken on this node: locks that exclude nobody, links that are not there,
-//! calls that hang. It cannot find that other nodes are not excluded.
+//! A probe finds what is broken on this node: locks that exclude nobody, missing links, calls that
+//! hang. It cannot find out whether other nodes are excluded.
 
 use crate::acquire::strategy::Strategy;
 use crate::error::LockError;
@@ -21,12 +21,12 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// For how long an operation may hang before the file system counts as not answering.
+/// How long an operation may hang before the file system counts as not answering.
 const LIMIT: Duration = Duration::from_secs(5);
 
-/// Runs something that may hang for ever, and gives up on it after a while.
+/// Runs something that may hang forever, and gives up after `LIMIT`.
 ///
-/// The thread that hangs is left behind; it ends with the process.
+/// A hanging thread is abandoned; it ends with the process.
 pub(super) fn bounded<T: Send + 'static>(
     dir: &Utf8Path,
     doing: &str,
@@ -47,7 +47,7 @@ fn within<T: Send + 'static>(
     let thread = thread::Builder::new().name("probe".to_owned());
     thread
         .spawn(move || {
-            // Nobody listens any more after the limit.
+            // After the limit, nobody is listening.
             teller.send(operation()).ok();
         })
         .ok()?;
@@ -81,7 +81,7 @@ fn registers(storage: &dyn Storage, path: &Utf8PathBuf) -> Result<(), String> {
         )
     };
     match storage.create_symlink(path, "first") {
-        // The lock then makes its registers by hard links, and says so if there are none either.
+        // The lock then uses hard links for its registers, and fails if there are none either.
         Err(error) if lacks(&error) => return Ok(()),
         other => other.map_err(words)?,
     }
@@ -94,12 +94,12 @@ fn registers(storage: &dyn Storage, path: &Utf8PathBuf) -> Result<(), String> {
     };
     storage.remove_file(path).ok();
     if second.is_ok() || text.as_ref().is_ok_and(|text| text != "first") {
-        return Err("a name that exists is created a second time".to_owned());
+        return Err("an existing name can be created a second time".to_owned());
     }
     text.map(drop).map_err(words)
 }
 
-/// Says what is wrong with a lock of the kernel's that was just acquired.
+/// Checks a kernel lock that was just acquired; says what is wrong with it.
 pub(super) fn check_kernel_lock(lock: &file_lock::FileLock, path: &Utf8Path) -> Result<(), String> {
     match lock.excludes(path) {
         Ok(true) => Ok(()),
@@ -108,7 +108,7 @@ pub(super) fn check_kernel_lock(lock: &file_lock::FileLock, path: &Utf8Path) -> 
     }
 }
 
-/// Returns the lock of the kernel's behind a strategy.
+/// Returns the kernel lock behind a strategy.
 pub(super) fn kernel_lock(strategy: Strategy) -> Option<LockKind> {
     match strategy {
         Strategy::Flock => Some(LockKind::Whole),

@@ -1,20 +1,20 @@
-//! The ways to exclude others, and what each one promises.
+//! The locking methods, and what each one guarantees.
 
 use crate::error::LockError;
 
 use camino::Utf8Path;
 use std::fmt;
 
-/// A way to exclude others.
+/// A locking method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strategy {
     /// Write-once registers that are symbolic links, see [`NfsLock`](crate::acquire::NfsLock).
     Ledger,
     /// The same registers as files made with `O_CREAT|O_EXCL`, for servers without links.
     ExclusiveCreate,
-    /// flock(2): for this node only.
+    /// flock(2): this node only.
     Flock,
-    /// A byte-range lock of fcntl(2), which cluster file systems carry from node to node.
+    /// A byte-range lock of fcntl(2), which cluster file systems share between nodes.
     ByteRange,
 }
 
@@ -37,7 +37,7 @@ impl Strategy {
         }
     }
 
-    /// Finds one by its name, or by the name that compiletools has for the like.
+    /// Finds one by its name, or by compiletools' name for its equivalent.
     pub fn from_name(name: &str) -> Option<Self> {
         match name {
             "lockdir" => Some(Self::Ledger),

@@ -1,4 +1,4 @@
-//! What a ledger says of the tickets of a lock.
+//! What a ledger says about the tickets of a lock.
 
 use crate::error::LockError;
 use crate::ledger::Ledger;
@@ -25,7 +25,7 @@ impl Ledger {
         self.disk.get(&self.grant_path(ticket))
     }
 
-    /// Says whether an epoch has ended, in whatever way.
+    /// Whether an epoch has ended, in whatever way.
     pub(crate) fn is_closed(&self, epoch: u32) -> Result<bool, LockError> {
         match self.disk.get(&self.commit_path(epoch))? {
             Some(text) => self.is_about_claim(&text, epoch),
@@ -33,14 +33,14 @@ impl Ledger {
         }
     }
 
-    /// Says whether a register's text is about the claim that stands beside it.
+    /// Whether a register's text is about the claim next to it.
     fn is_about_claim(&self, text: &str, epoch: u32) -> Result<bool, LockError> {
         let claim = self.claim(epoch)?;
         Ok(claim.is_none_or(|claim| Commit::is_about(text, &claim.token)))
     }
 
-    /// Says whether a ticket was let in, which only its own word can tell, or can never be;
-    /// `None` as long as that is open.
+    /// Whether a ticket was granted, which only its own text can say, or never can be; `None` while
+    /// that is open.
     pub(crate) fn was_let_in(&self, ticket: u32) -> Result<Option<bool>, LockError> {
         Ok(match self.grant(ticket)? {
             None => None,

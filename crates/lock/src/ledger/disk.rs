@@ -1,9 +1,9 @@
-//! Storage with patience: errors that pass are tried again, and a register is written exactly once.
+//! Storage with retries: transient errors are retried, and a register is written exactly once.
 //!
-//! [`Disk::put`] is the one step on which safety rests. Invariant: it answers [`Put::Won`] only
-//! if the register holds our own text, and [`Put::Lost`] only if it holds another one; it never
-//! concludes either from an error alone, because a lost reply turns success into `EEXIST`,
-//! `ENOENT` or `EIO`.
+//! [`Disk::put`] is the one step that safety depends on. Invariant: it answers [`Put::Won`] only if
+//! the register holds our own text, and [`Put::Lost`] only if it holds another one; it never
+//! concludes either from an error alone, because a lost reply turns success into `EEXIST`, `ENOENT`
+//! or `EIO`.
 
 use crate::error::LockError;
 
@@ -19,14 +19,14 @@ use std::time::Instant;
 
 /// First pause before an operation is tried again.
 const PAUSE_MIN: Duration = Duration::from_millis(50);
-/// How many looks in a row, with pauses between them, show that a directory is missing.
+/// This many looks in a row, with pauses between them, show that a directory is missing.
 const MISSING_MAX: u32 = 4;
-/// What stands in a file that was made to see whether it is missing.
+/// Content of a file that was created to find out whether it was missing.
 const PROBE: &[u8] = b"cocorun looks whether this is missing\n";
 /// Longest pause before an operation is tried again.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// What came of an attempt to fill a register.
+/// The outcome of an attempt to fill a register.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Put {
     /// It holds our text.
@@ -35,14 +35,14 @@ pub(crate) enum Put {
     Lost(String),
 }
 
-/// The storage, and how long to bear its whims.
+/// The storage, and how long to retry.
 #[derive(Clone)]
 pub(crate) struct Disk {
     pub storage: Arc<dyn Storage>,
     pub clock: Arc<dyn Clock>,
-    /// For how long a failing operation is repeated.
+    /// How long a failing operation is retried.
     pub stall: Duration,
-    /// Whether nobody else is there, so that a register need not be written at once.
+    /// Whether nobody else is there, so that a register need not be written atomically.
     pub is_alone: bool,
 }
 
@@ -54,7 +54,7 @@ struct RetryPolicy<'a> {
 }
 
 impl RetryPolicy<'_> {
-    /// Waits a little; says no once the limit has passed.
+    /// Waits a little; `false` once the limit has passed.
     fn wait(&mut self) -> bool {
         if self.disk.clock.now().duration_since(self.started) >= self.disk.stall {
             return false;
@@ -107,8 +107,8 @@ impl Disk {
             let Err(error) = result else {
                 return Ok(Put::Won);
             };
-            // Only the content tells who won. Asking the directory first makes an NFS client
-            // forget that it believed the name absent.
+            // Only the content shows who won. Asking for the directory first makes an NFS client
+            // drop its cached absence of the name.
             let dir = path.parent().map(|dir| self.storage.stamp(dir));
             match self.read_register(path) {
                 Ok(Some(found)) if found == text => return Ok(Put::Won),
@@ -116,9 +116,9 @@ impl Disk {
                 Ok(None) | Err(_) => {}
             }
             let is_there = error.kind() == io::ErrorKind::AlreadyExists;
-            // In a directory that is there, a new name cannot be missing: the reply is wrong, and
-            // so may be a client's belief that the register is absent.
-            // That the directory is missing can be such a lie as well, but not many times over.
+            // In an existing directory, a new name cannot be missing: the reply is wrong, and so
+            // may be a client's belief that the register is absent. "The directory is missing" can
+            // be just as wrong, but not many times in a row.
             let is_missing =
                 matches!(&dir, Some(Err(error)) if error.kind() == io::ErrorKind::NotFound);
             missing = if is_missing { missing + 1 } else { 0 };
@@ -137,10 +137,11 @@ impl Disk {
         unreachable!("an attempt ends, or patience does")
     }
 
-    /// Fills a register where the file system has no symbolic links: a whole file gets its name.
+    /// Fills a register where the file system has no symbolic links: a complete file is linked to
+    /// its name.
     ///
-    /// The file is always a new one. One that is there may be the register already, under its
-    /// first name, and must not be written to.
+    /// The file is always new. An existing one may already be the register, under its first name,
+    /// and must not be written to.
     fn put_by_link(&self, path: &Utf8Path, text: &str, attempt: u64) -> io::Result<()> {
         let token = blake3::hash(text.as_bytes()).to_hex();
         let whole = path.with_extension(format!("tmp.{token}.{attempt}"));
@@ -151,7 +152,7 @@ impl Disk {
         linked
     }
 
-    /// Reads a register once; absence may be a stale belief unless the directory was asked first.
+    /// Reads a register once; absence may be stale unless the directory was asked for first.
     pub(crate) fn read_register(&self, path: &Utf8Path) -> io::Result<Option<String>> {
         let text = match self.storage.read_symlink(path) {
             Err(error) if error.raw_os_error() == Some(libc::EINVAL) => {
@@ -167,7 +168,7 @@ impl Disk {
         }
     }
 
-    /// Reads a register with patience.
+    /// Reads a register with retries.
     pub(crate) fn get(&self, path: &Utf8Path) -> Result<Option<String>, LockError> {
         self.retried("read the lock record", path, |_| self.read_register(path))
     }
@@ -178,7 +179,7 @@ impl Disk {
     }
 
     #[cfg(feature = "locks")]
-    /// Asks the server about a name, with patience.
+    /// Asks the server about a name, with retries.
     pub(crate) fn ask(&self, doing: &'static str, path: &Utf8Path) -> Result<Stamp, LockError> {
         self.retried(doing, path, |storage| storage.stamp(path))
     }
@@ -199,7 +200,7 @@ impl Disk {
         self.retried("create directory", dir, |storage| make_dirs(storage, dir))
     }
 
-    /// Makes a marked directory; says whether it certainly did, which a lost reply can hide.
+    /// Creates a marked directory; `true` if it certainly did, which a lost reply can hide.
     pub(crate) fn create_sticky_dir(&self, dir: &Utf8Path) -> Result<bool, LockError> {
         self.retried("create directory", dir, |storage| {
             match storage.create_sticky_dir(dir) {
@@ -220,7 +221,7 @@ impl Disk {
         })
     }
 
-    /// Writes a file that only we write, and its name, to the disk.
+    /// Flushes a file that only we write, and its name, to disk.
     pub(crate) fn write(&self, path: &Utf8Path, content: &[u8]) -> Result<(), LockError> {
         self.retried("write", path, |storage| storage.write_file(path, content))?;
         let dir = path.parent().unwrap_or(path);
@@ -245,19 +246,20 @@ impl Disk {
     }
 
     #[cfg(feature = "locks")]
-    /// Removes names beside a witness if it is there, see [`Storage::remove_beside`].
+    /// Removes names next to a witness if it exists, see [`Storage::remove_beside`].
     pub(crate) fn remove_beside(
         &self,
         witness: &Utf8Path,
         names: &[&str],
     ) -> Result<bool, LockError> {
-        self.retried("clear up beside", witness, |storage| {
+        self.retried("clean up next to", witness, |storage| {
             storage.remove_beside(witness, names)
         })
     }
 
-    /// Reads a file as [`Disk::read`] does, but `None` is what the server says, not what a client
-    /// remembers: who once looked into a directory before it was made can go on missing it.
+    /// Reads a file as [`Disk::read`] does, but `None` is the server's answer, not a client's
+    /// cache: a client that looked into a directory before the file was made can continue to miss
+    /// it.
     pub(crate) fn read_surely(&self, path: &Utf8Path) -> Result<Option<Vec<u8>>, LockError> {
         let mut patience = self.patience();
         loop {
@@ -274,7 +276,7 @@ impl Disk {
         }
     }
 
-    /// Proves that a file is missing by making it, which the server decides; it is removed again.
+    /// Proves that a file is missing by creating it, which the server decides; it is removed again.
     pub(crate) fn is_surely_absent(&self, path: &Utf8Path) -> Result<bool, LockError> {
         let dir = path.parent().unwrap_or(path);
         self.create_dirs(dir)?;
@@ -327,7 +329,7 @@ fn storage_error(doing: &'static str, path: &Utf8Path, source: io::Error) -> Loc
     }
 }
 
-/// Says whether an error may be gone at the next attempt: a soft mount's time-out, a server that
+/// Whether an error may be gone at the next attempt: a soft mount's time-out, a server that
 /// restarts, a stale handle.
 fn passes(error: &io::Error) -> bool {
     matches!(
@@ -348,7 +350,7 @@ fn passes(error: &io::Error) -> bool {
     )
 }
 
-/// Says whether the file system does not know the operation at all.
+/// Whether the file system does not support the operation at all.
 fn lacks_symlinks(error: &io::Error) -> bool {
     matches!(
         error.raw_os_error(),

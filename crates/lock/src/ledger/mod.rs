@@ -1,9 +1,9 @@
 //! The ledger of one step: where its registers are and what they say.
 //!
-//! `DIR/.locks/NAME.ledger/` holds, for each epoch from 1, the registers `claim` (who tries),
+//! `DIR/.locks/NAME.ledger/` has, for each epoch from 1, the registers `claim` (who tries),
 //! `commit` (how it ended) and `retired` (its result no longer counts). Invariant: a register is
 //! filled at most once and stays, so whatever was read of it stays true. Only those of old lock
-//! tickets go, see `acquire/blocks.rs`; what was read of these stays true as well.
+//! tickets are removed, see `acquire/blocks.rs`; what was read of these stays true as well.
 
 pub(crate) mod disk;
 pub(crate) mod record;
@@ -26,12 +26,12 @@ use std::time::SystemTime;
 
 /// Longest remark in a register, bytes.
 const NOTE_BYTES_MAX: usize = 400;
-/// Highest epoch that is believed. Nobody comes to it; a higher one was put there to do harm, and
-/// counting on from it would overflow.
+/// Highest epoch that is accepted. It is never reached in practice; a higher one was put there to
+/// do harm, and counting on from it would overflow.
 const EPOCH_MAX: u32 = 1 << 30;
 /// The published record, in the attempt's directory.
 const RECORD_FILE: &str = "record.json";
-/// The failure's whole text, in the attempt's directory.
+/// The failure's full text, in the attempt's directory.
 const FAILURE_FILE: &str = "failure.txt";
 /// What the holder is doing, in the attempt's directory.
 const DOING_FILE: &str = "doing.txt";
@@ -49,7 +49,7 @@ pub(crate) struct Ledger {
     pub name: String,
     /// Where the registers are.
     pub registers: Utf8PathBuf,
-    /// Whether pytest-cocotb works in the same directory.
+    /// Whether pytest-cocotb uses the same directory.
     pub pytest_cocotb: bool,
 }
 
@@ -78,7 +78,7 @@ impl Ledger {
     }
 
     /// Returns the private directory of one attempt. The name comes from epoch and token, never
-    /// from a path that somebody wrote into a register.
+    /// from a path that others wrote into a register.
     pub(crate) fn attempt_dir(&self, epoch: u32, token: &str) -> Utf8PathBuf {
         let plain: String = token
             .chars()
@@ -98,7 +98,7 @@ impl Ledger {
 
     /// Returns the names of the listing, which may be stale; `None` where the ledger does not exist.
     pub(crate) fn listed(&self) -> Result<Option<Vec<String>>, LockError> {
-        // The forced look makes an NFS client read the listing anew, too.
+        // The forced look also makes an NFS client read the listing again.
         let stamp = self.disk.stamp(&self.registers);
         if stamp.is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
             return Ok(None);
@@ -110,8 +110,8 @@ impl Ledger {
         self.disk.create_dirs(&self.registers)
     }
 
-    /// Makes names that this client wrongly believes absent visible; returns what the server said
-    /// of the directory.
+    /// Makes names visible that this client wrongly believes absent; returns the server's answer
+    /// about the directory.
     pub(crate) fn refresh(&self) -> Option<Stamp> {
         self.disk.stamp(&self.registers).ok()
     }
@@ -127,13 +127,13 @@ impl Ledger {
             .map(|text| Claim::from_text(&text)))
     }
 
-    /// Reads how an epoch ended; `None` where it goes on, as far as is known.
+    /// Reads how an epoch ended; `None` if it has not, as far as is known.
     pub(crate) fn commit(&self, epoch: u32) -> Result<Option<Commit>, LockError> {
         let text = self.disk.get(&self.commit_path(epoch))?;
         Ok(text.map(|text| Commit::from_text(&text)))
     }
 
-    /// Closes somebody else's epoch, unless it is closed; returns how it ended.
+    /// Closes another process's epoch, unless it is closed; returns how it ended.
     pub(crate) fn fence(&self, epoch: u32, writer: &str) -> Result<Commit, LockError> {
         if let Some(commit) = self.commit(epoch)? {
             return Ok(commit);
@@ -171,7 +171,7 @@ impl Ledger {
         Ok(self.disk.get(&self.retired_path(epoch))?.is_some())
     }
 
-    /// Ends the validity of a closed epoch, whoever did so first; `note` is for people.
+    /// Retires a closed epoch, unless another process has done so; `note` is for people.
     pub(crate) fn retire(
         &self,
         epoch: u32,
@@ -183,7 +183,7 @@ impl Ledger {
         self.disk.put(&self.retired_path(epoch), &text).map(|_| ())
     }
 
-    /// Writes a record beside the result; returns the hash that the commit shall name.
+    /// Writes a record next to the result; returns the hash for the commit.
     pub(crate) fn write_record(
         &self,
         dir: &Utf8Path,
@@ -209,7 +209,7 @@ impl Ledger {
         Ok(self.parsed(epoch, token, digest, &bytes))
     }
 
-    /// Holds a record against the hash in the commit.
+    /// Checks a record against the hash in the commit.
     fn parsed(
         &self,
         epoch: u32,
@@ -233,7 +233,7 @@ impl Ledger {
         }
     }
 
-    /// Reads a result without writing anything, as far as it can be told without a listing.
+    /// Reads a result without writing anything, as far as that is possible without a listing.
     /// `None` says nothing.
     ///
     /// A commit never changes, so a cached one is right. Whoever ends a result takes its record
@@ -287,7 +287,7 @@ impl Ledger {
             .next()?
             .trim()
             .to_owned();
-        // What stands in a shared directory may hold escape sequences; they stay there.
+        // Text in a shared directory may contain escape sequences; they are not passed on.
         let plain: String = line.chars().filter(|c| !c.is_control()).take(160).collect();
         (!plain.is_empty()).then_some(plain)
     }

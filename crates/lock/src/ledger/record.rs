@@ -1,9 +1,9 @@
-//! The texts that stand in the registers of a ledger, and their reading.
+//! The texts in the registers of a ledger, and how to read them.
 //!
-//! A text is `WORD;KEY=VALUE;…` in printable ASCII, at most 1000 bytes, because it must fit into a
+//! A text is `WORD;KEY=VALUE;…` in printable ASCII, at most 1000 bytes, because it must fit in a
 //! symbolic link on every file system. Invariant: reading never fails on what others wrote; a text
-//! that is not understood reads as [`Claim::default`] or [`Commit::Unknown`], of which only the
-//! safe is assumed.
+//! that is not understood reads as [`Claim::default`] or [`Commit::Unknown`], about which only the
+//! safe case is assumed.
 
 use crate::options::Options;
 
@@ -16,7 +16,7 @@ use std::time::SystemTime;
 const FIELD_BYTES_MAX: usize = 96;
 /// Longest summary of a failure after escaping, bytes.
 const SUMMARY_BYTES_MAX: usize = 480;
-/// Leases outside of this range are not believed, seconds.
+/// Leases outside this range are not accepted, seconds.
 const LEASE_S_RANGE: std::ops::RangeInclusive<f64> = 0.01..=86_400.0;
 
 /// What the winner of an epoch says about itself.
@@ -26,7 +26,7 @@ pub(crate) struct Claim {
     pub token: String,
     /// The process.
     pub process: ProcessIdentity,
-    /// After which silence the others may take over.
+    /// After this much silence, others may take over.
     pub lease: Option<Duration>,
     /// The session it works for.
     pub run_id: String,
@@ -34,12 +34,12 @@ pub(crate) struct Claim {
     pub since_s: u64,
 }
 
-/// Whether doing the same again would fail again.
+/// Whether the same attempt would fail again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The inputs are to blame: the same inputs fail again.
+    /// Caused by the inputs: the same inputs fail again.
     Deterministic,
-    /// The circumstances are to blame: a full disk, a signal, no memory, no licence.
+    /// Caused by circumstances: a full disk, a signal, no memory, no licence.
     Transient,
 }
 
@@ -68,7 +68,7 @@ pub(crate) enum Commit {
     Revoked,
     /// Its holder gave up.
     Released,
-    /// It is closed, with words of another version.
+    /// It is closed, with a text from another version.
     Unknown,
 }
 
@@ -137,7 +137,7 @@ impl Claim {
 }
 
 impl Commit {
-    /// Writes the register's text; `writer` is the token of whoever writes it.
+    /// Writes the register's text; `writer` is the token of its writer.
     pub(crate) fn to_text(&self, writer: &str) -> String {
         match self {
             Self::Done { digest, .. } => format!("done;t={writer};m={digest}"),
@@ -184,13 +184,13 @@ impl Commit {
     }
 
     #[cfg(feature = "locks")]
-    /// Writes the text by which `writer` ends the ticket of somebody else, whose token `of` is.
+    /// Writes the text with which `writer` ends another process's ticket, whose token is `of`.
     pub(crate) fn revocation(writer: &str, of: &str) -> String {
         format!("revoked;t={writer};of={of}")
     }
 
-    /// Says whether a register's text is about the claim of this token: what was meant for a
-    /// directory that has been removed since may stand in a register of the same name.
+    /// Whether a register's text is about the claim of this token: a register of the same name may
+    /// hold a text that was meant for a directory that has been removed since.
     pub(crate) fn is_about(text: &str, token: &str) -> bool {
         let fields = Fields::of(text);
         let about = match fields.word {
@@ -260,7 +260,7 @@ fn hex_digit(nibble: u8) -> char {
     char::from_digit(u32::from(nibble), 16).unwrap_or('0')
 }
 
-/// Undoes [`escaped`]; a `%` that starts no escape stands for itself.
+/// Undoes [`escaped`]; a `%` that starts no escape is kept.
 fn unescaped(text: &str) -> String {
     let bytes = text.as_bytes();
     let mut out = Vec::with_capacity(bytes.len());

@@ -1,7 +1,7 @@
-//! When a silent holder may be taken for dead: the watcher's own clock, and only what it saw.
+//! When a silent holder may be taken for dead: only by the watcher's own clock and observations.
 //!
-//! A verdict decides when somebody may try, never who wins, so a wrong one costs a second compile
-//! and no correctness. Still it is hard to get: a wait counts only as far as it was observed.
+//! A verdict decides when a process may try, never who wins, so a wrong one costs a second compile,
+//! not correctness. Still, the bar is high: only observed silence counts.
 
 use std::time::Duration;
 use std::time::Instant;
@@ -30,7 +30,7 @@ pub(crate) struct SilenceTimer<T> {
 }
 
 impl<T: PartialEq + Copy> SilenceTimer<T> {
-    /// Starts to watch a claim that asks for this lease; 0 counts as the shortest possible.
+    /// Starts to watch a claim with this lease; 0 counts as the shortest possible.
     pub(crate) fn new(lease: Duration) -> Self {
         Self {
             lease,
@@ -40,13 +40,13 @@ impl<T: PartialEq + Copy> SilenceTimer<T> {
         }
     }
 
-    /// Takes one look into account; says whether the holder counts as dead.
+    /// Takes one look into account; `true` if the holder counts as dead.
     ///
-    /// Silence adds up from look to look, but one interval adds a quarter of the lease at most:
-    /// a watcher that slept proves little about what it did not see. A look that failed, or took
-    /// longer than that quarter, starts anew: then the file system stalled, and the holder's
-    /// heartbeat stalled with it (measured on `NFSv3`: the first answer after an outage of 25 s came
-    /// after 55.7 s and showed the old time stamp of a living holder).
+    /// Silence adds up from look to look, but one interval adds at most a quarter of the lease: a
+    /// watcher that slept knows little about what it did not see. A look that failed, or took
+    /// longer than that quarter, resets the count: then the file system stalled, and the holder's
+    /// heartbeat stalled with it (measured on `NFSv3`: the first answer after an outage of 25 s
+    /// came after 55.7 s and showed the old time stamp of a live holder).
     pub(crate) fn look(&mut self, look: Look<T>) -> bool {
         let quarter = self.lease / 4;
         let stalled = look.answered.saturating_duration_since(look.asked) > quarter;
@@ -72,8 +72,8 @@ impl<T: PartialEq + Copy> SilenceTimer<T> {
     }
 
     #[cfg(feature = "locks")]
-    /// Says whether the silence is longer than that of a living holder, whose signs of life and
-    /// whose watcher's looks are a sixth of the lease apart.
+    /// Whether the silence is longer than that of a live holder, whose signs of life and whose
+    /// watcher's looks are a sixth of the lease apart.
     pub(crate) fn is_suspicious(&self) -> bool {
         self.silence >= self.lease / 2
     }
@@ -142,7 +142,7 @@ mod tests {
         for second in 0..20 {
             assert!(
                 !watch.look(36_000 + second, 0, Some(1)),
-                "a suspended watcher robs"
+                "a suspended watcher takes the lock"
             );
         }
     }
@@ -163,7 +163,10 @@ mod tests {
             }
             assert!(!watch.look(LEASE_S, outage.0, outage.1));
             for at in (0..LEASE_S).step_by(5) {
-                assert!(!watch.look(100 + at, 0, Some(1)), "robbed after an outage");
+                assert!(
+                    !watch.look(100 + at, 0, Some(1)),
+                    "taken for dead after an outage"
+                );
             }
             assert!(watch.look(100 + LEASE_S, 0, Some(1)));
         }

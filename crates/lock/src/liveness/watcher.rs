@@ -19,20 +19,20 @@ use std::time::Instant;
 
 /// First pause between two looks.
 const BACK_OFF_MIN: Duration = Duration::from_millis(250);
-/// How long a vanished process of this machine must stay vanished.
+/// How long a process that is gone from this machine must stay gone.
 const GONE_MIN: Duration = Duration::from_secs(1);
 /// How often the holder is asked what it is doing: that costs several requests.
 const DOING_EVERY: Duration = Duration::from_secs(15);
-/// How many signs of life may go by at first without a word of what is being done, before it is
-/// asked as rarely as that: the word comes with the first sign or never.
+/// After this many first signs of life without a description of the work, the holder is asked as
+/// rarely as that: the description comes with the first sign or never.
 const SILENT_SIGNS_MAX: u32 = 2;
-/// Longest random delay before a dead holder's place is contended for.
+/// Longest random delay before competing for a dead holder's place.
 const SPREAD_MAX: Duration = Duration::from_secs(5);
 
-/// The attributes by which a sign of life shows.
+/// The attributes that show a sign of life.
 pub(crate) type Sign = ((i64, u32), (i64, u32));
 
-/// What is known of the holder that this caller waits for.
+/// What is known about the holder that this caller waits for.
 struct Watch {
     epoch: u32,
     claim: Claim,
@@ -46,14 +46,14 @@ struct Watch {
     jump_at: Option<Instant>,
 }
 
-/// What a look at the holder of the newest epoch came to.
+/// The outcome of a look at the holder of the newest epoch.
 pub(crate) enum Liveness {
-    /// It may live.
+    /// It may be alive.
     Wait {
         holder: Box<Holder>,
         retry_in: Duration,
     },
-    /// It is dead, as far as can be told.
+    /// It is dead, as far as can be known.
     Dead,
     /// It says itself that it has ended.
     Ended,
@@ -81,21 +81,21 @@ impl Watcher {
     }
 
     #[cfg(feature = "locks")]
-    /// Returns what the one that is being watched wrote into its claim; of a lock, what it is for.
+    /// Returns what the watched holder wrote into its claim; for a lock, what it is for.
     pub(crate) fn purpose(&self) -> Option<String> {
         let watch = self.watch.as_ref()?;
         Some(watch.claim.run_id.clone()).filter(|it| !it.is_empty())
     }
 
     #[cfg(feature = "locks")]
-    /// Says whether the one that is being watched may be dead, though that is not shown yet.
+    /// Whether the watched holder may be dead, although that is not yet established.
     pub(crate) fn is_suspicious(&self) -> bool {
         self.watch
             .as_ref()
             .is_some_and(|watch| watch.gone_since.is_some() || watch.observer.is_suspicious())
     }
 
-    /// Forgets whom it watched.
+    /// Forgets the watched holder.
     pub(crate) fn reset(&mut self) {
         *self = Self::default();
     }
@@ -131,7 +131,7 @@ impl Watcher {
         };
         let verdict = self.look_at(&mut watch, ledger, options);
         if matches!(verdict, Liveness::Dead) {
-            // In a directory that was made anew, a claim of this name is somebody else's.
+            // In a recreated directory, a claim of this name belongs to another process.
             let claim = ledger.claim(epoch)?;
             if let Some(claim) = claim.filter(|claim| claim.token != watch.claim.token) {
                 let holder = Box::new(ledger.holder(epoch, &claim, None, None));
@@ -195,7 +195,7 @@ impl Watcher {
             watch.gone_since = None;
         }
         if is_dead {
-            // All watchers come to this at about the same time.
+            // All watchers reach this at about the same time.
             let spread = SPREAD_MAX
                 .min(watch.lease / 6)
                 .mul_f64(chance(&*options.machine));
@@ -213,7 +213,7 @@ impl Watcher {
 
     /// Returns how long to pause before the next look, longer each time.
     pub(crate) fn pause(&mut self, options: &Options, lease: Duration) -> Duration {
-        // Fewer than six looks per lease would come to no verdict.
+        // Fewer than six looks per lease would never give a verdict.
         let cap = options.poll_max.min(lease / 6);
         let pause = self.back_off.max(BACK_OFF_MIN).min(cap);
         self.back_off = (pause * 3 / 2).min(cap);

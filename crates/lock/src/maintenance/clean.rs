@@ -1,11 +1,11 @@
 //! Removing files left by dead processes in shared directories.
 //!
 //! The order keeps the protocol. First attempts and tickets of dead processes are ended through
-//! their registers, as a successor would; a register is never removed. What belongs to an attempt is
-//! touched only after its end was read back, so an attempt that published meanwhile keeps its
-//! directory. pytest-cocotb locks come next, since others wait for them; a result is announced
-//! before its lock goes. Temporary directories and files are last. Invariants: what is not known to
-//! be dead stays; a dry run judges as any other one.
+//! their registers, as a successor would; a register is never removed. What belongs to an attempt
+//! is touched only after its end was read back, so an attempt that published in the meantime keeps
+//! its directory. pytest-cocotb locks come next, since others wait for them; a result is announced
+//! before its lock is removed. Temporary directories and files are last. Invariants: what is not
+//! known to be dead stays; a dry run judges as any other one.
 
 use crate::error::LockError;
 use crate::holder::span;
@@ -37,27 +37,27 @@ use std::time::Duration;
 /// How long a vanished process must stay vanished before its files go.
 const GONE_MIN: Duration = Duration::from_secs(1);
 
-/// What was done, or would be, with one thing.
+/// What was done, or would be done, with one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Action {
     /// An attempt or ticket was ended.
     Ended,
     /// The directory of an attempt was removed.
     RemovedAttempt,
-    /// a pytest-cocotb lock was cleared.
+    /// A pytest-cocotb lock was cleared.
     RemovedPytestLock,
-    /// A private file was removed.
+    /// A temporary file was removed.
     RemovedFile,
-    /// It stays, since it may be somebody's.
+    /// It stays, because it may be in use.
     Kept,
-    /// It should have gone and could not.
+    /// It should have been removed and could not be.
     Failed,
 }
 
-/// Takes note of what was done with what, and why.
+/// Receives each action, its path and the reason.
 pub type OnAction<'a> = &'a mut dyn FnMut(Action, &Utf8Path, &str);
 
-/// Clears a tree of what the dead left there.
+/// Removes what dead processes left in a tree.
 pub struct Cleaning {
     /// The shared disk.
     pub storage: Arc<dyn Storage>,
@@ -65,11 +65,11 @@ pub struct Cleaning {
     pub clock: Arc<dyn Clock>,
     /// The machine.
     pub host: Arc<dyn Machine>,
-    /// Whether nothing on the disk is changed.
+    /// Whether to change nothing on disk.
     pub is_dry_run: bool,
-    /// Whether directories of results that no longer count go as well.
+    /// Whether to remove directories of superseded results as well.
     pub takes_retired: bool,
-    /// Longest lease for which a holder elsewhere is watched.
+    /// Longest lease for which a holder on another node is watched.
     pub lease_max: Duration,
 }
 
@@ -78,7 +78,7 @@ struct Site {
     path: Utf8PathBuf,
     survey: Survey,
     open: Vec<OpenEntry>,
-    /// Those found dead; without a dry run their ends stand in `past`.
+    /// Those found dead; except in a dry run, `past` says how they ended.
     dead: BTreeSet<u32>,
     past: Vec<Past>,
 }
@@ -94,7 +94,7 @@ impl Site {
 }
 
 impl Cleaning {
-    /// Clears it, and tells each thing that was done or left.
+    /// Cleans it, and reports each item that was removed or kept.
     pub fn clean(&self, tree: &Tree, report: OnAction) {
         for (path, why) in &tree.unseen {
             report(Action::Kept, path, why);
@@ -164,7 +164,7 @@ impl Cleaning {
         sites
     }
 
-    /// Finds out who is dead; that can take as long as the longest lease.
+    /// Finds the dead; that can take as long as the longest lease.
     fn watch(&self, sites: &mut [Site], report: OnAction) {
         let mut watches: Vec<(usize, EntryWatch)> = Vec::new();
         for (index, site) in sites.iter().enumerate() {
@@ -200,7 +200,7 @@ impl Cleaning {
         }
     }
 
-    /// Ends what the dead hold, then reads how everything ended.
+    /// Ends the attempts of dead processes, then reads how everything ended.
     fn end(&self, site: &mut Site, report: OnAction) -> Result<(), LockError> {
         for entry in &site.open {
             if !site.dead.contains(&entry.number) {
@@ -267,7 +267,7 @@ impl Cleaning {
                         "its process is still running on this node",
                     );
                 }
-                // Its holder was told of already.
+                // Its holder was already reported.
                 Some(_) => {}
                 None => report(Action::Kept, path, "its owner is unknown"),
             }
@@ -288,7 +288,7 @@ impl Cleaning {
             let mut each = ended.iter();
             each.try_for_each(|(site, past)| self.clear_pytest_lock(site, past))
         };
-        // Beside one that goes on, only what the others put in goes.
+        // Next to one that is still at work, only the others' files are removed.
         let action = if is_left {
             Action::RemovedPytestLock
         } else {
@@ -300,7 +300,7 @@ impl Cleaning {
     fn clear_pytest_lock(&self, site: &Site, past: &Past) -> io::Result<()> {
         let ledger = &site.survey.ledger;
         let is_result = matches!(past.commit, Some(Commit::Done { .. })) && !past.is_retired;
-        // Who enters next must find the result that was published behind this lock.
+        // The next to enter must find the result that was published under this lock.
         if is_result && !ledger.is_marked(past.number).unwrap_or(true) {
             ledger
                 .mark(past.number, &past.claim.token)
@@ -310,7 +310,7 @@ impl Cleaning {
         unless_taken(PytestLock::new(ledger, host, &past.claim.token, past.number).clear())
     }
 
-    /// Removes the directory of an attempt that has ended and is no result.
+    /// Removes the directory of an attempt that has ended without a result.
     fn attempt(&self, tree: &Tree, path: &Utf8Path, sites: &[Site], report: OnAction) {
         let owner = sites.iter().find_map(|site| {
             let is_its = |past: &&Past| {
@@ -362,7 +362,7 @@ impl Cleaning {
         self.removed(Action::RemovedAttempt, path, &why, remove, report);
     }
 
-    /// Removes a private file of a process that is gone, or of an attempt that has ended.
+    /// Removes a temporary file of a process that is gone, or of an attempt that has ended.
     fn private(
         &self,
         tree: &Tree,
@@ -399,7 +399,7 @@ impl Cleaning {
         self.removed(Action::RemovedFile, path, why, remove, report);
     }
 
-    /// Removes what was to become a register, where its writer is gone.
+    /// Removes an unfinished register whose writer is gone.
     fn scraps(&self, tree: &Tree, site: &Site, report: OnAction) {
         let names = self.storage.list(&site.path).unwrap_or_default();
         for name in names.iter().filter(|name| name.contains(".tmp.")) {
@@ -431,7 +431,7 @@ impl Cleaning {
         }
     }
 
-    /// Removes one thing, unless this is a dry run, and tells what came of it.
+    /// Removes one item, unless this is a dry run, and reports the outcome.
     fn removed(
         &self,
         action: Action,
@@ -451,7 +451,8 @@ impl Cleaning {
     }
 }
 
-/// Takes it for no failure that somebody entered a pytest-cocotb lock just before its directory was removed.
+/// If another process entered a pytest-cocotb lock just before its directory was removed, that is
+/// not a failure.
 fn unless_taken(outcome: io::Result<()>) -> io::Result<()> {
     match outcome {
         Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty => Ok(()),
@@ -459,7 +460,7 @@ fn unless_taken(outcome: io::Result<()>) -> io::Result<()> {
     }
 }
 
-/// Says whether a private file was made under a lock that was taken from its maker or let go.
+/// Whether a temporary file was made under a lock that its maker lost or released.
 fn has_ended(path: &Utf8Path, sites: &[Site]) -> bool {
     let read = temporary_name::read(path.file_name().unwrap_or_default());
     let Some((maker, Some(target))) = read else {
@@ -482,7 +483,7 @@ fn about(entry: &OpenEntry, why: &str) -> String {
     format!("{} of {}: {why}", entry.number, entry.holder.who())
 }
 
-/// Says how an attempt ended, as people say it.
+/// Says how an attempt ended, for people.
 fn end_word(commit: &Commit) -> &'static str {
     match commit {
         Commit::Done { .. } => "retired",

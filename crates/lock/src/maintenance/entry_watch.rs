@@ -1,8 +1,8 @@
-//! Watching one holder until it is known whether it lives, for people who clean up.
+//! Watching one holder until it is known whether it is alive, for cleaning.
 //!
-//! Invariant: nothing is written, and only what the waiting believe counts as dead: a process of
-//! this node that was seen gone twice, or silence of a holder elsewhere for its whole lease while
-//! it was watched. Neither age nor wall clocks count.
+//! Invariant: nothing is written, and the rules for dead are those of waiting callers: a process of
+//! this node that was seen to be gone twice, or silence of a holder on another node for its whole
+//! lease while it was watched. Neither age nor wall clocks count.
 
 use crate::holder::span;
 use crate::liveness::watcher::Liveness;
@@ -18,7 +18,7 @@ use std::time::Instant;
 
 /// Longest pause between two looks.
 const POLL: Duration = Duration::from_secs(1);
-/// What a watch can take beyond the lease where the server is slow to answer.
+/// How much longer than the lease a watch can take if the server is slow to answer.
 const GRACE: Duration = Duration::from_secs(20);
 
 /// What is known after a look.
@@ -27,13 +27,13 @@ pub(crate) enum Finding {
     Undecided(Duration),
     /// It ended by itself.
     Ended,
-    /// It lives or may live, for this reason.
+    /// It is or may be alive, for this reason.
     Kept(String),
     /// It is dead.
     Dead,
 }
 
-/// The watch over one attempt or ticket.
+/// The watch on one attempt or ticket.
 pub(crate) struct EntryWatch {
     pub entry: OpenEntry,
     watcher: Watcher,
@@ -42,7 +42,7 @@ pub(crate) struct EntryWatch {
 }
 
 impl EntryWatch {
-    /// Begins a watch, unless it is clear at once that the holder stays.
+    /// Starts a watch, unless it is clear at once that the holder stays.
     pub(crate) fn of(
         survey: &Survey,
         entry: &OpenEntry,

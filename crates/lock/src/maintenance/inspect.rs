@@ -1,7 +1,7 @@
 //! Who holds lock files and pytest-cocotb locks, in words, for `cocorun locks list`.
 //!
-//! Invariant: nothing is written, made or locked: the kernel's table is read, and a byte-range lock
-//! is asked about, which places none. What others wrote is told, never obeyed.
+//! Invariant: nothing is written, created or locked: the kernel's table is read, and a byte-range
+//! lock is queried, which places none. Text written by others is shown, never acted on.
 
 use crate::acquire::holder_of;
 use crate::error::LockError;
@@ -29,7 +29,7 @@ use std::time::SystemTime;
 /// What a path was found to be, in words.
 pub type Found = (Utf8PathBuf, String);
 
-/// Says who holds the files that are locked, and whose the lock files are that are free.
+/// Says who holds the locked files, and who last held the free lock files.
 pub fn lock_files(tree: &Tree, host: &dyn Machine) -> Vec<Found> {
     let held = kernel_locks::held();
     let mut found = Vec::new();
@@ -66,7 +66,7 @@ fn file_words(
         .map_or(String::new(), |it| format!(": {it}"));
     if let Some(lock) = lock {
         let kind = if lock.is_flock { "flock" } else { "byte-range" };
-        // A holder that may not write to the file leaves the words of the one before it there.
+        // If a holder may not write to the file, the previous holder's text stays in it.
         return match lock.pid {
             Some(pid) if pid != claim.process.pid => {
                 format!("held by {kind}: pid {pid} on this node")
@@ -81,7 +81,7 @@ fn file_words(
     if is_held_elsewhere {
         format!("held by byte-range: {}{doing}", holder.who())
     } else if host.state_of(&claim.process) == ProcessState::Running {
-        // The table does not show locks of all containers and on all file systems.
+        // The table does not show the locks of all containers and of all file systems.
         format!(
             "probably held: {} is alive on this node{doing}",
             holder.who()

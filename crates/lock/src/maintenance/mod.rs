@@ -1,4 +1,4 @@
-//! Listing, ending and removing what is on the disk, for people.
+//! Listing, ending and removing what is on disk, for people.
 
 mod clean;
 mod entry_watch;

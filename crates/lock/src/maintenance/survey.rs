@@ -1,7 +1,8 @@
-//! What a ledger says of its newest attempts, for `cocorun locks`, and ending one by the protocol.
+//! What a ledger says about its newest attempts, for `cocorun locks`, and ending one by the
+//! protocol.
 //!
 //! Invariant: only registers are written, and only those that any successor would fill; nothing is
-//! removed. What others wrote into registers is shown, never obeyed.
+//! removed. What others wrote into registers is shown, never acted on.
 
 use crate::error::LockError;
 use crate::holder::Holder;
@@ -20,10 +21,10 @@ use cocorun_edge::storage::Storage;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// For how long a failing operation is repeated.
+/// How long a failing operation is retried.
 const STALL: Duration = Duration::from_secs(5);
 
-/// The lease of a claim that names none.
+/// The lease of a claim that gives none.
 const LEASE: Duration = Duration::from_secs(30);
 
 /// An attempt or ticket that has not ended.
@@ -31,26 +32,26 @@ const LEASE: Duration = Duration::from_secs(30);
 pub struct OpenEntry {
     /// Its number, from 1.
     pub number: u32,
-    /// What it has come to.
+    /// Its stage.
     pub stage: EntryStage,
-    /// After which silence it counts as dead.
+    /// After this much silence, it counts as dead.
     pub lease: Duration,
     /// Who.
     pub holder: Holder,
-    /// What this node can say of the process.
+    /// What this node knows about the process.
     pub fate: ProcessState,
     /// The time stamp of its claim, by the server's clock; it moves with each sign of life.
     pub sign: Option<(i64, u32)>,
 }
 
-/// What an attempt or ticket has come to, as far as its registers tell.
+/// The stage of an attempt or ticket, as far as its registers show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EntryStage {
     /// A step is being done.
     Works,
     /// A lock is held.
     Holds,
-    /// Somebody waits for a lock, or has just come for a step.
+    /// A process waits for a lock, or has just arrived at a step.
     Waits,
 }
 
@@ -58,22 +59,22 @@ pub enum EntryStage {
 pub(crate) struct Past {
     pub number: u32,
     pub claim: Claim,
-    /// How it ended; `None` where it goes on.
+    /// How it ended; `None` if it has not.
     pub commit: Option<Commit>,
     /// Whether its result no longer counts.
     pub is_retired: bool,
-    /// Whether it can do nothing any more that counts.
+    /// Whether nothing it does can count any longer.
     pub is_over: bool,
 }
 
-/// A ledger on the disk.
+/// A ledger on disk.
 pub struct Survey {
     pub(crate) ledger: Ledger,
     pub(crate) host: Arc<dyn Machine>,
 }
 
 impl Survey {
-    /// Makes one of a directory `…/.locks/NAME.ledger`; nothing if the path is none.
+    /// Makes one from a directory `…/.locks/NAME.ledger`; `None` for any other path.
     pub fn of(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
@@ -127,7 +128,7 @@ impl Survey {
                 EntryStage::Waits
             };
             let doing = match stage {
-                // Who locks says in its claim what for.
+                // The holder of a lock says in its claim what the lock is for.
                 EntryStage::Holds | EntryStage::Waits => Some(claim.run_id.clone()),
                 EntryStage::Works => self.ledger.doing(number, &claim.token),
             };
@@ -172,9 +173,9 @@ impl Survey {
         Ok(past)
     }
 
-    /// Ends an attempt or ticket as a successor would; says whether it had not ended by itself.
+    /// Ends an attempt or ticket as a successor would; `true` if it had not ended by itself.
     ///
-    /// Its holder, if it lives, notices at its next sign of life.
+    /// Its holder, if alive, notices at its next sign of life.
     ///
     /// # Errors
     /// The file system refused or stalled.
@@ -183,8 +184,9 @@ impl Survey {
         let writer = format!("{:032x}", self.host.random());
         let text = Commit::revocation(&writer, &claim.token);
         let disk = &self.ledger.disk;
-        // A waiting ticket that only has ended could still be granted by its owner, beside the one
-        // behind it. To an attempt, which nobody grants, this register means nothing.
+        // A waiting ticket that has only ended could still be granted by its owner, at the same
+        // time as the one behind it. For an attempt, which nobody grants, this register means
+        // nothing.
         if !self.has_attempt(number)? {
             disk.put(&self.ledger.grant_path(number), &text)?;
         }
@@ -192,7 +194,7 @@ impl Survey {
         Ok(put == Put::Won)
     }
 
-    /// Says whether this is known to be an attempt at a step, which has a directory of its own.
+    /// Whether this is known to be an attempt at a step, which has a directory of its own.
     fn has_attempt(&self, number: u32) -> Result<bool, LockError> {
         let claim = self.ledger.claim(number)?.unwrap_or_default();
         let dir = self.ledger.attempt_dir(number, &claim.token);
@@ -200,7 +202,7 @@ impl Survey {
     }
 }
 
-/// Says whether a register `grant` says that its ticket can never be granted.
+/// Whether a register `grant` says that its ticket can never be granted.
 fn is_refusal(grant: &str) -> bool {
     !grant.starts_with("granted;")
 }

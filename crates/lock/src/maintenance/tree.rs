@@ -1,7 +1,7 @@
-//! Finding whatever locks leave below a directory.
+//! Finding everything that locks leave below a directory.
 //!
-//! Invariant: nothing is opened but directories, no link is followed, and what cannot be looked
-//! into is named.
+//! Invariant: only directories are opened, no link is followed, and what cannot be read is
+//! reported.
 
 use crate::temporary_name;
 
@@ -18,24 +18,24 @@ const LOCKS: &str = ".locks";
 /// What was found, each list sorted.
 #[derive(Debug, Default)]
 pub struct Tree {
-    /// Where it was looked.
+    /// The directory that was searched.
     pub root: Utf8PathBuf,
     /// `.locks/NAME.ledger`.
     pub ledgers: Vec<Utf8PathBuf>,
     /// `NAME.lock/`, the lock of pytest-cocotb.
     pub pytest_locks: Vec<Utf8PathBuf>,
-    /// `attempts/<epoch>-<token>` beside a `.locks`.
+    /// `attempts/<epoch>-<token>` next to a `.locks`.
     pub attempts: Vec<Utf8PathBuf>,
-    /// Files and directories of names that tell their maker; the latter with `true`.
+    /// Files and directories whose names identify their maker; the latter with `true`.
     pub private: Vec<(Utf8PathBuf, bool)>,
     /// Every other regular file, with its inode number.
     pub files: Vec<(Utf8PathBuf, u64)>,
-    /// What could not be looked into, and why.
+    /// What could not be read, and why.
     pub unseen: Vec<(Utf8PathBuf, String)>,
 }
 
 impl Tree {
-    /// Looks below a directory.
+    /// Searches a directory.
     ///
     /// # Errors
     /// The directory itself cannot be listed.
@@ -78,7 +78,7 @@ impl Tree {
         }
     }
 
-    /// Takes note of a directory; returns it with its names where it is to be looked into.
+    /// Notes a directory; returns it with its names if it is to be searched.
     fn directory(
         &mut self,
         path: Utf8PathBuf,
@@ -96,7 +96,7 @@ impl Tree {
         }
         let entries = match fs::entries(&path) {
             Ok(entries) => entries,
-            // What was removed meanwhile leaves nothing to tell.
+            // What was removed in the meantime need not be reported.
             Err(_) if !fs::exists(&path) => return None,
             Err(problems) => {
                 self.unseen.push((path, problems.to_string()));
@@ -124,7 +124,7 @@ fn is_dir(entry: &DirEntry, name: &str) -> bool {
     entry.kind == EntryKind::Dir && entry.name == name
 }
 
-/// Says whether a name is made as those of attempts are.
+/// Whether a name has the form of an attempt's directory.
 fn is_attempt(entry: &DirEntry) -> bool {
     let is_named = entry.name.split_once('-').is_some_and(|(epoch, token)| {
         epoch.len() >= 8

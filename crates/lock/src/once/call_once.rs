@@ -1,9 +1,9 @@
-//! The decision of one caller: use what is there, wait, or lead.
+//! The decision of one caller: use an existing result, wait, or lead.
 //!
 //! The steps of [`CallOnce::enter`] have the names they have in the model: *poll* reads, *claim*
 //! fills the next claim, *fence* closes all earlier epochs, then comes the second look. Invariants:
-//! nobody leads who has not closed every earlier epoch; nobody leads while an earlier result that
-//! it accepts is valid; a timeout never leads.
+//! nobody leads without having closed every earlier epoch; nobody leads while an earlier result
+//! that it accepts is valid; a timeout never leads.
 
 use crate::error::LockError;
 use crate::holder::Holder;
@@ -35,25 +35,25 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How many looks at a holder go by before the ledger's directory is looked at as well. The end
-/// of the holder's epoch shows in its own claim; the directory tells of a removal by hand.
+/// After this many looks at a holder, the ledger's directory is looked at as well. The end of the
+/// holder's epoch shows in its own claim; the directory shows a removal by hand.
 const LOOKS_PER_LISTING: u32 = 6;
 
-/// What one call of [`CallOnce::enter`] came to.
+/// The outcome of one call of [`CallOnce::enter`].
 #[derive(Debug)]
 pub enum EnterOutcome {
     /// A result that the caller accepted.
     Done(Published),
-    /// The caller shall do the step now.
+    /// The caller must do the step now.
     Lead(Leader),
-    /// Somebody else is at it.
+    /// Another process is doing it.
     Wait {
         /// Who.
         holder: Box<Holder>,
         /// When to look again.
         retry_in: Duration,
     },
-    /// It failed in a way that it would fail again, before this caller's eyes or in its run.
+    /// It failed in a way that would repeat, while this caller watched or in its session.
     Failed(FailureRecord),
 }
 
@@ -67,29 +67,29 @@ pub struct CallOnce {
     me: ProcessIdentity,
     /// Highest epoch that is known to be claimed.
     top: u32,
-    /// Highest epoch that was there when this caller came.
+    /// Highest epoch that existed when this caller arrived.
     found_top: Option<u32>,
     /// Registers never change, so what was read once is kept.
     closed: BTreeMap<u32, Commit>,
     retired: BTreeSet<u32>,
     marked: BTreeSet<u32>,
-    /// Results that this caller found good but not its own.
+    /// Results that are intact but not for this caller.
     foreign: BTreeSet<u32>,
     /// Epochs that this caller saw running.
     watched: BTreeSet<u32>,
     watcher: Watcher,
     /// The ledger's directory at the last look.
     registers_sign: Option<Sign>,
-    /// How often it looked at the present holder alone.
+    /// How often it looked at only the present holder.
     looks: u32,
-    /// An epoch that we lead, before the lock of pytest-cocotb.
+    /// An epoch that we lead while we wait for pytest-cocotb's lock.
     pending: Option<(Leader, PytestLock, PytestLockWatch)>,
 }
 
 impl CallOnce {
     /// Makes the guard of the step `name` in the shared directory `dir` of one key.
     ///
-    /// `dir` should be absolute; it is made when it is needed.
+    /// `dir` should be absolute; it is created when needed.
     pub fn new(
         storage: Arc<dyn Storage>,
         clock: Arc<dyn Clock>,
@@ -127,8 +127,8 @@ impl CallOnce {
     /// `accept` judges results, newest first; a result that was [`Acceptance::Foreign`] is judged
     /// again only after winning.
     ///
-    /// Beside pytest-cocotb, `Wait` can mean that we have the claim and wait for its lock; then the
-    /// others wait for us until this is dropped.
+    /// Together with pytest-cocotb, `Wait` can mean that we have the claim and wait for its lock;
+    /// then the others wait for us until this is dropped.
     ///
     /// # Errors
     /// The file system refused or stalled. A claim that was won is released.
@@ -167,11 +167,11 @@ impl CallOnce {
         }
     }
 
-    /// Takes the result of the first attempt, which nearly every caller comes for, by two requests
-    /// beside reading its record; nothing if there is more to see.
+    /// Takes the result of the first attempt, which is all that nearly every caller needs, with two
+    /// requests besides reading its record; `None` if there is more to look at.
     ///
-    /// Later attempts do not matter: of one content, one result is valid. Beside pytest-cocotb the
-    /// markers do, and only the long way looks at them.
+    /// Later attempts do not matter: for one content, one result is valid. Together with
+    /// pytest-cocotb the markers do, and only the long way looks at them.
     fn first_look(&mut self, accept: Accept) -> Result<Option<Published>, LockError> {
         if self.options.pytest_cocotb || self.top > 0 {
             return Ok(None);
@@ -193,8 +193,8 @@ impl CallOnce {
         Ok(None)
     }
 
-    /// Looks at the holder alone, which makes one request to the server, and now and then also
-    /// whether the ledger's directory is as it was; nothing if there is more to see.
+    /// Looks only at the holder, which makes one request to the server, and now and then also
+    /// checks that the ledger's directory is unchanged; `None` if there is more to look at.
     ///
     /// A change that falls into the same tick of the server's clock as our last look stays hidden;
     /// the holder's end then shows in the time of its claim, see `Stamp::is_ended`.
@@ -220,13 +220,13 @@ impl CallOnce {
         })
     }
 
-    /// Finds the newest epoch; makes the directories where there are none.
+    /// Finds the newest epoch; creates the directories if they are missing.
     pub(crate) fn poll(&mut self) -> Result<u32, LockError> {
         if let Some(listed) = self.ledger.listed_top()? {
             self.top = self.top.max(listed);
         } else {
-            // Either nobody was here yet, or somebody removed the directory with everything we
-            // remember of it.
+            // Either nobody has been here yet, or somebody removed the directory with everything we
+            // remember from it.
             self.forget();
             self.ledger.create()?;
         }
@@ -269,9 +269,10 @@ impl CallOnce {
         Ok(self.marked.contains(&epoch))
     }
 
-    /// Ends the validity of an epoch, and removes the files that tell others of it.
+    /// Retires an epoch, and removes the files that announce it.
     ///
-    /// The record goes first: whoever looks at nothing else must not find it once this returns.
+    /// The record is removed first: a caller that looks at nothing else must not find it once this
+    /// returns.
     pub(crate) fn retire(&mut self, epoch: u32, why: &str, note: &str) -> Result<(), LockError> {
         if let Some(Commit::Done { token, .. }) = self.closed.get(&epoch) {
             self.ledger.withdraw(epoch, token)?;
@@ -282,14 +283,14 @@ impl CallOnce {
         let is_last = !self.closed.iter().any(|(epoch, commit)| {
             matches!(commit, Commit::Done { .. }) && !self.retired.contains(epoch)
         });
-        // While another result is valid, its marker must stay: a missing one ends it.
+        // While another result is valid, its marker must stay: a missing one retires it.
         if self.options.pytest_cocotb && is_last {
             self.ledger.unmark(&|epoch| self.retired.contains(&epoch));
         }
         Ok(())
     }
 
-    /// Notices that pytest-cocotb's `clean()` removed the marker of a result, which ends it.
+    /// Notices that pytest-cocotb's `clean()` removed the marker of a result, which retires it.
     fn was_cleaned(&mut self, epoch: u32) -> Result<bool, LockError> {
         let is_cleaned = self.options.pytest_cocotb
             && self.is_marked(epoch)?
@@ -300,7 +301,7 @@ impl CallOnce {
         Ok(is_cleaned)
     }
 
-    /// Goes through the closed epochs, newest first: an accepted result, else a failure that
+    /// Goes through the closed epochs, newest first: an accepted result, otherwise a failure that
     /// concerns this caller.
     fn look_up(&mut self, top: u32, accept: Accept) -> Result<Option<EnterOutcome>, LockError> {
         let mut failed = None;
@@ -397,7 +398,8 @@ impl CallOnce {
 
     /// Closes all earlier epochs and looks again; only then the step may begin.
     fn lead(&mut self, leader: Leader, accept: Accept) -> Result<EnterOutcome, LockError> {
-        // What was read earlier may be of a directory that somebody removed and made anew since.
+        // What was read earlier may come from a directory that has been removed and recreated
+        // since.
         self.closed.clear();
         self.retired.clear();
         self.marked.clear();
@@ -406,8 +408,8 @@ impl CallOnce {
             let commit = self.ledger.fence(earlier, leader.token())?;
             self.closed.insert(earlier, commit);
         }
-        // Without this second look a result that was published between our look and our claim
-        // would be made twice.
+        // Without this second look, a result published between our look and our claim would be
+        // built twice.
         if let Some(entry) = self.look_up(leader.epoch() - 1, accept)? {
             drop(leader);
             return Ok(entry);
@@ -426,7 +428,7 @@ impl CallOnce {
             .unwrap_or(wait))
     }
 
-    /// Tries to enter the lock of pytest-cocotb; nothing if somebody took over meanwhile.
+    /// Tries to enter the lock of pytest-cocotb; `None` if somebody took over meanwhile.
     fn pass_pytest_lock(
         &mut self,
         (leader, pytest_lock, mut watch): (Leader, PytestLock, PytestLockWatch),
@@ -454,12 +456,12 @@ impl CallOnce {
         }
     }
 
-    /// Says whether we have an epoch that waits before pytest-cocotb's lock.
+    /// Whether we have an epoch that waits for pytest-cocotb's lock.
     pub(crate) fn is_before_pytest_lock(&self) -> bool {
         self.pending.is_some()
     }
 
-    /// Gives up an epoch that waits before pytest-cocotb's lock.
+    /// Gives up an epoch that waits for pytest-cocotb's lock.
     pub(crate) fn give_up(&mut self) {
         if let Some((leader, pytest_lock, _)) = self.pending.take() {
             pytest_lock.abandon();
@@ -476,7 +478,7 @@ impl CallOnce {
         )
     }
 
-    /// Clears pytest-cocotb's lock of a leader that died between its commit and its last step.
+    /// Clears the pytest-cocotb lock of a leader that died between its commit and its last step.
     fn clear_pytest_lock(&mut self) {
         if !self.options.pytest_cocotb {
             return;
@@ -494,7 +496,7 @@ impl CallOnce {
     /// Looks at the holder of an open epoch.
     fn observe(&mut self, epoch: u32) -> Result<Liveness, LockError> {
         let mut verdict = self.watcher.observe(&self.ledger, &self.options, epoch)?;
-        // Whoever came after us shows that we are not alone.
+        // A holder that came after us shows that we are not alone.
         let was_there = self.found_top.is_some_and(|top| epoch <= top);
         if self.options.alone && was_there && matches!(verdict, Liveness::Wait { .. }) {
             verdict = Liveness::Dead;

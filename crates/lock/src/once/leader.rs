@@ -1,4 +1,5 @@
-//! The one who may work: its signs of life, its fate, and the single end of its epoch.
+//! The process that may work: its signs of life, how it learns of a takeover, and the single end of
+//! its epoch.
 //!
 //! Invariants: the epoch of a [`Leader`] is closed at most once by it, and at the latest when it
 //! is dropped. No sign of life is given after the end. No lock is held while the file system is
@@ -25,7 +26,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
-/// When the first sign of life is given at the latest: those who wait want to know what for.
+/// Latest time of the first sign of life: waiting users want to know what they wait for.
 const FIRST_BEAT: Duration = Duration::from_secs(1);
 
 /// What the leader and its heartbeat thread share.
@@ -42,7 +43,7 @@ struct Pulse {
     end: Notify,
 }
 
-/// What came of [`Leader::publish`].
+/// The outcome of [`Leader::publish`].
 #[derive(Clone, Debug, PartialEq)]
 pub enum PublishOutcome {
     /// Everybody can see it.
@@ -61,10 +62,10 @@ pub struct Leader {
 }
 
 impl Pulse {
-    /// Gives one sign of life and looks whether somebody took over.
+    /// Gives one sign of life and checks whether somebody took over.
     ///
-    /// Errors are borne in silence: the next beat tries again, and if all fail, the others may
-    /// take over and the end will tell.
+    /// Errors are ignored: the next beat tries again, and if all fail, others may take over, which
+    /// shows at the end.
     fn beat(&self) {
         self.ledger
             .disk
@@ -84,7 +85,7 @@ impl Pulse {
         }
     }
 
-    /// Says whether the registers show that this epoch is no longer ours.
+    /// Whether the registers show that this epoch is no longer ours.
     fn is_taken(&self) -> bool {
         self.ledger.refresh();
         let disk = &self.ledger.disk;
@@ -94,7 +95,7 @@ impl Pulse {
         {
             return true;
         }
-        // Somebody removed the whole directory while we were at work.
+        // The whole directory was removed while we were at work.
         match disk.read_register(&self.ledger.claim_path(self.epoch)) {
             Ok(Some(text)) => text != self.claim_text,
             // Absence is believed only if the server itself confirms it.
@@ -106,7 +107,7 @@ impl Pulse {
         }
     }
 
-    /// Says whether a word in our register takes the epoch from us.
+    /// Whether a text in our register takes the epoch from us.
     fn is_revocation(&self, text: &str) -> bool {
         let is_foreign = matches!(Commit::from_text(text), Commit::Revoked);
         is_foreign && Commit::is_about(text, &self.token)
@@ -122,7 +123,7 @@ impl Pulse {
 }
 
 impl Leader {
-    /// Takes up an epoch whose claim was just won.
+    /// Starts an epoch whose claim was just won.
     pub(crate) fn start(
         ledger: Ledger,
         epoch: u32,
@@ -185,17 +186,17 @@ impl Leader {
         &self.pulse.token
     }
 
-    /// Returns the private directory, which exists; nobody else writes there, ever.
+    /// Returns the private directory, which exists; nobody else ever writes there.
     pub fn dir(&self) -> &Utf8Path {
         &self.pulse.dir
     }
 
-    /// Says whether somebody took over; then the work is in vain and should stop.
+    /// Whether somebody took over; then the work no longer counts and should stop.
     pub fn is_lost(&self) -> bool {
         self.pulse.lost.is_raised()
     }
 
-    /// Tells the waiting what is being done; it travels with the next sign of life.
+    /// Records what is being done, for waiting callers; written with the next sign of life.
     pub fn note(&self, doing: &str) {
         *lock(&self.pulse.doing) = Some(doing.to_owned());
     }
@@ -205,11 +206,11 @@ impl Leader {
         self.pulse.beat();
     }
 
-    /// Publishes the result in [`Leader::dir`], which must be complete and on the disk.
+    /// Publishes the result in [`Leader::dir`], which must be complete and on disk.
     ///
     /// # Errors
     /// The record or the commit could not be written. The result may have been published all the
-    /// same; the next look at the ledger tells.
+    /// same; the next look at the ledger shows it.
     pub fn publish(mut self, record: serde_json::Value) -> Result<PublishOutcome, LockError> {
         if self.is_lost() {
             return Ok(PublishOutcome::Superseded);
@@ -233,14 +234,14 @@ impl Leader {
 
     /// Ends the epoch without a result.
     ///
-    /// A deterministic failure is told to those who watched it being made and to those of the same
-    /// run; everybody else tries anew.
+    /// A deterministic failure is reported to callers that waited during the attempt and to those
+    /// of the same run; all others try again.
     ///
     /// # Errors
     /// The failure could not be recorded; the others then wait for the lease.
     pub fn fail(mut self, kind: FailureKind, text: &str) -> Result<FailureRecord, LockError> {
         let pulse = Arc::clone(&self.pulse);
-        // The summary in the register suffices where the disk is too full for the text.
+        // The summary in the register suffices if the disk is too full for the text.
         pulse.ledger.write_failure(&pulse.dir, text).ok();
         self.close(&Commit::Failed {
             token: pulse.token.clone(),
@@ -256,22 +257,22 @@ impl Leader {
         })
     }
 
-    /// Ends the epoch without a result and without blame; says whether it was ours to the end.
+    /// Ends the epoch without a result and without a failure; `true` if it was ours to the end.
     ///
     /// # Errors
-    /// It could not be recorded; the others then wait for the lease.
+    /// The end could not be recorded; the others then wait for the lease.
     pub fn release(mut self) -> Result<bool, LockError> {
         Ok(match self.close(&Commit::Released)? {
             Some(Put::Won) => true,
-            // A word from before the directory was made anew takes the register, not the lock.
+            // A text from before the directory was recreated takes the register, not the lock.
             Some(Put::Lost(text)) => !self.pulse.is_revocation(&text),
             None => false,
         })
     }
 
-    /// Fills our commit; nothing if the epoch was no longer ours.
+    /// Fills our commit; `None` if the epoch was no longer ours.
     ///
-    /// The claim is looked at once more, because a ledger that was removed under us and made anew
+    /// The claim is looked at once more, because a ledger that was removed under us and recreated
     /// has a register of the same name that belongs to another attempt.
     fn close(&mut self, commit: &Commit) -> Result<Option<Put>, LockError> {
         self.is_closed = true;
@@ -290,8 +291,8 @@ impl Leader {
             self.tell_others(commit);
         }
         self.leave();
-        // The end is told by the claim's time as well, for `NFSv3` clients that cannot see the new
-        // name (see `ENDED_S`). It is a hint; without it they wait for the lease.
+        // The claim's time shows the end as well, for `NFSv3` clients that cannot see the new name
+        // (see `ENDED_S`). It is a hint; without it they wait for the lease.
         pulse
             .ledger
             .disk
@@ -300,7 +301,7 @@ impl Leader {
         Ok(Some(put))
     }
 
-    /// Makes the files that pytest-cocotb looks at; whoever looks next helps where that fails.
+    /// Makes the files that pytest-cocotb looks at; if that fails, the next caller makes them.
     fn tell_others(&self, commit: &Commit) {
         let pulse = &self.pulse;
         match commit {
@@ -325,7 +326,7 @@ impl Leader {
         }
     }
 
-    /// Ends the heartbeat and waits for a beat that is under way.
+    /// Ends the heartbeat and waits for a beat that is in progress.
     fn still(&mut self) {
         self.pulse.end.notify();
         if let Some(thread) = self.thread.take() {

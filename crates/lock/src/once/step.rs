@@ -1,4 +1,4 @@
-//! Doing a step: what most callers want of [`CallOnce`].
+//! Doing a step: what most callers need from [`CallOnce`].
 
 use crate::error::LockError;
 use crate::holder::Holder;
@@ -36,12 +36,12 @@ pub trait OnceStep {
     /// It failed; the error comes back in [`StepError::Step`].
     fn run(&mut self, leader: &Leader) -> Result<serde_json::Value, Failure<Self::Error>>;
 
-    /// Judges a published result, newest first.
+    /// Judges published results, newest first.
     fn accept(&mut self, _published: &Published) -> Acceptance {
         Acceptance::Use
     }
 
-    /// Is called several times a second while another process is at work; `Break` ends the wait.
+    /// Called several times a second while another process is at work; `Break` ends the wait.
     fn on_wait(&mut self, _progress: &WaitProgress) -> ControlFlow<()> {
         ControlFlow::Continue(())
     }
@@ -58,19 +58,19 @@ where
     }
 }
 
-/// Why a [`OnceStep`] failed: the caller's error, and what other processes are told of it.
+/// Why a [`OnceStep`] failed: the caller's error, and what is recorded for other processes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure<E> {
     /// Whether it would fail again.
     pub kind: FailureKind,
-    /// What went wrong, for the others.
+    /// What went wrong, for other processes.
     pub text: String,
     /// What went wrong, for the caller.
     pub error: E,
 }
 
 impl<E: Display> Failure<E> {
-    /// Makes a failure that others are told in the error's own words.
+    /// Makes a failure that is recorded for others as the error's own text.
     pub fn new(kind: FailureKind, error: E) -> Self {
         Self {
             kind,
@@ -80,17 +80,17 @@ impl<E: Display> Failure<E> {
     }
 }
 
-/// How a step came to be done.
+/// How a step was done.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Done {
     /// This caller did it.
     Here(Published),
-    /// Another one had done it.
+    /// Another process had done it.
     Elsewhere(Published),
 }
 
 impl Done {
-    /// Returns the result, whoever made it.
+    /// Returns the result, no matter who made it.
     pub fn published(self) -> Published {
         match self {
             Self::Here(published) | Self::Elsewhere(published) => published,
@@ -104,7 +104,7 @@ pub enum StepError<E> {
     /// It failed here, with the caller's own error.
     #[error("{0}")]
     Step(E),
-    /// It failed in another process, in a way that it would fail again.
+    /// It failed in another process, in a way that would repeat.
     #[error("{}", .0.text)]
     Elsewhere(FailureRecord),
     /// The caller did not want to wait any longer.
@@ -121,7 +121,7 @@ impl CallOnce {
     /// After `timeout` of waiting it gives up; it never works at the same time as a holder.
     ///
     /// # Errors
-    /// See [`StepError`]. A failure of this caller's is recorded for the others.
+    /// See [`StepError`]. A failure of this caller is recorded for the others.
     pub fn ensure_done<S: OnceStep>(
         &mut self,
         step: &mut S,
@@ -130,22 +130,25 @@ impl CallOnce {
         let mut wait = Wait::new(&self.ledger.disk.clock, &self.ledger.name, timeout);
         let mut local = None;
         loop {
-            match self.enter(&mut |published| step.accept(published))? {
+            // A file server that does not answer is no holder that is waited for.
+            let entered = wait.uncounted(|| self.enter(&mut |published| step.accept(published)));
+            match entered? {
                 EnterOutcome::Done(published) => return Ok(Done::Elsewhere(published)),
                 EnterOutcome::Failed(failure) => return Err(StepError::Elsewhere(failure)),
                 EnterOutcome::Lead(leader) => {
-                    // Meanwhile the others on this machine need one who watches us.
+                    // Meanwhile the others on this machine need a watcher for us.
                     local = None;
                     match wait.uncounted(|| step.run(&leader)) {
                         Ok(record) => {
-                            if let PublishOutcome::Published(it) = leader.publish(record)? {
+                            let outcome = wait.uncounted(|| leader.publish(record))?;
+                            if let PublishOutcome::Published(it) = outcome {
                                 return Ok(Done::Here(it));
                             }
                         }
                         // Work that was stopped because somebody took over proves nothing.
                         Err(_) if leader.is_lost() => {}
                         Err(failure) => {
-                            // The caller learns of it also where it could not be recorded.
+                            // The caller gets the error even if it could not be recorded.
                             leader.fail(failure.kind, &failure.text).ok();
                             return Err(StepError::Step(failure.error));
                         }
@@ -165,8 +168,8 @@ impl CallOnce {
         }
     }
 
-    /// Ends the validity of all results and failures there are; one that is being made is not
-    /// affected. Says how many there were.
+    /// Retires all existing results and failures; an attempt in progress is not affected. Returns
+    /// how many there were.
     ///
     /// # Errors
     /// The file system refused or stalled; some may be retired then.
@@ -203,7 +206,7 @@ impl CallOnce {
     /// Pauses until the next look.
     ///
     /// Of the callers on one machine, one asks the server about a holder. The others pause until
-    /// it is their turn, which is when that one has learned something or died.
+    /// that one has learned something or died.
     fn wait(
         &self,
         wait: &Wait,
@@ -213,7 +216,7 @@ impl CallOnce {
     ) -> Result<ControlFlow<()>, LockError> {
         let machine = &self.options.machine;
         let key = blake3::hash(self.ledger.registers.as_str().as_bytes()).to_hex();
-        // Whoever leads already, and waits for pytest-cocotb, watches something else.
+        // A caller that already leads, and waits for pytest-cocotb, watches something else.
         if !self.is_before_pytest_lock() && local.is_none() {
             *local = machine.local_watcher(&key[..32]);
         }

@@ -1,14 +1,14 @@
-//! The lock of pytest-cocotb, held beside our own so that its processes stay out.
+//! The lock of pytest-cocotb, held in addition to our own so that its processes stay out.
 //!
 //! Its format is `DIR/.locks/NAME.lock/holder.info`: the directory is the lock, the file says who.
 //! Only the leader of an epoch touches pytest-cocotb's lock, so cocorun never contends with itself here.
 //!
-//! pytest-cocotb breaks a lock by removing file and directory, and may do so to a living one.
-//! Therefore the lock's directory also holds a *guard*, an empty file with our epoch and token: while it is
-//! there nobody else's `rmdir` succeeds, so a pytest-cocotb lock is taken over in place. Invariants: a guard of
-//! ours is put only into a directory that looks free; what stands in `holder.info` is read again
-//! after that; a name that another program made is removed only after its holder counts as dead.
-//! All paths stay right because the guard pins the directory.
+//! pytest-cocotb breaks a lock by removing file and directory, and may do so while its holder is
+//! alive. Therefore the lock's directory also holds a *guard*, an empty file with our epoch and
+//! token: while it exists nobody else's `rmdir` succeeds, so a pytest-cocotb lock is taken over in
+//! place. Invariants: our guard is put only into a directory that looks free; `holder.info` is read
+//! again after that; a name that another program made is removed only after its holder counts as
+//! dead. All paths stay valid because the guard pins the directory.
 
 use crate::error::LockError;
 use crate::holder::Holder;
@@ -27,18 +27,18 @@ use std::time::Duration;
 use std::time::Instant;
 use std::time::SystemTime;
 
-/// How a guard's name begins.
+/// Start of a guard's name.
 const GUARD: &str = "cocorun.guard.";
-/// Size of a `holder.info` of ours, so that it can be written over at equal length, bytes.
+/// Size of our `holder.info`, fixed so that it can be overwritten at equal length, bytes.
 const INFO_BYTES: usize = 512;
-/// How long a vanished process of this host must stay vanished.
+/// How long a process that is gone from this host must stay gone.
 const GONE_MIN: Duration = Duration::from_secs(10);
 /// How long a directory without a readable holder must stay as it is. The slowest process between
 /// its `mkdir` and its first write must be faster.
 const NAMELESS_MIN: Duration = Duration::from_secs(30);
 /// How long a holder on another host must stay silent: pytest-cocotb's own `stale_timeout`.
 const REMOTE_MIN: Duration = Duration::from_secs(7200);
-/// How long to wait for a late `holder.info` after a guard was put into a strange directory.
+/// How long to wait for a late `holder.info` after a guard was put into a foreign directory.
 const SETTLE: Duration = Duration::from_secs(2);
 /// Time between two looks at a foreign holder.
 const POLL: Duration = Duration::from_secs(1);
@@ -52,12 +52,12 @@ pub(crate) struct Info {
     pub pid: u32,
     /// Wall-clock time of the holder, seconds since 1970.
     pub timestamp: f64,
-    /// Our token, where cocorun wrote it.
+    /// Our token, if cocorun wrote it.
     pub token: Option<String>,
 }
 
 impl Info {
-    /// Reads what anybody may have written; `None` where pytest-cocotb would see no holder either.
+    /// Reads what anybody may have written; `None` if pytest-cocotb would not see a holder either.
     pub(crate) fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let value: serde_json::Value = serde_json::from_slice(bytes).ok()?;
         let object = value.as_object()?;
@@ -94,7 +94,7 @@ impl Info {
     }
 }
 
-/// Writes a `holder.info` whose first part is what Python's `json.dumps` writes, byte by byte.
+/// Writes a `holder.info` whose first part is what Python's `json.dumps` writes, byte for byte.
 pub(crate) fn info_text(process: &ProcessIdentity, at_s: f64, token: &str, epoch: u32) -> String {
     let mut host = String::new();
     for unit in process.host.encode_utf16() {
@@ -116,7 +116,7 @@ pub(crate) fn info_text(process: &ProcessIdentity, at_s: f64, token: &str, epoch
     text
 }
 
-/// What is seen of a pytest-cocotb lock that somebody else may hold.
+/// The observed state of a pytest-cocotb lock that another process may hold.
 #[derive(Clone, Debug, PartialEq)]
 struct Sight {
     inode: u64,
@@ -132,12 +132,12 @@ pub(crate) struct PytestLockWatch {
     settling: Option<Instant>,
 }
 
-/// What one try to enter pytest-cocotb's lock came to.
+/// The outcome of one attempt to enter pytest-cocotb's lock.
 #[derive(Debug)]
 pub(crate) enum PytestLockEntry {
     /// It is ours.
     Held,
-    /// Somebody else is in.
+    /// Another process holds it.
     Wait {
         holder: Box<Holder>,
         retry_in: Duration,
@@ -200,7 +200,7 @@ impl PytestLock {
         let seen_before = sight.info;
         match self.disk.create_once(&self.guard_path(), b"") {
             Ok(()) => {}
-            // The directory was removed meanwhile: somebody left, so it is worth another try.
+            // The directory was removed meanwhile: its holder left, so try again.
             Err(LockError::Storage { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(self.wait(None, Duration::ZERO));
             }
@@ -215,7 +215,7 @@ impl PytestLock {
         if is_ours_by_birth || is_known {
             return self.take(watch);
         }
-        // Another program may stand between its `mkdir` and its first write.
+        // Another program may be between its `mkdir` and its first write.
         watch.settling = Some(self.disk.clock.now());
         let info = sight.info.as_deref().and_then(Info::from_bytes);
         Ok(self.wait(info.as_ref(), SETTLE))
@@ -235,13 +235,13 @@ impl PytestLock {
         self.take(watch)
     }
 
-    /// Takes pytest-cocotb's lock that our guard stands in, or leaves it to a living holder.
+    /// Takes pytest-cocotb's lock with our guard in it, or leaves it to a live holder.
     fn take(&self, watch: &mut PytestLockWatch) -> Result<PytestLockEntry, LockError> {
         let Some(sight) = self.look()? else {
             return Ok(self.wait(None, Duration::ZERO));
         };
         let is_ours_by_birth = self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky());
-        // A nameless directory has settled; only the name of a living holder counts now.
+        // A directory without a name has settled; only the name of a live holder counts now.
         let has_name = sight.info.as_deref().and_then(Info::from_bytes).is_some();
         let without_guards = Sight {
             names: BTreeSet::new(),
@@ -257,7 +257,7 @@ impl PytestLock {
         Ok(PytestLockEntry::Held)
     }
 
-    /// Removes the guards of earlier leaders. One of a later epoch belongs to our successor, whom
+    /// Removes the guards of earlier leaders. One of a later epoch belongs to our successor, which
     /// only it keeps apart from pytest-cocotb, unless the ledger does not know it (any more).
     fn sweep(&self, sight: &Sight) -> Result<(), LockError> {
         for name in &sight.names {
@@ -271,7 +271,7 @@ impl PytestLock {
             let claim = if is_earlier {
                 None
             } else {
-                // A client may believe a new claim absent until it asks for the directory.
+                // A client may take a new claim to be absent until it asks for the directory.
                 self.ledger.refresh();
                 self.ledger.claim(epoch)?
             };
@@ -282,7 +282,7 @@ impl PytestLock {
         Ok(())
     }
 
-    /// Looks at the directory; `None` where it is gone.
+    /// Looks at the directory; `None` if it is gone.
     fn look(&self) -> Result<Option<Sight>, LockError> {
         let stamp: io::Result<Stamp> = self.disk.stamp(&self.dir);
         if is_absent(&stamp) {
@@ -301,7 +301,7 @@ impl PytestLock {
         }))
     }
 
-    /// Says for whom to wait, or nothing where the directory is free to be taken.
+    /// Returns the holder to wait for; `None` if the directory is free to be taken.
     fn occupied(&self, watch: &mut PytestLockWatch, sight: &Sight) -> Option<PytestLockEntry> {
         // A guard belongs to an earlier leader, whose epoch was closed before ours began.
         if sight.names.iter().any(|name| name.starts_with(GUARD)) {
@@ -390,8 +390,8 @@ impl PytestLock {
         let is_fresh = info
             .as_ref()
             .is_some_and(|info| now_s - info.timestamp < 60.0);
-        // A foreign name means that somebody slipped in between our guard and our name; it does
-        // its own work in its own place and loses nothing by our going on.
+        // A foreign name means that another process slipped in between our guard and our name; it
+        // does its own work in its own place and loses nothing if we continue.
         if info.is_none() || (is_ours && !is_fresh) {
             let text = info_text(&self.me, now_s, &self.token, self.epoch);
             self.disk
@@ -401,18 +401,18 @@ impl PytestLock {
         }
     }
 
-    /// Leaves pytest-cocotb's lock that we held and removes what is ours of it; errors leave it to the next
-    /// leader.
+    /// Releases the pytest-cocotb lock that we held and removes our files in it; after an error the
+    /// next leader does it.
     pub(crate) fn leave(&self) {
         self.remove_name();
-        // Without our guard the directory is another's by now.
+        // Without our guard the directory now belongs to another process.
         if self.disk.storage.remove_file(&self.guard_path()).is_ok() {
             self.remove_dir();
         }
     }
 
-    /// Leaves in the place of a dead leader. It may have died before it held pytest-cocotb's lock: then the
-    /// directory is another's.
+    /// Releases the lock on behalf of a dead leader. It may have died before it held
+    /// pytest-cocotb's lock: then the directory belongs to another process.
     fn leave_for_the_dead(&self) {
         if self.remove_name() {
             self.leave();
@@ -421,7 +421,7 @@ impl PytestLock {
         }
     }
 
-    /// Removes `holder.info` if it is ours, and says so.
+    /// Removes `holder.info` if it is ours; `true` if it was.
     fn remove_name(&self) -> bool {
         let storage = &self.disk.storage;
         let info = storage.read_file(&self.info_path()).ok();
@@ -433,7 +433,7 @@ impl PytestLock {
         is_ours
     }
 
-    /// Withdraws before pytest-cocotb's lock was entered: the directory may be another's.
+    /// Withdraws before pytest-cocotb's lock was entered: the directory may not be ours.
     pub(crate) fn abandon(&self) {
         let was_there = self.disk.storage.remove_file(&self.guard_path()).is_ok();
         if was_there && self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky()) {
@@ -449,7 +449,7 @@ impl PytestLock {
                 return;
             };
             let names = self.disk.storage.list(&self.dir).unwrap_or_default();
-            // Only a file that is removed but open somewhere on this node is worth a wait.
+            // Only a file that is removed but open somewhere on this node is worth waiting for.
             let is_open = error.kind() == io::ErrorKind::DirectoryNotEmpty
                 && names.iter().all(|name| name.starts_with(".nfs"));
             let passed = self.disk.clock.now().saturating_duration_since(started);
@@ -461,7 +461,7 @@ impl PytestLock {
     }
 
     #[cfg(feature = "locks")]
-    /// Removes what the leader of this token left, which is closed; says what is in the way.
+    /// Removes what the leader with this token left after its end; returns what is in the way.
     pub(crate) fn clear(&self) -> io::Result<()> {
         self.leave_for_the_dead();
         let storage = &self.disk.storage;
@@ -469,7 +469,7 @@ impl PytestLock {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        // Whoever took pytest-cocotb's lock meanwhile has put something in, or is not of cocorun.
+        // A process that took the lock meanwhile has put something in, or is not cocorun.
         let is_left = self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky())
             && storage.list(&self.dir).is_ok_and(|names| names.is_empty());
         if is_left {
@@ -491,7 +491,7 @@ impl PytestLock {
             .collect()
     }
 
-    /// Clears what a leader left that died after it had closed its epoch.
+    /// Removes what a leader left that died after it had closed its epoch.
     pub(crate) fn clear_after_the_dead(&self, is_closed: &mut dyn FnMut(&str) -> bool) {
         let Ok(names) = self.disk.storage.list(&self.dir) else {
             return;
@@ -507,7 +507,7 @@ impl PytestLock {
             }
             .leave_for_the_dead();
         }
-        // A leader that is about to put its guard here finds the directory gone and starts anew.
+        // A leader that is about to put its guard here finds the directory gone and starts again.
         if names.is_empty() && self.disk.stamp(&self.dir).is_ok_and(|dir| dir.is_sticky()) {
             self.disk.storage.remove_dir(&self.dir).ok();
         }
@@ -521,7 +521,7 @@ fn guard_of(name: &str) -> Option<(u32, &str)> {
 }
 
 impl Sight {
-    /// Says whether nothing speaks for a change of hands; a guard that came and went does not.
+    /// Whether nothing suggests a change of holder; a guard that came and went does not.
     fn same_holder(&self, later: &Self) -> bool {
         self.inode == later.inode
             && self.info == later.info

@@ -1,9 +1,9 @@
-//! The `.done` and `.failed` files by which pytest-cocotb knows that a step is over.
+//! The `.done` and `.failed` files that tell pytest-cocotb that a step is over.
 //!
-//! They are shadows of the ledger, which alone is the truth: cocorun writes them for others and
-//! reads of them only that somebody removed them. Invariants: `.done` is made after the commit,
-//! and the register `marked` after `.done`, so a marked epoch without `.done` was cleaned by
-//! somebody else; an epoch is retired before its marker is removed.
+//! They are copies; only the ledger is authoritative. cocorun writes them for others and only reads
+//! whether somebody removed them. Invariants: `.done` is made after the commit, and the register
+//! `marked` after `.done`, so a marked epoch without `.done` was cleaned by somebody else; an epoch
+//! is retired before its marker is removed.
 
 use crate::error::LockError;
 use crate::ledger::Ledger;
@@ -11,7 +11,7 @@ use crate::ledger::Ledger;
 use camino::Utf8PathBuf;
 use std::io;
 
-/// Divides the text for people from ours in `.failed`.
+/// Separates the text for people from ours in `.failed`.
 const DIVIDER: &str = "--cocorun--";
 
 impl Ledger {
@@ -30,7 +30,7 @@ impl Ledger {
         self.marker_path("lock")
     }
 
-    /// Makes `.done` for a published epoch; whoever comes first does.
+    /// Makes `.done` for a published epoch; the first caller does.
     pub(crate) fn mark(&self, epoch: u32, token: &str) -> Result<(), LockError> {
         let dir = self.attempt_dir(epoch, token);
         let name = dir.file_name().unwrap_or_default();
@@ -52,10 +52,10 @@ impl Ledger {
         Ok(self.disk.get(&self.marked_path(epoch))?.is_some())
     }
 
-    /// Says whether `.done` is missing, as the server sees it.
+    /// Whether `.done` is missing, as the server sees it.
     ///
-    /// An NFS client may believe it absent for long. So where it seems to be missing it is made for
-    /// a moment, in which pytest-cocotb takes its `clean()` for not done yet.
+    /// An NFS client may take it to be absent for a long time. So if it seems to be missing it is
+    /// created for a moment; during that moment pytest-cocotb sees its `clean()` as not done yet.
     pub(crate) fn lacks_done_marker(&self) -> Result<bool, LockError> {
         let path = self.marker_path("done");
         self.disk.stamp(&self.dir.join(".locks")).ok();
@@ -65,7 +65,7 @@ impl Ledger {
         self.disk.is_surely_absent(&path)
     }
 
-    /// Makes `.failed`, whose first words pytest-cocotb shows.
+    /// Makes `.failed`; pytest-cocotb shows its first words.
     pub(crate) fn mark_failed(&self, epoch: u32, token: &str, text: &str) {
         let ours = serde_json::json!({ "cocorun": 1, "epoch": epoch, "token": token });
         let text = format!("{}\n{DIVIDER}\n{ours}\n", text.trim_end());

@@ -1,4 +1,4 @@
-//! What callers of [`CallOnce`] may rely on: a real directory, a fake clock, made-up machines.
+//! What callers of [`CallOnce`] may rely on: a real directory, a fake clock, simulated machines.
 
 use crate::error::LockError;
 use crate::ledger::record::Commit;
@@ -138,7 +138,7 @@ fn second_caller_reuses_the_result_of_the_first() {
 }
 
 #[test]
-fn a_waiting_caller_learns_who_is_at_it_and_what_they_do() {
+fn a_waiting_caller_sees_the_holder_and_what_it_does() {
     let mut world = World::new();
     let leader = lead(&mut world.caller("a"));
     leader.note("verilator, 3 of 8\nsecond line");
@@ -172,7 +172,7 @@ fn a_silent_holder_on_another_node_is_replaced_after_its_lease() {
     let silent = lead(&mut world.caller("a"));
     let mut waiting = world.caller("b");
     let (leader, after) = lead_after_silence(&world, &mut waiting);
-    assert!(after >= Duration::from_secs(30), "robbed after {after:?}");
+    assert!(after >= Duration::from_secs(30), "replaced after {after:?}");
     assert!(after <= Duration::from_secs(41), "only after {after:?}");
     assert_eq!(leader.epoch(), 2);
     assert!(!silent.is_lost());
@@ -187,7 +187,7 @@ fn a_silent_holder_on_another_node_is_replaced_after_its_lease() {
 }
 
 #[test]
-fn a_robbed_holder_that_noticed_nothing_cannot_publish() {
+fn a_replaced_holder_that_noticed_nothing_cannot_publish() {
     let mut world = World::new();
     let silent = lead(&mut world.caller("a"));
     let mut waiting = world.caller("b");
@@ -205,14 +205,14 @@ fn done_after(leader: Leader, world: &mut World) -> serde_json::Value {
 }
 
 #[test]
-fn a_holder_that_publishes_before_the_fence_wins_over_its_robber() {
+fn a_holder_that_publishes_before_the_fence_wins_over_its_successor() {
     let mut world = World::new();
-    let mut robber = world.caller("b");
+    let mut successor = world.caller("b");
     let holder = lead(&mut world.caller("a"));
-    wait(&mut robber);
-    // The robber read that the epoch is open; before its fence the result appears.
+    wait(&mut successor);
+    // The successor read that the epoch is open; before its fence the result appears.
     let mut leader = Some(holder);
-    let entry = robber.claim_for_tests(2, &mut || {
+    let entry = successor.claim_for_tests(2, &mut || {
         publish(leader.take().expect("once"), "just in time");
     });
     let EnterOutcome::Done(published) = entry else {
@@ -250,7 +250,7 @@ fn a_result_foreign_to_one_caller_stays_valid_for_the_other() {
         }
     };
     let Ok(EnterOutcome::Lead(leader)) = world.caller("b").enter(&mut wants_y) else {
-        panic!("a foreign result must be made anew");
+        panic!("a foreign result must be built again");
     };
     let second = publish(leader, "content y");
     assert_eq!(second.epoch, 2);
@@ -277,7 +277,7 @@ fn an_acceptable_result_is_used_while_another_content_is_being_built() {
     let first = publish(lead(&mut world.caller("a")), "content x");
     let Ok(EnterOutcome::Lead(leader)) = world.caller("b").enter(&mut |_| Acceptance::Foreign)
     else {
-        panic!("a foreign result must be made anew");
+        panic!("a foreign result must be built again");
     };
     assert_eq!(done(&mut world.caller("c")), first);
     drop(leader);
@@ -315,7 +315,7 @@ fn a_damaged_result_is_retired_and_made_again() {
     let Ok(EnterOutcome::Lead(third)) =
         broken.enter(&mut |_| Acceptance::Broken("a hole".to_owned()))
     else {
-        panic!("a broken result must be made anew");
+        panic!("a broken result must be built again");
     };
     assert_eq!(third.epoch(), 3);
     drop(third);
@@ -325,7 +325,7 @@ fn a_damaged_result_is_retired_and_made_again() {
 }
 
 #[test]
-fn a_deterministic_failure_is_told_to_those_who_watched_and_nobody_else() {
+fn a_deterministic_failure_is_reported_only_to_those_who_waited() {
     let mut world = World::new();
     let leader = lead(&mut world.caller("run 1"));
     let mut watcher = world.caller("run 2");
@@ -345,7 +345,7 @@ fn a_deterministic_failure_is_told_to_those_who_watched_and_nobody_else() {
 }
 
 #[test]
-fn a_transient_failure_is_nobodys_verdict() {
+fn a_transient_failure_is_not_passed_on() {
     let mut world = World::new();
     let leader = lead(&mut world.caller("run 1"));
     let mut watcher = world.caller("run 2");
@@ -363,7 +363,7 @@ fn clean_retires_results_and_failures_but_not_the_running_attempt() {
     publish(lead(&mut world.caller("a")), "first");
     let Ok(EnterOutcome::Lead(running)) = world.caller("b").enter(&mut |_| Acceptance::Foreign)
     else {
-        panic!("a foreign result must be made anew");
+        panic!("a foreign result must be built again");
     };
     assert_eq!(
         world.caller("c").clean().expect("a local directory works"),
@@ -517,14 +517,14 @@ fn no_sign_of_life_is_given_after_the_end() {
 }
 
 #[test]
-fn the_heartbeat_thread_tells_a_leader_that_it_is_lost() {
+fn the_heartbeat_thread_notices_that_a_leader_is_lost() {
     let mut world = World::new();
     let mut once = world.caller("a");
     once.options_for_tests().heartbeat = Duration::from_millis(1);
     let leader = lead(&mut once);
-    let mut robber = world.caller("b");
-    let EnterOutcome::Lead(_robber) = robber.claim_for_tests(2, &mut || {}) else {
-        panic!("a robber comes through");
+    let mut successor = world.caller("b");
+    let EnterOutcome::Lead(_successor) = successor.claim_for_tests(2, &mut || {}) else {
+        panic!("a successor gets through");
     };
     let until = SystemClock.now() + Duration::from_secs(20);
     while !leader.is_lost() && SystemClock.now() < until {
@@ -534,7 +534,7 @@ fn the_heartbeat_thread_tells_a_leader_that_it_is_lost() {
 }
 
 #[test]
-fn a_caller_that_remembers_a_removed_directory_closes_what_stands_in_the_new_one() {
+fn a_caller_that_remembers_a_removed_directory_closes_epochs_in_the_new_one() {
     let mut world = World::new();
     let mut waiting = world.caller("a");
     drop(lead(&mut world.caller("b")));
@@ -554,17 +554,17 @@ fn a_caller_that_remembers_a_removed_directory_closes_what_stands_in_the_new_one
 }
 
 #[test]
-fn work_that_was_stopped_because_somebody_took_over_is_no_failure() {
+fn work_that_was_stopped_because_somebody_took_over_is_not_a_failure() {
     let mut world = World::new();
-    let mut robber = world.caller("b");
+    let mut successor = world.caller("b");
     let mut attempts = 0;
     let ended = world.caller("a").ensure_done(
         &mut |leader: &Leader| {
             attempts += 1;
-            let EnterOutcome::Lead(other) = robber.claim_for_tests(2, &mut || {}) else {
-                panic!("a robber comes through");
+            let EnterOutcome::Lead(other) = successor.claim_for_tests(2, &mut || {}) else {
+                panic!("a successor gets through");
             };
-            publish(other, "by the robber");
+            publish(other, "by the successor");
             leader.beat();
             Err(Failure::new(FailureKind::Transient, "killed"))
         },

@@ -1,9 +1,9 @@
-//! Random schedules: several processes take turns at every single call, in bad
-//! weather, and the server checks the invariants at every change.
+//! Random schedules: several processes take turns at every single call, under faults, and the
+//! server checks the invariants at every change.
 //!
 //! `shuttle` chooses who runs next and throws the dice, so that a failure can be repeated with the
-//! seed it prints. Time jumps with every pause of anybody, so that anybody may be taken for dead
-//! at any moment: safety must not depend on time.
+//! seed it prints. Time jumps with every pause of any process, so that any process may be taken for
+//! dead at any moment: safety must not depend on time.
 
 use crate::ledger::record::Commit;
 use crate::ledger::record::FailureKind;
@@ -94,7 +94,7 @@ impl Stage {
         }
     }
 
-    /// Does the step; says whether the process got through.
+    /// Does the step; `true` if the process finished.
     fn act(&self, number: u64) -> bool {
         let content = number % self.play.contents;
         let (mut once, client) = self.once(number);
@@ -134,7 +134,7 @@ impl Stage {
         false
     }
 
-    /// Builds; says whether the process is through with it.
+    /// Builds; `true` if the process is done with it.
     fn work(&self, leader: Leader, content: u64) -> bool {
         for _ in 0..below(4) {
             leader.beat();
@@ -230,7 +230,7 @@ const STORM: Weather = Weather {
     lacks_symlinks: false,
 };
 
-/// Runs some schedules, or as many times more as `COCORUN_SOAK` says.
+/// Runs some schedules, multiplied by `COCORUN_SOAK`.
 fn check(schedules: usize, play: Play) {
     let environment = Environment::of_this_process();
     let times: usize = environment
@@ -240,7 +240,7 @@ fn check(schedules: usize, play: Play) {
 }
 
 #[test]
-fn three_callers_agree_in_calm_weather() {
+fn three_callers_agree_without_faults() {
     let play = Play {
         processes: 3,
         weather: CALM,
@@ -288,7 +288,7 @@ fn a_clean_in_between_never_leaves_two_valid_results() {
 }
 
 #[test]
-fn hard_links_do_where_there_are_no_symbolic_links() {
+fn hard_links_suffice_without_symbolic_links() {
     let weather = Weather {
         lacks_symlinks: true,
         ..STORM

@@ -1,4 +1,4 @@
-//! What `cocorun locks clean` may end and remove, and what it may not: made-up machines, a real
+//! What `cocorun locks clean` may end and remove, and what it may not: simulated machines, a real
 //! directory, a clock moved by hand.
 
 use crate::acquire::AcquireOutcome;
@@ -36,7 +36,7 @@ use std::time::SystemTime;
 
 type OnSleep = Box<dyn FnMut() + Send>;
 
-/// A clock beside which somebody else is at work: each sleep lets them take a step.
+/// A clock while others are at work: each sleep lets them take a step.
 struct BusyClock {
     clock: Arc<FakeClock>,
     others: Mutex<OnSleep>,
@@ -107,7 +107,7 @@ impl World {
         }
     }
 
-    /// Lets a leader on such a node die at work.
+    /// Lets a leader on this node die at work.
     fn die(&mut self, node: &str) -> Utf8PathBuf {
         let leader = self.leader(node);
         let dir = leader.dir().to_owned();
@@ -130,11 +130,11 @@ impl World {
     /// Cleans; returns what was done and why, in order.
     fn clean(&self, cleaning: &Cleaning) -> Vec<(Action, String)> {
         let tree = Tree::below(&self.root).expect("it can be listed");
-        let mut told = Vec::new();
+        let mut report = Vec::new();
         cleaning.clean(&tree, &mut |action, path, words| {
-            told.push((action, format!("{path}: {words}")));
+            report.push((action, format!("{path}: {words}")));
         });
-        told
+        report
     }
 
     fn pytest_lock(&self) -> Utf8PathBuf {
@@ -152,64 +152,64 @@ impl World {
     }
 }
 
-/// A node that can tell that processes of nodes named `dead…` are gone.
+/// A node that knows that processes of nodes named `dead…` are gone.
 fn cleaner() -> Arc<dyn Machine> {
     FakeMachine::knowing_dead("here", 99, "dead")
 }
 
-fn deeds(told: &[(Action, String)]) -> Vec<Action> {
-    told.iter().map(|(action, _)| *action).collect()
+fn actions(report: &[(Action, String)]) -> Vec<Action> {
+    report.iter().map(|(action, _)| *action).collect()
 }
 
 #[test]
-fn what_a_dead_leader_left_goes_and_the_next_one_leads_at_once() {
+fn what_a_dead_leader_left_is_removed_and_the_next_one_leads_at_once() {
     let mut world = World::new();
     let attempt = world.die("dead");
     assert!(fs::exists(&world.pytest_lock()));
-    let told = world.clean(&world.cleaning());
+    let report = world.clean(&world.cleaning());
     let expected = [
         Action::Ended,
         Action::RemovedPytestLock,
         Action::RemovedAttempt,
     ];
-    assert_eq!(deeds(&told), expected, "{told:#?}");
+    assert_eq!(actions(&report), expected, "{report:#?}");
     assert!(!fs::exists(&attempt) && !fs::exists(&world.pytest_lock()));
     assert!(world.clock.elapsed() < Duration::from_secs(3));
     let next = world.leader("dead");
     assert_eq!((next.epoch(), next.is_lost()), (2, false));
     next.publish(serde_json::json!("it")).expect("written");
-    assert_eq!(deeds(&world.clean(&world.cleaning())), []);
+    assert_eq!(actions(&world.clean(&world.cleaning())), []);
 }
 
 #[test]
-fn a_dry_run_tells_the_same_and_changes_nothing() {
+fn a_dry_run_reports_the_same_and_changes_nothing() {
     let mut world = World::new();
     let attempt = world.die("dead");
     let dry = Cleaning {
         is_dry_run: true,
         ..world.cleaning()
     };
-    let told = world.clean(&dry);
+    let report = world.clean(&dry);
     assert!(fs::exists(&attempt.join("part")) && fs::exists(&world.pytest_lock()));
     assert_eq!(world.survey().open().expect("readable").len(), 1);
-    assert_eq!(told, world.clean(&world.cleaning()));
+    assert_eq!(report, world.clean(&world.cleaning()));
 }
 
 #[test]
 fn a_holder_elsewhere_is_dead_after_silence_for_its_whole_lease() {
     let mut world = World::new();
     let attempt = world.die("node");
-    // However old it is: only what is watched counts.
+    // However old it is: only observed silence counts.
     world.clock.advance(Duration::from_secs(1_000_000));
     let start = world.clock.elapsed();
-    let told = world.clean(&world.cleaning());
+    let report = world.clean(&world.cleaning());
     let watched = world.clock.elapsed().saturating_sub(start);
     let expected = [
         Action::Ended,
         Action::RemovedPytestLock,
         Action::RemovedAttempt,
     ];
-    assert_eq!(deeds(&told), expected, "{told:#?}");
+    assert_eq!(actions(&report), expected, "{report:#?}");
     assert!(watched >= Duration::from_secs(30), "{watched:?}");
     assert!(watched <= Duration::from_secs(40), "{watched:?}");
     assert!(!fs::exists(&attempt));
@@ -236,16 +236,16 @@ fn a_holder_elsewhere_that_gives_a_sign_of_life_keeps_everything() {
         clock: Arc::new(busy),
         ..world.cleaning()
     };
-    let told = world.clean(&cleaning);
-    assert_eq!(deeds(&told), [Action::Kept], "{told:#?}");
-    assert!(told[0].1.contains("sign of life"), "{told:#?}");
+    let report = world.clean(&cleaning);
+    assert_eq!(actions(&report), [Action::Kept], "{report:#?}");
+    assert!(report[0].1.contains("sign of life"), "{report:#?}");
     assert!(fs::exists(leader.dir()) && fs::exists(&world.pytest_lock()));
     leader.beat();
     assert!(!leader.is_lost());
 }
 
-/// Gives a sign of life that shows: on many file systems a time stamp moves on only with the
-/// kernel's tick, every 1 to 10 ms, and on the fake clock 25 s pass in less than that.
+/// Gives a visible sign of life: on many file systems a time stamp advances only with the kernel's
+/// tick, every 1 to 10 ms, and on the fake clock 25 s pass in less than that.
 fn beat_visibly(leader: &Leader, claim: &Utf8Path) {
     let stamp = || SystemStorage.stamp(claim).expect("it is there").modified;
     let before = stamp();
@@ -283,7 +283,7 @@ fn a_result_that_is_published_while_we_watch_stays() {
         clock: Arc::new(busy),
         ..world.cleaning()
     };
-    assert_eq!(deeds(&world.clean(&cleaning)), []);
+    assert_eq!(actions(&world.clean(&cleaning)), []);
     assert!(fs::exists(&dir.join("record.json")));
 }
 
@@ -295,14 +295,14 @@ fn a_holder_with_a_long_lease_is_not_waited_for_and_stays() {
         lease_max: Duration::from_secs(29),
         ..world.cleaning()
     };
-    let told = world.clean(&cleaning);
-    assert_eq!(deeds(&told), [Action::Kept], "{told:#?}");
+    let report = world.clean(&cleaning);
+    assert_eq!(actions(&report), [Action::Kept], "{report:#?}");
     assert_eq!(world.clock.elapsed(), Duration::ZERO);
     assert!(fs::exists(&attempt));
 }
 
 #[test]
-fn a_result_is_announced_before_its_gate_goes() {
+fn a_result_is_announced_before_its_pytest_lock_is_removed() {
     let mut world = World::new();
     let mut quiet = world.caller("dead");
     quiet.options_for_tests().pytest_cocotb = false;
@@ -319,14 +319,14 @@ fn a_result_is_announced_before_its_gate_goes() {
     leader.publish(serde_json::json!("it")).expect("written");
     let done = world.dir.join(".locks/step.done");
     assert!(!fs::exists(&done), "that is what it died before");
-    let told = world.clean(&world.cleaning());
-    assert_eq!(deeds(&told), [Action::RemovedPytestLock], "{told:#?}");
+    let report = world.clean(&world.cleaning());
+    assert_eq!(actions(&report), [Action::RemovedPytestLock], "{report:#?}");
     assert!(fs::exists(&done) && fs::exists(&dir.join("record.json")));
     assert!(!fs::exists(&world.pytest_lock()));
 }
 
 #[test]
-fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_stays() {
+fn a_pytest_lock_with_guards_of_several_dead_is_cleared_once_and_the_guard_of_the_live_one_stays() {
     let mut world = World::new();
     world.leader("node").release().expect("written");
     let token = world.leader("node").token().to_owned();
@@ -342,37 +342,37 @@ fn a_gate_with_guards_of_several_dead_is_one_gate_and_the_guard_of_the_living_st
         fs::create_dirs(&world.pytest_lock()).expect("a local directory");
         fs::write(guard, "").expect("a local directory");
     }
-    let told = world.clean(&world.cleaning());
-    let of_gates: Vec<_> = told
+    let report = world.clean(&world.cleaning());
+    let of_locks: Vec<_> = report
         .iter()
         .filter(|it| it.0 == Action::RemovedPytestLock)
         .collect();
-    assert_eq!(of_gates.len(), 1, "{told:#?}");
-    let words = &of_gates[0].1;
+    assert_eq!(of_locks.len(), 1, "{report:#?}");
+    let words = &of_locks[0].1;
     assert!(words.ends_with("attempts 1 and 2 have ended"), "{words}");
-    // It was made without the mark of ours, so it is left to whoever made it.
+    // It was made without our sticky bit, so it is left to its maker.
     SystemStorage
         .remove_dir(&world.pytest_lock())
         .expect("it is empty");
-    let living = world.leader("node");
+    let live = world.leader("node");
     fs::write(&dead[1], "").expect("a local directory");
-    let told = world.clean(&Cleaning {
+    let report = world.clean(&Cleaning {
         lease_max: Duration::ZERO,
         ..world.cleaning()
     });
     let is_file = |it: &&(Action, String)| it.0 == Action::RemovedFile;
-    assert_eq!(told.iter().filter(is_file).count(), 1, "{told:#?}");
+    assert_eq!(report.iter().filter(is_file).count(), 1, "{report:#?}");
     assert!(
-        !deeds(&told).contains(&Action::RemovedPytestLock),
-        "{told:#?}"
+        !actions(&report).contains(&Action::RemovedPytestLock),
+        "{report:#?}"
     );
     assert!(!fs::exists(&dead[1]));
-    let own = format!("cocorun.guard.{:08}.{}", living.epoch(), living.token());
+    let own = format!("cocorun.guard.{:08}.{}", live.epoch(), live.token());
     assert!(fs::exists(&world.pytest_lock().join(own)));
 }
 
 #[test]
-fn results_and_the_last_failure_stay_and_earlier_failures_go() {
+fn results_and_the_last_failure_stay_and_earlier_failures_are_removed() {
     let mut world = World::new();
     let fail = |leader: Leader| {
         let failed = leader.fail(FailureKind::Transient, "no licence");
@@ -380,29 +380,29 @@ fn results_and_the_last_failure_stay_and_earlier_failures_go() {
     };
     let first = fail(world.leader("node"));
     let second = fail(world.leader("node"));
-    let told = world.clean(&world.cleaning());
+    let report = world.clean(&world.cleaning());
     assert_eq!(
-        deeds(&told),
+        actions(&report),
         [Action::RemovedAttempt, Action::Kept],
-        "{told:#?}"
+        "{report:#?}"
     );
     assert!(!fs::exists(&first) && fs::exists(&second));
     let leader = world.leader("node");
     let result = leader.dir().to_owned();
     leader.publish(serde_json::json!("it")).expect("written");
     assert_eq!(
-        deeds(&world.clean(&world.cleaning())),
+        actions(&world.clean(&world.cleaning())),
         [Action::RemovedAttempt]
     );
     assert!(fs::exists(&result));
     world.caller("node").clean().expect("a local directory");
-    let told = world.clean(&world.cleaning());
-    assert_eq!(deeds(&told), [Action::Kept], "{told:#?}");
+    let report = world.clean(&world.cleaning());
+    assert_eq!(actions(&report), [Action::Kept], "{report:#?}");
     let all = Cleaning {
         takes_retired: true,
         ..world.cleaning()
     };
-    assert_eq!(deeds(&world.clean(&all)), [Action::RemovedAttempt]);
+    assert_eq!(actions(&world.clean(&all)), [Action::RemovedAttempt]);
     assert!(!fs::exists(&result));
 }
 
@@ -417,11 +417,11 @@ fn what_nobody_claims_and_what_python_holds_stays() {
     }
     let info = r#"{"hostname": "here99", "pid": 1000000, "timestamp": 1.0}"#;
     fs::write(&python.join("holder.info"), info).expect("a local directory");
-    let told = world.clean(&world.cleaning());
-    let mut deeds = deeds(&told);
-    deeds.sort_unstable();
+    let report = world.clean(&world.cleaning());
+    let mut actions = actions(&report);
+    actions.sort_unstable();
     let expected = [Action::RemovedAttempt, Action::Kept, Action::Kept];
-    assert_eq!(deeds, expected, "{told:#?}");
+    assert_eq!(actions, expected, "{report:#?}");
     assert!(fs::exists(&strange) && fs::exists(&python.join("holder.info")));
 }
 
@@ -451,17 +451,17 @@ fn a_tree_of_attempts_that_is_a_link_is_not_followed() {
     // Somebody swaps the directory for a link between our look and our action.
     move_dir(&attempts, &elsewhere);
     fs::link(&elsewhere, &attempts).expect("a local directory");
-    let mut told = Vec::new();
+    let mut report = Vec::new();
     let cleaning = world.cleaning();
-    cleaning.clean(&tree, &mut |action, _, _| told.push(action));
-    assert!(told.contains(&Action::Failed), "{told:?}");
+    cleaning.clean(&tree, &mut |action, _, _| report.push(action));
+    assert!(report.contains(&Action::Failed), "{report:?}");
     let name = attempt.file_name().expect("it has one");
     assert!(fs::exists(&elsewhere.join(name).join("part")));
 }
 
 #[expect(
     clippy::disallowed_methods,
-    reason = "plays somebody who moves a directory away"
+    reason = "plays a user who moves a directory away"
 )]
 fn move_dir(from: &Utf8Path, to: &Utf8Path) {
     std::fs::rename(from, to).expect("a local directory");

@@ -1,7 +1,7 @@
-//! What one process sees of the file server in memory: it lies as NFS clients do.
+//! What one process sees of the file server in memory: as wrong as an NFS client's view can be.
 //!
 //! Replies get lost, calls fail, names that were once found absent stay absent until the server
-//! itself tells otherwise, listings are old, and the process may die before or after any single
+//! itself says otherwise, listings are old, and the process may die before or after any single
 //! call.
 
 use crate::tests::server::Content;
@@ -23,7 +23,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::Mutex;
 
-/// What every call of a dead process comes to. No code retries it.
+/// What every call of a dead process returns. No code retries it.
 pub(crate) const DEAD: i32 = libc::EBADF;
 
 /// Whether a client dies before the server carries out a call, or before it hears the reply.
@@ -40,22 +40,22 @@ pub(crate) struct Fault {
     pub call: u64,
     /// Whether the server carries it out before or after the mishap.
     pub moment: Moment,
-    /// What the caller is told; [`DEAD`] ends the process.
+    /// The error that the caller gets; [`DEAD`] ends the process.
     pub errno: i32,
 }
 
-/// How bad the weather is, in percent of the calls.
+/// How frequent faults are, in percent of the calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Weather {
-    /// The call is carried out, the caller is told otherwise.
+    /// The call is carried out, but the caller gets an error.
     pub lost_replies: u64,
     /// The call is not carried out.
     pub failures: u64,
     /// The process dies.
     pub deaths: u64,
-    /// A name that was absent once is absent still.
+    /// A name that was absent once still seems absent.
     pub negative_entries: u64,
-    /// A listing is an old one.
+    /// A listing is outdated.
     pub stale_lists: u64,
     /// Whether symbolic links do not exist here.
     pub lacks_symlinks: bool,
@@ -71,7 +71,7 @@ struct View {
     seen_absent: BTreeSet<Utf8PathBuf>,
 }
 
-/// One process' sight of the server.
+/// One process's view of the server.
 pub(crate) struct Client {
     server: Arc<Server>,
     weather: Weather,
@@ -220,7 +220,7 @@ impl Client {
         result
     }
 
-    /// Makes a name; what the server says about it ends a wrong belief.
+    /// Makes a name; the server's answer about it corrects a wrong belief.
     fn make(&self, path: &Utf8Path, content: Content) -> io::Result<()> {
         let lost = [libc::EEXIST, libc::EIO, libc::ETIMEDOUT, libc::ENOENT];
         let is_same_tick = self.chance(self.weather.negative_entries);
@@ -376,7 +376,7 @@ impl Storage for Client {
     }
 
     fn remove_beside(&self, witness: &Utf8Path, names: &[&str]) -> io::Result<bool> {
-        // What the handle sees is the same directory until the end; so this is one step.
+        // The handle refers to the same directory throughout, so this is one step.
         self.call(&[libc::EIO], |disk, _| {
             let dir = witness.parent().expect("a marker is in a ledger");
             if !disk.nodes.contains_key(witness) {

@@ -1,5 +1,5 @@
 //! The process dies before and after every single call of the protocol, and every call fails or
-//! loses its reply once: whoever comes next ends well, and all agree.
+//! loses its reply once: the next caller succeeds, and all agree.
 
 use crate::ledger::record::Commit;
 use crate::once::call_once::CallOnce;
@@ -27,7 +27,7 @@ const MOMENTS: [Moment; 2] = [Moment::Before, Moment::After];
 struct World {
     server: Arc<Server>,
     clock: Arc<FakeClock>,
-    /// How the names of the nodes begin whose processes are known to be gone.
+    /// Name prefix of the nodes whose processes are known to be gone.
     dead: &'static str,
 }
 
@@ -64,7 +64,7 @@ impl World {
         )
     }
 
-    /// Lets one process do the step; returns what it made of it and how many calls that took.
+    /// Lets one process do the step; returns the outcome and how many calls that took.
     fn run(
         &self,
         number: u64,
@@ -94,7 +94,7 @@ impl World {
         token
     }
 
-    /// Holds the answers of several healthy processes and the ledger against one another.
+    /// Checks the answers of several healthy processes and the ledger against one another.
     fn agrees(&self, given: Option<&str>) {
         let first = self.ends_well(8);
         assert_eq!(first, self.ends_well(9));
@@ -119,7 +119,7 @@ fn token_of(ended: &Result<Done, StepError<String>>) -> Option<&str> {
 }
 
 #[test]
-fn a_death_at_any_call_leaves_a_directory_in_which_the_next_ends_well() {
+fn a_death_at_any_call_leaves_a_directory_in_which_the_next_succeeds() {
     let calls = World::new().run(1, None).1;
     assert!(calls > 15, "only {calls} calls: the protocol is not run");
     for call in 0..calls {
@@ -138,7 +138,7 @@ fn a_death_at_any_call_leaves_a_directory_in_which_the_next_ends_well() {
 }
 
 #[test]
-fn two_deaths_at_any_two_calls_leave_a_directory_in_which_the_next_ends_well() {
+fn two_deaths_at_any_two_calls_leave_a_directory_in_which_the_next_succeeds() {
     let calls = World::new().run(1, None).1;
     let mut deaths = 0;
     for first in 0..calls {
@@ -260,7 +260,7 @@ fn a_death_at_any_call_of_clean_leaves_it_done_or_not_done() {
 }
 
 #[test]
-fn a_holder_that_beats_through_18_000_periods_is_never_robbed() {
+fn a_holder_that_beats_through_18_000_periods_never_loses_its_lock() {
     let world = World::new();
     let mut holding = world.once(1, Client::with_fault(&world.server, None));
     let mut waiting = world.once(2, Client::with_fault(&world.server, None));
@@ -288,12 +288,12 @@ fn a_holder_that_beats_through_18_000_periods_is_never_robbed() {
     let expected = Duration::from_secs(30)..Duration::from_secs(41);
     assert!(
         expected.contains(&after),
-        "a silent one is robbed after {after:?}"
+        "a silent one is replaced after {after:?}"
     );
 }
 
 #[test]
-fn an_end_is_seen_although_its_name_is_hidden_for_ever() {
+fn an_end_is_seen_although_its_name_is_hidden_forever() {
     let world = World::new();
     let mut holding = world.once(1, Client::with_fault(&world.server, None));
     let weather = Weather {
@@ -360,7 +360,7 @@ fn a_result_that_was_cleaned_is_not_taken_on_the_short_way() {
         };
         let client = Client::in_weather(&world.server, weather, Box::new(|_| 0), Box::new(|| {}));
         let mut looking = world.once(3, client);
-        // Beside pytest-cocotb there is no short way.
+        // Together with pytest-cocotb there is no short way.
         looking.options_for_tests().pytest_cocotb = false;
         let entry = looking.enter(&mut |_| Acceptance::Use);
         assert!(
@@ -371,7 +371,7 @@ fn a_result_that_was_cleaned_is_not_taken_on_the_short_way() {
 }
 
 #[test]
-fn who_is_alone_takes_over_at_once_and_needs_no_links() {
+fn a_caller_without_lock_takes_over_at_once_and_needs_no_links() {
     let world = World::new();
     let mut holding = world.once(1, Client::with_fault(&world.server, None));
     let Ok(EnterOutcome::Lead(_held)) = holding.enter(&mut |_| Acceptance::Use) else {

@@ -1,4 +1,4 @@
-//! A clock that is moved by hand and machines that are made up, for tests.
+//! A clock that is moved by hand and simulated machines, for tests.
 
 use crate::ledger::record::Commit;
 use crate::once::call_once::CallOnce;
@@ -77,7 +77,7 @@ impl FakeMachine {
         Self::knowing_dead(host, number, "")
     }
 
-    /// Makes one that knows that the processes of nodes whose names begin so are gone.
+    /// Makes one that knows that the processes of nodes with this name prefix are gone.
     pub(crate) fn knowing_dead(host: &str, number: u64, dead: &str) -> Arc<dyn Machine> {
         let me = ProcessIdentity {
             host: host.to_owned(),
@@ -177,9 +177,9 @@ where
     }
 }
 
-/// The work of a caller that must not come to work.
+/// The work of a caller that must never start it.
 pub(crate) fn never(_: &Leader) -> Result<serde_json::Value, Failure<String>> {
-    panic!("worked beside a holder")
+    panic!("worked at the same time as a holder")
 }
 
 /// Reads how the epochs of a step ended, and whether they are retired.

@@ -1,5 +1,5 @@
-//! Beside pytest-cocotb in one directory: its lock is respected and held, its markers are made
-//! and noticed.
+//! Together with pytest-cocotb in one directory: its lock is respected and held, its markers are
+//! made and noticed.
 //!
 //! Its part is played by hand here, and by the unmodified package in `interop_storm.rs`.
 
@@ -90,7 +90,7 @@ impl World {
         SystemStorage.remove_dir(&self.path("step.lock")).is_ok()
     }
 
-    /// Lets a caller wait until it leads; says how long that took.
+    /// Lets a caller wait until it leads; returns how long that took.
     fn lead(&self, once: &mut CallOnce) -> (Leader, Duration) {
         let start = self.clock.elapsed();
         loop {
@@ -106,7 +106,7 @@ impl World {
             }
             assert!(
                 self.clock.elapsed() < Duration::from_secs(9000),
-                "waits for ever"
+                "waits forever"
             );
         }
     }
@@ -117,7 +117,7 @@ const DEAD: &str = r#"{"hostname": "vm", "pid": 1004711, "timestamp": 1795000000
 const REMOTE: &str = r#"{"hostname": "elsewhere", "pid": 7, "timestamp": 1.5}"#;
 
 #[test]
-fn a_living_python_holder_is_waited_for_and_named() {
+fn a_live_python_holder_is_waited_for_and_named() {
     let world = World::new();
     world.python_locks(ALIVE);
     let mut once = world.caller(1);
@@ -164,7 +164,7 @@ fn a_python_holder_on_another_host_is_replaced_after_its_own_two_hours() {
 fn while_we_lead_python_finds_the_lock_held_and_cannot_break_it() {
     let world = World::new();
     let (leader, after) = world.lead(&mut world.caller(1));
-    assert_eq!(after, Duration::ZERO, "a free gate is no reason to wait");
+    assert_eq!(after, Duration::ZERO, "a free lock is not a reason to wait");
     let text = world.text("step.lock/holder.info").expect("a holder");
     assert!(text.starts_with(r#"{"hostname": "vm", "pid": 1, "timestamp": 1795000000.0"#));
     assert!(!world.python_releases());
@@ -249,7 +249,7 @@ fn a_marker_that_python_removed_ends_the_result() {
 }
 
 #[test]
-fn a_marker_that_its_maker_could_not_write_any_more_is_made_by_the_next() {
+fn a_marker_that_its_maker_could_no_longer_write_is_made_by_the_next() {
     let world = World::new();
     let (leader, _) = world.lead(&mut world.caller(1));
     let token = leader.token().to_owned();
@@ -273,14 +273,14 @@ fn a_marker_that_its_maker_could_not_write_any_more_is_made_by_the_next() {
     assert!(world.text("step.done").is_some());
     SystemStorage
         .create_dir(&world.path("step.lock"))
-        .expect("the dead leader's gate is cleared");
+        .expect("the dead leader's lock is cleared");
 }
 
 #[test]
-fn a_robbed_leader_takes_nothing_from_the_gate_of_its_robber() {
+fn a_replaced_leader_takes_nothing_from_the_pytest_lock_of_its_successor() {
     let world = World::new();
     let (silent, _) = world.lead(&mut world.caller(1));
-    let (robber, _) = world.lead(&mut world.caller(2));
+    let (successor, _) = world.lead(&mut world.caller(2));
     silent.beat();
     assert!(silent.is_lost());
     drop(silent);
@@ -292,19 +292,19 @@ fn a_robbed_leader_takes_nothing_from_the_gate_of_its_robber() {
     );
     assert_eq!(
         info.and_then(|info| info.token).as_deref(),
-        Some(robber.token())
+        Some(successor.token())
     );
     assert!(!world.python_releases());
 }
 
 #[test]
-fn a_robbed_leader_that_enters_late_leaves_its_robbers_guard_alone() {
+fn a_replaced_leader_that_enters_late_leaves_its_successors_guard_alone() {
     let world = World::new();
     let late = world.lead(&mut world.caller(1)).0;
-    let (robber, pytest_lock) = world.lead(&mut world.caller(2));
+    let (successor, pytest_lock) = world.lead(&mut world.caller(2));
     let guard = world.path(&format!(
         "step.lock/cocorun.guard.00000002.{}",
-        robber.token()
+        successor.token()
     ));
     assert!(SystemStorage.stamp(&guard).is_ok());
     // As if it had been frozen before it entered.
@@ -322,7 +322,7 @@ fn a_robbed_leader_that_enters_late_leaves_its_robbers_guard_alone() {
 }
 
 #[test]
-fn what_a_leader_left_that_died_before_it_held_takes_no_lock_of_pythons_along() {
+fn clearing_after_a_leader_that_died_before_it_held_removes_no_lock_of_python() {
     let world = World::new();
     let (leader, _) = world.lead(&mut world.caller(1));
     let token = leader.token().to_owned();
@@ -340,7 +340,7 @@ fn what_a_leader_left_that_died_before_it_held_takes_no_lock_of_pythons_along() 
 }
 
 #[test]
-fn a_leader_before_the_gate_can_be_robbed_and_leaves_nothing_behind() {
+fn a_leader_waiting_for_the_pytest_lock_can_be_replaced_and_leaves_nothing_behind() {
     let world = World::new();
     world.python_locks(ALIVE);
     let mut stuck = world.caller(1);
@@ -360,7 +360,7 @@ fn a_leader_before_the_gate_can_be_robbed_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_leader_that_gives_up_before_the_gate_leaves_no_guard_in_it() {
+fn a_leader_that_gives_up_waiting_for_the_pytest_lock_leaves_no_guard_in_it() {
     let world = World::new();
     world.python_locks("");
     let mut once = world.caller(1);
@@ -399,7 +399,7 @@ fn a_late_writer_in_a_nameless_lock_is_left_alone() {
         assert!(matches!(entry, Ok(EnterOutcome::Wait { .. })), "{entry:?}");
     }
     assert_eq!(world.text("step.lock/holder.info").as_deref(), Some(ALIVE));
-    assert!(world.python_releases(), "our guard stayed in a living lock");
+    assert!(world.python_releases(), "our guard stayed in a live lock");
     world.lead(&mut once);
 }
 
@@ -411,7 +411,7 @@ fn a_damaged_result_takes_no_other_content_with_it() {
         .publish(serde_json::json!("x"))
         .expect("a local directory works");
     let Ok(EnterOutcome::Lead(leader)) = world.caller(2).enter(&mut |_| Acceptance::Foreign) else {
-        panic!("a foreign result must be made anew");
+        panic!("a foreign result must be built again");
     };
     leader
         .publish(serde_json::json!("y"))

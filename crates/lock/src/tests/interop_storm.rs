@@ -1,6 +1,6 @@
-//! Beside processes of the unmodified pytest-cocotb, some of which are killed.
+//! Together with processes of the unmodified pytest-cocotb, some of which are killed.
 //!
-//! `COCORUN_PYTEST_COCOTB` names the directory that holds its package `pytest_cocotb`.
+//! `COCORUN_PYTEST_COCOTB` names the directory that contains its package `pytest_cocotb`.
 
 use crate::once::call_once::CallOnce;
 use crate::once::call_once::EnterOutcome;
@@ -135,10 +135,7 @@ fn overlaps(left: &[(u128, u128)], right: &[(u128, u128)]) -> usize {
 
 #[test]
 #[ignore = "takes minutes and needs pytest-cocotb's sources; tests/run --lab runs it"]
-#[expect(
-    clippy::print_stderr,
-    reason = "what was measured is wanted in the log"
-)]
+#[expect(clippy::print_stderr, reason = "the measurements belong in the log")]
 fn unmodified_pytest_cocotb_processes_are_never_inside_with_us() {
     let environment = Environment::of_this_process();
     let package = environment

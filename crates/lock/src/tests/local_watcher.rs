@@ -27,8 +27,8 @@ use std::thread;
 use std::time::Duration;
 
 const CALLERS: usize = 8;
-/// Half of the time after which those look for themselves who were told nothing. Who is told needs
-/// seconds: a pause of the one that looks for all.
+/// Half of the time after which callers that were not notified look for themselves. A notified one
+/// needs seconds: a pause of the one that looks for all.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn caller(dir: &Utf8Path) -> CallOnce {
@@ -45,7 +45,7 @@ fn caller(dir: &Utf8Path) -> CallOnce {
 }
 
 #[test]
-fn a_turn_has_one_owner_and_ends_with_it() {
+fn the_watcher_role_has_one_owner_and_ends_with_it() {
     let name = format!("test-{:x}", SystemMachine.random());
     let first = SystemMachine.local_watcher(&name);
     assert!(first.is_some());
@@ -60,7 +60,7 @@ fn a_turn_has_one_owner_and_ends_with_it() {
 }
 
 #[test]
-fn callers_of_one_machine_all_learn_of_the_result_within_seconds() {
+fn callers_of_one_machine_all_see_the_result_within_seconds() {
     let temp = tempfile::tempdir().expect("a temporary directory");
     let dir = Utf8PathBuf::try_from(temp.path().to_path_buf()).expect("a UTF-8 path");
     let mut first = caller(&dir);
@@ -95,7 +95,7 @@ fn callers_of_one_machine_all_learn_of_the_result_within_seconds() {
 }
 
 #[test]
-fn who_has_no_turn_leaves_the_server_alone() {
+fn a_caller_that_is_not_the_watcher_leaves_the_server_alone() {
     let looks_in_a_minute = |has_turn: bool| {
         let clock = FakeClock::new();
         let server = Server::new(Arc::clone(&clock));

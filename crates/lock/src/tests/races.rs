@@ -1,5 +1,5 @@
-//! The threads of one leader, in every order that chance comes to: its heartbeat, whoever ends
-//! it, and a robber.
+//! The threads of one leader in random interleavings: its heartbeat, the thread that ends it, and
+//! one that takes over.
 //!
 //! `shuttle` switches between them at each lock, flag and call to the server.
 
@@ -79,7 +79,7 @@ impl Stage {
 
     fn lead(&self) -> Leader {
         let mut once = self.once(1);
-        // Other threads run only once the leader is there.
+        // Other threads run only once the leader exists.
         match once.enter(&mut |_| Acceptance::Use) {
             Ok(EnterOutcome::Lead(leader)) => leader,
             other => panic!("nobody else is there, yet: {other:?}"),
@@ -96,11 +96,11 @@ impl Stage {
     }
 }
 
-/// Takes over from a living leader, and gives up again.
-fn rob(stage: &Stage) -> shuttle::thread::JoinHandle<()> {
-    let mut robber = stage.once(2);
+/// Takes over from a live leader, and gives up again.
+fn take_over(stage: &Stage) -> shuttle::thread::JoinHandle<()> {
+    let mut successor = stage.once(2);
     shuttle::thread::spawn(move || {
-        let entry = robber.claim_for_tests(2, &mut || {});
+        let entry = successor.claim_for_tests(2, &mut || {});
         assert!(
             matches!(entry, EnterOutcome::Lead(_) | EnterOutcome::Done(_)),
             "{entry:?}"
@@ -118,8 +118,8 @@ fn an_epoch_has_one_end_and_no_sign_of_life_after_it_in_any_order() {
         let stage = Stage::new();
         let leader = stage.lead();
         let token = leader.token().to_owned();
-        let robber = (below(2) == 0).then(|| rob(&stage));
-        let is_robbed = robber.is_some();
+        let successor = (below(2) == 0).then(|| take_over(&stage));
+        let is_robbed = successor.is_some();
         leader.note("at work");
         for _ in 0..below(30) {
             turn();
@@ -154,10 +154,10 @@ fn an_epoch_has_one_end_and_no_sign_of_life_after_it_in_any_order() {
             let is_done = matches!(&first, Some(Commit::Done { token: it, .. }) if *it == token);
             let is_other = matches!(first, Some(Commit::Failed { .. } | Commit::Released));
             assert!(is_done || is_other, "{first:?}");
-            assert!(ended.is_ended(), "the end is not told by the claim");
+            assert!(ended.is_ended(), "the claim does not show the end");
         }
-        if let Some(robber) = robber {
-            robber.join().expect("it does not panic");
+        if let Some(successor) = successor {
+            successor.join().expect("it does not panic");
         }
         for _ in 0..20 {
             turn();
@@ -176,11 +176,11 @@ fn an_epoch_has_one_end_and_no_sign_of_life_after_it_in_any_order() {
 }
 
 #[test]
-fn a_leader_that_was_replaced_learns_of_it_in_any_order() {
+fn a_leader_that_was_replaced_notices_in_any_order() {
     orders(ORDERS, || {
         let stage = Stage::new();
         let leader = stage.lead();
-        let robber = rob(&stage);
+        let successor = take_over(&stage);
         for _ in 0..below(60) {
             turn();
         }
@@ -188,7 +188,7 @@ fn a_leader_that_was_replaced_learns_of_it_in_any_order() {
             turn();
         }
         drop(leader);
-        robber.join().expect("it does not panic");
+        successor.join().expect("it does not panic");
         assert!(
             matches!(stage.commit(), Some(Commit::Revoked)),
             "{:?}",
@@ -198,7 +198,7 @@ fn a_leader_that_was_replaced_learns_of_it_in_any_order() {
 }
 
 #[test]
-fn a_server_that_hangs_keeps_nobody_from_asking_and_all_goes_on_afterwards() {
+fn a_hanging_server_blocks_no_caller_and_work_continues_afterwards() {
     orders(ORDERS, || {
         let stage = Stage::new();
         let leader = stage.lead();

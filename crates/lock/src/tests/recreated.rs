@@ -1,5 +1,5 @@
-//! A lock whose directory is removed and made anew while it is used: whoever sleeps over that and
-//! then goes on lets nobody into the new one, and robs nobody there.
+//! A lock whose directory is removed and recreated while it is used: a process that sleeps
+//! meanwhile and then continues lets nobody into the new one, and takes the lock from nobody there.
 
 use crate::acquire::AcquireOutcome;
 use crate::acquire::HeldTicket;
@@ -19,10 +19,10 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-/// One who came to the new directory, and whether it was let in.
+/// A process that came to the new directory, and whether it was granted the lock.
 type Comer = (NfsLock, Option<HeldTicket>);
 
-/// A process that sleeps before one of its calls until the directory was made anew.
+/// A process that sleeps before one of its calls until the directory was recreated.
 struct Sleeper {
     world: Arc<World>,
     lock: NfsLock,
@@ -31,8 +31,8 @@ struct Sleeper {
 }
 
 impl Sleeper {
-    /// Makes one that will sleep before this call. In the new directory `entries` have come and
-    /// gone then, the next one is inside, and five wait.
+    /// Makes one that will sleep before this call. In the new directory `entries` have then come
+    /// and gone, the next one is inside, and five wait.
     fn new(call: u64, entries: u64) -> Self {
         let world = Arc::new(World::new());
         let comers: Arc<Mutex<Vec<Comer>>> = Arc::default();
@@ -78,7 +78,7 @@ impl Sleeper {
         for (lock, inside) in comers.iter_mut() {
             if let Some(inside) = inside {
                 inside.beat();
-                assert!(!inside.is_lost(), "the living holder is robbed");
+                assert!(!inside.is_lost(), "the live holder has lost its lock");
                 continue;
             }
             let entry = lock.try_acquire().expect("a healthy server");
@@ -87,7 +87,7 @@ impl Sleeper {
                 "two are inside"
             );
         }
-        // And in the end it goes on for all.
+        // In the end all of them proceed.
         let first = comers[0].1.take().expect("the first is inside");
         assert!(first.release().expect("a healthy server"), "it was alone");
         comers.remove(0);
@@ -117,10 +117,10 @@ fn wait_for(world: &World, lock: &mut NfsLock) -> HeldTicket {
             AcquireOutcome::Wait { retry_in, .. } => world.clock.advance(retry_in),
         }
     }
-    panic!("it waits for ever");
+    panic!("it waits forever");
 }
 
-/// Says whether a lock that slept meanwhile holds what is there now.
+/// Whether a lock that slept meanwhile holds the present lock.
 fn holds(entry: Result<AcquireOutcome, LockError>) -> bool {
     let Ok(AcquireOutcome::Held(held)) = entry else {
         return false;
@@ -130,7 +130,7 @@ fn holds(entry: Result<AcquireOutcome, LockError>) -> bool {
 }
 
 #[test]
-fn who_lets_go_of_a_lock_that_is_gone_ends_nobody_elses() {
+fn releasing_a_lock_that_is_gone_ends_no_other() {
     // The one inside has the sleeper's number, one in a block that it clears up, or neither.
     for entries in [12, 10, 4] {
         let mut call = 0;
@@ -153,7 +153,7 @@ fn who_lets_go_of_a_lock_that_is_gone_ends_nobody_elses() {
 }
 
 #[test]
-fn who_goes_in_where_nothing_is_any_more_lets_nobody_in() {
+fn entering_a_lock_that_is_gone_lets_nobody_in() {
     let mut call = 0;
     loop {
         let mut sleeper = Sleeper::new(call, 0);
@@ -179,14 +179,15 @@ fn who_goes_in_where_nothing_is_any_more_lets_nobody_in() {
 }
 
 #[test]
-fn who_takes_over_from_one_that_is_gone_robs_nobody_who_has_its_number() {
-    // With the same weather every time, this is how many looks the verdict takes.
+fn taking_over_from_a_holder_that_is_gone_takes_nothing_from_one_with_its_number() {
+    // With the same conditions every time, this is how many looks the verdict takes.
     let looks = {
         let world = World::new();
-        let (mut silent, mut robber) = (world.lock(1), world.lock(20));
+        let (mut silent, mut successor) = (world.lock(1), world.lock(20));
         let _silent = held(&mut silent);
         let mut looks = 0;
-        while let AcquireOutcome::Wait { retry_in, .. } = robber.try_acquire().expect("healthy") {
+        while let AcquireOutcome::Wait { retry_in, .. } = successor.try_acquire().expect("healthy")
+        {
             world.clock.advance(retry_in);
             looks += 1;
         }
@@ -217,7 +218,7 @@ fn who_takes_over_from_one_that_is_gone_robs_nobody_who_has_its_number() {
 }
 
 #[test]
-fn a_dead_one_does_not_pass_for_the_living_one_that_has_its_number_now() {
+fn a_dead_holder_is_not_mistaken_for_the_live_one_that_now_has_its_number() {
     let world = World::new();
     let lock = |host: Arc<dyn Machine>, heartbeat: Duration| {
         let options = Options {
@@ -240,7 +241,7 @@ fn a_dead_one_does_not_pass_for_the_living_one_that_has_its_number_now() {
         panic!("two are inside");
     };
     world.server.remove_all("/nfs/dir");
-    let living = held(&mut lock(FakeMachine::on("node3", 3), Duration::ZERO));
+    let live = held(&mut lock(FakeMachine::on("node3", 3), Duration::ZERO));
     for pause in [
         retry_in,
         Duration::from_millis(1_100),
@@ -249,11 +250,11 @@ fn a_dead_one_does_not_pass_for_the_living_one_that_has_its_number_now() {
         world.clock.advance(pause);
         let entry = waits.try_acquire().expect("a healthy server");
         assert!(!holds(Ok(entry)), "two are inside");
-        living.beat();
-        assert!(!living.is_lost(), "the living holder is robbed");
+        live.beat();
+        assert!(!live.is_lost(), "the live holder has lost its lock");
         let registers = world.server.registers("/nfs/dir/.locks/mutex.ledger");
         assert!(registers[&1].commit.is_none(), "its register is spent");
     }
     drop(dead);
-    assert!(living.release().expect("a healthy server"));
+    assert!(live.release().expect("a healthy server"));
 }

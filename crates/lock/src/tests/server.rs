@@ -1,4 +1,4 @@
-//! A file server in memory: one truth under a mutex, which checks the protocol's invariants at
+//! A file server in memory: one true state under a mutex, which checks the protocol's invariants at
 //! every change. What processes see of it is in `client.rs`.
 
 use crate::ledger::record::Claim;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::SystemTime;
 
-/// How many tickets a block has in these tests.
+/// Tickets per block in these tests.
 pub(crate) const BLOCK: u32 = 2;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub(super) struct Node {
     pub(super) born: u64,
 }
 
-/// The truth.
+/// The true state.
 #[derive(Default)]
 pub(super) struct Disk {
     pub(super) nodes: BTreeMap<Utf8PathBuf, Node>,
@@ -83,7 +83,7 @@ impl Disk {
         Ok(())
     }
 
-    /// Shows in a directory's times that it changed, which a coarse clock may fail to do.
+    /// Shows a change in a directory's times, which a coarse clock may fail to do.
     pub(super) fn stamp_parent(&mut self, path: &Utf8Path) {
         let Some(time) = self.nodes.get(path).map(|node| node.changed) else {
             return;
@@ -126,7 +126,8 @@ impl Disk {
         found
     }
 
-    /// Says whether a ticket's register may go: its block of [`BLOCK`] is swept, the marker gone.
+    /// Whether a ticket's register may be removed: its block of [`BLOCK`] is swept, the marker
+    /// gone.
     pub(super) fn is_swept(&self, register: &Utf8Path) -> bool {
         let stem = register.file_stem().unwrap_or_default();
         let number: u32 = stem.parse().expect("a register has a number");
@@ -167,7 +168,7 @@ impl Disk {
             let dir = format!("attempts/{epoch:08}-{}", &token[..8]);
             let record = self.text(&root.join(dir).join("record.json"));
             let Some(record) = record else {
-                // A result that ends loses its record first.
+                // A retired result loses its record first.
                 let commit = format!("{epoch:08}.commit");
                 assert_ne!(changed.file_name(), Some(&*commit), "done without a record");
                 continue;
@@ -203,7 +204,7 @@ impl Server {
         i64::try_from(wall.expect("after 1970").as_secs()).expect("before the year 10^11")
     }
 
-    /// Removes a directory and all in it, as a person would.
+    /// Removes a directory and everything in it, as a user would.
     pub(crate) fn remove_all(&self, dir: &str) {
         let mut disk = self.disk.lock().expect("no test failed");
         disk.nodes.retain(|path, _| !path.starts_with(dir));

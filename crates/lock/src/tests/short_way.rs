@@ -37,11 +37,11 @@ fn temp() -> (tempfile::TempDir, Utf8PathBuf) {
 }
 
 /// A process that froze between its last look and its commit, while the ledger was removed and
-/// made anew, leaves this: a result that is whole under a claim of somebody else.
+/// recreated, leaves this: a complete result under another process's claim.
 #[test]
 #[expect(
     clippy::disallowed_methods,
-    reason = "plays somebody who removes a ledger"
+    reason = "plays a user who removes a ledger"
 )]
 fn the_short_way_and_the_long_one_agree_on_a_result_under_anothers_claim() {
     let (_guard, dir) = temp();
@@ -67,17 +67,17 @@ fn the_short_way_and_the_long_one_agree_on_a_result_under_anothers_claim() {
 }
 
 #[test]
-fn two_that_think_themselves_alone_do_not_rob_each_other_for_ever() {
+fn two_callers_without_lock_do_not_replace_each_other_forever() {
     let (_guard, dir) = temp();
     let (mut first, mut second) = (caller(&dir, true), caller(&dir, true));
-    let Ok(EnterOutcome::Lead(robbed)) = first.enter(&mut |_| Acceptance::Use) else {
+    let Ok(EnterOutcome::Lead(replaced)) = first.enter(&mut |_| Acceptance::Use) else {
         panic!("nobody else is there");
     };
     let Ok(EnterOutcome::Lead(leader)) = second.enter(&mut |_| Acceptance::Use) else {
         panic!("it thinks itself alone");
     };
     assert_eq!(
-        robbed.publish(serde_json::json!(1)).expect("written"),
+        replaced.publish(serde_json::json!(1)).expect("written"),
         PublishOutcome::Superseded
     );
     let entry = first.enter(&mut |_| Acceptance::Use);

@@ -38,17 +38,17 @@ const CHILDREN: u64 = 12;
 
 /// Rounds of mischief, one every 30 ms.
 const ROUNDS: usize = 200;
-/// Rounds after which a storm is given up that has come to nothing, on however slow a machine.
+/// Rounds after which a storm that has had no effect is given up, even on a slow machine.
 const ROUNDS_MAX: usize = 6_000;
-/// What a storm has to come to before it proves anything.
+/// How many answers a storm needs before it proves anything.
 const ANSWERS_MIN: usize = 51;
 const KEYS_MIN: usize = 6;
-/// Shorter than a frozen child sleeps, so that living holders are robbed as well.
+/// Shorter than a frozen child sleeps, so that live holders are replaced as well.
 const LEASE: Duration = Duration::from_millis(600);
-/// Nobody waits so long for one key, on a slow machine either.
+/// Nobody waits this long for one key, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Draws random numbers from a seed, so that a storm can be told by it.
+/// Draws random numbers from a seed, which identifies a storm.
 struct Dice(u64);
 
 impl Dice {
@@ -121,7 +121,7 @@ fn do_once(root: &Utf8Path, key: u64, work_ms: u64, is_to_die: bool) -> (u32, St
         |_| ControlFlow::Continue(()),
     );
     let ended = once.ensure_done(&mut step, Some(PATIENCE));
-    let result = ended.expect("nobody waits for ever").published();
+    let result = ended.expect("nobody waits forever").published();
     (result.epoch, result.token)
 }
 
@@ -153,7 +153,7 @@ fn reap(mut child: Child) {
 }
 
 #[test]
-fn every_key_has_one_result_whoever_is_killed_or_frozen() {
+fn every_key_has_one_result_no_matter_who_is_killed_or_frozen() {
     let temp = tempfile::tempdir().expect("a temporary directory");
     let root = Utf8PathBuf::try_from(temp.path().to_path_buf()).expect("a UTF-8 path");
     SystemStorage
@@ -193,7 +193,7 @@ fn every_key_has_one_result_whoever_is_killed_or_frozen() {
     check(&root);
 }
 
-/// Says whether the storm has lasted long enough to prove something.
+/// Whether the storm has lasted long enough to prove something.
 fn has_come_to_something(root: &Utf8Path) -> bool {
     let (count, answers) = answers(root);
     let is_somebody_replaced = || {
@@ -246,7 +246,7 @@ fn answers(root: &Utf8Path) -> (usize, BTreeMap<u64, BTreeSet<String>>) {
     (count, answers)
 }
 
-/// Holds the answers against the ledgers.
+/// Checks the answers against the ledgers.
 fn check(root: &Utf8Path) {
     let (count, answers) = answers(root);
     let mut counted: BTreeMap<&str, u32> = BTreeMap::new();
@@ -294,7 +294,7 @@ fn println_seed(seed: u64) {
     eprintln!("storm seed {seed}");
 }
 
-#[expect(clippy::print_stderr, reason = "tells how hard the storm was")]
+#[expect(clippy::print_stderr, reason = "reports how hard the storm was")]
 fn println_stats(answers: usize, keys: usize, states: &BTreeMap<&str, u32>) {
     eprintln!("{answers} answers for {keys} keys: {states:?}");
 }

@@ -1,4 +1,5 @@
-//! Removing old tickets: what stays is bounded, and who slept meanwhile never holds.
+//! Removing old tickets: what stays is bounded, and a process that slept meanwhile never holds the
+//! lock.
 
 use crate::acquire::AcquireOutcome;
 use crate::acquire::HeldTicket;
@@ -38,7 +39,7 @@ fn of_many_entries_a_bounded_number_of_names_and_two_for_each_block_stay() {
 }
 
 #[test]
-fn of_many_who_wait_each_removes_something_else() {
+fn waiting_processes_each_remove_different_tickets() {
     let world = World::new();
     let mut locks: Vec<NfsLock> = (1..=12).map(|number| world.lock(number)).collect();
     let mut inside = held(&mut locks[0]);
@@ -50,13 +51,13 @@ fn of_many_who_wait_each_removes_something_else() {
         inside.release().expect("a healthy server");
         locks.rotate_left(1);
         inside = held(&mut locks[0]);
-        // Who has left comes again, behind all others.
+        // The one that left comes back, behind all others.
         let last = locks.last_mut().expect("twelve");
         assert!(matches!(
             last.try_acquire(),
             Ok(AcquireOutcome::Wait { .. })
         ));
-        // Two for each block of two tickets, and what the tickets of those who wait have.
+        // Two for each block of two tickets, and the registers of the waiting tickets.
         let stays = entry + 2 + 12 + 1;
         most = most.max(names(&world).len().saturating_sub(stays));
     }
@@ -64,7 +65,7 @@ fn of_many_who_wait_each_removes_something_else() {
 }
 
 #[test]
-fn results_of_a_step_of_the_same_name_stay_whenever_they_came() {
+fn results_of_a_step_of_the_same_name_stay_whenever_they_appeared() {
     for comes_late in [false, true] {
         let world = World::new();
         held(&mut world.lock(1))
@@ -97,7 +98,7 @@ fn results_of_a_step_of_the_same_name_stay_whenever_they_came() {
 }
 
 #[test]
-fn who_sleeps_over_the_sweep_of_its_block_does_not_hold_whatever_it_was_about_to_do() {
+fn a_process_that_sleeps_during_the_sweep_of_its_block_never_holds() {
     for waits_first in [false, true] {
         let mut tried = 0;
         while let Some(holds) = sleep_at(tried, waits_first) {
@@ -111,11 +112,11 @@ fn who_sleeps_over_the_sweep_of_its_block_does_not_hold_whatever_it_was_about_to
     }
 }
 
-/// Lets a process sleep before one call of its try, until others went through several blocks and
-/// one of them is inside; says whether it then holds, or nothing where there is no such call.
+/// Lets a process sleep before one call of its attempt, until others went through several blocks
+/// and one of them is inside; returns whether it then holds, or `None` if there is no such call.
 fn sleep_at(call: u64, waits_first: bool) -> Option<bool> {
     let world = Arc::new(World::new());
-    // One ticket stands before, so that a late draw meets a number that was used.
+    // One ticket comes before, so that a late draw meets a number that was used.
     let first = held(&mut world.lock(1));
     let inside: Arc<Mutex<Vec<HeldTicket>>> = Arc::default();
     let (is_armed, has_slept) = (

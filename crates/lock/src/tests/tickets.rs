@@ -1,4 +1,4 @@
-//! The lock in order of arrival: never two inside, nobody overtaken, the dead passed by.
+//! The lock in order of arrival: never two inside, nobody overtaken, dead processes passed.
 
 use crate::acquire::AcquireOutcome;
 use crate::acquire::HeldTicket;
@@ -132,7 +132,7 @@ fn go_round(section: Duration, entries: u32) -> (Duration, u32) {
 }
 
 #[test]
-fn a_queue_that_moves_goes_on_moving_and_one_that_hardly_does_is_seldom_looked_at() {
+fn a_moving_queue_keeps_moving_and_a_slow_one_is_looked_at_rarely() {
     for (section_ms, looks_max) in [(1, 6), (30, 10), (1_000, 40), (10_000, 80)] {
         let section = Duration::from_millis(section_ms);
         let (entry, looks) = go_round(section, 60);
@@ -185,8 +185,8 @@ fn drain(first: Duration, has_dead: bool) -> Duration {
 }
 
 #[test]
-fn a_queue_that_stood_for_long_moves_quickly_again() {
-    // Of those who wait for long, each comes to look within five seconds.
+fn a_queue_that_was_stuck_for_long_moves_quickly_again() {
+    // Each process that waits for long looks within five seconds.
     for (first_s, bound_s) in [(0, 2), (2, 6), (20, 16)] {
         for has_dead in [false, true] {
             let took = drain(Duration::from_secs(first_s), has_dead);
@@ -212,7 +212,7 @@ fn one_that_gives_up_waiting_is_passed_at_once() {
 }
 
 #[test]
-fn one_that_dies_waiting_is_passed_and_never_granted_should_it_wake() {
+fn one_that_dies_waiting_is_passed_and_never_granted_if_it_wakes() {
     let world = World::new();
     let (mut first, mut second, mut third) = (world.lock(1), world.lock(2), world.lock(3));
     let inside = held(&mut first);
@@ -234,7 +234,7 @@ fn one_that_dies_waiting_is_passed_and_never_granted_should_it_wake() {
 }
 
 #[test]
-fn a_dead_holder_is_replaced_after_its_lease_and_knows_it_when_it_wakes() {
+fn a_dead_holder_is_replaced_after_its_lease_and_notices_when_it_wakes() {
     let world = World::new();
     let (mut first, mut second) = (world.lock(1), world.lock(2));
     let silent = held(&mut first);
@@ -258,7 +258,7 @@ fn a_dead_holder_is_replaced_after_its_lease_and_knows_it_when_it_wakes() {
 }
 
 #[test]
-fn the_leases_of_many_that_died_together_run_at_the_same_time() {
+fn the_leases_of_many_that_died_together_run_out_at_the_same_time() {
     let world = World::new();
     let mut dead: Vec<NfsLock> = (1..=4).map(|number| world.lock(number)).collect();
     let inside = held(&mut dead[0]);
@@ -323,8 +323,8 @@ fn a_death_at_any_call_leaves_a_lock_that_the_next_can_take() {
     }
 }
 
-/// Lets processes take the lock in bad weather while time stands still, so that nobody is taken
-/// for dead: then never two may be inside.
+/// Lets processes take the lock under faults while time stands still, so that nobody is taken for
+/// dead: then never two may be inside.
 fn perform(turns_max: u32) {
     let world = World::new();
     let weather = Weather {
@@ -370,7 +370,7 @@ fn perform(turns_max: u32) {
     ENTRIES.fetch_add(last.load(Ordering::SeqCst), Ordering::SeqCst);
 }
 
-/// How much longer it is looked than usually.
+/// How much longer than usual to search.
 fn soak() -> usize {
     let environment = Environment::of_this_process();
     let soak = environment.get("COCORUN_SOAK");
@@ -384,7 +384,7 @@ static ENTRIES: AtomicU32 = AtomicU32::new(0);
 #[test]
 fn never_two_are_inside_although_replies_are_lost_and_names_hidden() {
     shuttle::check_random(|| perform(1), 70);
-    // So some go on while others enter a block that is being swept.
+    // So some continue while others enter a block that is being swept.
     shuttle::check_random(|| perform(4), 10 * soak());
     let entries = ENTRIES.load(Ordering::SeqCst);
     assert!(entries > 100, "only {entries} entries");

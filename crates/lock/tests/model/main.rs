@@ -4,13 +4,13 @@
 //! *second look*, *build*, *publish*. The adversary is stronger than any file system:
 //! - time says nothing: any holder may be taken for dead at any moment;
 //! - a listing may miss anything, and a claim or commit may look absent at any look, so `poll` may
-//!   go for any epoch up to the next one, and only a put tells the truth;
+//!   go for any epoch up to the next one, and only a put is reliable;
 //! - any process may die before any step, or give its epoch back;
 //! - any published result may be retired at any moment, by `clean` or because it is damaged.
 //!
-//! Lost replies need no step of their own: a put that reads its register back has one outcome.
-//! What that rests on is shown by the mutation [`Mutation::ExistingIsWon`]. Each deliberate bug in
-//! [`Mutation`] must be caught, so that the checker is known to look.
+//! Lost replies need no step of their own: a put that reads its register back has one outcome. Why
+//! that holds is shown by the mutation [`Mutation::ExistingIsWon`]. Each deliberate bug in
+//! [`Mutation`] must be caught, so that the checker is known to work.
 
 mod pytest_lock;
 mod tickets;
@@ -25,7 +25,7 @@ const PROCESSES_MAX: usize = 4;
 /// Most epochs of a model.
 const EPOCHS_MAX: usize = 4;
 
-/// A bug that is put in on purpose.
+/// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mutation {
     /// The protocol as it is.
@@ -34,15 +34,15 @@ enum Mutation {
     NoFence,
     /// It closes only the one before.
     FencePredecessorOnly,
-    /// A commit replaces what stands in the register, as a rename would.
+    /// A commit replaces the register's text, as a rename would.
     OverwrittenCommit,
     /// `EEXIST` counts as success without looking whose text is there.
     ExistingIsWon,
     /// The winner builds without looking again.
     NoSecondLook,
-    /// A claim that looks absent makes a valid result look like a stranger's.
+    /// A claim that looks absent makes a valid result look foreign.
     AbsentClaimBelieved,
-    /// A holder that was robbed publishes in an epoch of its own choice: the newest.
+    /// A replaced holder publishes in an epoch of its own choice: the newest.
     PublishedInNewest,
 }
 
@@ -55,7 +55,7 @@ enum Commit {
     Closed,
 }
 
-/// Where a process stands; epochs count from 1.
+/// Where a process is; epochs count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Process {
     Poll,
@@ -102,7 +102,7 @@ fn at(epoch: u8) -> usize {
     usize::from(epoch) - 1
 }
 
-/// Returns what a process wants: the last one has other discovered inputs than the rest.
+/// Returns the content a process wants: the last one has different discovered inputs from the rest.
 fn content(model: &Ledger, process: usize) -> u8 {
     u8::from(process + 1 == model.processes)
 }
@@ -242,7 +242,7 @@ impl Ledger {
         actions.push(Action::Die { process });
     }
 
-    /// I1: at most one valid result of each content.
+    /// I1: at most one valid result for each content.
     fn one_valid_result(&self, state: &State) -> bool {
         (0..2).all(|content| {
             (1..=self.epochs)
@@ -448,7 +448,7 @@ fn explore(processes: usize, epochs: u8, mutation: Mutation) -> (usize, Vec<&'st
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "tells how much was seen")]
+#[expect(clippy::print_stderr, reason = "reports how much was seen")]
 fn no_invariant_breaks_in_any_state_of_three_processes_and_three_epochs() {
     let (states, broken) = explore(3, 3, Mutation::None);
     eprintln!("{states} states");
@@ -461,7 +461,7 @@ fn no_invariant_breaks_in_any_state_of_three_processes_and_three_epochs() {
 
 #[test]
 #[ignore = "takes minutes; tests/run --lab runs it"]
-#[expect(clippy::print_stderr, reason = "tells how much was seen")]
+#[expect(clippy::print_stderr, reason = "reports how much was seen")]
 fn no_invariant_breaks_in_any_state_of_four_processes_and_four_epochs() {
     let (states, broken) = explore(4, 4, Mutation::None);
     eprintln!("{states} states");

@@ -1,45 +1,46 @@
-//! Every state that the gate of pytest-cocotb can reach: two leaders of cocorun, one after the
-//! other, beside two processes of the unmodified package.
+//! Every state that pytest-cocotb's lock can reach: two leaders of cocorun, one after the other,
+//! together with two processes of the unmodified package.
 //!
-//! The steps are those of `src/pytest_cocotb/lock.rs`: *make*, *look*, *guard*, *second look*, *settle*,
-//! *take*, *write*, *sweep*, and for leaving *read*, *remove*, *unguard*, *rmdir*. What lies on the
-//! disk is one directory by name; every step is one call. The adversary:
+//! The steps are those of `src/pytest_cocotb/lock.rs`: *make*, *look*, *guard*, *second look*,
+//! *settle*, *take*, *write*, *sweep*, and for leaving *read*, *remove*, *unguard*, *rmdir*. The
+//! disk has one directory by name; every step is one call. The adversary:
 //! - any process may die before any step; what it did stays;
-//! - a leader may be replaced at any moment and go on for as long as it likes (a zombie); only a
+//! - a leader may be replaced at any moment and continue for as long as it likes (a zombie); only a
 //!   leader that is not replaced can publish, so only it counts as inside;
 //! - a process of pytest-cocotb may take any leader for dead at any moment, as it does with other
 //!   hosts after two hours and with containers that share a host name;
-//! - who looks for what a dead leader left does its last steps at any later moment.
+//! - cleaning up after a dead leader takes its last steps at any later moment.
 //!
 //! A leaver's look and the removal that follows are one step, as are the removals of guard and
 //! directory: no file system has a call for either. [`Mutation::WindowOfLeaving`] shows what that
-//! hides: a process frozen between the two can remove the lock of a Python that came meanwhile.
+//! hides: a process frozen between the two can remove the lock of a Python process that came
+//! meanwhile.
 //!
-//! Assumed, as in the code's limits of 30 s and 2 s: a process of pytest-cocotb that is alive writes
-//! its name soon after its `mkdir`. Its own breakers race one another; once one has removed what is
-//! a living other's (defects P1 and P2 of the package), the model ends there.
+//! Assumed, as in the code's limits of 30 s and 2 s: a process of pytest-cocotb that is alive
+//! writes its name soon after its `mkdir`. Its own breakers race one another; once one has removed
+//! the lock of another live one (defects P1 and P2 of the package), the model ends there.
 
 use stateright::Checker;
 use stateright::Model;
 use stateright::Property;
 use std::time::Duration;
 
-/// A bug that is put in on purpose.
+/// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mutation {
-    /// The gate as it is.
+    /// The lock as it is.
     None,
     /// No guard pins the directory.
     NoGuard,
     /// What was seen before the guard was put is believed.
     NoSecondLook,
-    /// A strange directory is taken without waiting for a late writer.
+    /// A directory of unknown origin is taken without waiting for a late writer.
     NoSettle,
-    /// Who leaves removes whatever name stands there.
+    /// A leaver removes any name in it.
     LeavesBlindly,
-    /// Who leaves removes the directory also where its guard is gone.
+    /// A leaver removes the directory even if its guard is gone.
     RemovesUnguarded,
-    /// What a dead leader left is cleared although it may never have held it.
+    /// A dead leader's lock is cleared although it may never have held it.
     ClearsBlindly,
     /// A leader sweeps its successor's guard.
     SweepsSuccessor,
@@ -48,23 +49,23 @@ enum Mutation {
     WindowOfLeaving,
 }
 
-/// Who stands in `holder.info`.
+/// The holder in `holder.info`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Who {
     Leader(usize),
     Python(usize),
 }
 
-/// The gate's directory.
+/// The lock's directory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Dir {
-    /// Who made it; one of a leader's is marked by the sticky bit.
+    /// Who made it; a leader's is marked by the sticky bit.
     maker: Who,
     info: Option<Who>,
     guards: [bool; 2],
 }
 
-/// Where a leader stands.
+/// Where a leader is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Leader {
     Absent,
@@ -85,7 +86,7 @@ enum Leader {
     Ended,
 }
 
-/// Where a process of pytest-cocotb stands.
+/// Where a process of pytest-cocotb is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Python {
     Idle,
@@ -107,9 +108,9 @@ struct State {
     /// Whether the first leader was replaced.
     is_replaced: bool,
     pythons: [Python; 2],
-    /// A breaker of pytest-cocotb removed what is a living other's.
+    /// A breaker of pytest-cocotb removed the lock of another live process.
     has_raced: bool,
-    /// cocorun removed what is a living Python's.
+    /// cocorun removed the lock of a live Python process.
     has_harmed: bool,
 }
 
@@ -139,19 +140,19 @@ impl State {
         }
     }
 
-    /// Says whether a living process has made this directory and not yet written its name.
+    /// Whether a live process has made this directory and not yet written its name.
     fn has_late_writer(&self, dir: &Dir) -> bool {
         matches!(dir.maker, Who::Python(process) if self.pythons[process] == Python::Write)
     }
 
-    /// Says whether a directory without a name has been so for as long as no living process takes
-    /// from one step to its next.
+    /// Whether a directory has been without a name for longer than a live process takes from one
+    /// step to its next.
     fn has_settled(&self, dir: &Dir) -> bool {
         let steps = [Python::ReleaseDir, Python::BreakDir];
         !self.has_late_writer(dir) && !self.pythons.iter().any(|it| steps.contains(it))
     }
 
-    /// Notes that `by` removes what is there, if that is a living Python's.
+    /// Notes that `by` removes the lock, if it belongs to a live Python process.
     fn removes(&mut self, by: Who, owner: Option<Who>) {
         let Some(Who::Python(process)) = owner else {
             return;
@@ -247,7 +248,7 @@ impl PytestLock {
                 }
             },
             Leader::Settle => match state.dir {
-                // It lasts longer than a living writer takes.
+                // It lasts longer than a live writer takes.
                 Some(dir) if state.has_late_writer(&dir) => Leader::Settle,
                 _ => Leader::Take,
             },
@@ -273,7 +274,7 @@ impl PytestLock {
         }
     }
 
-    /// Takes the directory that our guard stands in, or leaves it to a living holder.
+    /// Takes the directory with our guard in it, or leaves it to a live holder.
     fn take(&self, state: &mut State, leader: usize) -> Leader {
         let Some(seen) = state.dir else {
             return Leader::Make;
@@ -507,7 +508,7 @@ impl Model for PytestLock {
                 state.has_raced || !leads || !state.pythons.contains(&Python::Inside)
             }),
             Property::always(
-                "I8 nothing of a living Python's removed",
+                "I8 nothing of a live Python process removed",
                 |_, state: &State| !state.has_harmed,
             ),
             Property::sometimes(
@@ -563,8 +564,8 @@ fn explore(mutation: Mutation) -> (usize, Vec<(&'static str, String)>) {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "tells how much was seen")]
-fn no_leader_is_in_the_gate_together_with_a_living_python() {
+#[expect(clippy::print_stderr, reason = "reports how much was seen")]
+fn no_leader_is_in_the_pytest_lock_together_with_a_live_python() {
     let (states, broken) = explore(Mutation::None);
     eprintln!("{states} states");
     for (name, steps) in &broken {
@@ -575,7 +576,7 @@ fn no_leader_is_in_the_gate_together_with_a_living_python() {
 }
 
 #[test]
-fn every_deliberate_bug_of_the_gate_is_caught() {
+fn every_deliberate_bug_of_the_pytest_lock_is_caught() {
     for mutation in [
         Mutation::NoGuard,
         Mutation::NoSecondLook,

@@ -5,11 +5,11 @@
 //! two of them for as long as it likes, so it may do its next step long after its ticket, or the
 //! whole block of it, was removed. The adversary moreover
 //! - shows a listing as old as it likes, so that any used number may be drawn again;
-//! - takes anybody who waits for dead at any moment; only holders are taken for dead rightly, since
-//!   no lock with a lease can promise anything else;
+//! - takes anybody who waits for dead at any moment; a holder is taken for dead only if it is,
+//!   since no lock with a lease can promise anything else;
 //! - lets a process die before any step.
 //!
-//! X1: never two are inside. X2: who comes in has a higher number than all before. Each bug of
+//! X1: never two are inside. X2: each holder has a higher number than all before. Each bug of
 //! [`Mutation`] must be caught.
 
 use stateright::Checker;
@@ -23,7 +23,7 @@ const TICKETS: usize = 4;
 const BLOCK: usize = 1;
 const BLOCKS: usize = TICKETS / BLOCK;
 
-/// A bug that is put in on purpose.
+/// A deliberate bug.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Mutation {
     /// The protocol as it is.
@@ -32,9 +32,9 @@ enum Mutation {
     MarkerNotSeen,
     /// The marker is removed after the registers.
     MarkerRemovedLast,
-    /// The marker of a block can be made again.
+    /// The marker of a block can be created again.
     MarkerMadeAgain,
-    /// Blocks are swept by one who only waits.
+    /// Blocks are swept by a process that only waits.
     SweptWhileWaiting,
 }
 
@@ -48,7 +48,7 @@ enum Grant {
 /// The registers of one ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Ticket {
-    /// Whose it is, from 1; 0 if nobody's.
+    /// Its owner, from 1; 0 if none.
     claim: u8,
     grant: Grant,
     is_ended: bool,
@@ -67,7 +67,7 @@ enum Marker {
     Gone,
 }
 
-/// Where a process stands; tickets count from 0.
+/// Where a process is; tickets count from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Process {
     Draw,
@@ -104,7 +104,7 @@ enum Action {
 
 struct Queue {
     mutation: Mutation,
-    /// How many tickets are drawn at most.
+    /// Maximum number of tickets drawn.
     tickets: u8,
 }
 
@@ -120,7 +120,7 @@ impl State {
         u8::try_from(used).unwrap_or(u8::MAX).max(self.highest)
     }
 
-    /// Says whether the process of a ticket holds it or is about to, and lives.
+    /// Whether the process of a ticket holds it or is about to, and is alive.
     fn is_held(&self, ticket: u8) -> bool {
         self.processes.iter().any(|process| {
             matches!(process, Process::SeeMarkerAgain(own) | Process::Inside(own) if *own == ticket)
@@ -348,7 +348,7 @@ fn explore(tickets: u8, mutation: Mutation) -> (usize, Vec<&'static str>) {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "tells how much was seen")]
+#[expect(clippy::print_stderr, reason = "reports how much was seen")]
 fn never_two_are_inside_in_any_state_while_old_tickets_are_removed() {
     let (states, broken) = explore(3, Mutation::None);
     eprintln!("{states} states");
@@ -357,7 +357,7 @@ fn never_two_are_inside_in_any_state_while_old_tickets_are_removed() {
 
 #[test]
 #[ignore = "takes a minute; tests/run --lab runs it"]
-#[expect(clippy::print_stderr, reason = "tells how much was seen")]
+#[expect(clippy::print_stderr, reason = "reports how much was seen")]
 fn never_two_are_inside_in_any_state_of_four_tickets_while_old_ones_are_removed() {
     let (states, broken) = explore(4, Mutation::None);
     eprintln!("{states} states");

@@ -3,7 +3,7 @@
 use crate::commands::reporting::host_name;
 use crate::commands::resolved::Resolved;
 use crate::commands::session::Session;
-use crate::commands::sessions::SessionFolder;
+use crate::commands::session_folders::SessionFolder;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -87,7 +87,7 @@ impl<'a> Unmatched<'a> {
 /// # Errors
 /// The build directory or a report file cannot be written. The session itself is never an error,
 /// whatever its verdict.
-pub(super) fn run(
+pub(super) fn execute(
     session: &Session,
     work: &Work<'_>,
     reports: &mut dyn Report,

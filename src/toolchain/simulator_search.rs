@@ -72,7 +72,7 @@ impl fmt::Display for ToolFinding {
 }
 
 /// Finds a simulator and the programs that its builds need, with their versions.
-pub fn inspect(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> ToolInspection {
+pub fn inspect_simulator(simulator: &Arc<dyn Simulator>, search: &Search<'_>) -> ToolInspection {
     let name = simulator.name();
     let tool = find(simulator.as_ref(), search);
     let mut findings = Vec::new();
