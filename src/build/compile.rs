@@ -6,6 +6,7 @@
 
 use crate::build::compile_error::compile_error;
 use crate::build::context::BuildContext;
+use crate::build::dependencies::read_dependencies;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
 use crate::build::fingerprint::digest_file;
@@ -27,11 +28,8 @@ use crate::lock::FailureKind;
 use crate::lock::Leader;
 use crate::model::build::Build;
 use crate::sim::complaint::unknown_parameters;
-use crate::sim::dependencies::read_lines;
-use crate::sim::dependencies::read_make_rule;
 use crate::sim::recipe::BuildDirs;
 use crate::sim::recipe::CompileStep;
-use crate::sim::recipe::Dependencies;
 use crate::sim::recipe::Recipe;
 use crate::sim::tools::InstalledSimulator;
 
@@ -207,11 +205,15 @@ impl Attempt<'_> {
         let words = step.args.iter().map(|word| word.render(self.places));
         let mut args: Vec<String> = words.collect();
         let mut env = step_env(&step.env, share);
+        env.extend(self.installed.tool.env.clone());
         if let (Some(variable), Some(cache)) = (&step.launcher_variable, self.context.object_cache)
         {
             args.push(format!("{variable}={}", cache.launcher));
             env.extend(cache.env.clone());
-            env.insert(env::COCORUN_OBJECT_TOOLS.to_owned(), self.object_tools());
+            env.insert(
+                env::COCORUN_OBJECT_TOOLS.to_owned(),
+                self.object_tools(step),
+            );
         }
         CommandSpec {
             program: step.program.clone(),
@@ -236,10 +238,13 @@ impl Attempt<'_> {
     }
 
     /// Returns everything that a shared object depends on besides its command line.
-    fn object_tools(&self) -> String {
+    fn object_tools(&self, step: &CompileStep) -> String {
         let tool = &self.installed.tool;
-        let inherited = self.context.inherited(self.installed.simulator.as_ref());
-        format!("{} {:?} {inherited:?}", tool.identity, tool.helpers)
+        let mut variables = self.context.inherited(self.installed.simulator.as_ref());
+        let step_env = step.env.clone().into_iter();
+        // Those of cocorun itself change no object.
+        variables.extend(step_env.filter(|(name, _)| !name.starts_with("COCORUN_")));
+        format!("{} {:?} {variables:?}", tool.identity, tool.helpers)
     }
 }
 
@@ -309,33 +314,6 @@ fn input_paths(
     paths.sort_unstable();
     paths.dedup();
     paths
-}
-
-/// Reads the compilers' own lists of what they have read; names are absolute or relative to the
-/// project.
-fn read_dependencies(recipe: &Recipe, places: BuildDirs<'_>) -> Vec<String> {
-    let read = |path: &Utf8Path| fs::read_if_there(&places.output.join(path)).unwrap_or_default();
-    recipe
-        .dependencies
-        .iter()
-        .flat_map(|dependencies| match dependencies {
-            Dependencies::Lines(path) => read_lines(&read(path)),
-            Dependencies::MakeRule(path) => read_make_rule(&read(path)),
-            Dependencies::MakeRulesIn(dir) => read_make_rules_in(&places.output.join(dir)),
-        })
-        .collect()
-}
-
-/// Reads the `*.d` files that a C++ compiler wrote: headers of the user's own C++ are among them.
-fn read_make_rules_in(dir: &Utf8Path) -> Vec<String> {
-    let names = fs::list(dir).unwrap_or_default();
-    names
-        .iter()
-        .filter(|name| Utf8Path::new(name).extension() == Some("d"))
-        .filter_map(|name| fs::read_if_there(&dir.join(name)))
-        .flat_map(|text| read_make_rule(&text))
-        .map(|name| dir.join(name).to_string())
-        .collect()
 }
 
 /// Digests what the compiler has read, unless one of the files was touched meanwhile.

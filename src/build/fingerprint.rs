@@ -6,6 +6,7 @@
 //! | identities of other programs that affect it, such as the C++ compiler | likewise |
 //! | cocotb's version | its libraries are linked in |
 //! | inherited variables that the compilers read | they change the output |
+//! | variables that the simulator itself needs, with real paths | they choose its other files |
 //! | every command: its arguments and variables | this is what runs |
 //! | generated files | commands read them |
 //! | sources and other files that arguments name: name below the project, content | the design itself |
@@ -22,6 +23,7 @@
 //! | name of the build, seeds, testcases, plusargs | not passed to the compiler |
 
 use crate::build::context::BuildContext;
+use crate::build::dependencies::without_parents;
 use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::model::build::Build;
@@ -30,6 +32,7 @@ use crate::sim::recipe::Dependencies;
 use crate::sim::recipe::GeneratedFile;
 use crate::sim::recipe::Recipe;
 use crate::sim::recipe::Word;
+use crate::sim::recipe::Words;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -37,6 +40,23 @@ use rayon::prelude::*;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
+
+const GENERATED_FILE: &str = "generated file";
+const COMMAND: &str = "command";
+const LAUNCHER_VARIABLE: &str = "launcher variable";
+const COMPILED_FILE: &str = "compiled file";
+const DEPENDENCY_LISTS: &str = "dependency lists";
+const OUTPUT_FILES: &str = "output files";
+
+/// Labels of what cocorun chooses itself, usually because of another part that the user wrote.
+const OWN_LABELS: [&str; 6] = [
+    COMMAND,
+    LAUNCHER_VARIABLE,
+    COMPILED_FILE,
+    DEPENDENCY_LISTS,
+    OUTPUT_FILES,
+    Words::OWN,
+];
 
 /// Everything that determines the result of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,6 +73,8 @@ pub struct Ingredients {
     pub cocotb_version: String,
     /// Inherited variables that the compilers read, if they are set.
     pub inherited: BTreeMap<String, String>,
+    /// Variables that the simulator's programs need, with real paths.
+    pub tool_env: BTreeMap<String, String>,
     /// The commands.
     pub recipe: Recipe,
     /// Digests of the files that the commands name, by path: below the project relative to it, else
@@ -100,9 +122,24 @@ fn gather(build: &Build, context: &BuildContext<'_>) -> Result<Ingredients> {
         helpers: tool.helpers.clone(),
         cocotb_version: python.cocotb.text.clone(),
         inherited: context.inherited(installed.simulator.as_ref()),
+        tool_env: with_real_paths(&tool.env),
         recipe: installed.simulator.recipe(build, tool, python),
         inputs: digest_named_files(build)?,
     })
+}
+
+/// Makes different spellings of one folder, such as with a trailing slash, the same installation.
+fn with_real_paths(variables: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let real = |value: &String| {
+        let path = Utf8Path::new(value);
+        let real = path.is_absolute().then(|| fs::real_path(path).ok());
+        real.flatten()
+            .map_or_else(|| value.clone(), |real| real.to_string())
+    };
+    let variables = variables.iter();
+    variables
+        .map(|(name, value)| (name.clone(), real(value)))
+        .collect()
 }
 
 /// Digests ingredients; every field is preceded by its length, so that different lists cannot
@@ -135,6 +172,7 @@ impl Ingredients {
             helpers,
             cocotb_version,
             inherited,
+            tool_env,
             recipe,
             inputs,
         } = self;
@@ -146,6 +184,7 @@ impl Ingredients {
         ];
         parts.extend(helpers.iter().map(|(label, id)| Part::hidden(label, id)));
         parts.extend(environment(inherited));
+        parts.extend(environment(tool_env));
         let Recipe {
             files,
             steps,
@@ -154,7 +193,8 @@ impl Ingredients {
             outputs,
         } = recipe;
         for GeneratedFile { path, content } in files {
-            parts.push(Part::hidden("generated file", path.as_str()));
+            let label = format!("{GENERATED_FILE} `{path}`");
+            parts.push(Part::hidden(&label, path.as_str()));
             parts.push(Part::word(content));
         }
         for step in steps {
@@ -166,17 +206,17 @@ impl Ingredients {
                 env,
                 launcher_variable,
             } = step;
-            parts.push(Part::text("command", name));
-            parts.push(Part::json("launcher variable", launcher_variable));
+            parts.push(Part::text(COMMAND, name));
+            parts.push(Part::json(LAUNCHER_VARIABLE, launcher_variable));
             parts.extend(args.iter().map(Part::word));
             parts.extend(environment(env));
         }
-        parts.push(Part::json("compiled file", artifact));
+        parts.push(Part::json(COMPILED_FILE, artifact));
         parts.push(Part::json::<Vec<Dependencies>>(
-            "dependency lists",
+            DEPENDENCY_LISTS,
             dependencies,
         ));
-        parts.push(Part::json("output files", outputs));
+        parts.push(Part::json(OUTPUT_FILES, outputs));
         parts.extend(
             inputs
                 .iter()
@@ -217,7 +257,7 @@ impl Part {
         let Word { label, pieces } = word;
         let shown = word.shown();
         Self {
-            shown: (!shown.contains('\n')).then_some(shown),
+            shown: (!shown.is_empty() && !shown.contains('\n')).then_some(shown),
             ..Self::json(label, pieces)
         }
     }
@@ -238,61 +278,101 @@ fn digest_named_files(build: &Build) -> Result<BTreeMap<Utf8PathBuf, String>> {
 
 /// Finds the files that `build_args` name: command files (`-f`) and what they name in turn, C++
 /// sources, libraries. The compilers' own dependency lists leave these out.
+///
+/// Names in a command file are relative to the project, or to the file's own folder if it was named
+/// with `-F`; a file in either place counts.
 fn named_files(build: &Build) -> Vec<Utf8PathBuf> {
     let mut found: Vec<Utf8PathBuf> = Vec::new();
-    let mut words: Vec<String> = build.build_args.clone();
-    while let Some(word) = words.pop() {
-        let name = ["-f", "-F", "-c"]
-            .iter()
-            .find_map(|flag| word.strip_prefix(flag))
-            .unwrap_or(&word);
-        let path = build.project_dir.join(name);
-        let is_file = |path: &Utf8Path| matches!(fs::stamp(path), Ok(Some(stamp)) if !stamp.is_dir);
-        if name.is_empty() || found.contains(&path) || !is_file(&path) {
-            continue;
+    let mut searched: Vec<(Utf8PathBuf, Vec<Utf8PathBuf>)> = Vec::new();
+    let mut lists = vec![(vec![build.project_dir.clone()], build.build_args.clone())];
+    while let Some((dirs, words)) = lists.pop() {
+        let mut flag = "";
+        for word in &words {
+            let split = |flag: &'static str| Some((flag, word.strip_prefix(flag)?));
+            let (own_flag, name) = ["-f", "-F", "-c"]
+                .into_iter()
+                .find_map(split)
+                .unwrap_or((flag, word.as_str()));
+            flag = own_flag;
+            if name.is_empty() {
+                continue;
+            }
+            for path in dirs.iter().map(|dir| dir.join(name)) {
+                let inner = search_dirs(&dirs, path.parent().filter(|_| flag == "-F"));
+                let search = (without_parents(&path), inner);
+                if searched.contains(&search) || !is_file(&path) {
+                    continue;
+                }
+                lists.push((search.1.clone(), words_of(&path)));
+                if searched.iter().all(|(known, _)| *known != search.0) {
+                    found.push(path);
+                }
+                searched.push(search);
+            }
+            flag = "";
         }
-        let text = match path.extension() {
-            Some("a" | "so" | "o") => None,
-            _ => fs::read_if_there(&path),
-        };
-        // Reading a source for names as well finds nothing that would not make it stale anyway.
-        words.extend(
-            text.iter()
-                .flat_map(|text| text.split_whitespace())
-                .map(str::to_owned),
-        );
-        found.push(path);
     }
     found
+}
+
+/// Adds a folder if it is not in the list under another spelling: lists may name each other.
+fn search_dirs(dirs: &[Utf8PathBuf], dir: Option<&Utf8Path>) -> Vec<Utf8PathBuf> {
+    let is_new = |dir: &&Utf8Path| {
+        let plain = without_parents(dir);
+        dirs.iter().all(|known| without_parents(known) != plain)
+    };
+    let new = dir.filter(is_new).map(Utf8Path::to_owned);
+    dirs.iter().cloned().chain(new).collect()
+}
+
+fn is_file(path: &Utf8Path) -> bool {
+    matches!(fs::stamp(path), Ok(Some(stamp)) if !stamp.is_dir)
+}
+
+/// Reading a source for names as well finds nothing that would not make it stale anyway.
+fn words_of(path: &Utf8Path) -> Vec<String> {
+    let text = match path.extension() {
+        Some("a" | "so" | "o") => None,
+        _ => fs::read_if_there(path),
+    };
+    let text = text.unwrap_or_default();
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// The parts with one label: all values, and the text shown for them.
 type Labelled<'a> = BTreeMap<&'a str, (Vec<&'a str>, Vec<&'a str>)>;
 
-/// Lists the differences between two lists of parts, one line each.
+/// Lists the differences between two lists of parts, one line each; those that only cocorun causes
+/// are listed only if there are no others.
 pub fn differences(before: &[Part], after: &[Part]) -> Vec<String> {
     let (old, new) = (by_label(before), by_label(after));
     let mut lines = Vec::new();
     for label in labels(after) {
         let (values, shown) = &new[label];
         match old.get(label) {
-            None => lines.push(line(label, "is new", shown)),
+            None => lines.push((label, line(label, "is new", shown))),
             Some((former, _)) if former == values => {}
-            Some((_, former)) if former == shown || shown.is_empty() => {
-                lines.push(format!("{label} changed"));
+            Some((_, former)) if former == shown || former.is_empty() || shown.is_empty() => {
+                lines.push((label, format!("{label} changed")));
             }
-            Some((_, former)) => lines.push(format!(
-                "{label} changed: {} -> {}",
-                former.join(" "),
-                shown.join(" ")
-            )),
+            Some((_, former)) => {
+                let (former, shown) = (former.join(" "), shown.join(" "));
+                lines.push((label, format!("{label} changed: {former} -> {shown}")));
+            }
         }
     }
     let gone = labels(before)
         .into_iter()
         .filter(|it| !new.contains_key(it));
-    lines.extend(gone.map(|label| line(label, "is gone", &old[label].1)));
-    lines
+    lines.extend(gone.map(|label| (label, line(label, "is gone", &old[label].1))));
+    if lines.iter().any(|(label, _)| !is_own(label)) {
+        lines.retain(|(label, _)| !is_own(label));
+    }
+    lines.into_iter().map(|(_, line)| line).collect()
+}
+
+fn is_own(label: &str) -> bool {
+    OWN_LABELS.contains(&label) || label.starts_with(GENERATED_FILE)
 }
 
 fn by_label(parts: &[Part]) -> Labelled<'_> {
@@ -300,7 +380,8 @@ fn by_label(parts: &[Part]) -> Labelled<'_> {
     for part in parts {
         let (values, shown) = labelled.entry(&part.label).or_default();
         values.push(&part.value);
-        shown.extend(part.shown.as_deref());
+        // Several commands get the same variables.
+        shown.extend(part.shown.as_deref().filter(|it| !shown.contains(it)));
     }
     labelled
 }

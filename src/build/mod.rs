@@ -6,6 +6,7 @@
 mod compile;
 mod compile_error;
 pub mod context;
+mod dependencies;
 pub mod ensure;
 pub mod fingerprint;
 pub mod manifest;

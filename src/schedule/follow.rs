@@ -69,13 +69,12 @@ pub(super) fn follow(
     let mut until = context.clock().now() + group.settings.timeout;
     let end = loop {
         let next_limit = context.ends_at.map_or(until, |end| end.min(until));
+        // What was written before the limit counts, however late it is read.
         match await_event(process.as_mut(), context.clock(), next_limit) {
             Some(ProcessEvent::Line(line)) => {
                 let now = context.clock().now();
                 match reader.read(&line, now) {
                     LineRead::Event(allowed) => until = allowed.map_or(until, |it| now + it),
-                    // Endless lines are not progress.
-                    LineRead::Nothing if now >= until => break ProcessEnd::TimedOut,
                     LineRead::Nothing => {}
                 }
             }

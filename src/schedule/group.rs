@@ -49,12 +49,19 @@ pub(super) struct Group {
     pub(super) simulator: Arc<dyn Simulator>,
     /// The name of the wave file of a run, by the format that the build was made for.
     pub(super) wave_file: &'static str,
-    server: Mutex<ServerState>,
+    /// Locked while the server starts, which takes up to minutes.
+    server: Mutex<Server>,
+    /// Locked for moments only, and never while waiting for `server`.
+    warnings: Mutex<Warnings>,
 }
 
-struct ServerState {
-    server: Server,
-    complaints: Vec<Complaint>,
+/// What was not reported yet.
+#[derive(Default)]
+struct Warnings {
+    /// Complaints of servers that are gone, or could not start.
+    kept: Vec<Complaint>,
+    /// The server that may have further complaints.
+    serving: Option<Arc<Counted>>,
 }
 
 enum Server {
@@ -104,10 +111,8 @@ impl Group {
             settings,
             simulator,
             wave_file,
-            server: Mutex::new(ServerState {
-                server: Server::Untried,
-                complaints: Vec::new(),
-            }),
+            server: Mutex::new(Server::Untried),
+            warnings: Mutex::default(),
         }
     }
 
@@ -150,7 +155,7 @@ impl Group {
         simulation: &Simulation<'_>,
         folder: &RunFolder,
     ) -> std::result::Result<Box<dyn Process>, String> {
-        let server = self.server(context)?;
+        let server = self.server(|| self.start_server(context))?;
         let request = fork_request(simulation, folder);
         match server
             .server
@@ -159,54 +164,66 @@ impl Group {
             Ok(process) => Ok(process),
             Err(ForkError::Refused(why)) => Err(why),
             Err(ForkError::Gone(why)) => {
-                let mut state = self.locked();
+                let mut current = self.locked();
                 // The next run starts another one.
-                if let Server::Serving(running) = &state.server
+                if let Server::Serving(running) = &*current
                     && Arc::ptr_eq(running, &server)
                 {
-                    let last = running.server.take_complaints();
-                    state.complaints.extend(last);
-                    state.server = Server::Untried;
+                    let mut warnings = self.locked_warnings();
+                    warnings.kept.extend(server.server.take_complaints());
+                    warnings.serving = None;
+                    *current = Server::Untried;
                 }
                 Err(why)
             }
         }
     }
 
-    fn locked(&self) -> MutexGuard<'_, ServerState> {
+    fn locked(&self) -> MutexGuard<'_, Server> {
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn locked_warnings(&self) -> MutexGuard<'_, Warnings> {
+        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Returns the server; the first call starts it while others wait.
-    fn server(&self, context: &TaskContext<'_>) -> std::result::Result<Arc<Counted>, String> {
-        let mut state = self.locked();
-        if matches!(state.server, Server::Untried) {
-            state.server = match self.start_server(context) {
-                Ok(server) => Server::Serving(Arc::new(server)),
+    fn server(
+        &self,
+        start: impl FnOnce() -> std::result::Result<Counted, String>,
+    ) -> std::result::Result<Arc<Counted>, String> {
+        let mut current = self.locked();
+        if matches!(*current, Server::Untried) {
+            *current = match start() {
+                Ok(server) => {
+                    let server = Arc::new(server);
+                    self.locked_warnings().serving = Some(Arc::clone(&server));
+                    Server::Serving(server)
+                }
                 Err(why) => {
                     if !self.settings.preload.is_empty() && self.settings.fork {
                         let words = format!("nothing is forked: {why}");
-                        state.complaints.push(Complaint::Preload(words));
+                        self.locked_warnings().kept.push(Complaint::Preload(words));
                     }
                     Server::None(why)
                 }
             };
         }
-        match &state.server {
+        match &*current {
             Server::Serving(server) => Ok(Arc::clone(server)),
             Server::None(why) => Err(why.clone()),
             Server::Untried => unreachable!("it was tried above"),
         }
     }
 
-    /// Takes the server's messages since the last call.
+    /// Takes the server's messages since the last call; never waits for a server that starts.
     pub(super) fn take_warnings(&self) -> Vec<Diagnostic> {
-        let mut state = self.locked();
-        let mut complaints = mem::take(&mut state.complaints);
-        if let Server::Serving(running) = &state.server {
-            complaints.extend(running.server.take_complaints());
+        let mut warnings = self.locked_warnings();
+        let mut complaints = mem::take(&mut warnings.kept);
+        if let Some(serving) = &warnings.serving {
+            complaints.extend(serving.server.take_complaints());
         }
-        drop(state);
+        drop(warnings);
         complaints.into_iter().map(|it| self.warning(it)).collect()
     }
 
@@ -269,6 +286,47 @@ fn first_message(problems: &[Diagnostic]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::schedule::fixture::design;
+    use crate::sim::registry::Registry;
+
+    use std::sync::mpsc;
+    use std::thread;
+
+    fn group() -> Arc<Group> {
+        let settings = RunSettings {
+            fork: true,
+            preload: vec!["p".to_owned()],
+            ..RunSettings::plain(Duration::from_secs(1))
+        };
+        let registry = Registry::builtin();
+        let simulator = registry.get("icarus").expect("it is built in");
+        let simulator = Arc::clone(simulator);
+        Arc::new(Group::new(
+            Arc::new(design("b")),
+            settings,
+            simulator,
+            "w.fst",
+        ))
+    }
+
+    #[test]
+    fn warnings_do_not_wait_for_a_server_that_starts() {
+        let group = group();
+        let server = group.server(|| {
+            let (taken, warnings) = mpsc::channel();
+            let other = Arc::clone(&group);
+            thread::spawn(move || taken.send(other.take_warnings()));
+            let warnings = warnings.recv_timeout(Duration::from_secs(60));
+            assert_eq!(warnings, Ok(Vec::new()), "they waited, or there were some");
+            Err("it is a test".to_owned())
+        });
+        assert!(server.is_err());
+        let warnings = group.take_warnings();
+        let messages: Vec<&str> = warnings.iter().map(|it| it.message.as_str()).collect();
+        assert_eq!(messages, ["nothing is forked: it is a test"]);
+        assert!(group.take_warnings().is_empty());
+    }
 
     #[test]
     fn a_server_may_start_as_long_as_a_testcase_may_run_and_never_less_than_two_minutes() {

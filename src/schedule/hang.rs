@@ -109,6 +109,9 @@ impl Question<'_> {
                 if self.hang.waiting.is_some() {
                     return true;
                 }
+                if self.clock.now() >= until {
+                    break;
+                }
             }
             let now = run_log::size(self.log);
             still = if now == last { still + 1 } else { 0 };

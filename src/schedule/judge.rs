@@ -151,6 +151,18 @@ impl TestcaseVerdict {
 }
 
 impl Trouble {
+    /// Keeps the better of two reasons, the first of equals: an agent that failed does not explain
+    /// what cocotb itself reported.
+    pub(super) fn keep(kept: &mut Option<Self>, new: Self) {
+        let agent_only = |trouble: &Self| matches!(trouble, Self::Agent(_));
+        if kept
+            .as_ref()
+            .is_none_or(|old| agent_only(old) && !agent_only(&new))
+        {
+            *kept = Some(new);
+        }
+    }
+
     /// Returns the trouble that an event reports.
     pub(super) fn of(event: RunEvent) -> Option<Self> {
         match event {

@@ -169,7 +169,7 @@ impl Consumer for Heard {
             }
             other => {
                 if let Some(trouble) = Trouble::of(other) {
-                    self.trouble.get_or_insert(trouble);
+                    Trouble::keep(&mut self.trouble, trouble);
                 }
             }
         }
@@ -177,7 +177,7 @@ impl Consumer for Heard {
     }
 
     fn not_understood(&mut self, why: String) {
-        self.trouble.get_or_insert(Trouble::Agent(why));
+        Trouble::keep(&mut self.trouble, Trouble::Agent(why));
     }
 }
 

@@ -78,7 +78,7 @@ impl<'a> RunProgress<'a> {
         self.is_any_bad
     }
 
-    /// Returns what went wrong outside of any testcase: the first report.
+    /// Returns what went wrong outside of any testcase: the best reason.
     pub(super) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
     }
@@ -132,9 +132,9 @@ impl<'a> RunProgress<'a> {
         }
     }
 
-    /// Records what went wrong outside of any testcase; the first report is kept.
+    /// Records what went wrong outside of any testcase; see [`Trouble::keep`].
     pub(super) fn note(&mut self, trouble: Trouble) {
-        self.trouble.get_or_insert(trouble);
+        Trouble::keep(&mut self.trouble, trouble);
     }
 
     /// Finds a testcase that is not over.

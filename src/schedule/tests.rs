@@ -91,8 +91,9 @@ struct Script {
     lines: &'static [&'static str],
     /// Whether it exits after its lines; else it hangs.
     exits: bool,
-    /// Whether it writes nonsense while it hangs, a line each second.
-    babbles: bool,
+    /// What it writes while it hangs, a line each second; once it is asked where it hangs, many
+    /// lines at once.
+    babbles: Option<&'static str>,
 }
 
 /// Lists one testcase, `t` of module `m`.
@@ -103,12 +104,18 @@ const LISTS: Script = Script {
         r#"{"event":"listing_finished"}"#,
     ],
     exits: true,
-    babbles: false,
+    babbles: None,
 };
 
 const STARTED: &str = r#"{"event":"testcase_started","module":"m","testcase":"t"}"#;
 const PASSED: &str =
     r#"{"event":"testcase_finished","module":"m","testcase":"t","outcome":"passed"}"#;
+
+/// How many lines a babbling process has written when it is asked where it hangs.
+const FLOOD_LINES: u32 = 1_000_000;
+
+/// Not a line: the session is stopped (SIGSTOP) and goes on when two limits have passed.
+const SESSION_SLEEPS: &str = "the session sleeps";
 
 struct FakeHost {
     clock: Arc<FakeClock>,
@@ -127,6 +134,7 @@ impl ProcessHost for FakeHost {
             interrupt: self.interrupt.clone(),
             lines: script.lines.iter().copied().collect(),
             script,
+            flood_lines: 0,
         }))
     }
 }
@@ -136,6 +144,8 @@ struct FakeProcess {
     interrupt: Interrupt,
     lines: VecDeque<&'static str>,
     script: Script,
+    /// Lines of a flood that are not read yet; reading one takes a millisecond.
+    flood_lines: u32,
 }
 
 impl Process for FakeProcess {
@@ -144,8 +154,11 @@ impl Process for FakeProcess {
     }
 
     fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent> {
-        if let Some(line) = self.lines.pop_front() {
-            return Some(ProcessEvent::Line(line.to_owned()));
+        while let Some(line) = self.lines.pop_front() {
+            if line != SESSION_SLEEPS {
+                return Some(ProcessEvent::Line(line.to_owned()));
+            }
+            self.clock.sleep(LIMIT * 2);
         }
         if self.script.exits {
             return Some(ProcessEvent::Exited(Exit::Code(0)));
@@ -153,13 +166,25 @@ impl Process for FakeProcess {
         if let Some(reason) = self.interrupt.raised() {
             return Some(ProcessEvent::Stop(reason));
         }
-        if self.script.babbles {
+        if self.flood_lines > 0 {
+            self.flood_lines -= 1;
+            self.clock.sleep(Duration::from_millis(1));
+            return Some(ProcessEvent::Line("flood".to_owned()));
+        }
+        if let Some(line) = self.script.babbles
+            && limit != Some(Duration::ZERO)
+        {
             self.clock.sleep(Duration::from_secs(1));
-            return Some(ProcessEvent::Line("nonsense".to_owned()));
+            return Some(ProcessEvent::Line(line.to_owned()));
         }
         self.clock
             .sleep(limit.expect("every wait here has a limit"));
         None
+    }
+
+    fn signal(&mut self, _number: i32) -> bool {
+        self.flood_lines = self.script.babbles.map_or(0, |_| FLOOD_LINES);
+        true
     }
 
     fn end_tree(&mut self, _grace: Duration, _lines: &mut Vec<String>) -> Exit {
@@ -318,7 +343,7 @@ fn a_run_that_exceeds_its_limit_times_out_after_exactly_that_time() {
     let hangs = Script {
         lines: &[STARTED],
         exits: false,
-        babbles: false,
+        babbles: None,
     };
     let ended = session(LISTS, hangs, None);
     ended.expect(
@@ -340,7 +365,7 @@ fn a_listing_that_exceeds_its_limit_times_out_after_exactly_that_time() {
     let hangs = Script {
         lines: &[r#"{"event":"listing","module":"m"}"#],
         exits: false,
-        babbles: false,
+        babbles: None,
     };
     let ended = session(hangs, LISTS, None);
     ended.expect(
@@ -356,7 +381,7 @@ fn a_session_that_reaches_its_limit_stops_its_runs_and_starts_no_other() {
     let hangs = Script {
         lines: &[STARTED],
         exits: false,
-        babbles: false,
+        babbles: None,
     };
     let limit = Duration::from_secs(30);
     let ended = session(LISTS, hangs, Some(limit));
@@ -376,7 +401,7 @@ fn an_unreadable_line_is_a_warning_and_changes_no_verdict() {
     let speaks = Script {
         lines: &[STARTED, r#"{"event":"novel"}"#, "", "print", PASSED],
         exits: true,
-        babbles: false,
+        babbles: None,
     };
     let ended = session(LISTS, speaks, None);
     assert_eq!(ended.result().outcome, Outcome::Passed);
@@ -391,6 +416,50 @@ fn an_unreadable_line_is_a_warning_and_changes_no_verdict() {
 }
 
 #[test]
+fn endless_lines_are_no_answer_to_where_a_testcase_hangs() {
+    let hello = format!(r#"{{"event":"hello","protocol":{PROTOCOL},"cocotb":"2.1.0","pid":1}}"#);
+    let lines: &[&str] = vec![&*hello.leak(), STARTED].leak();
+    let floods = Script {
+        lines,
+        exits: false,
+        babbles: Some("nonsense"),
+    };
+    let ended = session(LISTS, floods, None);
+    assert_eq!(ended.result().outcome, Outcome::TimedOut);
+    let asked = ended.took.saturating_sub(LIMIT);
+    let limits = Duration::from_secs(1)..Duration::from_secs(10);
+    assert!(limits.contains(&asked), "asked for {asked:?}");
+}
+
+#[test]
+fn lines_that_are_read_late_decide_before_the_limit_does() {
+    let speaks = Script {
+        lines: &[STARTED, SESSION_SLEEPS, "print", "", PASSED],
+        exits: true,
+        babbles: None,
+    };
+    let ended = session(LISTS, speaks, None);
+    assert_eq!(ended.result().outcome, Outcome::Passed);
+}
+
+#[test]
+fn what_stops_cocotb_is_the_reason_although_the_agent_failed_before() {
+    let fails = Script {
+        lines: &[
+            r#"{"event":"agent_error","where":"the log","error_type":"KeyError","message":"k","traceback":""}"#,
+            r#"{"event":"startup_error","error_type":"OSError","message":"no libpython","traceback":""}"#,
+        ],
+        exits: true,
+        babbles: None,
+    };
+    for ended in [session(fails, LISTS, None), session(LISTS, fails, None)] {
+        ended.expect(Outcome::Errored, Cause::Startup, "no libpython");
+        let warning = &ended.notices()[0].message;
+        assert_eq!(warning, "the agent failed (the log): KeyError: k");
+    }
+}
+
+#[test]
 fn an_agent_of_another_protocol_is_not_trusted() {
     let speaks = Script {
         lines: &[
@@ -399,7 +468,7 @@ fn an_agent_of_another_protocol_is_not_trusted() {
             PASSED,
         ],
         exits: true,
-        babbles: false,
+        babbles: None,
     };
     let ended = session(LISTS, speaks, None);
     let words = format!("the agent speaks protocol 99, and this cocorun {PROTOCOL}");
@@ -428,17 +497,21 @@ fn a_failed_build_names_the_log_of_its_compiler() {
 
 #[test]
 fn endless_lines_do_not_keep_a_run_alive() {
-    let babbles = Script {
+    let babbles = |line| Script {
         lines: &[STARTED],
         exits: false,
-        babbles: true,
+        babbles: Some(line),
     };
-    let ended = session(LISTS, babbles, None);
-    ended.expect(
-        Outcome::TimedOut,
-        Cause::Timeout,
-        "exceeded its limit of 60 s",
-    );
+    let valid = session(LISTS, babbles(r#"{"event":"listing_finished"}"#), None);
+    let ended = session(LISTS, babbles("nonsense"), None);
+    for ended in [&valid, &ended] {
+        ended.expect(
+            Outcome::TimedOut,
+            Cause::Timeout,
+            "exceeded its limit of 60 s",
+        );
+        assert_eq!(ended.took, LIMIT);
+    }
     let last = ended.notices().last().map(|it| it.message.clone());
     let last = last.unwrap_or_default();
     assert!(last.ends_with(" more warnings like these"), "{last}");

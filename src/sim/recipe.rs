@@ -47,7 +47,7 @@ pub struct CompileStep {
     pub program: Utf8PathBuf,
     /// Its arguments.
     pub args: Vec<Word>,
-    /// Variables to set.
+    /// Variables to set, besides those of the tool itself.
     pub env: BTreeMap<String, String>,
     /// The `make` variable with which this step puts a launcher before the C++ compiler, so that
     /// compiled parts can be shared between builds.
@@ -145,7 +145,7 @@ pub struct Words<'a> {
 
 impl<'a> Words<'a> {
     /// The label of arguments that no key of `runner.toml` asks for.
-    const OWN: &'static str = "cocorun's own options";
+    pub const OWN: &'static str = "cocorun's own options";
 
     /// Creates an empty list.
     pub fn new(project: &'a Utf8Path) -> Self {
@@ -181,7 +181,7 @@ impl<'a> Words<'a> {
             let label = format!("define `{name}`");
             match literal::define(value) {
                 Some(text) => self.value(&label, &format!("{before}{name}="), text),
-                None => self.fixed(&label, &format!("{before}{name}")),
+                None => self.value(&label, &format!("{before}{name}"), ""),
             }
         }
     }

@@ -488,19 +488,18 @@ fn a_command_file_named_in_build_args_is_part_of_the_build() {
 fn a_variable_that_compilers_read_is_part_of_the_build() {
     let counted = Counted::new();
     counted.build(1);
-    let before = counted.compiles();
-    let output = counted
-        .command(&["build", "--explain"])
-        .env("IVL_ROOT", "/nowhere")
-        .output()
-        .unwrap();
-    let ran = Ran::from(output).expect_code(0);
-    assert_eq!(counted.compiles() - before, 1, "{}", ran.stderr);
-    assert!(
-        ran.stderr.contains("environment `IVL_ROOT`"),
-        "{}",
-        ran.stderr
-    );
+    for variable in ["IVL_ROOT", "IVERILOG_VPI_MODULE_PATH"] {
+        let before = counted.compiles();
+        let output = counted
+            .command(&["build", "--explain"])
+            .env(variable, "/nowhere")
+            .output()
+            .unwrap();
+        let said = Ran::from(output).expect_code(0).stderr;
+        assert_eq!(counted.compiles() - before, 1, "{said}");
+        let reason = format!("environment `{variable}` is new: /nowhere");
+        assert!(said.contains(&reason), "{said}");
+    }
     counted.build(0);
 }
 
@@ -525,25 +524,47 @@ fn a_source_with_a_time_of_the_future_is_built() {
 }
 
 #[test]
-fn a_header_of_the_users_own_c_is_part_of_a_verilator_build() {
-    let counted = Counted::with_runner(
-        &format!("simulator = \"verilator\"\n{RUNNER}")
-            .replace("\"hdl/extra.sv\"]", "\"hdl/extra.sv\", \"dpi.cpp\"]"),
-    );
-    counted
-        .project
-        .file(
-            "dpi.cpp",
-            "#include \"dpi.h\"\nextern \"C\" int two() { return TWO; }\n",
-        )
-        .file("dpi.h", "#define TWO 2\n");
-    let first = counted.run(&["build"]).expect_code(0);
-    assert!(first.stderr.contains("BUILD ["), "{}", first.stderr);
-    counted.project.file("dpi.h", "#define TWO 3\n");
-    let second = counted.run(&["build", "--explain"]).expect_code(0);
-    assert!(
-        second.stderr.contains("content of `dpi.h` changed"),
-        "{}",
-        second.stderr
-    );
+fn the_users_own_c_is_part_of_a_verilator_build_however_it_is_named() {
+    let runner = format!("simulator = \"verilator\"\n{RUNNER}")
+        .replace("\"hdl/extra.sv\"]", "\"hdl/extra.sv\", \"dpi.cpp\"]")
+        .replace(
+            "[[test]]",
+            "build_args = [\"hdl/named.cpp\", \"-F\", \"sub/list.f\"]\n[[test]]",
+        );
+    let counted = Counted::with_runner(&runner);
+    let project = &counted.project;
+    let source = |name: &str| format!("#include \"{name}.h\"\nint {name}() {{ return N; }}\n");
+    project
+        .file("dpi.cpp", &source("dpi"))
+        .file("hdl/named.cpp", &source("named"))
+        .file("sub/list.f", "listed.cpp\n")
+        .file("sub/listed.cpp", "int listed() { return 2; }\n");
+    for header in ["dpi.h", "hdl/named.h"] {
+        project.file(header, "#define N 2\n");
+    }
+    let built = |variables: &[(&str, &str)], reasons: &[&str]| {
+        let mut command = counted.command(&["build", "--explain"]);
+        command.envs(variables.iter().copied());
+        let said = Ran::from(command.output().unwrap()).expect_code(0).stderr;
+        assert!(said.contains("BUILD ["), "{said}");
+        for reason in reasons {
+            assert!(said.contains(reason), "`{reason}` is not in:\n{said}");
+        }
+    };
+    built(&[], &[]);
+    for header in ["dpi.h", "hdl/named.h"] {
+        project.file(header, "#define N 3\n");
+    }
+    let headers = [
+        "content of `dpi.h` changed",
+        "content of `hdl/named.h` changed",
+    ];
+    built(&[], &headers);
+    project.file("sub/listed.cpp", "int listed() { return 3; }\n");
+    let reasons = [
+        "content of `sub/listed.cpp` changed",
+        "environment `OPT` is new: -DQ",
+        "environment `USER_LDFLAGS` is new: -g",
+    ];
+    built(&[("OPT", "-DQ"), ("USER_LDFLAGS", "-g")], &reasons);
 }

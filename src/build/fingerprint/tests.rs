@@ -89,6 +89,7 @@ fn ingredients(build: &Build) -> Ingredients {
         helpers: tool.helpers.clone(),
         cocotb_version: python.cocotb.text.clone(),
         inherited: BTreeMap::from([(text("CXXFLAGS"), text("-O2"))]),
+        tool_env: tool.env.clone(),
         recipe: simulator.recipe(build, &tool, &python),
         inputs: digests.collect(),
     }
@@ -254,4 +255,102 @@ fn a_change_is_explained_by_what_the_user_wrote() {
         let line = "content of `hdl/fifo.sv` changed";
         assert_eq!(differences(&before, &after), [line], "{}", build.simulator);
     }
+}
+
+#[test]
+fn a_define_that_was_a_flag_is_explained_without_the_compilers_option() {
+    for build in builds() {
+        let before = digest(ingredients(&build)).parts;
+        let mut other = build.clone();
+        let one = HdlValue::Integer(1);
+        other.defines.insert("SIM".to_owned(), one);
+        let after = digest(ingredients(&other)).parts;
+        assert_eq!(differences(&before, &after), ["define `SIM` changed"]);
+        other.defines.remove("SIM");
+        let after = digest(ingredients(&other)).parts;
+        assert_eq!(differences(&before, &after), ["define `SIM` is gone"]);
+    }
+}
+
+#[test]
+fn a_variable_of_several_commands_is_explained_once() {
+    for build in builds() {
+        let before = digest(ingredients(&build)).parts;
+        let mut other = build.clone();
+        let value = "-DQ".to_owned();
+        other.build_env.insert("OPT".to_owned(), value);
+        let after = digest(ingredients(&other)).parts;
+        let line = "environment `OPT` is new: -DQ";
+        assert_eq!(differences(&before, &after), [line], "{}", build.simulator);
+    }
+}
+
+#[test]
+fn what_cocorun_chooses_itself_is_explained_only_if_nothing_else_differs() {
+    let icarus = SimulatorName("icarus".to_owned());
+    let with = build(&icarus, "/p");
+    let mut without = with.clone();
+    without.timescale = None;
+    let before = digest(ingredients(&without)).parts;
+    let after = digest(ingredients(&with)).parts;
+    let line = "timescale is new: 1ns/1ps";
+    assert_eq!(differences(&before, &after), [line]);
+    let mut renamed = ingredients(&without);
+    renamed.recipe.files[0].path = Utf8PathBuf::from("other.v");
+    let after = digest(renamed).parts;
+    let lines = [
+        "generated file `other.v` is new",
+        "generated file `cocorun_dump.v` is gone",
+    ];
+    assert_eq!(differences(&before, &after), lines);
+}
+
+#[test]
+fn two_spellings_of_the_simulators_folder_are_one()
+-> std::result::Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let root = fs::real_path(Utf8Path::from_path(dir.path()).ok_or("a UTF-8 path")?)?;
+    let spelt = |value: String| with_real_paths(&BTreeMap::from([("ROOT".to_owned(), value)]));
+    let plain = spelt(root.to_string());
+    assert_eq!(plain["ROOT"], root);
+    assert_eq!(spelt(format!("{root}/")), plain);
+    assert_eq!(
+        spelt(format!("{root}/../{}", root.file_name().ok_or("a name")?)),
+        plain
+    );
+    assert_eq!(spelt("relative".to_owned())["ROOT"], "relative");
+    Ok(())
+}
+
+#[test]
+fn names_in_a_command_file_are_found_where_its_flag_says()
+-> std::result::Result<(), Box<dyn std::error::Error>> {
+    let dir = tempfile::tempdir()?;
+    let project = Utf8Path::from_path(dir.path()).ok_or("a UTF-8 path")?;
+    fs::create_dirs(&project.join("sub/deep"))?;
+    fs::write(&project.join("sub/list.f"), "d.cpp -F deep/more.f\n")?;
+    fs::write(&project.join("sub/d.cpp"), "")?;
+    // The second list names the first one again.
+    fs::write(&project.join("sub/deep/more.f"), "e.cpp -F ../list.f")?;
+    fs::write(&project.join("sub/deep/e.cpp"), "")?;
+    let mut build = build(&SimulatorName("verilator".to_owned()), project.as_str());
+    let mut named = |args: &[&str]| {
+        build.build_args = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let mut names: Vec<String> = named_files(&build)
+            .iter()
+            .filter_map(|path| Some(path.strip_prefix(project).ok()?.to_string()))
+            .collect();
+        names.sort_unstable();
+        names
+    };
+    let all = [
+        "sub/d.cpp",
+        "sub/deep/e.cpp",
+        "sub/deep/more.f",
+        "sub/list.f",
+    ];
+    assert_eq!(named(&["-F", "sub/list.f"]), all);
+    assert_eq!(named(&["-f", "sub/list.f"]), ["sub/list.f"]);
+    assert_eq!(named(&["-f", "sub/list.f", "-F", "sub/list.f"]), all);
+    Ok(())
 }

@@ -70,7 +70,7 @@ impl Simulator for Icarus {
     }
 
     fn inherited_variables(&self) -> &'static [&'static str] {
-        &["IVL_ROOT"]
+        &["IVERILOG_VPI_MODULE_PATH", "IVL_ROOT"]
     }
 
     fn library_args(&self, library: &Library) -> Vec<String> {

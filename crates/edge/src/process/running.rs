@@ -36,6 +36,9 @@ use std::time::Instant;
 
 /// A line longer than this is cut: a test that writes to our pipe must not exhaust our memory.
 const LINE_BYTES_MAX: usize = 16 << 20;
+/// How many bytes are read at once: as much as the kernel lets a pipe hold, so that one look reads
+/// everything that was written before it, and endless lines still let the limit be seen.
+const DRAIN_BYTES_MAX: usize = 1 << 20;
 /// How long a service may take to report that a killed child is gone. A child in an uninterruptible
 /// wait (a file server that does not answer) does not die sooner.
 const REPORTED_END_MAX: Duration = Duration::from_secs(30);
@@ -58,6 +61,8 @@ pub(super) struct Running {
     exit: Option<Exit>,
     has_ended: bool,
     is_reaped: bool,
+    /// Whether the channel was read since the caller's limit has passed.
+    has_read_at_limit: bool,
 }
 
 impl Running {
@@ -78,6 +83,7 @@ impl Running {
                 exit: None,
                 has_ended: false,
                 is_reaped: false,
+                has_read_at_limit: false,
             }),
             Err(error) => {
                 tree::kill_tree(child.id().cast_signed());
@@ -114,6 +120,7 @@ impl Running {
             exit: None,
             has_ended: false,
             is_reaped: false,
+            has_read_at_limit: false,
         })
     }
 
@@ -129,13 +136,19 @@ impl Running {
         }
     }
 
-    /// Reads what is in the channel now.
+    /// Reads what is in the channel now, at most [`DRAIN_BYTES_MAX`].
     fn drain(&mut self) {
         let mut chunk = [0_u8; 16 << 10];
-        while let Some(channel) = &self.channel {
+        let mut drained = 0;
+        while let Some(channel) = &self.channel
+            && drained < DRAIN_BYTES_MAX
+        {
             match unistd::read(channel, &mut chunk) {
                 Ok(0) => self.channel = None,
-                Ok(count) => self.split(count, &chunk),
+                Ok(count) => {
+                    drained += count;
+                    self.split(count, &chunk);
+                }
                 Err(Errno::EINTR) => {}
                 Err(Errno::EAGAIN) => return,
                 Err(_) => self.channel = None,
@@ -179,6 +192,11 @@ impl Running {
         if let Some(event) = self.present_event(with_interrupt) {
             return Some(event);
         }
+        let is_at_limit = limit == Some(Duration::ZERO);
+        if is_at_limit && self.has_read_at_limit {
+            return None;
+        }
+        self.has_read_at_limit = is_at_limit;
         let (channel, ended, _) = self.poll(round_up(limit), with_interrupt);
         if channel || ended {
             self.drain();
@@ -214,8 +232,10 @@ impl Running {
             match self.wait(Some(left), false) {
                 Some(ProcessEvent::Line(line)) => lines.push(line),
                 Some(_) => return,
-                None if left.is_zero() => return,
                 None => {}
+            }
+            if left.is_zero() {
+                return;
             }
         }
     }
@@ -315,4 +335,80 @@ fn round_up(left: Option<Duration>) -> PollTimeout {
     };
     let ms = i32::try_from(left.as_micros().div_ceil(1000)).unwrap_or(i32::MAX);
     PollTimeout::try_from(ms).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use nix::unistd::pipe2;
+    use std::io::Seek as _;
+    use std::io::Write as _;
+
+    /// No process has this number: it exceeds the kernel's limit.
+    const NOBODY: i32 = i32::MAX;
+
+    /// A line, and how many of them are a flood: more than may be read at a limit.
+    const LINE: &str = "garbage\n";
+    const FLOOD_LINES: usize = 4 * DRAIN_BYTES_MAX / LINE.len();
+
+    /// Returns a forked child that is only a channel. Its end is known once the descriptor is
+    /// dropped.
+    fn child(channel: OwnedFd) -> (Running, OwnedFd) {
+        let (ended, notifier) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+        let end = Arc::new(SharedEnd::default());
+        end.settle(ForkedEnd::Ended(Exit::Code(0)));
+        let interrupt = Interrupt::new().expect("a pipe");
+        let running = Running::forked(NOBODY, end, channel, ended, interrupt);
+        (running.expect("its channel can be read"), notifier)
+    }
+
+    /// Returns a channel that is never empty while a flood is read: a file.
+    fn flood() -> OwnedFd {
+        let mut file = tempfile::tempfile().expect("a file");
+        let text = LINE.repeat(FLOOD_LINES);
+        file.write_all(text.as_bytes()).expect("a written file");
+        file.rewind().expect("its beginning");
+        file.into()
+    }
+
+    /// Counts the lines that are returned although the limit has passed.
+    fn lines_after_the_limit(process: &mut dyn Process) -> usize {
+        let mut count = 0;
+        while let Some(event) = process.next_event(Some(Duration::ZERO)) {
+            assert!(matches!(event, ProcessEvent::Line(_)), "{event:?}");
+            count += 1;
+        }
+        count
+    }
+
+    #[test]
+    fn what_was_written_before_the_limit_is_returned_after_it() {
+        let (reader, writer) = pipe2(OFlag::O_CLOEXEC).expect("a pipe");
+        let write = |text: &str| unistd::write(&writer, text.as_bytes()).expect("there is room");
+        let (mut process, notifier) = child(reader);
+        write("one\ntwo\nthr");
+        assert_eq!(lines_after_the_limit(&mut process), 2);
+        write("ee\n");
+        let line = process.next_event(Some(Duration::from_secs(60)));
+        assert_eq!(line, Some(ProcessEvent::Line("three".to_owned())));
+        drop(notifier);
+    }
+
+    #[test]
+    fn endless_lines_do_not_outlive_the_limit() {
+        let (mut process, notifier) = child(flood());
+        let count = lines_after_the_limit(&mut process);
+        assert_eq!(count, DRAIN_BYTES_MAX / LINE.len());
+        drop(notifier);
+    }
+
+    #[test]
+    fn endless_lines_do_not_outlive_the_grace_of_a_process_that_is_killed() {
+        let (mut process, notifier) = child(flood());
+        let mut lines = Vec::new();
+        process.await_death(Duration::ZERO, &mut lines);
+        assert_eq!(lines.len(), 1);
+        drop(notifier);
+    }
 }
