@@ -32,6 +32,7 @@ use crate::model::build::BuiltDesign;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use serde::Deserialize;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -226,7 +227,7 @@ fn directory_name(build: &Build, print: &Fingerprint) -> String {
 }
 
 fn read_manifest(published: &Published) -> Option<Manifest> {
-    serde_json::from_value(published.record.clone()).ok()
+    Manifest::deserialize(&published.record).ok()
 }
 
 fn judge(published: &Published, build: &Build, reasons: &mut Vec<String>) -> Acceptance {

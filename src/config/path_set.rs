@@ -7,13 +7,15 @@ use std::collections::BTreeSet;
 #[derive(Clone, Debug, Default)]
 pub(super) struct PathSet {
     paths: Vec<Utf8PathBuf>,
-    known: BTreeSet<Utf8PathBuf>,
+    /// In one spelling each, as strings: comparing paths is slow.
+    known: BTreeSet<String>,
 }
 
 impl PathSet {
     /// Appends a path that is not there yet.
     pub(super) fn add(&mut self, path: Utf8PathBuf) {
-        if self.known.insert(path.clone()) {
+        let in_one_spelling: Utf8PathBuf = path.components().collect();
+        if self.known.insert(in_one_spelling.into_string()) {
             self.paths.push(path);
         }
     }
