@@ -165,6 +165,9 @@ pub struct TestArgs {
     /// Start a fresh simulator for each run instead of forking
     #[arg(long)]
     pub no_fork: bool,
+    /// Show at most this many of the last lines that a failed testcase printed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub output_lines: usize,
     /// Write a JUnit XML report to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,

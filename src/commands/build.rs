@@ -48,7 +48,7 @@ pub(super) fn build(
         return Err(problem.help(selection.advice()).into());
     }
     let session = Session::inspect(resolved, &builds, console)?;
-    let mut reports = console.reports_without_tests(args.work.explain, args.format);
+    let mut reports = console.build_reports(args.work.explain, args.format);
     let work = Work {
         builds: &builds,
         modules: &[],

@@ -74,7 +74,7 @@ fn session(
     apply_overrides(args, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
     let session = Session::inspect(resolved, &builds, console)?;
-    let mut reports = console.reports(args.work.explain, args.format, junit);
+    let mut reports = console.reports(args, junit);
     let work = Work {
         builds: &builds,
         modules: &modules,

@@ -43,7 +43,7 @@ fn runner(keys: &str) -> String {
 #[track_caller]
 fn expect_words(ran: &Ran, words: &[&str]) {
     for word in words {
-        let said = &ran.stderr;
+        let said = &ran.text;
         assert!(said.contains(word), "`{word}` is not in:\n{said}");
     }
 }
@@ -65,7 +65,7 @@ fn a_misspelt_parameter_is_shown_where_it_is_written() {
             &["`fifo` has no parameter `WIDHT`", "did you mean `WIDTH`?"],
         );
         for word in [&place, "help: did you mean"] {
-            assert_eq!(ran.stderr.matches(word).count(), 2, "{}", ran.stderr);
+            assert_eq!(ran.text.matches(word).count(), 2, "{}", ran.text);
         }
     }
 }
@@ -93,7 +93,7 @@ fn a_verilator_warning_fails_the_build_and_the_help_says_how_to_allow_it() {
     // If the design has an error as well, the warning is not the reason.
     first.file("fifo.sv", &wide.replace("endmodule", "nonsense endmodule"));
     let ran = first.run(&["build"]).expect_code(3);
-    assert!(!ran.stderr.contains("help: Verilator"), "{}", ran.stderr);
+    assert!(!ran.text.contains("help: Verilator"), "{}", ran.text);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn pip_is_not_suggested_for_an_externally_managed_python() {
     let first = "help: let cocorun create an environment: `requirements = ";
     expect_words(&ran, &["runner.toml:2:", first, "-m venv .venv"]);
     let bad = format!("{system} -m pip");
-    assert!(!ran.stderr.contains(&bad), "{}", ran.stderr);
+    assert!(!ran.text.contains(&bad), "{}", ran.text);
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn quiet_prints_nothing_if_no_test_runs_and_nothing_is_wrong() {
         (["-q", "list"], "fifo::test_fifo::fine\n"),
     ] {
         let ran = project.run(&args).expect_code(0);
-        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (stdout, ""));
+        assert_eq!((ran.stdout.as_str(), ran.text.as_str()), (stdout, ""));
     }
     project.file("fifo.sv", "module fifo endmodule\n");
     for command in ["build", "list"] {
