@@ -17,6 +17,7 @@ mod cocotbext_axi;
 mod daily;
 mod differential;
 mod examples;
+mod explained;
 mod flat;
 mod guard;
 mod hangs;
