@@ -31,6 +31,7 @@ mod lock_commands;
 mod messages;
 mod nfs;
 mod order;
+mod prerequisites;
 mod processes;
 mod program_storm;
 mod rebuilds;
