@@ -21,6 +21,7 @@ mod flat;
 mod guard;
 mod hangs;
 mod hostile;
+mod imports;
 mod isolation;
 mod jobs;
 mod junit;

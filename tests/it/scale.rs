@@ -348,6 +348,8 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             pool: &pool,
             limit: None,
             base_env: BTreeMap::new(),
+            agent_dir: "/agent".into(),
+            inherited_python_path: None,
             only_lists: false,
         },
         &mut |event| send(event),

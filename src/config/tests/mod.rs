@@ -1,6 +1,7 @@
 //! How `runner.toml` is read, and the messages for every mistake in it.
 
 mod any_text;
+mod import_paths;
 mod mistakes;
 mod patterns;
 mod values;
