@@ -32,6 +32,7 @@ mod lock_commands;
 mod messages;
 mod nfs;
 mod order;
+mod outputs;
 mod processes;
 mod program_storm;
 mod rebuilds;
