@@ -46,74 +46,71 @@ fn text(paths: &str, keys: &str) -> String {
     )
 }
 
+/// Folders, a module, what is ambiguous, its files, and the folder that is suggested.
+const AMBIGUOUS: [(&str, &str, &str, &str, &str); 9] = [
+    (
+        "['a', 'b']",
+        "checks",
+        "checks",
+        "a/checks.py b/checks.py",
+        "a",
+    ),
+    (
+        "['b', 'a']",
+        "checks",
+        "checks",
+        "b/checks.py a/checks.py",
+        "b",
+    ),
+    ("['?']", "chec*", "checks", "a/checks.py b/checks.py", "a"),
+    (
+        "['a', 'b']",
+        "pkg",
+        "pkg",
+        "a/pkg/__init__.py b/pkg/__init__.py",
+        "a",
+    ),
+    (
+        "['a', 'b']",
+        "pkg.x",
+        "pkg",
+        "a/pkg/__init__.py b/pkg/__init__.py",
+        "a",
+    ),
+    (
+        "['a', 'b']",
+        "parts.both",
+        "parts.both",
+        "a/parts/both.py b/parts/both.py",
+        "a",
+    ),
+    (
+        "['a', 'b']",
+        "mixed.inner",
+        "mixed.inner",
+        "a/mixed/inner.py b/mixed/inner.py",
+        "a",
+    ),
+    (
+        "['.']",
+        "c.twice",
+        "c.twice",
+        "c/twice/__init__.py c/twice.py",
+        "",
+    ),
+    (
+        "['c']",
+        "twice",
+        "twice",
+        "c/twice/__init__.py c/twice.py",
+        "",
+    ),
+];
+
 #[test]
 fn a_module_that_several_files_have_is_an_error_that_names_them() {
     let project = project();
-    for (paths, module, name, files, help) in [
-        (
-            "['a', 'b']",
-            "checks",
-            "checks",
-            ["a/checks.py", "b/checks.py"],
-            "a",
-        ),
-        (
-            "['b', 'a']",
-            "checks",
-            "checks",
-            ["b/checks.py", "a/checks.py"],
-            "b",
-        ),
-        (
-            "['?']",
-            "chec*",
-            "checks",
-            ["a/checks.py", "b/checks.py"],
-            "a",
-        ),
-        (
-            "['a', 'b']",
-            "pkg",
-            "pkg",
-            ["a/pkg/__init__.py", "b/pkg/__init__.py"],
-            "a",
-        ),
-        (
-            "['a', 'b']",
-            "pkg.x",
-            "pkg",
-            ["a/pkg/__init__.py", "b/pkg/__init__.py"],
-            "a",
-        ),
-        (
-            "['a', 'b']",
-            "parts.both",
-            "parts.both",
-            ["a/parts/both.py", "b/parts/both.py"],
-            "a",
-        ),
-        (
-            "['a', 'b']",
-            "mixed.inner",
-            "mixed.inner",
-            ["a/mixed/inner.py", "b/mixed/inner.py"],
-            "a",
-        ),
-        (
-            "['.']",
-            "c.twice",
-            "c.twice",
-            ["c/twice/__init__.py", "c/twice.py"],
-            "",
-        ),
-        (
-            "['c']",
-            "twice",
-            "twice",
-            ["c/twice/__init__.py", "c/twice.py"],
-            "",
-        ),
-    ] {
+    for (paths, module, name, files, help) in AMBIGUOUS {
         let keys = format!("test_module = '{module}'");
         let reported = project.reported(&text(paths, &keys));
         let message = format!("module `{name}` is ambiguous: 2 files have this name");
@@ -121,7 +118,7 @@ fn a_module_that_several_files_have_is_an_error_that_names_them() {
             reported.contains(&message),
             "{module} in {paths}: {reported}"
         );
-        let facts = format!("\n  {}\n  {}\n", files[0], files[1]);
+        let facts = format!("\n  {}\n", files.replace(' ', "\n  "));
         assert!(reported.contains(&facts), "{module} in {paths}: {reported}");
         let help = match help {
             "" => "help: rename one of them\n".to_owned(),
