@@ -153,6 +153,7 @@ simulator = "verilator"
 [[test]]
 build = ["fifo", "sing*"]
 test_module = ["test_*", "installed.tests"]
+paths = ["tests"]
 timeout_s = 60
 seed = 4294967295
 test_args = ["-v"]
