@@ -125,3 +125,38 @@ fn walk(dir: &std::path::Path) -> String {
     }
     text
 }
+
+#[test]
+fn what_expects_the_simulation_to_end_passes_and_the_rest_of_its_module_runs() {
+    let project = Project::with_cocotb(
+        COCOTB,
+        "isolation = \"module\"\n\n[build.top]\nsources = [\"top.sv\"]\n\
+         hdl_toplevel = \"top\"\n\n[[test]]\ntest_module = \"ends\"\n",
+    );
+    project.file(
+        "top.sv",
+        "`timescale 1ns/1ps\nmodule top; initial #5 $fatal(1, \"as planned\"); endmodule\n",
+    );
+    let expects = "@cocotb.test(expect_error=SimFailure)\n";
+    let waits = |name: &str, ns: u32| format!("async def {name}(dut): await Timer({ns}, 'ns')\n");
+    let module = [
+        "import cocotb\nfrom cocotb.regression import SimFailure\n\
+         from cocotb.triggers import Timer\n@cocotb.test()\n",
+        &waits("before", 1),
+        expects,
+        &waits("ends", 100),
+        "@cocotb.test()\n",
+        &waits("after", 1),
+        "@cocotb.test()\n",
+        &waits("too_long", 100),
+        expects,
+        &waits("last", 100),
+    ];
+    project.file("ends.py", &module.concat());
+    let ran = project.run(&["test"]).expect_code(1);
+    assert!(ran.stderr.contains("4 passed, 1 failed"), "{}", ran.stderr);
+    assert!(
+        ran.stderr
+            .contains("::too_long: an HDL error in the log: FATAL")
+    );
+}
