@@ -8,6 +8,7 @@ use crate::commands::execute::execute;
 use crate::commands::execute::nothing_selected;
 use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
+use crate::commands::reporting::junit_file;
 use crate::commands::reporting::junit_report;
 use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
@@ -16,6 +17,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::edge::output_file::OutputFile;
 use crate::event::SessionCommand;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
@@ -27,6 +29,7 @@ use crate::plan::Selection;
 use crate::plan::SelectionArgs;
 use crate::sim::launch::TYPED_VARIABLES;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the selected testcases; from the start, the JUnit file is this session's.
@@ -41,11 +44,12 @@ pub(super) fn test(
     console: Console,
 ) -> Result<ExitCode> {
     let Some(path) = &args.junit else {
-        return session(args, global, startup, console);
+        return session(args, global, startup, console, None);
     };
-    let report = || junit_report(path);
+    let file = junit_file(path, args.format)?;
+    let report = || junit_report(&file);
     report().write_placeholder()?;
-    session(args, global, startup, console).map_err(|mut problems| {
+    session(args, global, startup, console, Some(&file)).map_err(|mut problems| {
         // Reports are written last, so if one of them fails, this one exists or cannot be written.
         let is_of_reports = |problem: &Diagnostic| problem.code == Code::ReportUnwritable;
         if !problems.0.iter().any(is_of_reports)
@@ -62,6 +66,7 @@ fn session(
     global: &Global,
     startup: Startup,
     console: Console,
+    junit: Option<&Arc<OutputFile>>,
 ) -> Result<ExitCode> {
     let without_effect = without_effect(&startup.edges.environment);
     let resolved = Resolved::open(global, &args.work, startup)?;
@@ -69,7 +74,7 @@ fn session(
     apply_overrides(args, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
     let session = Session::inspect(resolved, &builds, console)?;
-    let mut reports = console.reports(args.work.explain, args.format, args.junit.as_deref());
+    let mut reports = console.reports(args.work.explain, args.format, junit);
     let work = Work {
         builds: &builds,
         modules: &modules,

@@ -61,6 +61,7 @@ impl Table {
                 "fail_on_hdl_error",
                 "fork",
                 "isolation",
+                "paths",
                 "plusargs",
                 "preload",
                 "run_files",

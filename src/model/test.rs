@@ -113,6 +113,16 @@ impl Isolation {
     }
 }
 
+/// Where the runs of one `[[test]]` table import modules from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImportPath {
+    /// Folders that come before everything else that Python searches, in order, absolute.
+    pub folders: Vec<Utf8PathBuf>,
+    /// Names that are not imported, because several files in the folders have them: the files by
+    /// name.
+    pub ambiguous: BTreeMap<String, Vec<Utf8PathBuf>>,
+}
+
 /// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
@@ -126,6 +136,8 @@ pub struct RunSettings {
     pub plusargs: Vec<String>,
     /// Environment for the simulator, in addition to the inherited one.
     pub env: BTreeMap<String, String>,
+    /// Where modules are imported from.
+    pub import_path: ImportPath,
     /// Whether a wave file is written.
     pub waves: bool,
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
@@ -152,6 +164,7 @@ impl RunSettings {
             test_args: Vec::new(),
             plusargs: Vec::new(),
             env: BTreeMap::new(),
+            import_path: ImportPath::default(),
             waves: false,
             run_files: Vec::new(),
             isolation: Isolation::default(),

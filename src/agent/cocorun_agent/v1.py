@@ -11,7 +11,7 @@ import functools
 import hashlib
 from typing import Any, Iterator
 
-from cocorun_agent import interpreter, listing, output, selection
+from cocorun_agent import imports, interpreter, listing, output, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -64,7 +64,10 @@ class Adapter:
         def importing(name: str) -> Any:
             self._importing = name
             try:
-                return my_import(name)
+                imports.take_the_lead()
+                found = my_import(name)
+                imports.check(name)
+                return found
             except BaseException as error:
                 with reporter.guard("import"):
                     reporter.module_error(name, error)
@@ -131,7 +134,9 @@ class Adapter:
             setup(self._request.modules)
 
         def discover(module: str) -> list[listing.Found]:
+            imports.take_the_lead()
             found = regression._my_import.__wrapped__(module)
+            imports.check(module)
             tests = [item for item in vars(found).values() if isinstance(item, test_class)]
             return [_found(test) for test in tests]
 

@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from cocorun_agent import interpreter, listing, output, selection
+from cocorun_agent import imports, interpreter, listing, output, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -79,7 +79,10 @@ class Adapter:
         def importing(name: str, *args: Any, **kwargs: Any) -> Any:
             self._importing = name
             try:
-                return import_module(name, *args, **kwargs)
+                imports.take_the_lead()
+                found = import_module(name, *args, **kwargs)
+                imports.check(name)
+                return found
             except BaseException as error:
                 with reporter.guard("import"):
                     reporter.module_error(name, error)
@@ -353,11 +356,13 @@ class Adapter:
 
             def discover(module: str) -> list[listing.Found]:
                 this._test_queue = []
+                imports.take_the_lead()
                 try:
                     original(this, module)
                 except RuntimeError as error:
                     if not _is_raised_in(original, error):
                         raise
+                imports.check(module)
                 return [_found(test) for test in this._test_queue]
 
             listing.list_and_exit(self._reporter, modules, discover)
