@@ -228,6 +228,9 @@ pub struct Finished {
     /// Whether it passed by failing as it should.
     #[serde(default)]
     pub expected_failure: bool,
+    /// Whether what cocotb judged is that the simulation ended under it.
+    #[serde(default)]
+    pub simulation_ended: bool,
     /// A stable identifier, see `docs/agent.md`.
     pub cause: Option<String>,
     /// One line.

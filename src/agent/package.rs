@@ -7,6 +7,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("channel.py", include_str!("cocorun_agent/channel.py")),
     ("child.py", include_str!("cocorun_agent/child.py")),
     ("events.py", include_str!("cocorun_agent/events.py")),
+    ("imports.py", include_str!("cocorun_agent/imports.py")),
     (
         "interpreter.py",
         include_str!("cocorun_agent/interpreter.py"),

@@ -7,6 +7,7 @@ use crate::commands::session_folders::SessionFolder;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::edge::env;
 use crate::edge::interrupt::StopReason;
 use crate::edge::machine::SystemMachine;
 use crate::event::Event;
@@ -98,7 +99,8 @@ pub(super) fn execute(
     let clock = edges.clock.as_ref();
     let began = clock.now();
     let mut folder = SessionFolder::make(resolved.session_dir(), &SystemMachine, began)?;
-    let base_env = session.base_env()?;
+    let agent_dir = session.agent_dir()?;
+    let python_path = edges.environment.get(env::PYTHONPATH);
     let mut unmatched = Unmatched::new(work.selection);
     let stream = RefCell::new(Stream {
         state: SessionState::default(),
@@ -126,7 +128,9 @@ pub(super) fn execute(
             jobs: resolved.jobs,
             pool: &resolved.pool,
             limit: resolved.config.session_timeout,
-            base_env,
+            base_env: session.base_env(),
+            agent_dir,
+            inherited_python_path: python_path.map(str::to_owned),
             only_lists,
         },
         &mut sink,

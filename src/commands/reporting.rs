@@ -14,6 +14,7 @@ use crate::edge::clock::SystemClock;
 use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::edge::fs;
+use crate::edge::output_file::OutputFile;
 use crate::edge::terminal;
 use crate::report::JsonReport;
 use crate::report::JunitOptions;
@@ -23,6 +24,7 @@ use crate::report::Reports;
 use crate::report::TerminalOptions;
 use crate::report::TerminalReport;
 use crate::report::Verbosity;
+use crate::report::unwritable;
 
 use camino::Utf8Path;
 use std::io;
@@ -99,12 +101,12 @@ impl Console {
         self,
         explain: bool,
         format: Format,
-        junit: Option<&Utf8Path>,
+        junit: Option<&Arc<OutputFile>>,
     ) -> Reports {
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
         reports.push(Box::new(self.terminal(explain)));
-        if let Some(path) = junit {
-            reports.push(Box::new(junit_report(path)));
+        if let Some(file) = junit {
+            reports.push(Box::new(junit_report(file)));
         }
         reports.extend(json_report(format));
         Reports(reports)
@@ -153,10 +155,24 @@ pub(super) fn host_name() -> String {
         .unwrap_or_default()
 }
 
+/// Opens the file of `--junit`.
+///
+/// # Errors
+/// It cannot be written, or the events of `--format json` go to the same place.
+pub(super) fn junit_file(path: &Utf8Path, format: Format) -> Result<Arc<OutputFile>> {
+    let file = OutputFile::open(path).map_err(|error| unwritable(path, &error))?;
+    if format == Format::Json && file.descriptor() == Some(1) {
+        let text = format!("`--format json` and `--junit {path}` both write to standard output");
+        let problem = Diagnostic::error(Code::UsageBadArgument, text);
+        return Err(problem.help("give `--junit` a file").into());
+    }
+    Ok(Arc::new(file))
+}
+
 /// Creates the JUnit report of a session.
-pub(super) fn junit_report(path: &Utf8Path) -> JunitReport {
+pub(super) fn junit_report(file: &Arc<OutputFile>) -> JunitReport {
     let options = JunitOptions {
-        path: path.to_owned(),
+        file: Arc::clone(file),
         hostname: host_name(),
     };
     JunitReport::new(options, Arc::new(SystemClock))

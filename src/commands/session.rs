@@ -88,24 +88,13 @@ impl Session {
         ensure::ensure_built(build, &context, on_wait)
     }
 
-    /// Returns the environment variables of every simulation: where Python finds the agent and the
-    /// tests, and where it stores byte code.
-    ///
-    /// # Errors
-    /// The agent cannot be written.
-    pub(super) fn base_env(&self) -> Result<BTreeMap<String, String>> {
+    /// Returns the environment variables of every simulation, such as where Python stores byte code.
+    pub(super) fn base_env(&self) -> BTreeMap<String, String> {
         let Resolved { config, edges, .. } = &self.resolved;
-        let agent = self.agent_dir()?;
-        let mut paths = vec![agent.to_string()];
-        paths.extend(config.python.paths.iter().map(ToString::to_string));
-        paths.extend(edges.environment.get(env::PYTHONPATH).map(str::to_owned));
-        let mut env = BTreeMap::from([
-            (env::PYTHONPATH.to_owned(), paths.join(":")),
-            (
-                env::COCORUN_PROJECT_DIR.to_owned(),
-                config.project_dir.to_string(),
-            ),
-        ]);
+        let mut env = BTreeMap::from([(
+            env::COCORUN_PROJECT_DIR.to_owned(),
+            config.project_dir.to_string(),
+        )]);
         if let Some(seed) = edges.environment.get(env::PYTHONHASHSEED) {
             env.insert(env::PYTHONHASHSEED.to_owned(), seed.to_owned());
         }
@@ -120,11 +109,14 @@ impl Session {
                 env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
             }
         }
-        Ok(env)
+        env
     }
 
     /// Writes the agent if it is not there yet, and returns the folder that contains its package.
-    fn agent_dir(&self) -> Result<Utf8PathBuf> {
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn agent_dir(&self) -> Result<Utf8PathBuf> {
         if let Some(dir) = self
             .cache
             .keep_files("agent", package::PACKAGE_NAME, package::PACKAGE)

@@ -8,6 +8,7 @@ use crate::commands::execute::execute;
 use crate::commands::execute::nothing_selected;
 use crate::commands::repeat::rerun_prefix;
 use crate::commands::reporting::Console;
+use crate::commands::reporting::junit_file;
 use crate::commands::reporting::junit_report;
 use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
@@ -16,6 +17,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
+use crate::edge::output_file::OutputFile;
 use crate::event::SessionCommand;
 use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
@@ -27,6 +29,7 @@ use crate::plan::Selection;
 use crate::plan::SelectionArgs;
 use crate::sim::launch::TYPED_VARIABLES;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Runs the selected testcases; from the start, the JUnit file is this session's.
@@ -41,11 +44,12 @@ pub(super) fn test(
     console: Console,
 ) -> Result<ExitCode> {
     let Some(path) = &args.junit else {
-        return session(args, global, startup, console);
+        return session(args, global, startup, console, None);
     };
-    let report = || junit_report(path);
+    let file = junit_file(path, args.format)?;
+    let report = || junit_report(&file);
     report().write_placeholder()?;
-    session(args, global, startup, console).map_err(|mut problems| {
+    session(args, global, startup, console, Some(&file)).map_err(|mut problems| {
         // Reports are written last, so if one of them fails, this one exists or cannot be written.
         let is_of_reports = |problem: &Diagnostic| problem.code == Code::ReportUnwritable;
         if !problems.0.iter().any(is_of_reports)
@@ -62,6 +66,7 @@ fn session(
     global: &Global,
     startup: Startup,
     console: Console,
+    junit: Option<&Arc<OutputFile>>,
 ) -> Result<ExitCode> {
     let without_effect = without_effect(&startup.edges.environment);
     let resolved = Resolved::open(global, &args.work, startup)?;
@@ -69,7 +74,7 @@ fn session(
     apply_overrides(args, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
     let session = Session::inspect(resolved, &builds, console)?;
-    let mut reports = console.reports(args.work.explain, args.format, args.junit.as_deref());
+    let mut reports = console.reports(args.work.explain, args.format, junit);
     let work = Work {
         builds: &builds,
         modules: &modules,
@@ -103,6 +108,9 @@ fn repeats(args: &TestArgs, global: &Global) -> String {
             command.push_str(flag);
         }
     }
+    if let Some(isolation) = args.isolation {
+        command.extend([" --isolation ", isolation.name()]);
+    }
     if let Some(limit) = args.timeout {
         command.extend([" --timeout ", &limit.to_string()]);
     }
@@ -116,6 +124,7 @@ fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
         settings.seed = args.seed.map(Seed).or(settings.seed);
         settings.waves |= args.waves;
         settings.fork &= !args.no_fork;
+        settings.isolation = args.isolation.unwrap_or(settings.isolation);
         if let Some(limit) = args.timeout {
             settings.timeout = Duration::from_secs_f64(limit);
         }

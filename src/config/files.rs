@@ -243,7 +243,13 @@ impl<'a> Files<'a> {
         Ok(walk.found)
     }
 
-    fn list(&self, dir: &Utf8Path) -> Listing {
+    /// Says whether a folder is `build_dir`, in which nothing is the user's.
+    pub(super) fn is_build_dir(&self, dir: &Utf8Path) -> bool {
+        dir == self.build_dir
+    }
+
+    /// Lists a directory, once per reading.
+    pub(super) fn list(&self, dir: &Utf8Path) -> Listing {
         let mut listings = self.listings.borrow_mut();
         let listing = listings
             .entry(dir.to_owned())
@@ -324,7 +330,7 @@ impl Walk<'_> {
             } else {
                 depth > 0 && (entry.kind == EntryKind::Dir || is_link && is_dir(&path))
             };
-            if enter && path != self.files.build_dir {
+            if enter && !self.files.is_build_dir(&path) {
                 if !entry.is_utf8 {
                     return Err(self.not_utf8(&path).into());
                 }

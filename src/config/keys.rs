@@ -62,6 +62,7 @@ impl Table {
                 "fail_on_hdl_error",
                 "fork",
                 "isolation",
+                "paths",
                 "plusargs",
                 "preload",
                 "run_files",

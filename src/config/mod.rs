@@ -5,6 +5,7 @@
 //! module is planned twice on one build with different settings. `docs/runner-toml.md` is the
 //! reference of the keys.
 
+mod ambiguous;
 mod build_selection;
 mod build_table;
 mod check;

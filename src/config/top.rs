@@ -15,7 +15,6 @@ use crate::config::document::Section;
 use crate::config::document::Value;
 use crate::config::file_list::folder_of;
 use crate::config::files::Files;
-use crate::config::files::PathKind;
 use crate::config::files::join;
 use crate::config::files::non_empty;
 use crate::config::keys::Table;
@@ -23,6 +22,7 @@ use crate::config::test_table;
 use crate::config::test_table::Defaults;
 use crate::config::test_table::LocatedTest;
 use crate::config::test_table::read_isolation;
+use crate::config::test_table::read_paths;
 use crate::config::variables;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -144,10 +144,7 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> PythonConfig {
             requirements: Vec::new(),
         };
     };
-    let paths = section
-        .get("paths")
-        .map(|value| files.find_all(top.reading, &value.texts(), PathKind::Dir))
-        .filter(|paths| !paths.is_empty());
+    let paths = read_paths(&section, files);
     PythonConfig {
         interpreter: section
             .get("interpreter")

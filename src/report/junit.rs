@@ -1,11 +1,11 @@
-//! The JUnit report: one XML file, whole or not at all, in the form that CI servers read.
+//! The JUnit report: one XML document, whole or not at all, in the form that CI servers read.
 //!
 //! One suite per build and test module, one testcase per testcase; the last attempt decides.
 //! Whatever keeps a session from being a success is in the file as a failure or an error: a build
 //! that failed, an interruption, a testcase whose verdict never came. A file without failures and
 //! errors means exit code 0. It is this session's from the moment that the command line is known: a
 //! placeholder says that the session has not ended, since a CI server would otherwise collect the
-//! green results of an earlier one.
+//! green results of an earlier one. A pipe, socket or device gets one document, at the end.
 //!
 //! Against the XSD that Jenkins publishes (`junit-10.xsd`), the file has these extras, all of which
 //! other readers use: `file`, `line` and `properties` of a testcase; `skipped` and `timestamp` of
@@ -13,18 +13,18 @@
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::diagnostic::Severity;
 use crate::diagnostic::render;
 use crate::edge::clock::Clock;
-use crate::edge::fs;
+use crate::edge::output_file::OutputFile;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::SessionState;
 use crate::model::build::BuildName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
+use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::report::consumer::Report;
@@ -33,7 +33,6 @@ use crate::report::text;
 use crate::report::wording;
 
 use camino::Utf8Path;
-use camino::Utf8PathBuf;
 use chrono::DateTime;
 use chrono::FixedOffset;
 use chrono::Utc;
@@ -51,8 +50,8 @@ use std::time::Duration;
 /// Where the JUnit report goes and what it cannot know by itself.
 #[derive(Clone, Debug)]
 pub struct JunitOptions {
-    /// The file; missing parent directories are made, however many.
-    pub path: Utf8PathBuf,
+    /// Where it goes.
+    pub file: Arc<OutputFile>,
     /// The name of this machine, for a report without a session.
     pub hostname: String,
 }
@@ -113,7 +112,7 @@ struct Suite {
 }
 
 impl JunitReport {
-    /// Makes the report; the file is written by [`Report::finish`].
+    /// Makes the report; it is written by [`Report::finish`].
     pub fn new(options: JunitOptions, clock: Arc<dyn Clock>) -> Self {
         Self {
             options,
@@ -214,6 +213,22 @@ impl JunitReport {
         } else {
             suite.xml.test_cases.push(testcase);
             suite.outcomes.push(result.outcome);
+        }
+    }
+
+    /// Adds to a failure that the testcase passes after others.
+    fn add_order_dependence(&mut self, found: &OrderDependence) {
+        let Some(suite) = self.suites.get_mut(&wording::group(&found.testcase)) else {
+            return;
+        };
+        let name = text::visible(&found.testcase.testcase);
+        let mut testcases = suite.xml.test_cases.iter_mut().rev();
+        if let Some(testcase) = testcases.find(|known| known.name.as_str() == name)
+            && let TestCaseStatus::NonSuccess { description, .. } = &mut testcase.status
+        {
+            let former = description.as_ref().map_or("", XmlString::as_str);
+            let words = wording::order_dependence(found);
+            *description = Some(format!("{former}\n\n{words}").into());
         }
     }
 
@@ -466,6 +481,7 @@ impl Report for JunitReport {
                 }
             }
             Event::TestcaseFinished(result) => self.add_result(result, state),
+            Event::OrderDependence(found) => self.add_order_dependence(found),
             Event::Notice(problem) if problem.severity == Severity::Error => {
                 self.add_session_problem(problem.code.name(), problem, state);
             }
@@ -473,7 +489,7 @@ impl Report for JunitReport {
         }
     }
 
-    /// Writes the file: whole, or an earlier one of that name stays as it is.
+    /// Writes the document: whole, or an earlier file of that name stays as it is.
     fn finish(&mut self, state: &SessionState) -> Result<()> {
         self.add_session_problems(state);
         self.write(state)
@@ -482,11 +498,14 @@ impl Report for JunitReport {
 
 impl JunitReport {
     /// Writes a placeholder that says that the session has not ended. It stays only if the session
-    /// is killed.
+    /// is killed. What can be written only once is left alone.
     ///
     /// # Errors
     /// The file cannot be written, so the report could not be either.
     pub fn write_placeholder(self) -> Result<()> {
+        if !self.options.file.is_replaceable() {
+            return Ok(());
+        }
         let text = "the session has not ended: it is still running, or it was killed";
         self.write_errors(&[Diagnostic::error(Code::SessionInterrupted, text)])
     }
@@ -506,24 +525,20 @@ impl JunitReport {
     fn write(&mut self, state: &SessionState) -> Result<()> {
         let report = self.report(state);
         let mut bytes = Vec::new();
-        let path = &self.options.path;
+        let file = &self.options.file;
         report.serialize(&mut bytes).map_err(|error| {
-            let message = format!("cannot write the JUnit report `{path}`: {error}");
+            let message = format!("cannot write the JUnit report `{}`: {error}", file.path());
             Diagnostic::error(Code::ReportUnwritable, message)
         })?;
-        if let Some(dir) = path.parent().filter(|dir| !dir.as_str().is_empty()) {
-            fs::create_dirs(dir).map_err(|error| unwritable(path, &error))?;
-        }
-        fs::replace(path, &bytes).map_err(|error| unwritable(path, &error))
+        let written = file.publish(&bytes);
+        written.map_err(|error| unwritable(file.path(), &error).into())
     }
 }
 
-fn unwritable(path: &Utf8Path, error: &crate::edge::Error) -> Problems {
-    let problem = Diagnostic::error(
-        Code::ReportUnwritable,
-        format!("cannot write the JUnit report `{path}`"),
-    );
-    problem.fact(&error.message).into()
+/// Returns the error that a report cannot be written at this path.
+pub fn unwritable(path: &Utf8Path, error: &crate::edge::Error) -> Diagnostic {
+    let message = format!("cannot write the JUnit report `{path}`");
+    Diagnostic::error(Code::ReportUnwritable, message).fact(&error.message)
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ pub use consumer::Reports;
 pub use json::JsonReport;
 pub use junit::JunitOptions;
 pub use junit::JunitReport;
+pub use junit::unwritable;
 pub use terminal::TerminalOptions;
 pub use terminal::TerminalReport;
 pub use terminal::Verbosity;

@@ -1,8 +1,8 @@
 //! The verdict on a testcase from everything known about it. Pure: all input is in [`Facts`].
 //!
 //! Invariant: a testcase passes only if cocotb judged it passed within its process. The last one of
-//! a process also needs the process to exit with status 0, or another one to explain why it did
-//! not.
+//! a process also needs the process to exit with status 0, or cocotb to have explained why it did
+//! not: see [`StatusReasons`].
 
 use crate::agent::event::AgentOutcome;
 use crate::agent::event::Awaited;
@@ -17,6 +17,9 @@ use crate::model::outcome::RunVerdict;
 
 use std::fmt::Write as _;
 use std::time::Duration;
+
+/// The status with which simulators exit after `$fatal`, or an `$error` that ends the simulation.
+const HDL_FAILURE_STATUS: i32 = 1;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,14 +69,34 @@ pub(super) struct Hang {
     pub(super) is_outside_python: bool,
 }
 
+/// What cocotb has reported about a process that explains an exit status other than 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct StatusReasons {
+    /// A testcase is bad: simulators exit with such a status after a failure.
+    pub(super) is_any_bad: bool,
+    /// A testcase passed because it expected the simulation to end, and it did.
+    pub(super) is_end_expected: bool,
+}
+
+impl StatusReasons {
+    fn explain(self, exit: Exit) -> bool {
+        match exit {
+            Exit::Code(status) => {
+                self.is_any_bad || (self.is_end_expected && status == HDL_FAILURE_STATUS)
+            }
+            Exit::Signal(_) => false,
+        }
+    }
+}
+
 /// Everything that determines the verdict on one testcase.
 #[derive(Clone, Debug)]
 pub(super) struct Facts<'a> {
     pub(super) said: Said,
     /// How the process ended, if the testcase was the last one; `None` if the process continued.
     pub(super) end: Option<ProcessEnd>,
-    /// Whether cocotb judged any testcase of the process bad.
-    pub(super) is_any_bad: bool,
+    /// What explains an exit status of the process.
+    pub(super) reasons: StatusReasons,
     pub(super) trouble: Option<&'a Trouble>,
     /// What the process answered at the limit.
     pub(super) hang: Option<&'a Hang>,
@@ -258,18 +281,20 @@ pub(super) fn depends_on_hdl_errors(facts: &Facts<'_>) -> bool {
 }
 
 /// Judges a process that has ended by how it ended, whether all of its testcases were judged, and
-/// whether any of them is bad.
+/// what explains its exit status.
 pub(super) fn process_verdict(
     end: ProcessEnd,
     is_all_judged: bool,
-    is_any_bad: bool,
+    reasons: StatusReasons,
 ) -> RunVerdict {
     match end {
         ProcessEnd::TimedOut => RunVerdict::TimedOut,
         ProcessEnd::Stopped(_) => RunVerdict::Cancelled,
         ProcessEnd::Lost => RunVerdict::Lost,
         ProcessEnd::Exited(Exit::Signal(_)) => RunVerdict::Crashed,
-        ProcessEnd::Exited(exit) if is_all_judged && (exit.is_success() || is_any_bad) => {
+        ProcessEnd::Exited(exit)
+            if is_all_judged && (exit.is_success() || reasons.explain(exit)) =>
+        {
             RunVerdict::Completed
         }
         ProcessEnd::Exited(_) => RunVerdict::Incomplete,
@@ -369,9 +394,9 @@ fn last_of_process(
         return with_trouble(verdict, facts);
     }
     let (outcome, cause, message) = match end {
-        // Simulators exit with a non-zero status after a failure. Nothing else explains one.
-        ProcessEnd::Exited(exit) if exit.is_success() => return verdict,
-        ProcessEnd::Exited(Exit::Code(_)) if facts.is_any_bad => return verdict,
+        ProcessEnd::Exited(exit) if exit.is_success() || facts.reasons.explain(exit) => {
+            return verdict;
+        }
         ProcessEnd::Exited(exit) => (
             Outcome::Errored,
             Cause::ExitStatus,
@@ -392,6 +417,9 @@ fn last_of_process(
         outcome,
         cause: Some(cause),
         message: Some(message),
+        // Those of a failure that was expected.
+        error_type: None,
+        details: None,
         // The time until it passed is not the time until it was killed.
         duration: verdict.duration.filter(|_| end != ProcessEnd::TimedOut),
         ..verdict

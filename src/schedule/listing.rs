@@ -268,9 +268,8 @@ impl Listing<'_> {
     /// If it does not exist, cocorun's own message is used: Python says neither where it looked nor
     /// which name is similar.
     fn import_verdict(&self, module: &TestModule, error: ModuleException) -> TestcaseVerdict {
-        let python_path = self.context.base_env.get("PYTHONPATH");
-        let path = python_path.map_or("", String::as_str);
-        let missing = missing_module::in_words(&module.0, &error.error_type, &error.message, path);
+        let path = self.context.python_path(&self.task.group.settings);
+        let missing = missing_module::in_words(&module.0, &error.error_type, &error.message, &path);
         let Some((message, details)) = missing else {
             let trouble = Trouble::of(RunEvent::ModuleError(error));
             return trouble.map_or_else(

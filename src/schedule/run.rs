@@ -174,7 +174,7 @@ impl<'a> Run<'a> {
         let mut facts = Facts {
             said: finding.said,
             end: finding.end,
-            is_any_bad: self.progress.is_any_bad(),
+            reasons: self.progress.reasons(),
             trouble: self.progress.trouble(),
             hang: followed.and_then(|followed| followed.hang.as_ref()),
             limit: settings.timeout,

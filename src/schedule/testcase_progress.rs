@@ -1,7 +1,8 @@
 //! How far a process has got with its testcases, according to the agent. Pure.
 //!
 //! Invariant: each testcase is judged once. The last one of a process is held back until the
-//! process has ended, since its verdict depends on how the process ends.
+//! process has ended, since its verdict depends on how the process ends; so is one that passes
+//! because the simulation ended, after which nothing else runs.
 
 use crate::agent::event::AgentOutcome;
 use crate::agent::event::RunEvent;
@@ -9,6 +10,7 @@ use crate::model::outcome::RunVerdict;
 use crate::model::test::Testcase;
 use crate::schedule::judge::ProcessEnd;
 use crate::schedule::judge::Said;
+use crate::schedule::judge::StatusReasons;
 use crate::schedule::judge::Trouble;
 use crate::schedule::judge::process_verdict;
 
@@ -53,9 +55,9 @@ pub(super) struct RunProgress<'a> {
     wanted: &'a [Testcase],
     is_over: Vec<bool>,
     running: Option<(usize, Option<u64>)>,
-    held: Option<TestcaseFinding>,
+    held: Vec<TestcaseFinding>,
     has_begun: bool,
-    is_any_bad: bool,
+    reasons: StatusReasons,
     trouble: Option<Trouble>,
 }
 
@@ -66,16 +68,16 @@ impl<'a> RunProgress<'a> {
             wanted,
             is_over: vec![false; wanted.len()],
             running: None,
-            held: None,
+            held: Vec::new(),
             has_begun: false,
-            is_any_bad: false,
+            reasons: StatusReasons::default(),
             trouble: None,
         }
     }
 
-    /// Says whether cocotb has judged a testcase of the process bad.
-    pub(super) fn is_any_bad(&self) -> bool {
-        self.is_any_bad
+    /// Returns what cocotb has reported that explains an exit status.
+    pub(super) fn reasons(&self) -> StatusReasons {
+        self.reasons
     }
 
     /// Returns what went wrong outside of any testcase: the best reason.
@@ -106,12 +108,17 @@ impl<'a> RunProgress<'a> {
                     _ => finished.log_offset,
                 };
                 self.has_begun = true;
-                self.is_any_bad |= !matches!(
+                self.reasons.is_any_bad |= !matches!(
                     finished.outcome,
                     AgentOutcome::Passed | AgentOutcome::Skipped
                 );
+                let ends_as_expected = finished.outcome == AgentOutcome::Passed
+                    && finished.expected_failure
+                    && finished.simulation_ended;
+                self.reasons.is_end_expected |= ends_as_expected;
                 let log_end = finished.log_offset;
-                self.over(index, Said::Judged(finished), log_start, log_end)
+                let finding = self.over(index, Said::Judged(finished), log_start, log_end);
+                self.hold_or_pass_on(finding, ends_as_expected)
             }
             RunEvent::Missing {
                 module,
@@ -119,8 +126,9 @@ impl<'a> RunProgress<'a> {
                 occurrence,
             } => {
                 let index = self.find(&module.0, &testcase, occurrence)?;
-                self.is_any_bad = true;
-                self.over(index, Said::Missing, None, None)
+                self.reasons.is_any_bad = true;
+                let finding = self.over(index, Said::Missing, None, None);
+                self.hold_or_pass_on(finding, false)
             }
             RunEvent::RegressionFinished { .. } => Some(Step::Exiting),
             other => {
@@ -153,17 +161,20 @@ impl<'a> RunProgress<'a> {
         said: Said,
         log_start: Option<u64>,
         log_end: Option<u64>,
-    ) -> Option<Step> {
-        let finding = TestcaseFinding {
+    ) -> TestcaseFinding {
+        self.is_over[index] = true;
+        TestcaseFinding {
             index,
             said,
             end: None,
             log_start,
             log_end,
-        };
-        self.is_over[index] = true;
-        if self.is_over.iter().all(|is_over| *is_over) {
-            self.held = Some(finding);
+        }
+    }
+
+    fn hold_or_pass_on(&mut self, finding: TestcaseFinding, ends_simulation: bool) -> Option<Step> {
+        if ends_simulation || self.is_over.iter().all(|is_over| *is_over) {
+            self.held.push(finding);
             return None;
         }
         Some(Step::Over(finding))
@@ -173,7 +184,7 @@ impl<'a> RunProgress<'a> {
     pub(super) fn close(&mut self, end: ProcessEnd) -> Closing {
         if end == ProcessEnd::Lost {
             // Whatever was going on is not its fault, and nothing was reported about it.
-            if let Some(finding) = self.held.take() {
+            for finding in self.held.drain(..) {
                 self.is_over[finding.index] = false;
             }
             return Closing {
@@ -182,20 +193,15 @@ impl<'a> RunProgress<'a> {
                 verdict: RunVerdict::Lost,
             };
         }
-        if let Some(finding) = self.held.take() {
-            // What the HDL prints while it ends (`final` blocks) belongs to the last testcase.
-            let finding = TestcaseFinding {
-                end: Some(end),
-                log_end: None,
-                ..finding
-            };
-            return Closing {
-                findings: vec![finding],
-                elsewhere: Vec::new(),
-                verdict: process_verdict(end, true, self.is_any_bad),
-            };
-        }
-        let mut findings = Vec::new();
+        let held = self.held.drain(..);
+        // What the HDL prints while it ends (`final` blocks) belongs to the last testcase.
+        let held = held.map(|finding| TestcaseFinding {
+            end: Some(end),
+            log_end: None,
+            ..finding
+        });
+        let mut findings: Vec<TestcaseFinding> = held.collect();
+        let is_all_judged = self.open().is_empty();
         let mut add = |index, said, log_start| {
             findings.push(TestcaseFinding {
                 index,
@@ -205,7 +211,8 @@ impl<'a> RunProgress<'a> {
                 log_end: None,
             });
         };
-        if let Some((index, log_start)) = self.running.take() {
+        let running = self.running.take();
+        if let Some((index, log_start)) = running.filter(|(index, _)| !self.is_over[*index]) {
             add(index, Said::Running, log_start);
             self.is_over[index] = true;
             self.has_begun = true;
@@ -221,7 +228,7 @@ impl<'a> RunProgress<'a> {
         Closing {
             findings,
             elsewhere,
-            verdict: process_verdict(end, false, self.is_any_bad),
+            verdict: process_verdict(end, is_all_judged, self.reasons),
         }
     }
 
@@ -264,7 +271,7 @@ mod tests {
         assert!(matches!(step, Some(Step::Over(finding)) if finding.index == 0));
         progress.take(started("last"));
         assert_eq!(progress.take(finished("last", "passed")), None);
-        assert!(progress.is_any_bad());
+        assert!(progress.reasons().is_any_bad);
         let end = ProcessEnd::Exited(Exit::Code(1));
         let closing = progress.close(end);
         assert_eq!(closing.verdict, RunVerdict::Completed);
@@ -272,6 +279,37 @@ mod tests {
             panic!("only the last: {closing:?}");
         };
         assert_eq!((last.index, last.end), (1, Some(end)));
+    }
+
+    #[test]
+    fn a_testcase_that_expects_the_end_is_held_back_and_the_rest_runs_elsewhere() {
+        let wanted = ["before", "ends", "skipped", "after"].map(testcase);
+        let ends = r#","outcome":"passed","expected_failure":true,"simulation_ended":true"#;
+        for (is_alone, verdict) in [
+            (true, RunVerdict::Completed),
+            (false, RunVerdict::Incomplete),
+        ] {
+            let wanted = if is_alone { &wanted[1..3] } else { &wanted[..] };
+            let mut progress = RunProgress::new(wanted);
+            progress.take(started("before"));
+            progress.take(finished("before", "passed"));
+            progress.take(started("ends"));
+            assert_eq!(
+                progress.take(event("testcase_finished", "ends", ends)),
+                None
+            );
+            progress.take(finished("skipped", "skipped"));
+            let end = ProcessEnd::Exited(Exit::Code(1));
+            let closing = progress.close(end);
+            assert_eq!(closing.verdict, verdict);
+            let first = closing.findings.first().expect("it was held back");
+            assert_eq!(
+                (first.index, first.end),
+                (usize::from(!is_alone), Some(end))
+            );
+            let elsewhere: &[usize] = if is_alone { &[] } else { &[3] };
+            assert_eq!(closing.elsewhere, elsewhere);
+        }
     }
 
     #[test]

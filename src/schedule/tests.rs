@@ -328,6 +328,8 @@ fn session_on(
             pool: &pool,
             limit: session_limit,
             base_env: BTreeMap::new(),
+            agent_dir: dir.join("agent"),
+            inherited_python_path: None,
             only_lists: false,
         },
         &mut |event| events.push(event),

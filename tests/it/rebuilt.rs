@@ -24,6 +24,7 @@ use nix::unistd::Pid;
 
 use cocorun::edge::clock::Clock;
 use cocorun::edge::clock::SystemClock;
+use cocorun::edge::output_file::OutputFile;
 use cocorun::edge::terminal::size_of_stderr;
 use cocorun::event::RecordedEvent;
 use cocorun::event::SessionState;
@@ -228,7 +229,7 @@ fn rebuild(recording: &str, verbosity: Verbosity) -> (Written, i32) {
         size_of: Arc::new(size_of_stderr),
     };
     let junit_options = JunitOptions {
-        path: junit.clone(),
+        file: Arc::new(OutputFile::open(&junit).unwrap()),
         hostname: String::new(),
     };
     let mut reports = Reports(vec![

@@ -32,6 +32,7 @@ use cocorun::edge::edges::Edges;
 use cocorun::edge::env::Environment;
 use cocorun::edge::interrupt::Interrupt;
 use cocorun::edge::jobs::JobPool;
+use cocorun::edge::output_file::OutputFile;
 use cocorun::edge::process::CommandSpec;
 use cocorun::edge::process::Exit;
 use cocorun::edge::process::Process;
@@ -270,7 +271,7 @@ fn reports(terminal: &Buffer, json: &Buffer, junit: &Utf8Path) -> Reports {
         size_of: Arc::new(cocorun::edge::terminal::size_of_stderr),
     };
     let junit = JunitOptions {
-        path: junit.to_owned(),
+        file: Arc::new(OutputFile::open(junit).unwrap()),
         hostname: "node".to_owned(),
     };
     Reports(vec![
@@ -349,6 +350,8 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             pool: &pool,
             limit: None,
             base_env: BTreeMap::new(),
+            agent_dir: "/agent".into(),
+            inherited_python_path: None,
             only_lists: false,
         },
         &mut |event| send(event),

@@ -106,6 +106,22 @@ const FAILED_BY_HDL: Rule = Rule::On(|target| {
         FAILED_RIGHT
     }
 });
+/// As above, for what is meant to happen.
+const PASSED_BY_FATAL: Rule = Rule::On(|target| {
+    if target.is_verilator() && target.is_cocotb_1() {
+        ERRORED_RIGHT
+    } else {
+        &["passed"]
+    }
+});
+/// `$error` ends the simulation on Verilator only.
+const PASSED_BY_ERROR: Rule = Rule::On(|target| {
+    if target.is_verilator() {
+        PASSED_BY_FATAL.on(target)
+    } else {
+        FAILED_RIGHT
+    }
+});
 /// Verilator goes on for one more time step, in which cocotb 2.x sees the testcase end.
 const FINISHED_AT_THE_END: Rule = Rule::On(|target| {
     if target.is_verilator() && !target.is_cocotb_1() {
@@ -258,6 +274,19 @@ pub(crate) const TRAPS: &[Trap] = &[
             ("test_raises_as_expected", PASSED),
             ("test_raises_another", FAILED),
             ("test_passes_instead", FAILED),
+        ],
+    ),
+    named(
+        "trap_expects_the_end",
+        &[
+            BEFORE,
+            ("test_fatal", PASSED_BY_FATAL),
+            ("test_finish", PASSED),
+            ("test_error", PASSED_BY_ERROR),
+            ("test_fatal_is_no_failure", FAILED_OR_ERRORED),
+            ("test_own", PASSED),
+            ("test_status_after_own", ERRORED),
+            AFTER,
         ],
     ),
     named("trap_skip", &[BEFORE, ("test_trap", SKIPPED), AFTER]),

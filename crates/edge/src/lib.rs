@@ -18,6 +18,7 @@ pub mod kernel_locks;
 pub mod machine;
 #[cfg(feature = "locks")]
 pub mod mounts;
+pub mod output_file;
 #[cfg(feature = "locks")]
 pub mod pinned;
 pub mod process;

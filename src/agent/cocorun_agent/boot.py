@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any
 
-from cocorun_agent import events, output, request, waiting
+from cocorun_agent import events, imports, output, request, waiting
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
@@ -87,6 +87,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
     from cocorun_agent import child, serve
 
     _greet(reporter)
+    imports.set_path(server.paths, server.ambiguous)
     serve.warm()
     serve.preload(reporter, server.preload)
     reason = serve.obstacle(server)
@@ -108,6 +109,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
 def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     """Sends the hello event and installs the hooks for this cocotb."""
     major = _greet(reporter)
+    imports.set_path(wanted.paths, wanted.ambiguous)
     request.apply_to_environment(wanted, major)
     if major < 2:
         from cocorun_agent.v1 import Adapter

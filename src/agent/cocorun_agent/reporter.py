@@ -43,6 +43,8 @@ class Judgement(NamedTuple):
     """cocotb's own message about the verdict, or nothing."""
     duration_s: float
     sim_time_ns: float
+    simulation_ended: bool = False
+    """Whether the simulator has said that the simulation ends, which is what is judged here."""
 
 
 class Reporter:
@@ -134,13 +136,13 @@ class Reporter:
         """Says whether `key` is the testcase whose body runs now."""
         return self._running == key
 
-    def judged(self, key: Key, judgement: Judgement, simulation_ended: bool) -> None:
+    def judged(self, key: Key, judgement: Judgement) -> None:
         """Reports cocotb's verdict on the running testcase."""
         error = judgement.error
         cause: str | None
         if judgement.passed:
             outcome, cause = "passed", None
-        elif simulation_ended:
+        elif judgement.simulation_ended:
             outcome, cause = "failed", "simulation-ended"
         elif error is None:
             outcome, cause = "failed", "unexpected-pass"
@@ -208,6 +210,7 @@ class Reporter:
                 **_name(key),
                 outcome=outcome,
                 expected_failure=expected,
+                simulation_ended=judgement.simulation_ended,
                 cause=cause,
                 message=message,
                 error_type=None if error is None else text.error_type(error),

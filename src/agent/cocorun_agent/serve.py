@@ -22,7 +22,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from cocorun_agent import child, events, numpy_seed, output, processes, pytest_config
+from cocorun_agent import child, events, imports, numpy_seed, output, processes, pytest_config
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
 
@@ -71,6 +71,7 @@ def preload(reporter: Reporter, modules: list[str]) -> None:
     reported, and imported by the children.
     """
     with pytest_config.rewriting(), numpy_seed.watched():
+        imports.take_the_lead()
         for name in modules:
             threads = processes.threads()
             try:

@@ -11,7 +11,7 @@ import functools
 import hashlib
 from typing import Any, Iterator
 
-from cocorun_agent import interpreter, listing, output, selection
+from cocorun_agent import imports, interpreter, listing, output, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -35,6 +35,7 @@ class Adapter:
         self._key_by_id: dict[int, Key] = {}
         self._kept: list[Any] = []
         self._times: tuple[float, float] = (0.0, 0.0)
+        self._end_of_simulation: Any = None
 
     def install(self) -> None:
         """Installs the hooks; cocotb must be importable and its regression not yet started."""
@@ -51,6 +52,7 @@ class Adapter:
             self._hook_start(manager)
             self._hook_judgement(manager)
             self._hook_end(manager)
+            self._hook_end_of_simulation()
 
     # Discovery and selection.
 
@@ -62,7 +64,10 @@ class Adapter:
         def importing(name: str) -> Any:
             self._importing = name
             try:
-                return my_import(name)
+                imports.take_the_lead()
+                found = my_import(name)
+                imports.check(name)
+                return found
             except BaseException as error:
                 with reporter.guard("import"):
                     reporter.module_error(name, error)
@@ -129,7 +134,9 @@ class Adapter:
             setup(self._request.modules)
 
         def discover(module: str) -> list[listing.Found]:
+            imports.take_the_lead()
             found = regression._my_import.__wrapped__(module)
+            imports.check(module)
             tests = [item for item in vars(found).values() if isinstance(item, test_class)]
             return [_found(test) for test in tests]
 
@@ -196,11 +203,11 @@ class Adapter:
         key = self._key(test)
         error = getattr(outcome, "error", None)
         # While tearing down, cocotb passes the class itself for testcases that never ran.
-        ended = error is SimFailure or isinstance(error, SimFailure)
+        failed = error is SimFailure or isinstance(error, SimFailure)
         if isinstance(error, TestSuccess):
             error = None
         if not self._reporter.is_running(key):
-            if ended:
+            if failed:
                 self._reporter.not_run(key, "simulation-ended", None)
             else:
                 self._reporter.init_failed(key, error)
@@ -209,7 +216,9 @@ class Adapter:
         if not passed and error is None:
             wanted = "an error" if test.expect_error else "a failure"
             note = f"passed but {wanted} was expected"
-        self._reporter.judged(key, Judgement(passed, error, note, *times), ended)
+        # A testcase can raise a `SimFailure` of its own while the simulation goes on.
+        ended = failed and error is self._end_of_simulation
+        self._reporter.judged(key, Judgement(passed, error, note, *times, ended))
 
     def _hook_end(self, manager: Any) -> None:
         original = manager._tear_down
@@ -229,6 +238,22 @@ class Adapter:
             return result
 
         manager._tear_down = ended
+
+    def _hook_end_of_simulation(self) -> None:
+        """Keeps the exception that cocotb creates when the simulator ends."""
+        from cocotb.scheduler import Scheduler
+
+        original = getattr(Scheduler, "_finish_scheduler", None)
+        if original is None:
+            self._reporter.cannot("know why a simulation ends", "Scheduler has changed")
+            return
+
+        @functools.wraps(original)
+        def finishing(this: Any, exc: Any) -> Any:
+            self._end_of_simulation = exc
+            return original(this, exc)
+
+        Scheduler._finish_scheduler = finishing
 
     def _key(self, test: Any) -> Key:
         key = self._key_by_id.get(id(test))

@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from cocorun_agent import interpreter, listing, output, selection
+from cocorun_agent import imports, interpreter, listing, output, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -79,7 +79,10 @@ class Adapter:
         def importing(name: str, *args: Any, **kwargs: Any) -> Any:
             self._importing = name
             try:
-                return import_module(name, *args, **kwargs)
+                imports.take_the_lead()
+                found = import_module(name, *args, **kwargs)
+                imports.check(name)
+                return found
             except BaseException as error:
                 with reporter.guard("import"):
                     reporter.module_error(name, error)
@@ -267,20 +270,22 @@ class Adapter:
         # `pass_test()` passes with an exception that is not a failure.
         if _is_of_cocotb(error, "TestSuccess"):
             error = None
-        self._judge(key, Judgement(True, error, seen.get("msg"), *_durations(seen)))
+        self._judge(manager, key, Judgement(True, error, seen.get("msg"), *_durations(seen)))
 
     def _failed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
         error = seen.get("result")
-        self._judge(key, Judgement(False, error, seen.get("msg"), *_durations(seen)))
+        self._judge(manager, key, Judgement(False, error, seen.get("msg"), *_durations(seen)))
 
-    def _judge(self, key: Key, judgement: Judgement) -> None:
-        ended = _is_of_cocotb(self._error, "SimFailure")
+    def _judge(self, manager: Any, key: Key, judgement: Judgement) -> None:
+        failed = _is_of_cocotb(self._error, "SimFailure")
         limited = _is_of_cocotb(self._error, "RegressionTerminated")
-        if (ended or limited) and not self._reporter.is_running(key):
-            cause = "simulation-ended" if ended else "max-failures"
+        if (failed or limited) and not self._reporter.is_running(key):
+            cause = "simulation-ended" if failed else "max-failures"
             self._reporter.not_run(key, cause, self._error)
         else:
-            self._reporter.judged(key, judgement, ended)
+            # A testcase can raise a `SimFailure` of its own while the simulation goes on.
+            ended = failed and self._error is _end_of_simulation(manager)
+            self._reporter.judged(key, judgement._replace(simulation_ended=ended))
 
     def _skipped(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
         judgement = Judgement(True, None, None, *_durations(seen))
@@ -351,11 +356,13 @@ class Adapter:
 
             def discover(module: str) -> list[listing.Found]:
                 this._test_queue = []
+                imports.take_the_lead()
                 try:
                     original(this, module)
                 except RuntimeError as error:
                     if not _is_raised_in(original, error):
                         raise
+                imports.check(module)
                 return [_found(test) for test in this._test_queue]
 
             listing.list_and_exit(self._reporter, modules, discover)
@@ -393,6 +400,13 @@ def _is_of_cocotb(error: Any, name: str) -> bool:
     """Says whether an exception is of cocotb's class `name`, wherever this version defines it."""
     kind = type(error)
     return kind.__name__ == name and kind.__module__.split(".")[0] == "cocotb"
+
+
+def _end_of_simulation(manager: Any) -> Any:
+    """Returns the exception that cocotb created when the simulator ended, or nothing."""
+    # The first is cocotb 2.1's, the second 2.0's, which wraps it in an outcome.
+    error = getattr(manager, "_regression_terminated", None)
+    return error or getattr(getattr(manager, "_sim_failure", None), "error", None)
 
 
 def _durations(seen: dict[str, Any]) -> tuple[float, float]:

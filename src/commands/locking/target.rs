@@ -1,7 +1,8 @@
 //! `cocorun lock --target=OUT`: one process builds a file that several may want to build.
 //!
 //! Invariants: the file never appears incomplete under its name; the temporary file is gone before
-//! the lock is; a command that cannot be made to write to a temporary name is not run.
+//! the lock is; a command that cannot be made to write to a temporary name is not run. A link is
+//! followed to its file; what is not a regular file (a device, a FIFO, a folder) is never replaced.
 
 use crate::commands::locking::hold::Got;
 use crate::commands::locking::hold::LockSession;
@@ -14,6 +15,7 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::edge::machine::SystemMachine;
+use crate::edge::output_file::follow_to_regular;
 use crate::edge::publish;
 use crate::edge::publish::FileIdentity;
 use crate::lock::acquire::Guard;
@@ -27,10 +29,12 @@ use camino::Utf8PathBuf;
 /// Builds the target, unless another process built it while we waited.
 ///
 /// # Errors
-/// The lock, the file system, or a command that cannot be guarded.
-pub(super) fn make(session: &LockSession, target: &Utf8Path) -> Result<ExitCode> {
+/// The lock, the file system, a target that is not a file, or a command that cannot be guarded.
+pub(super) fn make(session: &LockSession, named: &Utf8Path) -> Result<ExitCode> {
+    let target = &follow_to_regular(named)
+        .map_err(|error| Diagnostic::error(Code::LockTarget, error.message))?;
     let private = temporary_name::next_to(target, &SystemMachine);
-    let command = rewritten(&session.args.command, target, &private)?;
+    let command = rewritten(&session.args.command, named, &private)?;
     let before = publish::identity(target);
     if let Some(dir) = target.parent() {
         publish::create_team_dirs(dir)?;

@@ -62,7 +62,7 @@ error[config::empty-glob]: `test_nothing_*` matches no Python module
    |
 11 | test_module = "test_nothing_*"
    |               ^^^^^^^^^^^^^^^^
-  looked in `[ROOT]` (`[python] paths`)
+  looked in `[ROOT]` (`paths`)
 error[config::bad-value]: `timeout_s` takes seconds, from 0.001 to 1000000000
   --> runner.toml:12:13
    |

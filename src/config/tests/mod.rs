@@ -1,6 +1,7 @@
 //! How `runner.toml` is read, and the messages for every mistake in it.
 
 mod any_text;
+mod import_paths;
 mod mistakes;
 mod patterns;
 mod values;
@@ -156,6 +157,7 @@ simulator = "verilator"
 [[test]]
 build = ["fifo", "sing*"]
 test_module = ["test_*", "installed.tests"]
+paths = ["tests"]
 timeout_s = 60
 seed = 4294967295
 test_args = ["-v"]

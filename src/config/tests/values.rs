@@ -214,8 +214,11 @@ fn the_examples_of_the_reference_are_valid() {
     let project = Project::fifo();
     project.put("rtl/uart.f", "hdl/fifo.sv");
     project.put("hdl/uart_wrap.sv", "");
+    project.put("hdl/uart.sv", "");
+    project.put("blocks/fifo/checks.py", "");
+    project.put("blocks/uart/checks.py", "");
     let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(blocks.len(), 3);
     for block in blocks {
         project.fine(block.split("```").next().unwrap_or_default());
     }

@@ -2,6 +2,7 @@
 
 use super::*;
 
+use crate::edge::fs;
 use crate::report::expected;
 use crate::report::expected::Expected;
 use crate::report::expected::Junit;
@@ -24,7 +25,7 @@ fn play(events: &[Event]) -> String {
 
 fn options(path: &Utf8Path) -> JunitOptions {
     JunitOptions {
-        path: path.to_owned(),
+        file: Arc::new(OutputFile::open(path).expect("it can be written")),
         hostname: "node07".to_owned(),
     }
 }
@@ -354,11 +355,12 @@ fn ten_thousand_huge_tracebacks_stay_within_the_limit_for_all() {
 
 #[test]
 fn a_file_that_cannot_be_written_is_an_error_with_its_path() {
-    let dir = tempfile::tempdir().expect("a temporary directory");
-    let path = Utf8Path::from_path(dir.path()).expect("UTF-8").to_owned();
-    let problems = JunitReport::new(options(&path), StillClock::new());
-    let problems = { problems }.finish(&SessionState::default());
-    let problems = problems.expect_err("a directory stands there");
+    let path = Utf8Path::new("/dev/full");
+    let placeholder = JunitReport::new(options(path), StillClock::new()).write_placeholder();
+    assert_eq!(placeholder, Ok(()), "only one document goes into a device");
+    let mut report = JunitReport::new(options(path), StillClock::new());
+    let problems = report.finish(&SessionState::default());
+    let problems = problems.expect_err("the device is full");
     assert_eq!(problems.0[0].code, Code::ReportUnwritable);
     assert!(problems.0[0].message.contains(path.as_str()), "{problems}");
 }

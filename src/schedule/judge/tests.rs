@@ -20,7 +20,7 @@ fn facts(said: Said, end: Option<ProcessEnd>) -> Facts<'static> {
     Facts {
         said,
         end,
-        is_any_bad: false,
+        reasons: StatusReasons::default(),
         trouble: None,
         hang: None,
         limit: Duration::from_secs(3),
@@ -31,8 +31,12 @@ fn facts(said: Said, end: Option<ProcessEnd>) -> Facts<'static> {
 
 /// Judges the last testcase of a process, after another one that is bad or not.
 fn last(outcome: &str, is_any_bad: bool, end: ProcessEnd) -> (Outcome, Option<Cause>) {
-    let verdict = judge(&Facts {
+    let reasons = StatusReasons {
         is_any_bad,
+        is_end_expected: false,
+    };
+    let verdict = judge(&Facts {
+        reasons,
         ..facts(judged(outcome, ""), Some(end))
     });
     (verdict.outcome, verdict.cause)
@@ -56,6 +60,32 @@ fn a_failure_explains_a_status_but_neither_a_signal_nor_a_hang() {
     assert_eq!(last("passed", true, signal), crashed);
     assert_eq!(last("passed", true, ProcessEnd::TimedOut), hung);
     assert_eq!(last("passed", false, ProcessEnd::TimedOut), hung);
+}
+
+#[test]
+fn an_expected_end_explains_the_status_of_fatal_and_nothing_else() {
+    let outcome = |more: &str, reasons: StatusReasons, end| {
+        let facts = facts(judged("passed", more), Some(end));
+        judge(&Facts { reasons, ..facts }).outcome
+    };
+    let expected = r#","expected_failure":true,"simulation_ended":true"#;
+    let reasons = StatusReasons {
+        is_any_bad: false,
+        is_end_expected: true,
+    };
+    let exited = |status| ProcessEnd::Exited(Exit::Code(status));
+    assert_eq!(outcome(expected, reasons, exited(0)), Outcome::Passed);
+    assert_eq!(outcome(expected, reasons, exited(1)), Outcome::Passed);
+    for end in [
+        exited(2),
+        ProcessEnd::Exited(Exit::Signal(6)),
+        ProcessEnd::TimedOut,
+    ] {
+        assert!(!outcome(expected, reasons, end).is_good(), "{end:?}");
+    }
+    let other = r#","expected_failure":true"#;
+    let nothing = StatusReasons::default();
+    assert_eq!(outcome(other, nothing, exited(1)), Outcome::Errored);
 }
 
 #[test]

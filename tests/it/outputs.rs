@@ -1,0 +1,137 @@
+//! Files that a user names for output: written to or published whole, and never destroyed.
+
+use std::fs;
+use std::os::unix::fs::FileTypeExt as _;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use crate::support::COCOTB;
+use crate::support::Project;
+use crate::support::Ran;
+use crate::support::binary;
+
+const TOP: &str = "module top;\nendmodule\n";
+const TEST_TOP: &str = "\
+import cocotb
+
+
+@cocotb.test()
+async def fine(dut):
+    pass
+";
+const RUNNER: &str = "\
+[build.top]
+sources = [\"top.sv\"]
+hdl_toplevel = \"top\"
+[[test]]
+test_module = \"test_top\"
+";
+
+fn project() -> Project {
+    let project = Project::with_cocotb(COCOTB, RUNNER);
+    project.file("top.sv", TOP).file("test_top.py", TEST_TOP);
+    project
+}
+
+/// Runs a line in bash, with `cocorun` as `$COCORUN`.
+fn bash(project: &Project, line: &str) -> Ran {
+    let mut command = project.command(&[]);
+    let cocorun = binary();
+    let dir = command.get_current_dir().unwrap().to_owned();
+    let mut shell = Command::new("bash");
+    shell.args(["-c", line]).env_clear().current_dir(dir);
+    for (name, value) in std::env::vars_os() {
+        shell.env(name, value);
+    }
+    for (name, value) in command.env_remove("BASH_ENV").get_envs() {
+        match value {
+            Some(value) => shell.env(name, value),
+            None => shell.env_remove(name),
+        };
+    }
+    Ran::from(shell.env("COCORUN", cocorun).output().unwrap())
+}
+
+#[track_caller]
+fn expect_report(xml: &str, tests: usize, errors: usize) {
+    let report = quick_junit::Report::deserialize_from_str(xml);
+    let report = report.unwrap_or_else(|error| panic!("{error} in:\n{xml}"));
+    assert_eq!((report.tests, report.errors), (tests, errors), "{xml}");
+}
+
+#[test]
+fn a_junit_report_destroys_nothing_that_its_path_names() {
+    let project = project();
+    let fifo = project.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(project.path("dir")).unwrap();
+    symlink("reports/real.xml", project.path("link.xml")).unwrap();
+
+    // What cannot be written is refused before anything runs.
+    for (path, words) in [
+        ("dir", "is a directory"),
+        ("new/", "is a directory"),
+        ("top.sv/report.xml", "not a directory"),
+        ("/dev/fd/98765", "bad file"),
+    ] {
+        let ran = project.run(&["test", "--junit", path]).expect_code(5);
+        let is_said = [path, words, "report::unwritable"].map(|it| ran.stderr.contains(it));
+        assert_eq!(is_said, [true; 3], "{}", ran.stderr);
+    }
+    let args = ["test", "--format", "json", "--junit", "/dev/stdout"];
+    let ran = project.run(&args).expect_code(2);
+    assert!(ran.stderr.contains("standard output"), "{}", ran.stderr);
+    assert!(!project.path("sim_build").exists());
+    assert!(!project.path("new").exists());
+
+    // Links are followed.
+    project.run(&["test", "--junit", "link.xml"]).expect_code(0);
+    assert!(project.path("link.xml").is_symlink());
+    let xml = fs::read_to_string(project.path("reports/real.xml")).unwrap();
+    expect_report(&xml, 1, 0);
+
+    // A FIFO, a process substitution and standard output get one document, at the end.
+    let line = "cat fifo >got & $COCORUN test --junit fifo; code=$?; wait; exit $code";
+    bash(&project, line).expect_code(0);
+    expect_report(&fs::read_to_string(project.path("got")).unwrap(), 1, 0);
+    assert!(fs::symlink_metadata(&fifo).unwrap().file_type().is_fifo());
+    let line = "$COCORUN test --junit >(cat >got2); code=$?; wait $!; exit $code";
+    bash(&project, line).expect_code(0);
+    expect_report(&fs::read_to_string(project.path("got2")).unwrap(), 1, 0);
+    let ran = project.run(&["test", "--junit", "/dev/stdout"]);
+    expect_report(&ran.expect_code(0).stdout, 1, 0);
+    let line = "echo before >log; $COCORUN test --junit /dev/fd/3 3>>log";
+    bash(&project, line).expect_code(0);
+    let log = fs::read_to_string(project.path("log")).unwrap();
+    expect_report(log.strip_prefix("before\n").unwrap(), 1, 0);
+
+    // So does what ends a session before it begins.
+    let line = "$COCORUN test --build absent --junit >(cat >got3); code=$?; wait $!; exit $code";
+    bash(&project, line).expect_code(2);
+    expect_report(&fs::read_to_string(project.path("got3")).unwrap(), 1, 1);
+
+    // A reader that leaves early is an error.
+    let ran = bash(&project, "$COCORUN test --junit >(exec <&-; sleep 60)");
+    let ran = ran.expect_code(5);
+    assert!(ran.stderr.contains("report::unwritable"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("broken pipe"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_target_under_a_lock_replaces_nothing_but_a_regular_file() {
+    let project = Project::new();
+    nix::unistd::mkfifo(&project.path("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(project.path("dir")).unwrap();
+    project.file("input", "new").file("real", "former");
+    symlink("real", project.path("link")).unwrap();
+    for name in ["fifo", "dir"] {
+        let target = format!("--target={name}");
+        let ran = project.run(&["lock", &target, "--", "cp", "input", name]);
+        let ran = ran.expect_code(125);
+        assert!(ran.stderr.contains("not a regular file"), "{}", ran.stderr);
+    }
+    let ran = project.run(&["lock", "--target=link", "--", "cp", "input", "link"]);
+    ran.expect_code(0);
+    assert!(project.path("link").is_symlink());
+    assert_eq!(fs::read_to_string(project.path("real")).unwrap(), "new");
+}
