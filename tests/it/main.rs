@@ -39,6 +39,7 @@ mod rebuilds;
 mod rebuilt;
 mod reports;
 mod scale;
+mod seeds;
 mod seen;
 mod simulator_names;
 mod smoke;
