@@ -17,12 +17,15 @@ pub use lock::OnceArgs;
 pub use usage_error::advised;
 
 use crate::model::build::SimulatorName;
+use crate::model::test::Isolation;
 
 use camino::Utf8PathBuf;
 use clap::Args;
 use clap::Parser;
 use clap::Subcommand;
 use clap::ValueEnum;
+use clap::builder::PossibleValuesParser;
+use clap::builder::TypedValueParser;
 
 /// Builds HDL once, runs cocotb testcases in parallel, and reports honestly.
 #[derive(Debug, Parser)]
@@ -165,6 +168,10 @@ pub struct TestArgs {
     /// Start a fresh simulator for each run instead of forking
     #[arg(long)]
     pub no_fork: bool,
+    /// Which testcases share a simulator process: none (`testcase`), those of a module, or those of
+    /// a `[[test]]` on one build; overrides `runner.toml`
+    #[arg(long, value_name = "WHICH", value_parser = isolation())]
+    pub isolation: Option<Isolation>,
     /// Write a JUnit XML report to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,
@@ -227,6 +234,11 @@ pub struct ObjcacheArgs {
 )]
 fn simulator(text: &str) -> Result<SimulatorName, String> {
     Ok(SimulatorName(text.to_owned()))
+}
+
+fn isolation() -> impl TypedValueParser<Value = Isolation> {
+    let names = PossibleValuesParser::new(Isolation::ALL.map(Isolation::name));
+    names.try_map(|name| Isolation::from_name(&name).ok_or("unknown isolation"))
 }
 
 fn jobs(text: &str) -> Result<usize, String> {

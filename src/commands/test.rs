@@ -108,6 +108,9 @@ fn repeats(args: &TestArgs, global: &Global) -> String {
             command.push_str(flag);
         }
     }
+    if let Some(isolation) = args.isolation {
+        command.extend([" --isolation ", isolation.name()]);
+    }
     if let Some(limit) = args.timeout {
         command.extend([" --timeout ", &limit.to_string()]);
     }
@@ -121,6 +124,7 @@ fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
         settings.seed = args.seed.map(Seed).or(settings.seed);
         settings.waves |= args.waves;
         settings.fork &= !args.no_fork;
+        settings.isolation = args.isolation.unwrap_or(settings.isolation);
         if let Some(limit) = args.timeout {
             settings.timeout = Duration::from_secs_f64(limit);
         }

