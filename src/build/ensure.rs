@@ -7,6 +7,7 @@ use crate::build::compile::LOG;
 use crate::build::compile::compile;
 use crate::build::compile::interrupted;
 use crate::build::compile_error::compile_error;
+use crate::build::compile_error::ignored_parameters;
 use crate::build::context::BuildContext;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
@@ -63,6 +64,8 @@ pub struct Ready {
     pub reasons: Vec<String>,
     /// The compiler's log.
     pub log: Utf8PathBuf,
+    /// Warnings about how it was compiled; none unless `Built`.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Makes sure that `build` exists; compiles it if no other process has.
@@ -128,6 +131,7 @@ fn attempt(
         on_wait,
         force,
         reasons: Vec::new(),
+        ignored_parameters: Vec::new(),
         has_waited: false,
     };
     let done = match once.ensure_done(&mut step, Some(context.lock_timeout)) {
@@ -149,7 +153,12 @@ fn attempt(
         }
         Done::Elsewhere(published) => (published, Origin::UpToDate, Vec::new()),
     };
-    ready(build, &print, &published, origin, reasons).map(|ready| Attempt::Ready(Box::new(ready)))
+    let mut ready = ready(build, &print, &published, origin, reasons)?;
+    if origin == Origin::Built {
+        let ignored = ignored_parameters(build, context, &step.ignored_parameters);
+        ready.warnings.extend(ignored);
+    }
+    Ok(Attempt::Ready(Box::new(ready)))
 }
 
 /// Compiling one build.
@@ -161,6 +170,7 @@ struct Compilation<'a> {
     force: bool,
     /// Why no result was accepted, then why it is compiled.
     reasons: Vec<String>,
+    ignored_parameters: Vec<String>,
     has_waited: bool,
 }
 
@@ -176,8 +186,10 @@ impl OnceStep for Compilation<'_> {
         } else {
             explain(self.build, self.print, self.context, &self.reasons)
         };
-        compile(self.build, self.context, self.print, leader)
-            .map_err(|(kind, problems)| Failure::new(kind, problems))
+        let compiled = compile(self.build, self.context, self.print, leader)
+            .map_err(|(kind, problems)| Failure::new(kind, problems))?;
+        self.ignored_parameters = compiled.ignored_parameters;
+        Ok(compiled.record)
     }
 
     fn accept(&mut self, published: &Published) -> Acceptance {
@@ -281,6 +293,7 @@ fn ready(
         origin,
         reasons,
         log: published.dir.join(LOG),
+        warnings: Vec::new(),
     })
 }
 

@@ -33,6 +33,7 @@ mod messages;
 mod nfs;
 mod order;
 mod outputs;
+mod parameters;
 mod prerequisites;
 mod processes;
 mod program_storm;
