@@ -7,6 +7,7 @@ use crate::build::compile::LOG;
 use crate::build::compile::compile;
 use crate::build::compile::interrupted;
 use crate::build::compile_error::compile_error;
+use crate::build::compile_error::ignored_parameters;
 use crate::build::context::BuildContext;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
@@ -64,6 +65,8 @@ pub struct Ready {
     pub reasons: Vec<String>,
     /// The compiler's log.
     pub log: Utf8PathBuf,
+    /// Warnings about how it was compiled; none unless `Built`.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Makes sure that `build` exists; compiles it if no other process has.
@@ -129,6 +132,7 @@ fn attempt(
         on_wait,
         force,
         reasons: Vec::new(),
+        ignored_parameters: Vec::new(),
         has_waited: false,
     };
     let done = match once.ensure_done(&mut step, Some(context.lock_timeout)) {
@@ -150,7 +154,12 @@ fn attempt(
         }
         Done::Elsewhere(published) => (published, Origin::UpToDate, Vec::new()),
     };
-    ready(build, &print, &published, origin, reasons).map(|ready| Attempt::Ready(Box::new(ready)))
+    let mut ready = ready(build, &print, &published, origin, reasons)?;
+    if origin == Origin::Built {
+        let ignored = ignored_parameters(build, context, &step.ignored_parameters);
+        ready.warnings.extend(ignored);
+    }
+    Ok(Attempt::Ready(Box::new(ready)))
 }
 
 /// Compiling one build.
@@ -162,6 +171,7 @@ struct Compilation<'a> {
     force: bool,
     /// Why no result was accepted, then why it is compiled.
     reasons: Vec<String>,
+    ignored_parameters: Vec<String>,
     has_waited: bool,
 }
 
@@ -182,7 +192,9 @@ impl OnceStep for Compilation<'_> {
             let outputs = &self.print.recipe.outputs;
             intermediates::remove(installed.simulator.as_ref(), leader.dir(), outputs);
         }
-        compiled.map_err(|(kind, problems)| Failure::new(kind, problems))
+        let compiled = compiled.map_err(|(kind, problems)| Failure::new(kind, problems))?;
+        self.ignored_parameters = compiled.ignored_parameters;
+        Ok(compiled.record)
     }
 
     fn accept(&mut self, published: &Published) -> Acceptance {
@@ -286,6 +298,7 @@ fn ready(
         origin,
         reasons,
         log: published.dir.join(LOG),
+        warnings: Vec::new(),
     })
 }
 

@@ -10,6 +10,7 @@ mod dependencies;
 pub mod ensure;
 pub mod fingerprint;
 mod intermediates;
+mod links;
 pub mod manifest;
 mod progress;
 mod shadowed_includes;

@@ -141,7 +141,8 @@ pub(super) fn execute(
     );
     let mut stream = stream.into_inner();
     let warnings = unmatched.warnings(&stream.state);
-    for warning in work.warnings.iter().cloned().chain(warnings) {
+    let known = session.warnings.iter().chain(&work.warnings).cloned();
+    for warning in known.chain(warnings) {
         stream.send(&Event::Notice(Box::new(warning)));
     }
     let signal = match edges.interrupt.raised() {

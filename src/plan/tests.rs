@@ -2,6 +2,7 @@
 
 use super::*;
 
+use crate::config::BuildProblems;
 use crate::config::Places;
 use crate::config::PythonConfig;
 use crate::config::TestTable;
@@ -11,6 +12,7 @@ use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
 use crate::model::build::Timescale;
+use crate::model::build::UnknownParameters;
 use crate::model::test::Isolation;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
@@ -39,6 +41,7 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
     let values = |values: &[i64]| values.iter().copied().map(HdlValue::Integer).collect();
     let args = |name: &str| (simulator(name), vec![format!("-{name}")]);
     BuildTable {
+        unknown_parameters: UnknownParameters::Error,
         name: name.to_owned(),
         line: 1,
         simulators: simulators.iter().copied().map(simulator).collect(),
@@ -76,6 +79,7 @@ fn test(builds: Option<&[&str]>, modules: &[&str]) -> TestTable {
 
 fn config(builds: Vec<BuildTable>, tests: Vec<TestTable>) -> RunnerConfig {
     RunnerConfig {
+        build_problems: BuildProblems::default(),
         path: Utf8PathBuf::from("/project/runner.toml"),
         project_dir: Utf8PathBuf::from("/project"),
         build_dir: Utf8PathBuf::from("/project/sim_build"),

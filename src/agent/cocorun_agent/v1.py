@@ -11,7 +11,7 @@ import functools
 import hashlib
 from typing import Any, Iterator
 
-from cocorun_agent import imports, interpreter, listing, output, selection
+from cocorun_agent import imports, interpreter, listing, output, seeds, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -65,7 +65,8 @@ class Adapter:
             self._importing = name
             try:
                 imports.take_the_lead()
-                found = my_import(name)
+                with seeds.importing(name):
+                    found = my_import(name)
                 imports.check(name)
                 return found
             except BaseException as error:
@@ -80,6 +81,7 @@ class Adapter:
         def discovered(cls: Any) -> Any:
             with reporter.guard("discovery"):
                 interpreter.user_code_begins()
+                seeds.modules_begin()
             if self._request.mode == "list":
                 return self._list(cls, regression)
             return self._selected(discover(cls))
@@ -152,6 +154,8 @@ class Adapter:
             with self._reporter.guard("_start_test"):
                 test = this._test
                 self._reporter.started(self._key(test), _seed_of(test), output.log_offset())
+            with self._reporter.guard("seed"):
+                seeds.testcase_begins(self._key(this._test).module, _seed_of(this._test))
             return original(this)
 
         manager._start_test = started

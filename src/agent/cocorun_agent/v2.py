@@ -20,7 +20,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from cocorun_agent import imports, interpreter, listing, output, selection
+from cocorun_agent import imports, interpreter, listing, output, seeds, selection
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -80,7 +80,8 @@ class Adapter:
             self._importing = name
             try:
                 imports.take_the_lead()
-                found = import_module(name, *args, **kwargs)
+                with seeds.importing(name):
+                    found = import_module(name, *args, **kwargs)
                 imports.check(name)
                 return found
             except BaseException as error:
@@ -111,6 +112,7 @@ class Adapter:
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
             with reporter.guard("discover_tests"):
                 interpreter.user_code_begins()
+                seeds.modules_begin()
             try:
                 return original(this, *modules)
             except RuntimeError as error:
@@ -196,6 +198,7 @@ class Adapter:
 
                     key = self._key(self._manager)
                     self._reporter.started(key, cocotb.RANDOM_SEED, self._log_offset)
+                    seeds.testcase_begins(key.module, cocotb.RANDOM_SEED)
             return original(this, *args, **kwargs)
 
         _hook(running, "start", started)
@@ -353,6 +356,7 @@ class Adapter:
 
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
             interpreter.user_code_begins()
+            seeds.modules_begin()
 
             def discover(module: str) -> list[listing.Found]:
                 this._test_queue = []
