@@ -6,6 +6,10 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("boot.py", include_str!("cocorun_agent/boot.py")),
     ("channel.py", include_str!("cocorun_agent/channel.py")),
     ("child.py", include_str!("cocorun_agent/child.py")),
+    (
+        "definitions.py",
+        include_str!("cocorun_agent/definitions.py"),
+    ),
     ("events.py", include_str!("cocorun_agent/events.py")),
     ("imports.py", include_str!("cocorun_agent/imports.py")),
     (

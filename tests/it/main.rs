@@ -15,6 +15,7 @@ mod cleaning;
 mod cleaning_storm;
 mod cocotbext_axi;
 mod daily;
+mod definitions;
 mod differential;
 mod examples;
 mod flat;
