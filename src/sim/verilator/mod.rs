@@ -232,6 +232,11 @@ impl Simulator for Verilator {
         is_runtime.then(|| source.with_file_name("verilated.mk"))
     }
 
+    /// Objects are linked into the program; a precompiled header alone has some 90 MB.
+    fn is_intermediate(&self, path: &Utf8Path) -> bool {
+        matches!(path.extension(), Some("o" | "a" | "gch" | "pch"))
+    }
+
     fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
         let mut args = Vec::new();
         if let Some(waves) = launch.waves {
