@@ -29,6 +29,7 @@ use cocorun::sim::simulator::Location;
 use cocorun::sim::simulator::Need;
 use cocorun::sim::simulator::Program;
 use cocorun::sim::simulator::Simulator;
+use cocorun::sim::simulator::SystemPackages;
 use cocorun::sim::simulator::Version;
 
 use camino::Utf8Path;
@@ -112,6 +113,7 @@ impl Simulator for Toy {
             env: BTreeMap::new(),
             version: Version::Ask("--version"),
             shown: "PATH".to_owned(),
+            needs: &[],
         }]
     }
 
@@ -120,12 +122,13 @@ impl Simulator for Toy {
     }
 
     fn needs(&self) -> &'static [Need] {
-        &[Need {
+        static SED: Need = Need {
             label: "stream editor",
             any_of: &["sed"],
-            help: "install sed",
+            packages: SystemPackages::new("sed", "sed", "sed"),
             shapes_builds: false,
-        }]
+        };
+        std::slice::from_ref(&SED)
     }
 
     fn licences(&self) -> &'static [&'static str] {

@@ -64,6 +64,11 @@ pub struct Request {
     pub seed: Seed,
     /// Where cocotb writes its own report.
     pub results_file: Utf8PathBuf,
+    /// The folders that modules are imported from, in order, before everything else.
+    pub paths: Vec<Utf8PathBuf>,
+    /// Names that several files in these folders have, with the files: importing one is an error.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub ambiguous: BTreeMap<String, Vec<Utf8PathBuf>>,
     /// For a server: the processors its children may run on.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub cpus: Vec<usize>,

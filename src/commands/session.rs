@@ -9,6 +9,7 @@ use crate::commands::find_tools::find_tools;
 use crate::commands::objcache;
 use crate::commands::reporting::Console;
 use crate::commands::resolved::Resolved;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env;
 use crate::edge::fs;
@@ -24,6 +25,8 @@ use std::collections::BTreeMap;
 pub(super) struct Session {
     pub(super) resolved: Resolved,
     pub(super) tools: Tools,
+    /// Warnings about the files of its builds.
+    pub(super) warnings: Vec<Diagnostic>,
     cache: NodeCache,
 }
 
@@ -31,13 +34,16 @@ impl Session {
     /// Finds or creates the tools that these builds need.
     ///
     /// # Errors
-    /// As [`find_tools`].
+    /// What is wrong with the files of these builds; else as [`find_tools`].
     pub(super) fn inspect(resolved: Resolved, builds: &[Build], console: Console) -> Result<Self> {
+        let tables = builds.iter().map(|build| build.name.table());
+        let warnings = resolved.config.build_problems.of(tables)?;
         let cache = NodeCache::open(&resolved.edges.environment);
         let tools = find_tools(&resolved, &cache, builds, console)?;
         Ok(Self {
             resolved,
             tools,
+            warnings,
             cache,
         })
     }
@@ -70,6 +76,7 @@ impl Session {
             edges,
             object_cache: object_cache.as_ref(),
             build_dir: &config.build_dir,
+            links_dir: self.cache.links_dir(),
             lock: self.resolved.lock_options(),
             lock_timeout: config.lock_timeout,
             build_timeout: config.build_timeout,
@@ -81,24 +88,13 @@ impl Session {
         ensure::ensure_built(build, &context, on_wait)
     }
 
-    /// Returns the environment variables of every simulation: where Python finds the agent and the
-    /// tests, and where it stores byte code.
-    ///
-    /// # Errors
-    /// The agent cannot be written.
-    pub(super) fn base_env(&self) -> Result<BTreeMap<String, String>> {
+    /// Returns the environment variables of every simulation, such as where Python stores byte code.
+    pub(super) fn base_env(&self) -> BTreeMap<String, String> {
         let Resolved { config, edges, .. } = &self.resolved;
-        let agent = self.agent_dir()?;
-        let mut paths = vec![agent.to_string()];
-        paths.extend(config.python.paths.iter().map(ToString::to_string));
-        paths.extend(edges.environment.get(env::PYTHONPATH).map(str::to_owned));
-        let mut env = BTreeMap::from([
-            (env::PYTHONPATH.to_owned(), paths.join(":")),
-            (
-                env::COCORUN_PROJECT_DIR.to_owned(),
-                config.project_dir.to_string(),
-            ),
-        ]);
+        let mut env = BTreeMap::from([(
+            env::COCORUN_PROJECT_DIR.to_owned(),
+            config.project_dir.to_string(),
+        )]);
         if let Some(seed) = edges.environment.get(env::PYTHONHASHSEED) {
             env.insert(env::PYTHONHASHSEED.to_owned(), seed.to_owned());
         }
@@ -113,11 +109,14 @@ impl Session {
                 env.insert("PYTHONDONTWRITEBYTECODE".to_owned(), "1".to_owned());
             }
         }
-        Ok(env)
+        env
     }
 
     /// Writes the agent if it is not there yet, and returns the folder that contains its package.
-    fn agent_dir(&self) -> Result<Utf8PathBuf> {
+    ///
+    /// # Errors
+    /// It cannot be written.
+    pub(super) fn agent_dir(&self) -> Result<Utf8PathBuf> {
         if let Some(dir) = self
             .cache
             .keep_files("agent", package::PACKAGE_NAME, package::PACKAGE)

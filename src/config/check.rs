@@ -144,7 +144,13 @@ fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildNa
         if count > 1 {
             problem = problem.fact(format!("{} more like this", count - 1));
         }
-        let help = "give both tables the same settings, or narrow `build` or `test_module`";
+        let paths = |test: &LocatedTest| test.table.settings.import_path.folders.clone();
+        let help = if paths(test) == paths(other) {
+            "give both tables the same settings, or narrow `build` or `test_module`"
+        } else {
+            "name the modules by their folders, as in `test_module = \"a.test_x\"` with \
+             `paths = [\"a\", \".\"]`, or narrow `build`"
+        };
         reading.at(&test.range, "planned again here", problem.help(help));
     }
 }
@@ -157,6 +163,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         test_args,
         plusargs,
         env,
+        import_path,
         waves,
         run_files,
         isolation,
@@ -171,6 +178,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("test_args", *test_args != other.test_args),
         ("plusargs", *plusargs != other.plusargs),
         ("env", *env != other.env),
+        ("paths", import_path.folders != other.import_path.folders),
         ("waves", *waves != other.waves),
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),

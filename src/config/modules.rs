@@ -1,7 +1,7 @@
 //! Names of Python test modules, and patterns for them.
 //!
 //! A name is taken as it is, since the module may be installed; a pattern is resolved to the files
-//! and packages under `[python] paths`, first path first, as `import` would find them.
+//! and packages in the folders of `paths`.
 
 use crate::config::document::Unplaced;
 use crate::config::files::Files;
@@ -56,10 +56,7 @@ pub(super) fn resolve(
             Code::ConfigEmptyGlob,
             format!("`{text}` matches no Python module"),
         )
-        .fact(format!(
-            "looked in {} (`[python] paths`)",
-            places.join(", ")
-        ))
+        .fact(format!("looked in {} (`paths`)", places.join(", ")))
         .into());
     }
     Ok(modules.into_iter().collect())

@@ -1,6 +1,7 @@
 //! Reads `[[test]]`.
 
 use crate::config::TestTable;
+use crate::config::ambiguous;
 use crate::config::build_selection::Entry;
 use crate::config::build_table::plain;
 use crate::config::build_table::read_env;
@@ -13,11 +14,13 @@ use crate::config::keys::Table;
 use crate::config::modules;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::model::test::ImportPath;
 use crate::model::test::Isolation;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -52,6 +55,12 @@ pub(super) fn read(
     let section = value.section(Table::Test, "[[test]]")?;
     let reading = section.reading;
     let builds = read_builds(&section);
+    let folders = read_paths(&section, files).unwrap_or_else(|| python_paths.to_vec());
+    let import_path = ImportPath {
+        ambiguous: ambiguous::find(files, &folders),
+        folders,
+    };
+    let modules = read_modules(&section, files, &import_path);
     let settings = RunSettings {
         timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
         seed: section
@@ -62,6 +71,7 @@ pub(super) fn read(
         test_args: plain(section.texts("test_args")),
         plusargs: read_plusargs(&section),
         env: read_env(&section, refused_variable),
+        import_path,
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),
         isolation: section
@@ -75,7 +85,7 @@ pub(super) fn read(
     let table = TestTable {
         line: reading.document.line(section.range.start),
         builds: section.get("build").map(|_| plain(builds.clone())),
-        modules: read_modules(&section, files, python_paths),
+        modules,
         settings,
     };
     Some(LocatedTest {
@@ -104,10 +114,25 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
     builds
 }
 
+/// Reads `paths`: folders that modules are imported from; nothing if there are none.
+pub(super) fn read_paths(section: &Section<'_>, files: &Files<'_>) -> Option<Vec<Utf8PathBuf>> {
+    let value = section.get("paths")?;
+    let paths = files.find_all(section.reading, &value.texts(), PathKind::Dir);
+    if let Some(path) = paths.iter().find(|path| path.as_str().contains(':')) {
+        let problem = Diagnostic::error(
+            Code::ConfigBadValue,
+            format!("`{path}` contains `:`, which separates the folders of `PYTHONPATH`"),
+        );
+        let problem = problem.help("rename the folder, or make a link to it with another name");
+        section.reading.at(&value.range, "", problem);
+    }
+    Some(paths).filter(|paths| !paths.is_empty())
+}
+
 fn read_modules(
     section: &Section<'_>,
     files: &Files<'_>,
-    python_paths: &[Utf8PathBuf],
+    import_path: &ImportPath,
 ) -> Vec<TestModule> {
     let texts = section
         .require("test_module")
@@ -116,14 +141,73 @@ fn read_modules(
     let mut known = BTreeSet::new();
     let mut found = Vec::new();
     for text in texts {
-        match modules::resolve(files, python_paths, &text.value) {
+        match modules::resolve(files, &import_path.folders, &text.value) {
             Ok(names) => {
+                if let Some(problem) = ambiguous_module(files, import_path, &names) {
+                    section.reading.at(&text.range, "", problem);
+                }
                 found.extend(names.into_iter().filter(|name| known.insert(name.clone())));
             }
             Err(problem) => section.reading.at(&text.range, "", *problem),
         }
     }
     found.into_iter().map(TestModule).collect()
+}
+
+/// Returns the problem if one of these modules could be several files.
+fn ambiguous_module(
+    files: &Files<'_>,
+    import_path: &ImportPath,
+    names: &[String],
+) -> Option<Diagnostic> {
+    /// How many of the files are shown.
+    const SHOWN_MAX: usize = 8;
+    let mut found = names
+        .iter()
+        .filter_map(|name| ambiguous::of_module(files, import_path, name));
+    let (name, candidates) = found.next()?;
+    let shown = |path: &Utf8Path| {
+        let relative = path.strip_prefix(files.project_dir);
+        let relative = relative.unwrap_or(path).to_string();
+        if relative.is_empty() {
+            ".".to_owned()
+        } else {
+            relative
+        }
+    };
+    let mut problem = Diagnostic::error(
+        Code::ConfigAmbiguousModule,
+        format!(
+            "module `{name}` is ambiguous: {} files have this name",
+            candidates.len()
+        ),
+    );
+    for file in candidates.iter().take(SHOWN_MAX) {
+        problem = problem.fact(shown(file));
+    }
+    let rest = candidates.len().saturating_sub(SHOWN_MAX);
+    if rest > 0 {
+        problem = problem.fact(format!("{rest} more"));
+    }
+    let more = found.count();
+    if more > 0 {
+        problem = problem.fact(format!("{more} more modules like this"));
+    }
+    let folder_of = |file: &Utf8PathBuf| {
+        let folders = import_path.folders.iter();
+        folders
+            .filter(|it| file.starts_with(it))
+            .max_by_key(|it| it.as_str().len())
+    };
+    let mut folders: Vec<&Utf8PathBuf> = candidates.iter().filter_map(folder_of).collect();
+    folders.dedup();
+    Some(match folders.as_slice() {
+        [first, _, ..] => problem.help(format!(
+            "say in this `[[test]]` which folder it means: `paths = [\"{}\"]`",
+            shown(first)
+        )),
+        _ => problem.help("rename one of them"),
+    })
 }
 
 fn read_preload(section: &Section<'_>) -> Vec<String> {
@@ -149,8 +233,7 @@ fn read_preload(section: &Section<'_>) -> Vec<String> {
 fn read_plusargs(section: &Section<'_>) -> Vec<String> {
     let mut plusargs = Vec::new();
     for text in section.texts("plusargs") {
-        let name = text.value.strip_prefix('+').unwrap_or(&text.value);
-        if name.is_empty() || name.starts_with(['=', '+']) {
+        let Some(plusarg) = plusarg(&text.value) else {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("invalid plusarg `{}`", text.value),
@@ -161,10 +244,16 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
                 problem.help("write `\"name\"` or `\"name=value\"`"),
             );
             continue;
-        }
-        plusargs.push(format!("+{name}"));
+        };
+        plusargs.push(plusarg);
     }
     plusargs
+}
+
+/// Returns a plusarg with its leading `+`, which may be left out; `None` if it has no name.
+pub fn plusarg(text: &str) -> Option<String> {
+    let name = text.strip_prefix('+').unwrap_or(text);
+    (!name.is_empty() && !name.starts_with(['=', '+'])).then(|| format!("+{name}"))
 }
 
 /// Files that a run writes in its own directory.
@@ -220,22 +309,18 @@ fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> 
 /// Reads `isolation`: how many testcases share a process.
 pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
     let text = value.text()?;
-    match text.value.as_str() {
-        "testcase" => Some(Isolation::Testcase),
-        "module" => Some(Isolation::Module),
-        "build" => Some(Isolation::Build),
-        other => {
-            value.bad(
-                format!("invalid isolation `{other}`"),
-                "one process per `testcase`, `module` or `build`",
-            );
-            None
-        }
+    let isolation = Isolation::from_name(&text.value);
+    if isolation.is_none() {
+        value.bad(
+            format!("invalid isolation `{}`", text.value),
+            "one process per `testcase`, `module` or `build`",
+        );
     }
+    isolation
 }
 
 /// Returns what to do instead of setting a variable that cocorun sets for every simulation.
-fn refused_variable(name: &str) -> Option<String> {
+pub fn refused_variable(name: &str) -> Option<String> {
     let instead = match name {
         "COCOTB_TESTCASE" | "TESTCASE" | "COCOTB_TEST_FILTER" => {
             "name testcases on the command line"
@@ -250,7 +335,10 @@ fn refused_variable(name: &str) -> Option<String> {
         | "PYGPI_ENTRY_POINT"
         | "PYGPI_PYTHON_BIN"
         | "LIBPYTHON_LOC"
+        | "PYTHONHOME"
         | "VIRTUAL_ENV" => "remove it; `interpreter` in `[python]` chooses the Python",
+        "PYTHONPATH" => "use `paths` in this `[[test]]`",
+        "COCOTB_RESULTS_FILE" | "PYTHONDONTWRITEBYTECODE" | "PYTHONPYCACHEPREFIX" => "remove it",
         _ if name.starts_with("COCORUN_") => "remove it",
         _ => return None,
     };

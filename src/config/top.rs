@@ -1,5 +1,6 @@
 //! Reads the top level and `[python]`, and passes the other tables to their readers.
 
+use crate::config::BuildProblems;
 use crate::config::BuildTable;
 use crate::config::Places;
 use crate::config::PythonConfig;
@@ -14,7 +15,6 @@ use crate::config::document::Section;
 use crate::config::document::Value;
 use crate::config::file_list::folder_of;
 use crate::config::files::Files;
-use crate::config::files::PathKind;
 use crate::config::files::join;
 use crate::config::files::non_empty;
 use crate::config::keys::Table;
@@ -22,6 +22,7 @@ use crate::config::test_table;
 use crate::config::test_table::Defaults;
 use crate::config::test_table::LocatedTest;
 use crate::config::test_table::read_isolation;
+use crate::config::test_table::read_paths;
 use crate::config::variables;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -85,6 +86,7 @@ pub(super) fn read<'a>(
         tests: tests.into_iter().map(|test| test.table).collect(),
         build_dir,
         places: Places::new(&reading.document.shown, &reading.document.text),
+        build_problems: BuildProblems::default(),
     }
 }
 
@@ -142,10 +144,7 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> PythonConfig {
             requirements: Vec::new(),
         };
     };
-    let paths = section
-        .get("paths")
-        .map(|value| files.find_all(top.reading, &value.texts(), PathKind::Dir))
-        .filter(|paths| !paths.is_empty());
+    let paths = read_paths(&section, files);
     PythonConfig {
         interpreter: section
             .get("interpreter")

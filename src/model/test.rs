@@ -94,6 +94,35 @@ pub enum Isolation {
     Build,
 }
 
+impl Isolation {
+    /// All of them, the strictest first.
+    pub const ALL: [Self; 3] = [Self::Testcase, Self::Module, Self::Build];
+
+    /// Returns its name in `runner.toml` and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Testcase => "testcase",
+            Self::Module => "module",
+            Self::Build => "build",
+        }
+    }
+
+    /// Returns the one with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+}
+
+/// Where the runs of one `[[test]]` table import modules from.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ImportPath {
+    /// Folders that come before everything else that Python searches, in order, absolute.
+    pub folders: Vec<Utf8PathBuf>,
+    /// Names that are not imported, because several files in the folders have them: the files by
+    /// name.
+    pub ambiguous: BTreeMap<String, Vec<Utf8PathBuf>>,
+}
+
 /// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
@@ -107,6 +136,8 @@ pub struct RunSettings {
     pub plusargs: Vec<String>,
     /// Environment for the simulator, in addition to the inherited one.
     pub env: BTreeMap<String, String>,
+    /// Where modules are imported from.
+    pub import_path: ImportPath,
     /// Whether a wave file is written.
     pub waves: bool,
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
@@ -133,6 +164,7 @@ impl RunSettings {
             test_args: Vec::new(),
             plusargs: Vec::new(),
             env: BTreeMap::new(),
+            import_path: ImportPath::default(),
             waves: false,
             run_files: Vec::new(),
             isolation: Isolation::default(),

@@ -6,6 +6,7 @@ use crate::edge::edges::Edges;
 use crate::edge::interrupt::Interrupt;
 use crate::edge::process::ProcessHost;
 use crate::event::RunId;
+use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::sim::tools::Tools;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::time::Instant;
 
 /// A running session, as its tasks see it.
@@ -29,6 +31,10 @@ pub(super) struct TaskContext<'a> {
     pub(super) ends_at: Option<Instant>,
     /// Environment variables of every simulation.
     pub(super) base_env: BTreeMap<String, String>,
+    /// The folder that contains the agent's package.
+    pub(super) agent_dir: Utf8PathBuf,
+    /// The user's own `PYTHONPATH`, absolute.
+    pub(super) inherited_python_path: Option<String>,
     /// How many fork servers are running.
     pub(super) servers_alive: Arc<AtomicUsize>,
     /// How many run numbers were given out.
@@ -62,6 +68,22 @@ impl TaskContext<'_> {
             clock: self.clock(),
             interrupt: self.interrupt(),
         }
+    }
+
+    /// Returns how long the session may still take; `None` if it has no limit.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        let now = self.clock().now();
+        self.ends_at.map(|end| end.saturating_duration_since(now))
+    }
+
+    /// Returns the `PYTHONPATH` of runs with these settings: the agent, their own folders, and the
+    /// inherited ones.
+    pub(super) fn python_path(&self, settings: &RunSettings) -> String {
+        let folders = settings.import_path.folders.iter();
+        let own = [&self.agent_dir].into_iter().chain(folders);
+        let inherited = self.inherited_python_path.as_deref();
+        let entries: Vec<&str> = own.map(|it| it.as_str()).chain(inherited).collect();
+        entries.join(":")
     }
 
     /// Says whether the session has reached its limit.

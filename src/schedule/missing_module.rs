@@ -39,7 +39,7 @@ pub(super) fn in_words(
     Some((
         format!("there is no Python module `{absent}`{near}"),
         format!(
-            "looked in {} (`[python] paths` and `PYTHONPATH`)\n\
+            "looked in {} (`paths` and `PYTHONPATH`)\n\
              and among what is installed for the interpreter",
             looked.join(", ")
         ),

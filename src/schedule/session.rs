@@ -69,8 +69,12 @@ pub struct SessionSpec<'a> {
     pub pool: &'a JobPool,
     /// Limit of the whole session.
     pub limit: Option<Duration>,
-    /// Environment variables of every simulation, such as `PYTHONPATH`.
+    /// Environment variables of every simulation.
     pub base_env: BTreeMap<String, String>,
+    /// The folder that contains the agent's package.
+    pub agent_dir: Utf8PathBuf,
+    /// The user's own `PYTHONPATH`, absolute; what a run imports comes from its own folders first.
+    pub inherited_python_path: Option<String>,
     /// Whether to stop after listing.
     pub only_lists: bool,
 }
@@ -98,6 +102,8 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
             seed: spec.seed,
             ends_at: spec.limit.map(|limit| clock.now() + limit),
             base_env: spec.base_env,
+            agent_dir: spec.agent_dir,
+            inherited_python_path: spec.inherited_python_path,
             servers_alive: Arc::new(AtomicUsize::new(0)),
             runs: AtomicU32::new(0),
         },
@@ -113,6 +119,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
         history,
         messages,
         reported: Mutex::default(),
+        suspects: Mutex::default(),
     };
     let mut measured = Measured::default();
     thread::scope(|scope| {

@@ -57,6 +57,8 @@ impl Simulation<'_> {
             testcases: self.testcases.clone(),
             seed: self.seed,
             results_file: folder.results.clone(),
+            paths: self.settings.import_path.folders.clone(),
+            ambiguous: self.settings.import_path.ambiguous.clone(),
             cpus: Vec::new(),
             preload: Vec::new(),
             dump_signal: STACK_SIGNAL,
@@ -125,8 +127,10 @@ pub(super) fn server_command(
         event_file: folder.event_file.clone(),
         modules: Vec::new(),
         testcases: None,
-        seed: context.seed,
+        seed: settings.seed.unwrap_or(context.seed),
         results_file: folder.results.clone(),
+        paths: settings.import_path.folders.clone(),
+        ambiguous: settings.import_path.ambiguous.clone(),
         cpus: processors(),
         preload: settings.preload.clone(),
         dump_signal: STACK_SIGNAL,
@@ -158,14 +162,13 @@ fn command(
     };
     let launch = launch(installed.simulator.as_ref(), &input);
     let mut env = settings.env.clone();
-    let own_paths = env.get(variables::PYTHONPATH).cloned();
     let own_order = env.get(variables::PYTHONHASHSEED).cloned();
     env.extend(context.base_env.clone());
     env.extend(own_order.map(|seed| (variables::PYTHONHASHSEED.to_owned(), seed)));
-    if let (Some(own), Some(paths)) = (own_paths, env.get_mut(variables::PYTHONPATH)) {
-        paths.push(':');
-        paths.push_str(&own);
-    }
+    env.insert(
+        variables::PYTHONPATH.to_owned(),
+        context.python_path(settings),
+    );
     // The order of sets of strings is as random as any number drawn. Python's hash seed has the
     // same range as cocotb's.
     let seed = settings.seed.unwrap_or(context.seed);

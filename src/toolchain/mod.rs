@@ -5,6 +5,8 @@
 
 pub mod cache;
 pub mod inspection;
+pub mod installer;
+pub mod missing;
 pub mod provision;
 pub mod python;
 pub mod simulator_search;

@@ -7,10 +7,35 @@ import sys
 
 def find_libpython():
     try:
+        # Comes with cocotb, and is what cocotb itself asks.
         import find_libpython as finder
     except ImportError:
-        return None
+        return own_libpython()
     return finder.find_libpython()
+
+
+def own_libpython():
+    """Returns the library that an environment made from this Python would find, if any."""
+    import ctypes
+    import sysconfig
+
+    stem = "libpython%d.%d%s" % (*sys.version_info[:2], getattr(sys, "abiflags", ""))
+    configured = [sysconfig.get_config_var(name) for name in ("INSTSONAME", "LDLIBRARY")]
+    names = [name for name in [*configured, stem + ".so", stem + ".so.1.0"] if name]
+    names = [name for name in dict.fromkeys(names) if ".so" in name]
+    folders = [sysconfig.get_config_var("LIBDIR"), sysconfig.get_config_var("LIBPL")]
+    folders += [os.path.join(sys.base_prefix, "lib"), os.path.join(sys.base_exec_prefix, "lib")]
+    for folder in filter(None, folders):
+        for name in names:
+            if os.path.exists(os.path.join(folder, name)):
+                return os.path.join(folder, name)
+    for name in names:
+        try:
+            ctypes.CDLL(name)
+        except OSError:
+            continue
+        return name
+    return None
 
 
 def distributions():
@@ -52,6 +77,12 @@ def is_externally_managed():
     return sys.prefix == sys.base_prefix and os.path.exists(marker)
 
 
+def modules():
+    """Lists those that are there of the modules that make environments."""
+    names = ("venv", "ensurepip", "virtualenv", "pip")
+    return [name for name in names if spec_of(name)]
+
+
 def simulator_extension(cocotb_dir):
     import importlib.machinery
 
@@ -70,6 +101,7 @@ def answer():
         "libpython": find_libpython(),
         "distributions": distributions(),
         "packages": packages(sys.argv[1:]),
+        "modules": modules(),
         "is_externally_managed": is_externally_managed(),
         "cocotb": None,
     }

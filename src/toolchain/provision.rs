@@ -7,8 +7,8 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
+use crate::edge::cache_dir;
 use crate::edge::edges::Edges;
-use crate::edge::env;
 use crate::edge::fs;
 use crate::edge::process::CommandSpec;
 use crate::edge::process::Completion;
@@ -23,6 +23,7 @@ use crate::lock::Options;
 use crate::lock::Published;
 use crate::lock::StepError;
 use crate::lock::WaitProgress;
+use crate::toolchain::installer::Installer;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -58,31 +59,36 @@ pub struct Provision<'a> {
     pub lock_timeout: Duration,
 }
 
+/// What happens while an environment is provided.
+pub struct Steps<'a> {
+    /// Is called before this process makes anything, possibly twice: says how, or everything that
+    /// is missing.
+    pub check: &'a dyn Fn() -> Result<Installer>,
+    /// Is called when this process starts to create the environment.
+    pub on_start: &'a dyn Fn(),
+    /// Is called several times a second while another process creates it.
+    pub on_wait: &'a dyn Fn(&WaitProgress<'_>),
+}
+
 /// Makes sure that the environment exists and returns its interpreter.
-///
-/// `on_start` is called if this process creates it, `on_wait` several times a second while another
-/// process does.
 ///
 /// # Errors
 /// The installer failed, a limit passed, or the session stops; nothing is published then.
-pub fn ensure_environment(
-    provision: &Provision<'_>,
-    on_start: &dyn Fn(&Utf8Path),
-    on_wait: &dyn Fn(&WaitProgress<'_>),
-) -> Result<Utf8PathBuf> {
-    let key = key(provision)?;
+pub fn ensure_environment(provision: &Provision<'_>, steps: &Steps<'_>) -> Result<Utf8PathBuf> {
+    let dir = dir(provision)?;
+    // Nobody has begun, so that what is missing is reported before anything is made.
+    if !fs::exists(&dir) {
+        (steps.check)()?;
+    }
+    cache_dir::make(provision.build_dir)?;
     let mut once = CallOnce::new(
         Arc::clone(&provision.edges.storage),
         Arc::clone(&provision.edges.clock),
-        provision.build_dir.join(format!("python-{}", &key[..16])),
+        dir,
         STEP,
         provision.lock.clone(),
     );
-    let mut step = Installation {
-        provision,
-        on_start,
-        on_wait,
-    };
+    let mut step = Installation { provision, steps };
     match once.ensure_done(&mut step, Some(provision.lock_timeout)) {
         Ok(done) => Ok(interpreter_in(&done.published().dir)),
         Err(StepError::Step(problems)) => Err(problems),
@@ -97,8 +103,7 @@ pub fn ensure_environment(
 /// Creating one environment.
 struct Installation<'a> {
     provision: &'a Provision<'a>,
-    on_start: &'a dyn Fn(&Utf8Path),
-    on_wait: &'a dyn Fn(&WaitProgress<'_>),
+    steps: &'a Steps<'a>,
 }
 
 impl OnceStep for Installation<'_> {
@@ -108,9 +113,12 @@ impl OnceStep for Installation<'_> {
         &mut self,
         leader: &Leader,
     ) -> std::result::Result<serde_json::Value, Failure<Problems>> {
-        (self.on_start)(leader.dir());
         // Networks and registries recover, so a failure is not recorded.
-        install(self.provision, leader)
+        (self.steps.check)()
+            .and_then(|installer| {
+                (self.steps.on_start)();
+                install(self.provision, &installer, leader)
+            })
             .map_err(|problems| Failure::new(FailureKind::Transient, problems))
     }
 
@@ -123,7 +131,7 @@ impl OnceStep for Installation<'_> {
     }
 
     fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
-        (self.on_wait)(progress);
+        (self.steps.on_wait)(progress);
         match self.provision.edges.interrupt.raised() {
             Some(_) => ControlFlow::Break(()),
             None => ControlFlow::Continue(()),
@@ -142,8 +150,9 @@ fn interrupted() -> Diagnostic {
     )
 }
 
-/// Digests what the environment is made from: interpreter, requirements, files they name.
-fn key(provision: &Provision<'_>) -> Result<String> {
+/// Returns the shared directory of the environment, named after what it is made from: interpreter,
+/// requirements, files they name.
+fn dir(provision: &Provision<'_>) -> Result<Utf8PathBuf> {
     let mut hasher = blake3::Hasher::new();
     let mut add = |text: &[u8]| {
         hasher.update(&(text.len() as u64).to_le_bytes());
@@ -157,7 +166,8 @@ fn key(provision: &Provision<'_>) -> Result<String> {
             add(&fs::read(&provision.project_dir.join(file))?);
         }
     }
-    Ok(hasher.finalize().to_hex().to_string())
+    let key = hasher.finalize().to_hex();
+    Ok(provision.build_dir.join(format!("python-{}", &key[..16])))
 }
 
 /// Returns the file of `-r FILE` or `-c FILE`.
@@ -168,29 +178,20 @@ fn named_file(requirement: &str) -> Option<&str> {
         .map(str::trim)
 }
 
-fn install(provision: &Provision<'_>, leader: &Leader) -> Result<serde_json::Value> {
+fn install(
+    provision: &Provision<'_>,
+    installer: &Installer,
+    leader: &Leader,
+) -> Result<serde_json::Value> {
     let venv = leader.dir().join(VENV);
     let log = leader.dir().join(LOG);
-    let path = provision
-        .edges
-        .environment
-        .get(env::PATH)
-        .unwrap_or_default();
-    let uv = which::which_in("uv", Some(path), "/")
-        .ok()
-        .and_then(|path| Utf8PathBuf::from_path_buf(path).ok());
-    let steps = match &uv {
-        Some(uv) => with_uv(provision, uv, &venv),
-        None => with_pip(provision, &venv),
-    };
+    let steps = installer.steps(provision.base, &venv, requirement_args(provision));
     for (doing, program, args) in steps {
         leader.note(doing);
         run(provision, leader, &program, args, &log, doing)?;
     }
     Ok(serde_json::json!({ "requirements": provision.requirements }))
 }
-
-type InstallStep = (&'static str, Utf8PathBuf, Vec<String>);
 
 fn requirement_args(provision: &Provision<'_>) -> Vec<String> {
     let mut args = Vec::new();
@@ -207,52 +208,6 @@ fn requirement_args(provision: &Provision<'_>) -> Vec<String> {
         }
     }
     args
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
-
-fn with_uv(provision: &Provision<'_>, uv: &Utf8Path, venv: &Utf8Path) -> Vec<InstallStep> {
-    let mut install = words(&[
-        "pip",
-        "install",
-        "--python",
-        venv.join("bin/python").as_str(),
-    ]);
-    install.extend(requirement_args(provision));
-    vec![
-        (
-            "creating a virtual environment with uv",
-            uv.to_owned(),
-            words(&["venv", "--python", provision.base.as_str(), venv.as_str()]),
-        ),
-        ("installing requirements with uv", uv.to_owned(), install),
-    ]
-}
-
-fn with_pip(provision: &Provision<'_>, venv: &Utf8Path) -> Vec<InstallStep> {
-    let mut install = words(&[
-        "-m",
-        "pip",
-        "install",
-        "--disable-pip-version-check",
-        "--no-input",
-        "--quiet",
-    ]);
-    install.extend(requirement_args(provision));
-    vec![
-        (
-            "creating a virtual environment",
-            provision.base.to_owned(),
-            words(&["-m", "venv", venv.as_str()]),
-        ),
-        (
-            "installing requirements with pip",
-            venv.join("bin/python"),
-            install,
-        ),
-    ]
 }
 
 fn run(
@@ -314,10 +269,7 @@ fn failure(log: &Utf8Path, how: &str) -> Diagnostic {
     for line in lines.iter().skip(lines.len().saturating_sub(6)) {
         problem = problem.fact(*line);
     }
-    let help = if text.contains("ensurepip is not available") {
-        "this Python cannot create environments: install `python3-venv` or `uv`, then run again"
-    } else {
-        "check the names, versions and the network, then run again"
-    };
-    problem.fact(format!("log: {log}")).help(help)
+    problem
+        .fact(format!("log: {log}"))
+        .help("check the names, versions and the network, then run again")
 }

@@ -15,14 +15,19 @@ use crate::edge::fs;
 use crate::edge::process::capture;
 use crate::model::tool::CocotbVersion;
 use crate::model::tool::PythonEnv;
+use crate::sim::simulator::SystemPackages;
 use crate::toolchain::cache::NodeCache;
 use crate::toolchain::cache::entry_name;
+use crate::toolchain::missing::Missing;
+use crate::toolchain::missing::Unusable;
+use crate::toolchain::simulator_search::on_path;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 const PROBE: &str = include_str!("probe.py");
@@ -39,6 +44,8 @@ struct Answer {
     libpython: Option<Utf8PathBuf>,
     distributions: BTreeMap<String, String>,
     packages: BTreeMap<String, Utf8PathBuf>,
+    /// Modules that make environments.
+    modules: BTreeSet<String>,
     /// Whether pip would refuse to install into it.
     is_externally_managed: bool,
     cocotb: Option<CocotbAnswer>,
@@ -52,11 +59,38 @@ struct CocotbAnswer {
     simulator_extension: Option<Utf8PathBuf>,
 }
 
+/// A Python with cocotb.
+#[derive(Clone, Debug)]
+pub struct ProbedEnv {
+    /// The environment; its `libpython` is empty if that is missing.
+    pub env: PythonEnv,
+    /// The shared library of Python, if it was not found.
+    pub missing: Option<Missing>,
+}
+
+/// A Python from which an environment can be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BasePython {
+    /// Its interpreter.
+    pub interpreter: Utf8PathBuf,
+    /// Its version, `3.11.7`.
+    pub version: String,
+    /// Those of the modules `venv`, `ensurepip`, `virtualenv` and `pip` that it has.
+    pub modules: BTreeSet<String>,
+    /// The version of `pip`, if it has one.
+    pub pip: Option<String>,
+    /// The shared library of Python, if it was not found.
+    pub missing: Option<Missing>,
+}
+
 /// Picks the interpreter: the configured one, else `$VIRTUAL_ENV`, else `python3` on PATH.
 ///
 /// # Errors
 /// None was found; the message lists every place that was searched.
-pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<Utf8PathBuf> {
+pub fn find(
+    configured: Option<&Utf8Path>,
+    environment: &Environment,
+) -> std::result::Result<Utf8PathBuf, Unusable> {
     if let Some(path) = configured {
         // A link may exist whose target is in another user's folder, unreadable to this user.
         return match fs::stamp(path) {
@@ -67,7 +101,7 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
             )
             .help("fix `interpreter` in `[python]`, or create that environment first")
             .into()),
-            Err(error) => Err(error.into()),
+            Err(error) => Err(Problems::from(error).into()),
         };
     }
     if let Some(root) = environment.get(env::VIRTUAL_ENV) {
@@ -82,17 +116,22 @@ pub fn find(configured: Option<&Utf8Path>, environment: &Environment) -> Result<
         .help("activate another environment, or unset VIRTUAL_ENV")
         .into());
     }
-    let search = environment.get(env::PATH).unwrap_or_default();
-    let found = which::which_in("python3", Some(search), "/").ok();
-    if let Some(path) = found.and_then(|path| Utf8PathBuf::from_path_buf(path).ok()) {
+    if let Some(path) = on_path("python3", environment) {
         return Ok(path);
     }
-    Err(
-        Diagnostic::error(Code::PythonNotFound, "no Python interpreter was found")
-            .fact(format!("looked at: python3 on PATH ({search})"))
-            .help("install Python 3, or name one with `interpreter` in `[python]`")
-            .into(),
-    )
+    let search = environment.get(env::PATH).unwrap_or_default();
+    Err(Unusable::from(Missing {
+        code: Code::PythonNotFound,
+        name: "python3".to_owned(),
+        purpose: "Python interpreter, with its shared library and its module `venv`".to_owned(),
+        looked_at: vec![format!("PATH ({search})")],
+        packages: Some(SystemPackages::new(
+            "python3 python3-venv libpython3-dev",
+            "python3",
+            "python",
+        )),
+        otherwise: Some("name an interpreter with `interpreter` in `[python]`".to_owned()),
+    }))
 }
 
 /// What to look for in a Python environment besides cocotb itself.
@@ -107,19 +146,48 @@ pub struct PythonNeeds {
 /// Probes an interpreter, or returns the cached answer.
 ///
 /// # Errors
-/// It does not start, has no cocotb or one older than 1.9, or has no shared libpython.
+/// It does not start, or has no cocotb or one older than 1.9.
 pub fn probe(
     interpreter: &Utf8Path,
     wanted: &PythonNeeds,
     edges: &Edges,
     cache: &NodeCache,
-) -> Result<PythonEnv> {
+) -> Result<ProbedEnv> {
     let python_path = edges.environment.get(env::PYTHONPATH).unwrap_or_default();
+    let answer = answer(interpreter, wanted, python_path, edges, cache)?;
+    judge(interpreter, wanted, answer)
+}
+
+/// Probes an interpreter from which an environment will be made, or returns the cached answer.
+///
+/// # Errors
+/// It does not start.
+pub fn probe_base(interpreter: &Utf8Path, edges: &Edges, cache: &NodeCache) -> Result<BasePython> {
+    // Installers run without PYTHONPATH.
+    let answer = answer(interpreter, &PythonNeeds::default(), "", edges, cache)?;
+    Ok(BasePython {
+        interpreter: interpreter.to_owned(),
+        missing: missing_libpython(interpreter, &answer),
+        version: answer.python_version,
+        modules: answer.modules,
+        pip: answer.distributions.get("pip").cloned(),
+    })
+}
+
+fn answer(
+    interpreter: &Utf8Path,
+    wanted: &PythonNeeds,
+    python_path: &str,
+    edges: &Edges,
+    cache: &NodeCache,
+) -> Result<Answer> {
     let packages = wanted.packages.join(" ");
     let asked = [interpreter.as_str(), python_path, PROBE, &packages];
     let name = entry_name("python", &asked);
-    if let Some(answer) = cache.get::<Answer>(&name) {
-        return judge(interpreter, wanted, answer);
+    // A library that was missing may have been installed into a folder that is not watched.
+    let is_whole = |answer: &Answer| answer.libpython.is_some();
+    if let Some(answer) = cache.get::<Answer>(&name).filter(is_whole) {
+        return Ok(answer);
     }
     let answer = ask(interpreter, wanted, python_path, edges)?;
     let config = answer.prefix.join("pyvenv.cfg");
@@ -129,7 +197,7 @@ pub fn probe(
         learned_from.push(&config);
     }
     cache.put(&name, &learned_from, &answer);
-    judge(interpreter, wanted, answer)
+    Ok(answer)
 }
 
 fn ask(
@@ -202,8 +270,46 @@ fn how_to_get_cocotb(interpreter: &Utf8Path, answer: &Answer) -> String {
     }
 }
 
-fn judge(interpreter: &Utf8Path, wanted: &PythonNeeds, answer: Answer) -> Result<PythonEnv> {
+/// Returns the shared library of Python if it is missing.
+fn missing_libpython(interpreter: &Utf8Path, answer: &Answer) -> Option<Missing> {
+    if answer.libpython.is_some() {
+        return None;
+    }
+    let release = release(&answer.python_version);
+    let debian = format!("libpython{release}");
+    let packages = from_the_system(interpreter).then(|| SystemPackages {
+        debian: debian.into(),
+        // Part of Python there.
+        fedora: "python3-libs".into(),
+        arch: "python".into(),
+    });
+    let otherwise = "use a Python that has a shared library: one of uv or conda, or one built with \
+                     `--enable-shared`";
+    Some(Missing {
+        code: Code::PythonNoLibpython,
+        name: format!("libpython{release}.so"),
+        purpose: format!("shared library of `{interpreter}`, which simulators load"),
+        looked_at: Vec::new(),
+        packages,
+        otherwise: Some(otherwise.to_owned()),
+    })
+}
+
+/// Returns `3.11` of `3.11.7`.
+pub(super) fn release(version: &str) -> &str {
+    let second = version.match_indices('.').nth(1);
+    second.map_or(version, |(at, _)| &version[..at])
+}
+
+/// Says whether an interpreter, or the one that its environment was made from, is a package of the
+/// distribution.
+pub(super) fn from_the_system(interpreter: &Utf8Path) -> bool {
+    fs::real_path(interpreter).is_ok_and(|path| path.starts_with("/usr/bin"))
+}
+
+fn judge(interpreter: &Utf8Path, wanted: &PythonNeeds, answer: Answer) -> Result<ProbedEnv> {
     let help = how_to_get_cocotb(interpreter, &answer);
+    let missing = missing_libpython(interpreter, &answer);
     let Some(cocotb) = answer.cocotb else {
         return Err(Diagnostic::error(
             Code::PythonNoCocotb,
@@ -245,23 +351,17 @@ fn judge(interpreter: &Utf8Path, wanted: &PythonNeeds, answer: Answer) -> Result
     if version.at_least(2, 1) && cocotb.simulator_extension.is_none() {
         return Err(unsupported("the extension module `cocotb.simulator`").into());
     }
-    let libpython = answer.libpython.ok_or_else(|| {
-        Diagnostic::error(
-            Code::PythonNoLibpython,
-            format!("no shared libpython was found for `{interpreter}`"),
-        )
-        .help("install it (Debian: `apt install libpython3-dev`), or use a Python that has one")
-    })?;
-    Ok(PythonEnv {
+    let env = PythonEnv {
         interpreter: interpreter.to_owned(),
         prefix: answer.prefix,
         python_version: answer.python_version,
         cocotb: version,
         libs_dir: cocotb.libs_dir,
         share_dir,
-        libpython,
+        libpython: answer.libpython.unwrap_or_default(),
         simulator_extension: cocotb.simulator_extension,
         packages: answer.packages,
         distributions: answer.distributions,
-    })
+    };
+    Ok(ProbedEnv { env, missing })
 }

@@ -2,10 +2,10 @@
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::edges::Edges;
 use crate::edge::env;
+use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::process::capture;
 use crate::model::tool::PythonEnv;
@@ -18,6 +18,8 @@ use crate::sim::simulator::Version;
 use crate::sim::tools::InstalledSimulator;
 use crate::toolchain::cache::NodeCache;
 use crate::toolchain::cache::entry_name;
+use crate::toolchain::missing::Missing;
+use crate::toolchain::missing::Unusable;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -26,6 +28,9 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::UNIX_EPOCH;
+
+/// What a search gives.
+type Found<T> = std::result::Result<T, Unusable>;
 
 const VERSION_LIMIT: Duration = Duration::from_secs(60);
 
@@ -46,6 +51,9 @@ pub struct ToolInspection {
     pub installed: Option<InstalledSimulator>,
     /// What was searched for, in order.
     pub findings: Vec<ToolFinding>,
+    /// Why there is no simulator yet, if the Python environment that may contain it was not
+    /// searched.
+    pub absent_so_far: Option<Unusable>,
 }
 
 /// One thing that was searched for.
@@ -54,7 +62,7 @@ pub struct ToolFinding {
     /// What it is for: a simulator's name, or that with a program that it needs.
     pub subject: String,
     /// Where it is and its version, or the problem.
-    pub found: std::result::Result<String, Problems>,
+    pub found: std::result::Result<String, Unusable>,
 }
 
 impl fmt::Display for ToolFinding {
@@ -63,10 +71,7 @@ impl fmt::Display for ToolFinding {
         let Self { subject, found } = self;
         match found {
             Ok(words) => write!(f, "{subject}: {words}"),
-            Err(problems) => {
-                let message = problems.0.first().map_or("", |it| it.message.as_str());
-                write!(f, "{subject}: {message}")
-            }
+            Err(unusable) => write!(f, "{subject}: {}", unusable.headline()),
         }
     }
 }
@@ -76,24 +81,29 @@ pub fn inspect_simulator(simulator: &Arc<dyn Simulator>, search: &Search<'_>) ->
     let name = simulator.name();
     let tool = find(simulator.as_ref(), search);
     let mut findings = Vec::new();
-    // Without the Python environment that may contain it, a simulator is not yet missing.
-    if tool.is_ok() || search.python.is_some() || simulator.python_packages().is_empty() {
-        findings.push(ToolFinding {
+    let mut absent_so_far = None;
+    match &tool {
+        // Without the Python environment that may contain it, a simulator is not yet missing.
+        Err(why) if search.python.is_none() && !simulator.python_packages().is_empty() => {
+            absent_so_far = Some(why.clone());
+        }
+        found => findings.push(ToolFinding {
             subject: format!("simulator `{name}`"),
-            found: match &tool {
+            found: match found {
                 Ok(tool) => Ok(format!("{} ({})", tool.compiler, tool.version)),
-                Err(problems) => Err(problems.clone()),
+                Err(why) => Err(why.clone()),
             },
-        });
+        }),
     }
     let mut helpers = BTreeMap::new();
     for need in simulator.needs() {
-        let found = helper(need, search);
+        let subject = format!("{} for `{name}`", need.label);
+        let found = helper(need, &subject, search);
         if let (true, Ok(helper)) = (need.shapes_builds, &found) {
             helpers.insert(need.label.to_owned(), helper.identity.clone());
         }
         findings.push(ToolFinding {
-            subject: format!("{} for `{name}`", need.label),
+            subject,
             found: found.map(|helper| helper.shown),
         });
     }
@@ -109,26 +119,38 @@ pub fn inspect_simulator(simulator: &Arc<dyn Simulator>, search: &Search<'_>) ->
             tool: SimulatorTool { helpers, ..tool },
         }),
         findings,
+        absent_so_far,
     }
 }
 
 /// Takes the first place where all programs of a simulator are, and asks for its version.
-fn find(simulator: &dyn Simulator, search: &Search<'_>) -> Result<SimulatorTool> {
+fn find(simulator: &dyn Simulator, search: &Search<'_>) -> Found<SimulatorTool> {
+    let name = simulator.name();
     let locations = simulator.locations(&search.edges.environment, search.python);
-    let mut looked = Vec::new();
-    let mut missing = simulator.name().to_string();
+    let mut looked_at = Vec::new();
+    let mut missing = name.to_string();
     for location in locations {
         let compiler = program(&location.compiler, search);
         let runtime = location.runtime.as_ref().map(|it| program(it, search));
         match (compiler, runtime.transpose()) {
             (Ok(compiler), Ok(runtime)) => {
+                for need in location.needs {
+                    helper(need, &format!("{} of `{compiler}`", need.label), search)?;
+                }
                 return describe(simulator, location, compiler, runtime, search);
             }
             (Err(name), _) | (_, Err(name)) => missing = name,
         }
-        looked.push(location.shown);
+        looked_at.push(location.shown);
     }
-    Err(not_found(&missing, &looked, simulator.install_help()).into())
+    Err(Unusable::from(Missing {
+        code: Code::ToolNotFound,
+        name: missing,
+        purpose: format!("simulator `{name}`"),
+        looked_at,
+        packages: simulator.system_packages(),
+        otherwise: Some(simulator.install_help().to_owned()),
+    }))
 }
 
 fn describe(
@@ -137,7 +159,7 @@ fn describe(
     compiler: Utf8PathBuf,
     runtime: Option<Utf8PathBuf>,
     search: &Search<'_>,
-) -> Result<SimulatorTool> {
+) -> Found<SimulatorTool> {
     let version = match location.version {
         Version::Known(version) => version,
         Version::Ask(flag) => version(&compiler, flag, &location.env, search)?,
@@ -161,7 +183,9 @@ fn describe(
 /// Finds a program, or returns the display name of the missing one.
 fn program(program: &Program, search: &Search<'_>) -> std::result::Result<Utf8PathBuf, String> {
     match program {
-        Program::OnPath(name) => on_path(name, search).ok_or_else(|| (*name).to_owned()),
+        Program::OnPath(name) => {
+            on_path(name, &search.edges.environment).ok_or_else(|| (*name).to_owned())
+        }
         Program::At(path) if fs::exists(path) => Ok(path.clone()),
         Program::At(path) => Err(path.file_name().unwrap_or_default().to_owned()),
     }
@@ -172,13 +196,28 @@ struct Helper {
     identity: String,
 }
 
-/// Finds another program that builds run; its version is queried only if it matters.
-fn helper(need: &Need, search: &Search<'_>) -> Result<Helper> {
-    let found = need.any_of.iter().find_map(|name| on_path(name, search));
+/// Finds another program that is needed; its version is queried only if it matters.
+fn helper(need: &Need, subject: &str, search: &Search<'_>) -> Found<Helper> {
+    let environment = &search.edges.environment;
+    let found = need
+        .any_of
+        .iter()
+        .find_map(|name| on_path(name, environment));
     let Some(program) = found else {
-        let path = search.edges.environment.get(env::PATH).unwrap_or_default();
-        let name = need.any_of.first().copied().unwrap_or(need.label);
-        return Err(not_found(name, &[format!("PATH ({path})")], need.help).into());
+        let path = environment.get(env::PATH).unwrap_or_default();
+        return Err(Unusable::from(Missing {
+            code: Code::ToolNotFound,
+            name: need
+                .any_of
+                .first()
+                .copied()
+                .unwrap_or(need.label)
+                .to_owned(),
+            purpose: subject.to_owned(),
+            looked_at: vec![format!("PATH ({path})")],
+            packages: Some(need.packages.clone()),
+            otherwise: None,
+        }));
     };
     if !need.shapes_builds {
         return Ok(Helper {
@@ -193,19 +232,11 @@ fn helper(need: &Need, search: &Search<'_>) -> Result<Helper> {
     })
 }
 
-fn on_path(name: &str, search: &Search<'_>) -> Option<Utf8PathBuf> {
-    let path = search.edges.environment.get(env::PATH).unwrap_or_default();
+/// Returns the program of this name that is first on PATH.
+pub(super) fn on_path(name: &str, environment: &Environment) -> Option<Utf8PathBuf> {
+    let path = environment.get(env::PATH).unwrap_or_default();
     let found = which::which_in(name, Some(path), "/").ok()?;
     Utf8PathBuf::from_path_buf(found).ok()
-}
-
-fn not_found(name: &str, looked: &[String], help: &str) -> Diagnostic {
-    let mut problem =
-        Diagnostic::error(Code::ToolNotFound, format!("`{name}` was not found")).help(help);
-    for place in looked {
-        problem = problem.fact(format!("looked at: {place}"));
-    }
-    problem
 }
 
 fn version(
@@ -240,6 +271,12 @@ fn version(
             format!("`{program} {flag}` printed nothing ({})", captured.exit),
         )
         .into());
+    }
+    if !captured.exit.is_success() {
+        let words = format!("`{program} {flag}` failed ({})", captured.exit);
+        return Err(Diagnostic::error(Code::ToolBroken, words)
+            .fact(first)
+            .into());
     }
     search.cache.put(&name, &[program], &first);
     Ok(first)

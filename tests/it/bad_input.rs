@@ -370,7 +370,7 @@ fn a_missing_libpython_is_reported_with_the_package_that_has_it() {
         &text.replace(own.to_str().unwrap(), "./static-python"),
     );
     let ran = project.run(&["test"]);
-    let words = ["static-python", "libpython3-dev"];
+    let words = ["static-python", "`libpython3.", "--enable-shared"];
     expect_error(ran, 5, "python::no-libpython", &words);
     expect_nothing_written(&project);
 }

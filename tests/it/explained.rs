@@ -20,7 +20,11 @@ use crate::support::Ran;
 use crate::support::python;
 
 /// Codes that no small test can provoke, and why.
-const NOT_PROVOKED: [(&str, &str); 9] = [
+const NOT_PROVOKED: [(&str, &str); 10] = [
+    (
+        "build::unsupported",
+        "needs a `TMPDIR` with a blank, and Verilator",
+    ),
     ("disk::full", "needs a mount; `bad_input` has one"),
     ("disk::unreadable", "root may read everything"),
     ("lock::lost", "needs two holders; see `lock_breaking`"),
@@ -59,8 +63,18 @@ from cocotb.triggers import Timer
 
 
 @cocotb.test()
-async def fine(dut):
+async def hidden(dut):
     pass
+
+
+@cocotb.test()
+async def hidden(dut):
+    pass
+
+
+@cocotb.test()
+async def fine(dut):
+    return 7
 
 
 @cocotb.test()
@@ -205,6 +219,10 @@ fn provoke_by_configuration(all: &mut Provoked) {
         all.run(&[code], test);
     }
     fs::remove_file(odd).unwrap();
+    all.project.file("test_top/__init__.py", "");
+    all.configure("", &format!("{BUILD}{TEST}"));
+    all.run(&["config::ambiguous-module"], test);
+    fs::remove_dir_all(all.project.path("test_top")).unwrap();
 }
 
 fn provoke_by_environment(all: &mut Provoked) {
@@ -241,6 +259,9 @@ fn provoke_by_builds(all: &mut Provoked) {
     let other = format!("{BUILD}parameters = {{ W = 7 }}\n{TEST}");
     all.configure("", &other);
     all.run(&["build::not-built"], &["build", "--assume-built"]);
+    all.configure("", &other.replace("W =", "NOPE ="));
+    all.run(&["build::unknown-parameter"], &["build"]);
+    all.configure("", &both);
     all.project
         .file("top.sv", "module top;\n  wire a = ;\nendmodule\n");
     all.run(&["build::compile"], &["build"]);
@@ -267,7 +288,12 @@ fn provoke_by_testcases(all: &mut Provoked) {
         &format!("{BUILD}{TEST}preload = [\"no_such_module\"]\n"),
     );
     let name = ("COCOTB_TESTCASE", OsStr::new("x"));
-    let warnings = ["select::variable", "test::preload"];
+    let warnings = [
+        "select::variable",
+        "test::preload",
+        "test::never-runs",
+        "test::returned-value",
+    ];
     all.run_with(&warnings, &["test", "fine"], name.0, name.1);
     all.project
         .file("test_import.py", "import no_such_module\n")

@@ -353,7 +353,7 @@ fn a_missing_module_is_shown_once_with_where_it_was_looked_for() {
             &[
                 "`test_fifoo`; did you mean `test_fifo`?\n",
                 looked.trim_end_matches(['/', '`']),
-                "(`[python] paths` and `PYTHONPATH`)",
+                "(`paths` and `PYTHONPATH`)",
                 "the same on `two`\n",
                 "No module named 'not_installed'",
                 "needs_more.py\", line 1, in <module>",

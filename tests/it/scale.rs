@@ -201,6 +201,7 @@ fn tools() -> Tools {
 
 fn ready(build: &Build, dir: &Utf8Path) -> Ready {
     Ready {
+        warnings: Vec::new(),
         design: BuiltDesign {
             name: build.name.clone(),
             simulator: build.simulator.clone(),
@@ -350,6 +351,8 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             pool: &pool,
             limit: None,
             base_env: BTreeMap::new(),
+            agent_dir: "/agent".into(),
+            inherited_python_path: None,
             only_lists: false,
         },
         &mut |event| send(event),

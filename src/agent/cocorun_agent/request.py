@@ -23,6 +23,7 @@ REQUEST_FD_VARIABLE = "COCORUN_AGENT_REQUEST_FD"
 
 
 _KEYS = {
+    "ambiguous",
     "cpus",
     "cwd",
     "dump_signal",
@@ -33,6 +34,7 @@ _KEYS = {
     "log",
     "mode",
     "modules",
+    "paths",
     "preload",
     "protocol",
     "request_fd",
@@ -94,6 +96,8 @@ class Request:
         self.env_set: dict[str, str] = dict(env.get("set") or {})
         self.env_unset: list[str] = list(env.get("unset") or ())
         self.preload: list[str] = [str(module) for module in fields.get("preload") or ()]
+        self.paths: list[str] = [str(folder) for folder in fields.get("paths") or ()]
+        self.ambiguous: dict[str, list[str]] = dict(fields.get("ambiguous") or {})
         self.dump_signal: int | None = fields.get("dump_signal")
         self.wait_signal: int | None = fields.get("wait_signal")
         self.cpus: list[int] | None = fields.get("cpus")

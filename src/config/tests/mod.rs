@@ -1,12 +1,14 @@
 //! How `runner.toml` is read, and the messages for every mistake in it.
 
 mod any_text;
+mod import_paths;
 mod mistakes;
 mod patterns;
 mod values;
 
 use super::*;
 
+use crate::diagnostic::Problems;
 use crate::diagnostic::render::to_text;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
@@ -49,12 +51,15 @@ impl Project {
         self.put(FILE_NAME, text);
         let environment = Environment::from_pairs([("SCRATCH", "/scratch"), ("IP", "ip")]);
         let registry = Registry::builtin();
-        load_from(
+        let config = load_from(
             Utf8Path::new(FILE_NAME),
             &self.root,
             &environment,
             &registry,
-        )
+        )?;
+        let all = config.builds.iter().map(|build| build.name.as_str());
+        config.build_problems.of(all)?;
+        Ok(config)
     }
 
     /// Loads a valid file.
@@ -152,6 +157,7 @@ simulator = "verilator"
 [[test]]
 build = ["fifo", "sing*"]
 test_module = ["test_*", "installed.tests"]
+paths = ["tests"]
 timeout_s = 60
 seed = 4294967295
 test_args = ["-v"]

@@ -253,7 +253,20 @@ impl Failures {
                     continue;
                 }
                 let mut problem = testcase_block(result, state, log_lines);
-                if number + 1 == shown && shown < results.len() {
+                let is_last = number + 1 == shown;
+                // One that is not shown may depend on the order, where this one does not.
+                let related = if is_last {
+                    &results[number..]
+                } else {
+                    &results[number..=number]
+                };
+                let mut found = related
+                    .iter()
+                    .filter_map(|it| state.order_dependence(&it.id));
+                if let Some(found) = found.next() {
+                    problem = problem.fact(wording::order_dependence(found));
+                }
+                if is_last && shown < results.len() {
                     problem = problem.fact(others_in_words(result, &results[shown..]));
                 }
                 blocks.problems.push(problem);

@@ -507,6 +507,8 @@ impl Report for TerminalReport {
                 self.print(now, &line);
             }
             Event::ModuleListed { .. } | Event::SessionFinished(_) => self.print_up_to_date(now),
+            // What the ending needs of these is in the state.
+            Event::OrderDependence(_) => {}
         }
         self.draw_if_due(now, state);
     }

