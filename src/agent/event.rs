@@ -40,6 +40,24 @@ pub struct ListedTestcase {
     pub expect_error: bool,
 }
 
+/// A testcase that a module defines and cocotb does not find.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnreachableTestcase {
+    /// Its function, with the class that it is in.
+    pub testcase: String,
+    /// The file that defines it.
+    pub file: Option<Utf8PathBuf>,
+    /// The line, from 1.
+    pub line: Option<u32>,
+    /// Where its name gets another meaning, if that is known.
+    pub again_file: Option<Utf8PathBuf>,
+    /// The line there, from 1.
+    pub again_line: Option<u32>,
+    /// Whether it is in a class, into which cocotb does not look.
+    pub is_in_class: bool,
+}
+
 /// How cocotb judged a testcase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -150,6 +168,9 @@ pub enum RunEvent {
         module: TestModule,
         /// In cocotb's order.
         testcases: Vec<ListedTestcase>,
+        /// What the module defines in addition, and never runs.
+        #[serde(default)]
+        unreachable: Vec<UnreachableTestcase>,
     },
     /// A module cannot be imported.
     ModuleError(ModuleException),
@@ -245,6 +266,8 @@ pub struct Finished {
     pub sim_time_ns: Option<f64>,
     /// The testcase's own seed in decimal: it may have some 160 bits.
     pub seed: Option<String>,
+    /// The type of what it returned, if it passed and that is not `None`.
+    pub returned: Option<String>,
     /// Size of the log at that time, bytes.
     pub log_offset: Option<u64>,
 }

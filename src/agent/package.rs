@@ -6,6 +6,10 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("boot.py", include_str!("cocorun_agent/boot.py")),
     ("channel.py", include_str!("cocorun_agent/channel.py")),
     ("child.py", include_str!("cocorun_agent/child.py")),
+    (
+        "definitions.py",
+        include_str!("cocorun_agent/definitions.py"),
+    ),
     ("events.py", include_str!("cocorun_agent/events.py")),
     ("imports.py", include_str!("cocorun_agent/imports.py")),
     (
@@ -13,7 +17,6 @@ pub const PACKAGE: &[(&str, &str)] = &[
         include_str!("cocorun_agent/interpreter.py"),
     ),
     ("listing.py", include_str!("cocorun_agent/listing.py")),
-    ("numpy_seed.py", include_str!("cocorun_agent/numpy_seed.py")),
     ("output.py", include_str!("cocorun_agent/output.py")),
     ("processes.py", include_str!("cocorun_agent/processes.py")),
     (
@@ -22,6 +25,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ),
     ("reporter.py", include_str!("cocorun_agent/reporter.py")),
     ("request.py", include_str!("cocorun_agent/request.py")),
+    ("seeds.py", include_str!("cocorun_agent/seeds.py")),
     ("selection.py", include_str!("cocorun_agent/selection.py")),
     ("serve.py", include_str!("cocorun_agent/serve.py")),
     ("text.py", include_str!("cocorun_agent/text.py")),

@@ -10,6 +10,7 @@ use crate::build::dependencies::read_dependencies;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
 use crate::build::fingerprint::digest_file;
+use crate::build::links::Links;
 use crate::build::manifest::Input;
 use crate::build::manifest::Manifest;
 use crate::build::manifest::Output;
@@ -27,10 +28,12 @@ use crate::edge::process::complete;
 use crate::lock::FailureKind;
 use crate::lock::Leader;
 use crate::model::build::Build;
+use crate::model::build::UnknownParameters;
 use crate::sim::complaint::unknown_parameters;
 use crate::sim::recipe::BuildDirs;
 use crate::sim::recipe::CompileStep;
 use crate::sim::recipe::Recipe;
+use crate::sim::recipe::Word;
 use crate::sim::tools::InstalledSimulator;
 
 use camino::Utf8Path;
@@ -59,13 +62,20 @@ fn transient(problems: impl Into<Problems>) -> Failed {
     (FailureKind::Transient, problems.into())
 }
 
+/// A result to publish.
+pub(super) struct Compiled {
+    pub(super) record: serde_json::Value,
+    /// Parameters that the toplevel does not have, and that were left out.
+    pub(super) ignored_parameters: Vec<String>,
+}
+
 /// Compiles into the leader's directory and returns the record to publish.
 pub(super) fn compile(
     build: &Build,
     context: &BuildContext<'_>,
     print: &Fingerprint,
     leader: &Leader,
-) -> Result<serde_json::Value, Failed> {
+) -> Result<Compiled, Failed> {
     let out = leader.dir().to_owned();
     let places = BuildDirs {
         output: &out,
@@ -82,25 +92,28 @@ pub(super) fn compile(
     let started = fs::stamp(&log)
         .map_err(transient)?
         .and_then(|stamp| stamp.modified);
-    for file in &recipe.files {
-        let text = file.content.render(places);
-        fs::write(&out.join(&file.path), text).map_err(transient)?;
-    }
     let attempt = Attempt {
         build,
         context,
         installed,
         places,
+        links: Links::new(context.links_dir.as_deref()),
         log: &log,
         leader,
     };
+    for file in &recipe.files {
+        let text = attempt.render(&file.content)?;
+        fs::write(&out.join(&file.path), text).map_err(transient)?;
+    }
     attempt.run_steps(recipe)?;
-    let said = fs::read_if_there(&log).unwrap_or_default();
-    if !unknown_parameters(installed.simulator.as_ref(), build, &said).is_empty() {
+    let ignored_parameters = attempt.unknown_parameters();
+    if !ignored_parameters.is_empty() && build.unknown_parameters == UnknownParameters::Error {
         let problem = compile_error(build, context, &log, "");
         return Err((FailureKind::Deterministic, problem.into()));
     }
     let discovered = read_dependencies(recipe, places);
+    let discovered = discovered.iter().map(|name| attempt.links.original(name));
+    let discovered: Vec<String> = discovered.collect();
     let paths = input_paths(build, &discovered, &out, &installed.tool.compiler);
     // By the same server's clock: a file with a time in the future was not touched now.
     let ended_mark = out.join(ENDED_MARK);
@@ -125,11 +138,15 @@ pub(super) fn compile(
             .map(|time| time.to_string())
             .unwrap_or_default(),
     };
-    serde_json::to_value(manifest).map_err(|error| {
+    let record = serde_json::to_value(manifest).map_err(|error| {
         transient(Diagnostic::error(
             Code::DiskIo,
             format!("cannot write the manifest: {error}"),
         ))
+    })?;
+    Ok(Compiled {
+        record,
+        ignored_parameters,
     })
 }
 
@@ -149,6 +166,7 @@ struct Attempt<'a> {
     context: &'a BuildContext<'a>,
     installed: &'a InstalledSimulator,
     places: BuildDirs<'a>,
+    links: Links<'a>,
     log: &'a Utf8Path,
     leader: &'a Leader,
 }
@@ -167,7 +185,7 @@ impl Attempt<'_> {
 
     fn run_step(&self, step: &CompileStep, share: &JobShare) -> Result<(), Failed> {
         let (build, context, log) = (self.build, self.context, self.log);
-        let spec = self.command(step, share);
+        let spec = self.command(step, share)?;
         let clock = context.edges.clock.as_ref();
         let began = clock.now();
         let until = began + context.build_timeout;
@@ -190,6 +208,9 @@ impl Attempt<'_> {
         match completion {
             Completion::Left(exit) if exit.is_success() => Ok(()),
             Completion::Left(exit) => {
+                if let Some(fewer) = self.without_unknown_parameters(step) {
+                    return self.run_step(&fewer, share);
+                }
                 let took = clock.now().saturating_duration_since(began);
                 let how = format!("`{}`: {exit}, {:.1} s", step.name, took.as_secs_f64());
                 let problem = compile_error(build, context, log, &how);
@@ -200,12 +221,40 @@ impl Attempt<'_> {
         }
     }
 
+    /// Returns the build's parameters that, by the compiler's log, its toplevel does not have.
+    fn unknown_parameters(&self) -> Vec<String> {
+        let log = fs::read_if_there(self.log).unwrap_or_default();
+        let simulator = self.installed.simulator.as_ref();
+        let names = unknown_parameters(simulator, self.build, &log);
+        names.into_iter().map(str::to_owned).collect()
+    }
+
+    /// Returns a step that failed without the parameters that the toplevel does not have, if that
+    /// is wanted and there are any.
+    fn without_unknown_parameters(&self, step: &CompileStep) -> Option<CompileStep> {
+        if self.build.unknown_parameters == UnknownParameters::Error {
+            return None;
+        }
+        let unknown = self.unknown_parameters();
+        let mut fewer = step.clone();
+        let is_kept = |word: &Word| {
+            unknown
+                .iter()
+                .all(|name| word.label != Word::parameter(name))
+        };
+        fewer.args.retain(is_kept);
+        (fewer.args.len() < step.args.len()).then_some(fewer)
+    }
+
     /// Returns how to start a step: what is part of the key, and additions that change no output.
-    fn command(&self, step: &CompileStep, share: &JobShare) -> CommandSpec {
-        let words = step.args.iter().map(|word| word.render(self.places));
-        let mut args: Vec<String> = words.collect();
+    fn command(&self, step: &CompileStep, share: &JobShare) -> Result<CommandSpec, Failed> {
+        let words = step.args.iter().map(|word| self.render(word));
+        let mut args = words.collect::<Result<Vec<String>, Failed>>()?;
         let mut env = step_env(&step.env, share);
-        env.extend(self.installed.tool.env.clone());
+        for (name, value) in &self.installed.tool.env {
+            let value = self.spell(Utf8Path::new(value)).map_err(transient)?;
+            env.insert(name.clone(), value.into_string());
+        }
         if let (Some(variable), Some(cache)) = (&step.launcher_variable, self.context.object_cache)
         {
             args.push(format!("{variable}={}", cache.launcher));
@@ -215,7 +264,7 @@ impl Attempt<'_> {
                 self.object_tools(step),
             );
         }
-        CommandSpec {
+        Ok(CommandSpec {
             program: step.program.clone(),
             args,
             env,
@@ -234,6 +283,20 @@ impl Attempt<'_> {
             log: self.log.to_owned(),
             channel_env: None,
             inherits: share.descriptors().to_vec(),
+        })
+    }
+
+    fn render(&self, word: &Word) -> Result<String, Failed> {
+        word.render(self.places, |path| self.spell(path))
+            .map_err(transient)
+    }
+
+    /// Returns a path as the compiler can handle it.
+    fn spell(&self, path: &Utf8Path) -> crate::diagnostic::Result<Utf8PathBuf> {
+        if self.installed.simulator.splits_paths_at_blanks() {
+            self.links.without_blanks(path)
+        } else {
+            Ok(path.to_owned())
         }
     }
 
@@ -381,6 +444,7 @@ mod tests {
     use crate::model::build::BuildName;
     use crate::model::build::SimulatorName;
     use crate::model::build::Source;
+    use crate::model::build::UnknownParameters;
 
     #[test]
     fn neither_the_compiler_nor_what_it_wrote_is_an_input() {
@@ -395,6 +459,7 @@ mod tests {
             timescale: None,
             build_args: Vec::new(),
             waves: false,
+            unknown_parameters: UnknownParameters::Error,
             build_env: BTreeMap::new(),
             project_dir: Utf8PathBuf::from("/p"),
         };

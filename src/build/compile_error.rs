@@ -46,10 +46,50 @@ pub(super) fn compile_error(
     problem = problem
         .fact(format!("log: {log} ({} lines)", text.lines().count()))
         .log(log);
-    match simulator.and_then(|it| it.remedy(build, &text)) {
-        Some(remedy) => problem.help(remedy),
-        None => problem,
+    let remedy = simulator.and_then(|it| it.remedy(build, &text));
+    match remedy.or_else(|| two_elements(build, &text)) {
+        Some(remedy) if problem.help.is_none() => problem.help(remedy),
+        _ => problem,
     }
+}
+
+/// Returns the remedy for an element of `build_args` such as `--error-limit 1000`, which reaches the
+/// compiler as one word, if the compiler complains about an option.
+fn two_elements(build: &Build, log: &str) -> Option<String> {
+    // What follows these may be several words.
+    const PASSED_ON: [&str; 3] = ["-CFLAGS", "-LDFLAGS", "-MAKEFLAGS"];
+    let lower = log.to_lowercase();
+    let is_about_options = lower.contains("option") || lower.contains("usage");
+    let before = std::iter::once("").chain(build.build_args.iter().map(String::as_str));
+    let (arg, option, value) = before.zip(&build.build_args).find_map(|(before, arg)| {
+        let (option, value) = arg.split_once(char::is_whitespace)?;
+        let is_option = option.starts_with('-') && !option.contains('=');
+        let is_rejected = is_about_options || log.contains(arg.as_str());
+        (is_option && is_rejected && !PASSED_ON.contains(&before)).then_some((arg, option, value))
+    })?;
+    let value = value.trim();
+    Some(format!(
+        "`\"{arg}\"` in `build_args` is one word to the compiler: write two elements, \
+         `\"{option}\", \"{value}\"`"
+    ))
+}
+
+/// Returns the warning about parameters that a build was made without.
+pub(super) fn ignored_parameters(
+    build: &Build,
+    context: &BuildContext<'_>,
+    names: &[String],
+) -> Option<Diagnostic> {
+    let first = names.first()?;
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    let message = format!(
+        "build `{}` was made without {}: its toplevel `{}` has no such parameter",
+        build.name,
+        quoted.join(", "),
+        build.hdl_toplevel
+    );
+    let warning = Diagnostic::warning(Code::BuildUnknownParameter, message);
+    Some(at_parameter(warning, build, context, first))
 }
 
 fn refused(build: &Build, how: &str) -> Diagnostic {
@@ -74,11 +114,22 @@ fn unknown_parameter(build: &Build, context: &BuildContext<'_>, name: &str) -> D
     let declared = texts
         .iter()
         .flat_map(|text| declared_parameters(text, toplevel));
-    let help = match closest(name, declared) {
+    let declared: Vec<String> = declared.collect();
+    let help = match closest(name, declared.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
         None => format!("name a parameter of `module {toplevel}`; upper and lower case differ"),
     };
-    let problem = Diagnostic::error(Code::BuildCompile, message).help(help);
+    let problem = Diagnostic::error(Code::BuildUnknownParameter, message).help(help);
+    at_parameter(problem, build, context, name)
+}
+
+/// Adds where a parameter is given.
+fn at_parameter(
+    problem: Diagnostic,
+    build: &Build,
+    context: &BuildContext<'_>,
+    name: &str,
+) -> Diagnostic {
     let table = build.name.table();
     let place = |key| (context.place_of)(&["build", table, key, name]);
     match place("parameters").or_else(|| place("matrix")) {

@@ -8,6 +8,7 @@ use crate::sim::simulator::Simulator;
 use crate::sim::tools::Tools;
 
 use camino::Utf8Path;
+use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub struct BuildContext<'a> {
     pub object_cache: Option<&'a ObjectCache>,
     /// The shared build directory, absolute.
     pub build_dir: &'a Utf8Path,
+    /// Where links without blanks are made, for compilers that cannot handle blanks in paths; a
+    /// private folder of the node, if there is one.
+    pub links_dir: Option<Utf8PathBuf>,
     /// How the guard behaves.
     pub lock: Options,
     /// How long to wait while another process makes the same build.

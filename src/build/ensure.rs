@@ -7,9 +7,11 @@ use crate::build::compile::LOG;
 use crate::build::compile::compile;
 use crate::build::compile::interrupted;
 use crate::build::compile_error::compile_error;
+use crate::build::compile_error::ignored_parameters;
 use crate::build::context::BuildContext;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
+use crate::build::intermediates;
 use crate::build::manifest::Judgement;
 use crate::build::manifest::Manifest;
 use crate::diagnostic::Code;
@@ -63,6 +65,8 @@ pub struct Ready {
     pub reasons: Vec<String>,
     /// The compiler's log.
     pub log: Utf8PathBuf,
+    /// Warnings about how it was compiled; none unless `Built`.
+    pub warnings: Vec<Diagnostic>,
 }
 
 /// Makes sure that `build` exists; compiles it if no other process has.
@@ -128,6 +132,7 @@ fn attempt(
         on_wait,
         force,
         reasons: Vec::new(),
+        ignored_parameters: Vec::new(),
         has_waited: false,
     };
     let done = match once.ensure_done(&mut step, Some(context.lock_timeout)) {
@@ -149,7 +154,12 @@ fn attempt(
         }
         Done::Elsewhere(published) => (published, Origin::UpToDate, Vec::new()),
     };
-    ready(build, &print, &published, origin, reasons).map(|ready| Attempt::Ready(Box::new(ready)))
+    let mut ready = ready(build, &print, &published, origin, reasons)?;
+    if origin == Origin::Built {
+        let ignored = ignored_parameters(build, context, &step.ignored_parameters);
+        ready.warnings.extend(ignored);
+    }
+    Ok(Attempt::Ready(Box::new(ready)))
 }
 
 /// Compiling one build.
@@ -161,6 +171,7 @@ struct Compilation<'a> {
     force: bool,
     /// Why no result was accepted, then why it is compiled.
     reasons: Vec<String>,
+    ignored_parameters: Vec<String>,
     has_waited: bool,
 }
 
@@ -176,8 +187,14 @@ impl OnceStep for Compilation<'_> {
         } else {
             explain(self.build, self.print, self.context, &self.reasons)
         };
-        compile(self.build, self.context, self.print, leader)
-            .map_err(|(kind, problems)| Failure::new(kind, problems))
+        let compiled = compile(self.build, self.context, self.print, leader);
+        if let Ok(installed) = self.context.tools.simulator(&self.build.simulator) {
+            let outputs = &self.print.recipe.outputs;
+            intermediates::remove(installed.simulator.as_ref(), leader.dir(), outputs);
+        }
+        let compiled = compiled.map_err(|(kind, problems)| Failure::new(kind, problems))?;
+        self.ignored_parameters = compiled.ignored_parameters;
+        Ok(compiled.record)
     }
 
     fn accept(&mut self, published: &Published) -> Acceptance {
@@ -281,6 +298,7 @@ fn ready(
         origin,
         reasons,
         log: published.dir.join(LOG),
+        warnings: Vec::new(),
     })
 }
 

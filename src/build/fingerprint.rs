@@ -8,6 +8,7 @@
 //! | inherited variables that the compilers read | they change the output |
 //! | variables that the simulator itself needs, with real paths | they choose its other files |
 //! | every command: its arguments and variables | this is what runs |
+//! | whether parameters that the toplevel does not have are left out | what runs may be less |
 //! | generated files | commands read them |
 //! | sources and other files that arguments name: name below the project, content | the design itself |
 //!
@@ -27,6 +28,7 @@ use crate::build::dependencies::without_parents;
 use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::model::build::Build;
+use crate::model::build::UnknownParameters;
 use crate::sim::recipe::CompileStep;
 use crate::sim::recipe::Dependencies;
 use crate::sim::recipe::GeneratedFile;
@@ -77,6 +79,8 @@ pub struct Ingredients {
     pub tool_env: BTreeMap<String, String>,
     /// The commands.
     pub recipe: Recipe,
+    /// Whether parameters that the toplevel does not have are left out.
+    pub omits_unknown_parameters: bool,
     /// Digests of the files that the commands name, by path: below the project relative to it, else
     /// absolute.
     pub inputs: BTreeMap<Utf8PathBuf, String>,
@@ -124,6 +128,7 @@ fn gather(build: &Build, context: &BuildContext<'_>) -> Result<Ingredients> {
         inherited: context.inherited(installed.simulator.as_ref()),
         tool_env: with_real_paths(&tool.env),
         recipe: installed.simulator.recipe(build, tool, python),
+        omits_unknown_parameters: build.unknown_parameters == UnknownParameters::Warn,
         inputs: digest_named_files(build)?,
     })
 }
@@ -174,6 +179,7 @@ impl Ingredients {
             inherited,
             tool_env,
             recipe,
+            omits_unknown_parameters,
             inputs,
         } = self;
         let mut parts = vec![
@@ -217,6 +223,7 @@ impl Ingredients {
             dependencies,
         ));
         parts.push(Part::json(OUTPUT_FILES, outputs));
+        parts.push(Part::json("unknown_parameters", omits_unknown_parameters));
         parts.extend(
             inputs
                 .iter()

@@ -105,6 +105,7 @@ mod tests {
     use crate::model::build::BuildName;
     use crate::model::build::SimulatorName;
     use crate::model::build::Source;
+    use crate::model::build::UnknownParameters;
 
     fn build(project_dir: &str, includes: &[&str], build_args: &[&str]) -> Build {
         let project_dir = Utf8PathBuf::from(project_dir);
@@ -119,6 +120,7 @@ mod tests {
             timescale: None,
             build_args: build_args.iter().map(|arg| (*arg).to_owned()).collect(),
             waves: false,
+            unknown_parameters: UnknownParameters::Error,
             build_env: BTreeMap::new(),
             project_dir,
         }

@@ -26,14 +26,13 @@ use std::collections::BTreeSet;
 /// Finds or creates every tool that these builds need.
 ///
 /// # Errors
-/// What a simulator does not support; else everything that is missing or broken, at once.
+/// Everything that is missing or broken, at once.
 pub(super) fn find_tools(
     resolved: &Resolved,
     cache: &NodeCache,
     builds: &[Build],
     console: Console,
 ) -> Result<Tools> {
-    resolved.check_builds(builds)?;
     let names: BTreeSet<&SimulatorName> = builds.iter().map(|it| &it.simulator).collect();
     let known = |name: &&SimulatorName| resolved.registry.get(name.as_str()).cloned();
     let scope = InspectionScope {

@@ -7,7 +7,6 @@ use crate::config;
 use crate::config::RunnerConfig;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::edges::Edges;
 use crate::edge::env;
@@ -16,7 +15,6 @@ use crate::edge::fs;
 use crate::edge::jobs::JobPool;
 use crate::edge::jobs::OuterJobs;
 use crate::lock::Options;
-use crate::model::build::Build;
 use crate::model::build::SimulatorName;
 use crate::model::test::Seed;
 use crate::sim::registry::Registry;
@@ -112,28 +110,6 @@ impl Resolved {
     /// Returns where the runs of this session get their directories.
     pub(super) fn session_dir(&self) -> Utf8PathBuf {
         self.config.build_dir.join("runs").join(&self.session_id)
-    }
-
-    /// Rejects builds that their simulators do not support.
-    ///
-    /// # Errors
-    /// Every reason why one of them cannot be compiled.
-    pub(super) fn check_builds(&self, builds: &[Build]) -> Result<()> {
-        let mut refusals = Vec::new();
-        for build in builds {
-            let simulator = self.registry.get(build.simulator.as_str());
-            let why = simulator.map(|it| it.refusals(build, &self.config.build_dir));
-            refusals.extend(why.into_iter().flatten().map(|why| {
-                Diagnostic::error(
-                    Code::ConfigBadValue,
-                    format!("build `{}` cannot be compiled: {why}", build.name),
-                )
-            }));
-        }
-        if refusals.is_empty() {
-            return Ok(());
-        }
-        Err(Problems(refusals))
     }
 
     /// Checks a simulator that is named on the command line.

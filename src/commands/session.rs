@@ -9,6 +9,7 @@ use crate::commands::find_tools::find_tools;
 use crate::commands::objcache;
 use crate::commands::reporting::Console;
 use crate::commands::resolved::Resolved;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env;
 use crate::edge::fs;
@@ -24,6 +25,8 @@ use std::collections::BTreeMap;
 pub(super) struct Session {
     pub(super) resolved: Resolved,
     pub(super) tools: Tools,
+    /// Warnings about the files of its builds.
+    pub(super) warnings: Vec<Diagnostic>,
     cache: NodeCache,
 }
 
@@ -31,13 +34,16 @@ impl Session {
     /// Finds or creates the tools that these builds need.
     ///
     /// # Errors
-    /// As [`find_tools`].
+    /// What is wrong with the files of these builds; else as [`find_tools`].
     pub(super) fn inspect(resolved: Resolved, builds: &[Build], console: Console) -> Result<Self> {
+        let tables = builds.iter().map(|build| build.name.table());
+        let warnings = resolved.config.build_problems.of(tables)?;
         let cache = NodeCache::open(&resolved.edges.environment);
         let tools = find_tools(&resolved, &cache, builds, console)?;
         Ok(Self {
             resolved,
             tools,
+            warnings,
             cache,
         })
     }
@@ -70,6 +76,7 @@ impl Session {
             edges,
             object_cache: object_cache.as_ref(),
             build_dir: &config.build_dir,
+            links_dir: self.cache.links_dir(),
             lock: self.resolved.lock_options(),
             lock_timeout: config.lock_timeout,
             build_timeout: config.build_timeout,

@@ -24,8 +24,10 @@ use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
 use crate::model::build::Timescale;
+use crate::model::build::UnknownParameters;
 use crate::sim::registry::Registry;
 
+use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use toml::de::DeValue;
@@ -53,6 +55,7 @@ pub(super) fn read(
     let sources = read_sources(
         &section,
         files,
+        &name.value,
         SourceSet::for_simulators(&simulators, registry),
     );
     let parameters = values(&section, "parameters", ValueUse::Parameter);
@@ -60,7 +63,7 @@ pub(super) fn read(
     let mut defines = sources.macros.clone();
     defines.extend(values(&section, "defines", ValueUse::Define));
     let mut includes = PathSet::default();
-    includes.extend(files.find_all(reading, &section.texts("includes"), PathKind::Dir));
+    includes.extend(read_includes(&section, files, &name.value));
     includes.extend(sources.includes.clone().into_paths());
     let common = plain(section.texts("build_args"));
     let build_args = registry.iter().map(|simulator| {
@@ -85,6 +88,10 @@ pub(super) fn read(
         matrix: read_matrix(&section, &parameters),
         defines,
         parameters,
+        unknown_parameters: section
+            .get("unknown_parameters")
+            .and_then(|value| read_unknown_parameters(&value))
+            .unwrap_or_default(),
         timescale: section
             .get("timescale")
             .and_then(|value| read_timescale(&value))
@@ -147,7 +154,12 @@ fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
 }
 
 /// Reads `sources`: names, patterns, and lists, in order.
-fn read_sources(section: &Section<'_>, files: &Files<'_>, mut set: SourceSet) -> SourceSet {
+fn read_sources(
+    section: &Section<'_>,
+    files: &Files<'_>,
+    build: &str,
+    mut set: SourceSet,
+) -> SourceSet {
     let Some(value) = section.require("sources") else {
         return set;
     };
@@ -167,13 +179,37 @@ fn read_sources(section: &Section<'_>, files: &Files<'_>, mut set: SourceSet) ->
     for entry in entries {
         let mut reader = ListReader::new(files, folder_of(&shown));
         if let Err(problem) = read_source(&entry.value, files, &mut reader, &mut set) {
-            reading.at(&entry.range, "", *problem);
+            let problem = problem.at(reading.document.snippet(&entry.range, ""));
+            reading.in_build(build, entry.range.start, problem);
         }
         for problem in reader.problems {
-            reading.elsewhere(entry.range.start, problem);
+            reading.in_build(build, entry.range.start, problem);
         }
     }
     set
+}
+
+/// Reads `includes`: folders and patterns.
+fn read_includes(section: &Section<'_>, files: &Files<'_>, build: &str) -> Vec<Utf8PathBuf> {
+    let reading = section.reading;
+    let mut paths = Vec::new();
+    for entry in section.texts("includes") {
+        let found = non_empty(&entry.value)
+            .and_then(|path| files.expand(path))
+            .and_then(|path| files.find_includes(files.project_dir, &path));
+        let problem = match found {
+            Ok((dirs, warning)) => {
+                paths.extend(dirs);
+                warning
+            }
+            Err(problem) => Some(*problem),
+        };
+        if let Some(problem) = problem {
+            let problem = problem.at(reading.document.snippet(&entry.range, ""));
+            reading.in_build(build, entry.range.start, problem);
+        }
+    }
+    paths
 }
 
 fn read_source(
@@ -250,7 +286,7 @@ fn unknown_simulator(name: &str, registry: &Registry) -> Diagnostic {
     let lower = name.to_lowercase();
     let names = registry.names();
     let known = registry.by_alias(&lower).or_else(|| {
-        let close = closest(&lower, names.iter().map(SimulatorName::as_str))?;
+        let close = closest(name, names.iter().map(SimulatorName::as_str))?;
         Some(SimulatorName(close.to_owned()))
     });
     match known {
@@ -303,6 +339,14 @@ fn hdl_value(value: &Value<'_>, purpose: ValueUse) -> Option<HdlValue> {
     match value.content {
         DeValue::Integer(_) => value.integer(i64::MIN, i64::MAX).map(HdlValue::Integer),
         DeValue::Boolean(answer) => Some(HdlValue::Boolean(*answer)),
+        DeValue::Float(number) => {
+            let real = number.as_str().parse().ok().and_then(HdlValue::real);
+            if real.is_none() {
+                let text = format!("`{}` is not a finite number", value.name);
+                value.bad(text, "HDL has no such value");
+            }
+            real
+        }
         DeValue::String(_) => {
             let text = value.text()?.value;
             let flag = text.is_empty() && purpose == ValueUse::Define;
@@ -313,7 +357,7 @@ fn hdl_value(value: &Value<'_>, purpose: ValueUse) -> Option<HdlValue> {
             })
         }
         _ => {
-            value.wrong_type("an integer, a boolean or a string");
+            value.wrong_type("a number, a boolean or a string");
             None
         }
     }
@@ -382,6 +426,21 @@ fn check_names(section: &Section<'_>, table: &BuildTable) {
                 ),
             );
             section.reading.at(&value.range, "", problem);
+        }
+    }
+}
+
+fn read_unknown_parameters(value: &Value<'_>) -> Option<UnknownParameters> {
+    let text = value.text()?.value;
+    match text.as_str() {
+        "error" => Some(UnknownParameters::Error),
+        "warn" => Some(UnknownParameters::Warn),
+        _ => {
+            value.bad(
+                format!("`{text}` is not a value of `unknown_parameters`"),
+                "`error` or `warn`",
+            );
+            None
         }
     }
 }

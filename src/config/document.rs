@@ -5,6 +5,7 @@
 
 use crate::config::keys;
 use crate::config::keys::Table;
+use crate::config::problems::FoundProblem;
 use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -128,7 +129,7 @@ pub(super) struct Reading {
     /// The simulators that may be named.
     pub(super) registry: Registry,
     damage: Damage,
-    problems: RefCell<Vec<(usize, Diagnostic)>>,
+    problems: RefCell<Vec<FoundProblem>>,
 }
 
 impl Reading {
@@ -154,14 +155,27 @@ impl Reading {
 
     /// Records a problem that has its own position; `order` is the offset it is sorted by.
     pub(super) fn elsewhere(&self, order: usize, problem: Diagnostic) {
-        self.problems.borrow_mut().push((order, problem));
+        self.problems.borrow_mut().push(FoundProblem {
+            order,
+            build: None,
+            problem,
+        });
+    }
+
+    /// Records a problem that has its own position and matters only if this build is needed.
+    pub(super) fn in_build(&self, build: &str, order: usize, problem: Diagnostic) {
+        self.problems.borrow_mut().push(FoundProblem {
+            order,
+            build: Some(build.to_owned()),
+            problem,
+        });
     }
 
     /// Returns the problems in document order.
-    pub(super) fn into_problems(self) -> Vec<Diagnostic> {
+    pub(super) fn into_problems(self) -> Vec<FoundProblem> {
         let mut problems = self.problems.into_inner();
-        problems.sort_by_key(|(order, _)| *order);
-        problems.into_iter().map(|(_, problem)| problem).collect()
+        problems.sort_by_key(|found| found.order);
+        problems
     }
 }
 

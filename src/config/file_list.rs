@@ -275,8 +275,12 @@ impl<'a> ListReader<'a> {
     }
 
     fn take_include(&mut self, list: &List<'_>, dir: &str, into: &mut SourceSet) -> Unplaced<()> {
-        into.includes.add(self.found(list, dir, PathKind::Dir)?);
-        Ok(())
+        let (dirs, warning) = self.files.find_includes(list.base, &self.expanded(dir)?)?;
+        into.includes.extend(dirs);
+        match warning {
+            Some(warning) => Err(warning.into()),
+            None => Ok(()),
+        }
     }
 
     fn found(&self, list: &List<'_>, word: &str, wanted: PathKind) -> Unplaced<Utf8PathBuf> {

@@ -8,6 +8,7 @@ use crate::config::document::Located;
 use crate::config::document::Reading;
 use crate::config::document::Unplaced;
 use crate::config::path_set::PathSet;
+use crate::config::problems::NO_FOLDER;
 use crate::config::suggest::closest;
 use crate::config::variables;
 use crate::diagnostic::Code;
@@ -115,7 +116,11 @@ impl<'a> Files<'a> {
             return problem;
         };
         if known != parent {
-            return problem.fact(format!("there is no folder `{parent}`"));
+            // The first one that is missing is the cause of many such problems.
+            let below = parent.strip_prefix(known).unwrap_or(parent);
+            let missing = below.components().next().map(|name| known.join(name));
+            let missing = missing.unwrap_or_else(|| parent.to_owned());
+            return problem.fact(format!("{NO_FOLDER} `{missing}`"));
         }
         let listing = self.list(known);
         let names = listing.iter().flatten().map(|entry| entry.name.as_str());
@@ -154,11 +159,31 @@ impl<'a> Files<'a> {
             let fact = if fs::exists(&root) {
                 "looked in"
             } else {
-                "there is no folder"
+                NO_FOLDER
             };
             return Err(problem.fact(format!("{fact} `{root}`")).into());
         }
         Ok(found)
+    }
+
+    /// Looks up include folders; one that does not exist is only worth a warning, since simulators
+    /// ignore it.
+    ///
+    /// # Errors
+    /// The problem, without a position.
+    pub(super) fn find_includes(
+        &self,
+        base: &Utf8Path,
+        text: &str,
+    ) -> Unplaced<(Vec<Utf8PathBuf>, Option<Diagnostic>)> {
+        let path = join(base, text);
+        if is_pattern(text) || !matches!(fs::stamp(&path), Ok(None)) {
+            return Ok((self.find(base, text, PathKind::Dir)?, None));
+        }
+        let message = format!("the include folder `{text}` does not exist");
+        let warning = Diagnostic::warning(Code::ConfigMissingFile, message);
+        let warning = self.explain_missing(warning, text, &path);
+        Ok((vec![path], Some(warning)))
     }
 
     /// Looks up a list of paths and patterns of the project; problems are reported at their position.

@@ -52,6 +52,7 @@ impl Table {
                 "simulator",
                 "sources",
                 "timescale",
+                "unknown_parameters",
                 "waves",
             ],
             Self::Simulator => &["build_args"],

@@ -17,6 +17,7 @@ mod modules;
 pub mod name_glob;
 mod path_set;
 mod places;
+mod problems;
 pub(crate) mod suggest;
 mod syntax;
 mod tables;
@@ -28,17 +29,19 @@ mod variants;
 pub use build_selection::BuildSelection;
 pub use check::unknown_build;
 pub use places::Places;
+pub use problems::BuildProblems;
 pub use tables::BuildTable;
 pub use tables::PythonConfig;
 pub use tables::RunnerConfig;
 pub use tables::TestTable;
+pub use test_table::plusarg;
+pub use test_table::refused_variable;
 pub use variants::Variant;
 
 use crate::config::document::Document;
 use crate::config::document::Reading;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::fs;
@@ -95,7 +98,9 @@ pub fn load(path: &Utf8Path, registry: &Registry) -> Result<RunnerConfig> {
 /// Messages name the file relative to `current_dir` if it is below, else by its absolute path.
 ///
 /// # Errors
-/// Every problem in the file, in its order.
+/// Every problem in the file, in its order. Problems with the files of builds are kept in
+/// [`RunnerConfig::build_problems`] if there are no others: they must not stop a session that does
+/// not need these builds.
 pub fn load_from(
     path: &Utf8Path,
     current_dir: &Utf8Path,
@@ -114,12 +119,9 @@ pub fn load_from(
         let start = slip.snippet.as_ref().map_or(0, |place| place.range.start);
         reading.elsewhere(start, slip);
     }
-    let config = top::read(&reading, &table, &path, environment);
-    let problems = reading.into_problems();
-    if problems.is_empty() {
-        return Ok(config);
-    }
-    Err(Problems(problems))
+    let mut config = top::read(&reading, &table, &path, environment);
+    config.build_problems = BuildProblems::new(reading.into_problems())?;
+    Ok(config)
 }
 
 fn read_text(path: &Utf8Path, shown: &Utf8Path) -> Result<String> {

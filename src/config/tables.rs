@@ -1,10 +1,12 @@
 //! What `runner.toml` says, as checked values: one type per table.
 
 use crate::config::places::Places;
+use crate::config::problems::BuildProblems;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
 use crate::model::build::Timescale;
+use crate::model::build::UnknownParameters;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
 
@@ -38,6 +40,8 @@ pub struct RunnerConfig {
     pub tests: Vec<TestTable>,
     /// Where the keys are, for problems found later.
     pub places: Places,
+    /// What is wrong with the files of builds; a session asks for the builds that it needs.
+    pub build_problems: BuildProblems,
 }
 
 /// `[python]`: what runs the testbenches.
@@ -71,6 +75,8 @@ pub struct BuildTable {
     pub defines: BTreeMap<String, HdlValue>,
     /// `parameters`, without those of the matrix.
     pub parameters: BTreeMap<String, HdlValue>,
+    /// `unknown_parameters`: what happens to parameters that the toplevel does not have.
+    pub unknown_parameters: UnknownParameters,
     /// `matrix`: parameters with several values each; one build per combination; no list is empty.
     pub matrix: BTreeMap<String, Vec<HdlValue>>,
     /// `timescale`, for sources that set none; default `1ns/1ps`.

@@ -1,5 +1,6 @@
 //! Reads the top level and `[python]`, and passes the other tables to their readers.
 
+use crate::config::BuildProblems;
 use crate::config::BuildTable;
 use crate::config::Places;
 use crate::config::PythonConfig;
@@ -85,6 +86,7 @@ pub(super) fn read<'a>(
         tests: tests.into_iter().map(|test| test.table).collect(),
         build_dir,
         places: Places::new(&reading.document.shown, &reading.document.text),
+        build_problems: BuildProblems::default(),
     }
 }
 

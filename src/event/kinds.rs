@@ -5,6 +5,7 @@ use crate::model::build::BuildName;
 use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Counts;
+use crate::model::outcome::OrderDependence;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Seed;
@@ -177,6 +178,8 @@ pub enum Event {
     /// A testcase has a result. Sent exactly once for every attempt of every planned testcase; the
     /// last attempt is the verdict.
     TestcaseFinished(Box<TestcaseResult>),
+    /// A testcase that failed alone passes after others; its result stands.
+    OrderDependence(OrderDependence),
     /// A simulator process is gone, with everything it had started.
     RunFinished {
         /// Which one.

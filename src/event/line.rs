@@ -54,6 +54,7 @@ pub(super) enum Line<'a> {
         testcase: Identity<'a>,
     },
     TestcaseFinished(Box<TestcaseFinishedLine<'a>>),
+    OrderDependence(OrderDependenceLine<'a>),
     RunFinished {
         elapsed_s: f64,
         run: u32,
@@ -163,6 +164,15 @@ pub(super) struct TestcaseFinishedLine<'a> {
     pub(super) waves: Option<Cow<'a, Utf8Path>>,
     pub(super) file: Option<Cow<'a, Utf8Path>>,
     pub(super) line: Option<u32>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct OrderDependenceLine<'a> {
+    pub(super) elapsed_s: f64,
+    pub(super) testcase: Identity<'a>,
+    pub(super) after: Cow<'a, str>,
+    pub(super) earlier: usize,
+    pub(super) run_dir: Option<Cow<'a, Utf8Path>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use crate::event::line::BuildWaitingLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
+use crate::event::line::OrderDependenceLine;
 use crate::event::line::Place;
 use crate::event::line::Problem;
 use crate::event::line::RunStartedLine;
@@ -26,6 +27,7 @@ use crate::event::line::SessionStartedLine;
 use crate::event::line::SeverityWord;
 use crate::event::line::TestcaseFinishedLine;
 use crate::model::exit_code::ExitCode;
+use crate::model::outcome::OrderDependence;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
@@ -252,6 +254,7 @@ fn event_of(line: Line<'_>) -> Read<RecordedEvent> {
             (elapsed_s, event)
         }
         Line::TestcaseFinished(line) => (line.elapsed_s, testcase_finished(*line)?),
+        Line::OrderDependence(line) => (line.elapsed_s, order_dependence(line)),
         Line::RunFinished {
             elapsed_s,
             run,
@@ -361,6 +364,15 @@ fn testcase_finished(line: TestcaseFinishedLine<'_>) -> Read<Event> {
         file: owned(line.file),
         line: line.line,
     })))
+}
+
+fn order_dependence(line: OrderDependenceLine<'_>) -> Event {
+    Event::OrderDependence(OrderDependence {
+        testcase: identity(line.testcase),
+        after: line.after.into_owned(),
+        earlier: line.earlier,
+        run_dir: owned(line.run_dir),
+    })
 }
 
 fn session_finished(line: &SessionFinishedLine<'_>) -> Read<Event> {

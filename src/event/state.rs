@@ -19,6 +19,7 @@ use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
+use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Testcase;
@@ -115,6 +116,8 @@ pub struct SessionState {
     unplanned: BTreeMap<TestcaseId, usize>,
     /// The attempts of testcases that did not plainly pass or skip at the first one.
     attempts: BTreeMap<TestcaseId, Vec<Attempt>>,
+    /// Testcases that fail alone and pass after others.
+    order_dependences: BTreeMap<TestcaseId, OrderDependence>,
 }
 
 impl SessionState {
@@ -132,6 +135,10 @@ impl SessionState {
                 ..
             } => self.take_listing(selected, *deselected),
             Event::TestcaseFinished(result) => self.take_result(result),
+            Event::OrderDependence(found) => {
+                let testcase = found.testcase.clone();
+                self.order_dependences.insert(testcase, found.clone());
+            }
             Event::Notice(problem) if problem.severity == Severity::Error => {
                 self.has_environment_error |= problem.code.exit_code() == ExitCode::Environment;
             }
@@ -301,6 +308,11 @@ impl SessionState {
     /// or was skipped at its first attempt, or has no result.
     pub fn attempts(&self, id: &TestcaseId) -> &[Attempt] {
         self.attempts.get(id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Returns what a testcase depends on that failed alone and passes after others.
+    pub fn order_dependence(&self, id: &TestcaseId) -> Option<&OrderDependence> {
+        self.order_dependences.get(id)
     }
 
     /// Returns the code of a bad result, `None` for a good one.

@@ -22,6 +22,7 @@ use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Counts;
 use crate::model::outcome::LogSpan;
+use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
@@ -335,6 +336,12 @@ fn every_kind() -> Vec<Event> {
             testcase: id("a"),
         },
         result("a", Outcome::TimedOut, 2),
+        Event::OrderDependence(OrderDependence {
+            testcase: id("relies_on_it"),
+            after: "sets".to_owned(),
+            earlier: 2,
+            run_dir: Some("/p/runs/9".into()),
+        }),
         Event::RunFinished {
             run: 1,
             slot: 3,
@@ -466,8 +473,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     );
     check(
         &good[..good.len() - 9],
-        14,
-        "line 15 of the recording is cut off",
+        15,
+        "line 16 of the recording is cut off",
     );
     check(&good[..20], 0, "line 1 is not the beginning");
     let other = first.replace("\"schema\":1", "\"schema\":2");
@@ -491,8 +498,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     let code = good.replace("select::variable", "select::moon");
     check(
         &code,
-        12,
-        "line 13 of the recording has an unknown code `select::moon`",
+        13,
+        "line 14 of the recording has an unknown code `select::moon`",
     );
     let time = good.replace("\"waited_s\":1.5", "\"waited_s\":-1.5");
     check(&time, 2, "line 3 of the recording has an impossible time");

@@ -15,6 +15,7 @@ use crate::event::line::BuildWaitingLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
+use crate::event::line::OrderDependenceLine;
 use crate::event::line::Place;
 use crate::event::line::Problem;
 use crate::event::line::RunStartedLine;
@@ -130,6 +131,13 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             let line = testcase_finished(result, elapsed_s, state.code_of(result));
             Line::TestcaseFinished(Box::new(line))
         }
+        Event::OrderDependence(found) => Line::OrderDependence(OrderDependenceLine {
+            elapsed_s,
+            testcase: identity(&found.testcase),
+            after: Cow::Borrowed(&found.after),
+            earlier: found.earlier,
+            run_dir: found.run_dir.as_deref().map(Cow::Borrowed),
+        }),
         Event::RunFinished {
             run,
             slot,

@@ -139,6 +139,8 @@ impl fmt::Display for BuildName {
 pub enum HdlValue {
     /// A whole number.
     Integer(i64),
+    /// A finite real number, see [`HdlValue::real`].
+    Real(String),
     /// True is 1, false is 0.
     Boolean(bool),
     /// A string; each simulator's backend quotes it.
@@ -147,16 +149,37 @@ pub enum HdlValue {
     Flag,
 }
 
+impl HdlValue {
+    /// Makes a real number in the shortest form that reads back as the same number: `2.5`, `1e-9`,
+    /// `2.0`. It always has a `.` or an `e`, so that HDL reads a real too. `None` if it is not finite.
+    pub fn real(number: f64) -> Option<Self> {
+        number
+            .is_finite()
+            .then(|| Self::Real(format!("{number:?}")))
+    }
+}
+
 impl fmt::Display for HdlValue {
     /// Formats the value as it appears in a build's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(value) => write!(f, "{value}"),
             Self::Boolean(value) => write!(f, "{value}"),
-            Self::Text(value) => f.write_str(value),
+            Self::Real(value) | Self::Text(value) => f.write_str(value),
             Self::Flag => Ok(()),
         }
     }
+}
+
+/// What happens if the toplevel has none of a parameter's name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnknownParameters {
+    /// The build fails.
+    #[default]
+    Error,
+    /// The build is made without the parameter, with a warning.
+    Warn,
 }
 
 /// A timescale such as `1ns/1ps`: time unit and time precision.
@@ -191,6 +214,8 @@ pub struct Build {
     pub defines: BTreeMap<String, HdlValue>,
     /// Elaboration-time parameters of the toplevel.
     pub parameters: BTreeMap<String, HdlValue>,
+    /// What happens to parameters that the toplevel does not have.
+    pub unknown_parameters: UnknownParameters,
     /// Timescale for sources that set none.
     pub timescale: Option<Timescale>,
     /// Extra arguments for the compiler, in order.

@@ -139,6 +139,19 @@ pub struct TestcaseResult {
     pub line: Option<u32>,
 }
 
+/// A testcase that failed in a process of its own and passes after others in one simulation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OrderDependence {
+    /// Which testcase.
+    pub testcase: TestcaseId,
+    /// The testcase of its module that ran directly before it when it passed.
+    pub after: String,
+    /// How many others ran before that one.
+    pub earlier: usize,
+    /// The directory of the run in which it passed.
+    pub run_dir: Option<Utf8PathBuf>,
+}
+
 /// A part of a log file, in bytes; `end` is exclusive.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSpan {

@@ -94,6 +94,25 @@ pub enum Isolation {
     Build,
 }
 
+impl Isolation {
+    /// All of them, the strictest first.
+    pub const ALL: [Self; 3] = [Self::Testcase, Self::Module, Self::Build];
+
+    /// Returns its name in `runner.toml` and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Testcase => "testcase",
+            Self::Module => "module",
+            Self::Build => "build",
+        }
+    }
+
+    /// Returns the one with this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|it| it.name() == name)
+    }
+}
+
 /// Where the runs of one `[[test]]` table import modules from.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct ImportPath {

@@ -5,6 +5,7 @@
 //! simulator; modules by table, then build, then name as the table gives them.
 
 mod advice;
+mod filter;
 mod selection;
 
 pub use selection::Selection;
@@ -79,6 +80,7 @@ fn build(config: &RunnerConfig, table: &BuildTable, variant: Variant) -> Build {
         hdl_toplevel: table.hdl_toplevel.clone(),
         defines: table.defines.clone(),
         parameters: variant.parameters,
+        unknown_parameters: table.unknown_parameters,
         timescale: Some(table.timescale.clone()),
         waves: table.waves,
         build_env: table.env.clone(),

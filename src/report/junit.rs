@@ -24,6 +24,7 @@ use crate::event::SessionState;
 use crate::model::build::BuildName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
+use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::report::consumer::Report;
@@ -212,6 +213,22 @@ impl JunitReport {
         } else {
             suite.xml.test_cases.push(testcase);
             suite.outcomes.push(result.outcome);
+        }
+    }
+
+    /// Adds to a failure that the testcase passes after others.
+    fn add_order_dependence(&mut self, found: &OrderDependence) {
+        let Some(suite) = self.suites.get_mut(&wording::group(&found.testcase)) else {
+            return;
+        };
+        let name = text::visible(&found.testcase.testcase);
+        let mut testcases = suite.xml.test_cases.iter_mut().rev();
+        if let Some(testcase) = testcases.find(|known| known.name.as_str() == name)
+            && let TestCaseStatus::NonSuccess { description, .. } = &mut testcase.status
+        {
+            let former = description.as_ref().map_or("", XmlString::as_str);
+            let words = wording::order_dependence(found);
+            *description = Some(format!("{former}\n\n{words}").into());
         }
     }
 
@@ -464,6 +481,7 @@ impl Report for JunitReport {
                 }
             }
             Event::TestcaseFinished(result) => self.add_result(result, state),
+            Event::OrderDependence(found) => self.add_order_dependence(found),
             Event::Notice(problem) if problem.severity == Severity::Error => {
                 self.add_session_problem(problem.code.name(), problem, state);
             }

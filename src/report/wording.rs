@@ -7,6 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::event::Contradiction;
 use crate::model::build::BuildName;
 use crate::model::outcome::Cause;
+use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::TestcaseId;
@@ -167,6 +168,21 @@ pub(super) fn diagnostic(
         "rerun it alone"
     };
     problem.help(format!("{when}: `{}`", rerun_command(rerun_prefix, result)))
+}
+
+/// Says that a testcase passes after others, and how to accept that; a sentence without a full
+/// stop.
+pub(super) fn order_dependence(found: &OrderDependence) -> String {
+    let others = match found.earlier {
+        0 => String::new(),
+        earlier => format!(" and {}", text::count(earlier, "other")),
+    };
+    let after = &found.after;
+    let words = format!(
+        "passes after `{after}`{others} in the same simulation: it depends on state left behind; \
+         `isolation = \"module\"` accepts that"
+    );
+    text::visible(&words).into_owned()
 }
 
 /// Returns the message if the headline does not contain it: one of several lines, or a long one.

@@ -69,6 +69,9 @@ pub(super) fn build(
             let name = ready.design.name.clone();
             emit(Effect::BuildReady(name, ready.design.key.clone()));
             emit(Effect::Send(ready_event(&ready, duration)));
+            for warning in &ready.warnings {
+                emit(Effect::Send(Event::Notice(Box::new(warning.clone()))));
+            }
             let lists = lists_of(
                 build,
                 &Arc::new(ready.design),

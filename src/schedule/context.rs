@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 use std::time::Instant;
 
 /// A running session, as its tasks see it.
@@ -67,6 +68,12 @@ impl TaskContext<'_> {
             clock: self.clock(),
             interrupt: self.interrupt(),
         }
+    }
+
+    /// Returns how long the session may still take; `None` if it has no limit.
+    pub(super) fn time_left(&self) -> Option<Duration> {
+        let now = self.clock().now();
+        self.ends_at.map(|end| end.saturating_duration_since(now))
     }
 
     /// Returns the `PYTHONPATH` of runs with these settings: the agent, their own folders, and the

@@ -116,6 +116,18 @@ impl Group {
         }
     }
 
+    /// Returns a group with a limit of at most `limit` whose runs are spawned and write no waves.
+    pub(super) fn apart(&self, limit: Duration) -> Self {
+        let settings = RunSettings {
+            timeout: self.settings.timeout.min(limit),
+            fork: false,
+            waves: false,
+            ..self.settings.clone()
+        };
+        let (design, simulator) = (Arc::clone(&self.design), Arc::clone(&self.simulator));
+        Self::new(design, settings, simulator, self.wave_file)
+    }
+
     /// Starts a simulation: forked if possible, else spawned.
     ///
     /// # Errors

@@ -7,7 +7,10 @@
 use crate::agent::event::ListedTestcase;
 use crate::agent::event::ModuleException;
 use crate::agent::event::RunEvent;
+use crate::agent::event::UnreachableTestcase;
 use crate::agent::request::Mode;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::process::Process;
 use crate::event::Event;
@@ -43,6 +46,7 @@ use crate::schedule::simulation::Simulation;
 use crate::schedule::task::ListTask;
 use crate::schedule::task::RunTask;
 
+use camino::Utf8PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::Instant;
@@ -66,6 +70,7 @@ enum ModuleListing {
 struct Heard {
     limit: Duration,
     answers: Vec<(TestModule, ModuleListing)>,
+    unreachable: Vec<Diagnostic>,
     importing: Option<TestModule>,
     /// When it began its current step: to import a module, or before that to start.
     since: Instant,
@@ -103,6 +108,7 @@ pub(super) fn list(
     let mut heard = Heard {
         limit: task.group.settings.timeout,
         answers: Vec::new(),
+        unreachable: Vec::new(),
         importing: None,
         since: context.clock().now(),
         trouble: None,
@@ -155,8 +161,14 @@ impl Consumer for Heard {
                 self.importing = Some(module);
                 self.since = now;
             }
-            RunEvent::Listed { module, testcases } => {
+            RunEvent::Listed {
+                module,
+                testcases,
+                unreachable,
+            } => {
                 self.importing = None;
+                let lost = unreachable.iter().map(|lost| never_runs(&module, lost));
+                self.unreachable.extend(lost);
                 self.answers
                     .push((module, ModuleListing::Listed(testcases)));
             }
@@ -185,6 +197,9 @@ impl Listing<'_> {
     fn close(&self, heard: Heard, followed: Followed, selection: ListSelection<'_>) {
         let group = &self.task.group;
         for warning in followed.warnings.into_iter().chain(group.take_warnings()) {
+            (self.emit)(Effect::Notice(warning));
+        }
+        for warning in heard.unreachable {
             (self.emit)(Effect::Notice(warning));
         }
         let mut open = self.task.modules.clone();
@@ -331,6 +346,32 @@ impl Listing<'_> {
         let testcase = whole_module(&self.task.group.design.name, module);
         (self.emit)(finished(&testcase, verdict, run));
     }
+}
+
+/// Returns the warning about a testcase that a module defines and cocotb does not find.
+fn never_runs(module: &TestModule, lost: &UnreachableTestcase) -> Diagnostic {
+    let place = |file: &Option<Utf8PathBuf>, line: Option<u32>| {
+        let (file, line) = file.as_ref().zip(line)?;
+        Some(format!("{file}:{line}"))
+    };
+    let name = &lost.testcase;
+    let (why, help) = if lost.is_in_class {
+        (
+            "it is in a class, where cocotb does not look",
+            "move it out of the class",
+        )
+    } else {
+        ("its name is used again", "give one of them another name")
+    };
+    let words = format!("testcase `{name}` of module `{module}` never runs: {why}");
+    let mut warning = Diagnostic::warning(Code::TestNeverRuns, words);
+    if let Some(at) = place(&lost.file, lost.line) {
+        warning = warning.fact(format!("defined at {at}"));
+    }
+    if let Some(at) = place(&lost.again_file, lost.again_line) {
+        warning = warning.fact(format!("and again at {at}"));
+    }
+    warning.help(help)
 }
 
 fn testcase_of(build: &BuildName, module: &TestModule, listed: ListedTestcase) -> Testcase {

@@ -22,6 +22,8 @@ mod history_files;
 mod judge;
 mod listing;
 mod missing_module;
+mod order_check;
+mod order_suspects;
 mod queue;
 mod result;
 mod run;

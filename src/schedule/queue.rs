@@ -10,11 +10,13 @@
 
 use crate::schedule::history::Estimate;
 use crate::schedule::task::ListTask;
+use crate::schedule::task::OrderCheck;
 use crate::schedule::task::RunTask;
 use crate::schedule::task::Task;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::sync::Condvar;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -77,6 +79,8 @@ struct Pending {
     builds: BTreeMap<StepPriority, usize>,
     lists: BTreeMap<StepPriority, ListTask>,
     runs: BTreeMap<RunPriority, RunTask>,
+    /// They decide nothing, so they go last.
+    order_checks: VecDeque<OrderCheck>,
     added: usize,
     at_work: usize,
 }
@@ -114,7 +118,10 @@ impl Pending {
         if let Some(list) = self.lists.first_entry().filter(|it| goes_before(it.key())) {
             return Some(Task::List(list.remove()));
         }
-        self.runs.pop_first().map(|(_, run)| Task::Run(run))
+        if let Some((_, run)) = self.runs.pop_first() {
+            return Some(Task::Run(run));
+        }
+        self.order_checks.pop_front().map(Task::CheckOrder)
     }
 }
 
@@ -191,6 +198,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Adds a check of a module's order.
+    pub(super) fn add_order_check(&self, check: OrderCheck) {
+        self.locked().order_checks.push_back(check);
+        self.changed.notify_all();
+    }
+
     /// Reports that a taken task is done, after everything it led to was added.
     pub(super) fn finish(&self) {
         self.locked().at_work -= 1;
@@ -256,6 +269,7 @@ mod tests {
                 Task::Build(index) => format!("build{index}"),
                 Task::List(list) => format!("list{}", list.group.design.name),
                 Task::Run(run) => run.testcases[0].id.testcase.clone(),
+                Task::CheckOrder(check) => format!("check{}", check.task.testcases.len()),
             });
         }
         words.join(" ")
@@ -318,6 +332,18 @@ mod tests {
         queue.add_runs([run("long", 60_000, false), run("short", 1, false)]);
         let wanted = "build2 build1 list5 list3 long build0 list4 short";
         assert_eq!(order(&queue), wanted);
+    }
+
+    #[test]
+    fn a_check_of_the_order_waits_for_everything_else() {
+        let queue = Queue::default();
+        queue.add_order_check(OrderCheck {
+            task: run("a", 1, true).0,
+            suspects: Vec::new(),
+        });
+        queue.add_lists([list(0, None)]);
+        queue.add_runs([run("b", 1, false)]);
+        assert_eq!(order(&queue), "list0 b check1");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! One run: a simulator process from its start to the verdicts of its testcases.
 
+use crate::agent::event::Finished;
 use crate::agent::event::RunEvent;
 use crate::agent::request::Mode;
 use crate::agent::request::Wanted;
@@ -231,6 +232,11 @@ impl<'a> Run<'a> {
 impl Consumer for Run<'_> {
     fn take(&mut self, event: RunEvent, now: Instant) -> Option<Duration> {
         let limit = self.task.group.settings.timeout;
+        if let RunEvent::TestcaseFinished(finished) = &event
+            && let Some(warning) = returned_value(finished)
+        {
+            (self.emit)(Effect::Notice(warning));
+        }
         match self.progress.take(event)? {
             Step::Started(index) => {
                 self.testcase_started = now;
@@ -252,6 +258,21 @@ impl Consumer for Run<'_> {
     fn not_understood(&mut self, why: String) {
         self.progress.note(Trouble::Agent(why));
     }
+}
+
+/// Returns the warning about a value that a testcase returned; one for all of its parametrisations.
+fn returned_value(finished: &Finished) -> Option<Diagnostic> {
+    let returned = finished.returned.as_deref()?;
+    let name = finished.testcase.split('/').next().unwrap_or_default();
+    let words = format!(
+        "testcase `{name}` of module `{}` returned a value of type `{returned}`, which cocotb ignores",
+        finished.module
+    );
+    let help = match returned {
+        "coroutine" => "`await` it; until then, it does nothing",
+        _ => "use `assert` to check it",
+    };
+    Some(Diagnostic::warning(Code::TestReturnedValue, words).help(help))
 }
 
 fn wanted(testcase: &Testcase) -> Wanted {

@@ -119,6 +119,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
         history,
         messages,
         reported: Mutex::default(),
+        suspects: Mutex::default(),
     };
     let mut measured = Measured::default();
     thread::scope(|scope| {

@@ -27,6 +27,15 @@ pub(super) struct RunTask {
     pub(super) lost_its_server: bool,
 }
 
+/// Testcases of a module of which each failed or passed in a process of its own, to be run once
+/// more in one process.
+#[derive(Clone, Debug)]
+pub(super) struct OrderCheck {
+    pub(super) task: RunTask,
+    /// The indices of those that failed.
+    pub(super) suspects: Vec<usize>,
+}
+
 /// One thing to do.
 #[derive(Clone, Debug)]
 pub(super) enum Task {
@@ -36,4 +45,6 @@ pub(super) enum Task {
     List(ListTask),
     /// Run testcases.
     Run(RunTask),
+    /// Find out whether testcases pass after others.
+    CheckOrder(OrderCheck),
 }

@@ -265,6 +265,7 @@ impl Ended {
 fn session(listing: Script, run: Script, session_limit: Option<Duration>) -> Ended {
     let ready = |build: &Build| {
         Ok(Ready {
+            warnings: Vec::new(),
             design: BuiltDesign {
                 name: build.name.clone(),
                 ..design("b")

@@ -19,6 +19,8 @@ use crate::schedule::history::History;
 use crate::schedule::judge::stop_reason_in_words;
 use crate::schedule::listing;
 use crate::schedule::listing::ListSelection;
+use crate::schedule::order_check;
+use crate::schedule::order_suspects::OrderSuspects;
 use crate::schedule::queue::Queue;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
@@ -30,6 +32,7 @@ use crate::schedule::task::Task;
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
@@ -57,6 +60,8 @@ pub(super) struct Workshop<'a> {
     pub(super) messages: Sender<Message>,
     /// What was reported about disk, tools and agents.
     pub(super) reported: Mutex<BTreeSet<(Code, String)>>,
+    /// Testcases that may pass after others.
+    pub(super) suspects: Mutex<OrderSuspects>,
 }
 
 /// Reports that a worker has finished, also when it panics.
@@ -105,7 +110,16 @@ impl Workshop<'_> {
                 listing::list(&self.context, list, slot, self.selection, &emit);
             }
             Task::Run(task) => run::run(&self.context, task, slot, &emit),
+            Task::CheckOrder(check) => {
+                if self.suspects().admit() {
+                    order_check::check(&self.context, check, slot, &emit);
+                }
+            }
         }
+    }
+
+    fn suspects(&self) -> MutexGuard<'_, OrderSuspects> {
+        self.suspects.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reports the results of everything in a task that will not be started.
@@ -130,6 +144,7 @@ impl Workshop<'_> {
                     emit_unrun(&emit, testcase, &problems, nothing(task.attempt));
                 }
             }
+            Task::CheckOrder(_) => {}
         }
     }
 
@@ -141,7 +156,13 @@ impl Workshop<'_> {
     /// Applies one effect of a task.
     fn apply(&self, effect: Effect) {
         match effect {
-            Effect::Send(event) => self.send(Message::Event(event)),
+            Effect::Send(event) => {
+                let check = self.suspects().take(&event);
+                self.send(Message::Event(event));
+                if let Some(check) = check {
+                    self.queue.add_order_check(check);
+                }
+            }
             Effect::BuildReady(build, key) => self.send(Message::BuildReady(build, key)),
             Effect::Notice(problem) => {
                 // Errors of one kind have one cause; warnings differ by their subject.
@@ -162,6 +183,7 @@ impl Workshop<'_> {
             }
             Effect::Run(runs) => {
                 let Some(first) = runs.first() else { return };
+                self.suspects().plan(&runs);
                 let typical = self.history.typical(&first.group.design.name);
                 let runs = runs.into_iter();
                 let runs = runs.map(|run| (self.estimate(&run, typical), run));

@@ -11,6 +11,7 @@ pub fn parameter(value: &HdlValue, quote: impl Fn(&str) -> String) -> String {
         HdlValue::Integer(number) if i32::try_from(*number).is_ok() => number.to_string(),
         HdlValue::Integer(number) => format!("64'sh{number:016x}"),
         HdlValue::Boolean(value) => u8::from(*value).to_string(),
+        HdlValue::Real(number) => number.clone(),
         HdlValue::Text(text) => quote(text),
         HdlValue::Flag => "1".to_owned(),
     }
@@ -21,7 +22,7 @@ pub fn define(value: &HdlValue) -> Option<String> {
     match value {
         HdlValue::Integer(number) => Some(number.to_string()),
         HdlValue::Boolean(value) => Some(u8::from(*value).to_string()),
-        HdlValue::Text(text) => Some(text.clone()),
+        HdlValue::Real(text) | HdlValue::Text(text) => Some(text.clone()),
         HdlValue::Flag => None,
     }
 }
@@ -41,6 +42,11 @@ mod tests {
             "64'shfffffffed5fa0e00"
         );
         assert_ne!(define(&HdlValue::Boolean(true)), define(&text("true")));
+        let real = |number| quoted(&HdlValue::real(number).expect("finite"));
+        assert_eq!(
+            [2.5, 1e-9, -0.5, 2.0, 1e22].map(real),
+            ["2.5", "1e-9", "-0.5", "2.0", "1e22"]
+        );
         // Both are `-DNAME=1`.
         assert_eq!(
             define(&HdlValue::Boolean(true)),

@@ -87,6 +87,8 @@ pub enum Piece {
     Output(Utf8PathBuf),
     /// A path relative to the project's folder.
     Project(Utf8PathBuf),
+    /// An absolute path outside the project.
+    Outside(Utf8PathBuf),
 }
 
 /// Where a recipe runs.
@@ -111,12 +113,26 @@ impl Word {
         }
     }
 
-    /// Returns the argument as passed to the program.
-    pub fn render(&self, places: BuildDirs<'_>) -> String {
+    /// Returns the label of the argument that passes a parameter.
+    pub fn parameter(name: &str) -> String {
+        format!("parameter `{name}`")
+    }
+
+    /// Returns the argument as passed to the program; `spell` may replace absolute paths.
+    ///
+    /// # Errors
+    /// Those of `spell`.
+    pub fn render<E>(
+        &self,
+        places: BuildDirs<'_>,
+        spell: impl Fn(&Utf8Path) -> Result<Utf8PathBuf, E>,
+    ) -> Result<String, E> {
+        let as_text = |path: &Utf8Path| spell(path).map(Utf8PathBuf::into_string);
         let piece = |piece: &Piece| match piece {
-            Piece::Fixed(text) | Piece::Value(text) => text.clone(),
-            Piece::Output(path) => places.output.join(path).to_string(),
-            Piece::Project(path) => places.project.join(path).to_string(),
+            Piece::Fixed(text) | Piece::Value(text) => Ok(text.clone()),
+            Piece::Output(path) => as_text(&places.output.join(path)),
+            Piece::Project(path) => as_text(&places.project.join(path)),
+            Piece::Outside(path) => as_text(path),
         };
         self.pieces.iter().map(piece).collect()
     }
@@ -130,7 +146,7 @@ impl Word {
             .filter(|piece| only_fixed || !is_fixed(piece))
             .map(|piece| match piece {
                 Piece::Fixed(text) | Piece::Value(text) => text.as_str(),
-                Piece::Output(path) | Piece::Project(path) => path.as_str(),
+                Piece::Output(path) | Piece::Project(path) | Piece::Outside(path) => path.as_str(),
             })
             .collect()
     }
@@ -228,7 +244,7 @@ impl<'a> Words<'a> {
     fn path_piece(&self, path: &Utf8Path) -> Piece {
         match path.strip_prefix(self.project) {
             Ok(inside) => Piece::Project(inside.to_owned()),
-            Err(_) => Piece::Value(path.to_string()),
+            Err(_) => Piece::Outside(path.to_owned()),
         }
     }
 }
@@ -250,7 +266,9 @@ mod tests {
             output: Utf8Path::new("/b/1"),
             project: Utf8Path::new("/q"),
         };
-        let rendered: Vec<String> = words.iter().map(|word| word.render(places)).collect();
+        let as_is = |path: &Utf8Path| Ok::<_, ()>(path.to_owned());
+        let rendered = words.iter().map(|word| word.render(places, as_is));
+        let rendered: Vec<String> = rendered.map(|word| word.expect("as it is")).collect();
         let expected = [
             "/q/hdl/a.sv",
             "-I/q/",

@@ -72,10 +72,9 @@ pub trait Simulator: fmt::Debug + Send + Sync {
 
     // Building.
 
-    /// Returns what it does not support in a build; each is a sentence without a full stop.
-    fn refusals(&self, build: &Build, build_dir: &Utf8Path) -> Vec<String> {
-        let (_, _) = (build, build_dir);
-        Vec::new()
+    /// Says whether its compiler cannot handle paths that contain blanks; it then gets links.
+    fn splits_paths_at_blanks(&self) -> bool {
+        false
     }
 
     /// Returns inherited variables that change the output of its builds.
@@ -111,6 +110,12 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     fn runtime_marker(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
         let _ = source;
         None
+    }
+
+    /// Says whether a file among its outputs was needed by the compile alone: no run reads it.
+    fn is_intermediate(&self, path: &Utf8Path) -> bool {
+        let _ = path;
+        false
     }
 
     // Running.

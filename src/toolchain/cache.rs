@@ -54,6 +54,11 @@ impl NodeCache {
         self.dir.as_ref().map(|dir| dir.join("pycache"))
     }
 
+    /// Returns the directory for links without blanks, if there is a cache.
+    pub fn links_dir(&self) -> Option<Utf8PathBuf> {
+        self.dir.as_ref().map(|dir| dir.join("links"))
+    }
+
     /// Stores a set of files in a folder named after their content, and returns the folder that
     /// contains `package`; `None` if there is no cache.
     pub fn keep_files(

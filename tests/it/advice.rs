@@ -97,6 +97,75 @@ fn a_verilator_warning_fails_the_build_and_the_help_says_how_to_allow_it() {
 }
 
 #[test]
+fn a_failed_build_gets_the_remedy_for_its_own_mistake_and_no_near_name_from_a_comment() {
+    let build = |name: &str, rest: &str| {
+        format!("[build.{name}]\nsources = [\"{name}.sv\"]\nhdl_toplevel = \"fifo\"\n{rest}\n")
+    };
+    let project = project(&format!(
+        "simulator = \"verilator\"\n\n{}{}{}{}",
+        build("timing", ""),
+        build("words", "build_args = [\"--error-limit 1000\"]"),
+        build("hint", "parameters = { COUNT = 2 }"),
+        build("slow", "includes = [\"absent\"]"),
+    ));
+    project
+        .file(
+            "timing.sv",
+            &FIFO.replace("assign q = 1;", "initial #5 q = 1;"),
+        )
+        .file("words.sv", FIFO)
+        .file(
+            "hint.sv",
+            &format!("// parameter COUNT = 1, how many;\n{FIFO}"),
+        )
+        .file("slow.sv", &FIFO.replace("assign", "nonsense"));
+    let ran = project.run(&["build"]).expect_code(3);
+    expect_words(
+        &ran,
+        &[
+            "help: the HDL has delays or event controls (NEEDTIMINGOPT): write \
+             `build_args = [\"--timing\"]` in `[build.timing.verilator]`",
+            "write two elements, `\"--error-limit\", \"1000\"`",
+            "error[build::unknown-parameter]: build `hint` could not be compiled: its toplevel `fifo` \
+             has no parameter `COUNT`",
+            "help: name a parameter of `module fifo`",
+            "warning[config::missing-file]: the include folder `absent` does not exist",
+        ],
+    );
+    assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    // What is missing from one build stops only those who need it.
+    fs::remove_file(project.path("slow.sv")).unwrap();
+    let ran = project.run(&["build", "hint"]).expect_code(3);
+    assert!(!ran.stderr.contains("slow.sv"), "{}", ran.stderr);
+    let ran = project.run(&["build", "hint", "slow"]).expect_code(2);
+    expect_words(&ran, &["`slow.sv` does not exist"]);
+}
+
+#[test]
+fn parameters_that_the_toplevel_lacks_are_left_out_only_where_that_is_asked_for() {
+    let both = "simulator = [\"icarus\", \"verilator\"]\n";
+    let keys = "parameters = { WIDTH = 8, DEPTH = 2, EXTRA = 1.5 }\n";
+    let lenient = format!("{both}{keys}unknown_parameters = \"warn\"");
+    let project = project(&runner(&lenient));
+    let test = TEST_FIFO.replace("pass", "assert len(dut.q) == 8");
+    project.file("test_fifo.py", &test);
+    let ran = project.run(&["test"]).expect_code(0);
+    let warning = |simulator: &str| {
+        format!(
+            "warning[build::unknown-parameter]: build `fifo@{simulator}` was made without `DEPTH`, \
+             `EXTRA`: its toplevel `fifo` has no such parameter"
+        )
+    };
+    expect_words(&ran, &[&warning("icarus"), &warning("verilator")]);
+    // What was made without them is not used where they are an error.
+    let text = fs::read_to_string(project.path("runner.toml")).unwrap();
+    project.file("runner.toml", &text.replace("\"warn\"", "\"error\""));
+    let ran = project.run(&["test"]).expect_code(3);
+    let error = "error[build::unknown-parameter]: build `fifo@";
+    assert_eq!(ran.stderr.matches(error).count(), 2, "{}", ran.stderr);
+}
+
+#[test]
 fn pip_is_not_suggested_for_an_externally_managed_python() {
     let find = "import sys; print(sys._base_executable)";
     let output = clean_command(python(COCOTB)).args(["-c", find]).output();

@@ -144,61 +144,6 @@ fn variables_of_cocotbs_makefiles_that_select_are_reported_to_have_no_effect() {
     assert!(!said.contains("select::variable"), "{said}");
 }
 
-/// As `NumPy` does: the module's own generator is seeded by the system when it is imported, and not
-/// by a fork.
-const NUMPY_RANDOM: &str = "\
-import array, random
-
-generator = random.Random()
-seed = generator.seed
-rand = generator.random
-
-def get_state():
-    _, state, _ = generator.getstate()
-    return 'MT19937', array.array('I', state[:-1]), state[-1], 0, 0.0
-";
-
-/// Returns what two testcases draw whose preloaded `shared` is this text, forked and spawned.
-fn drawn_by_numpy(shared: &str) -> [[String; 2]; 2] {
-    let testcase = "\
-@cocotb.test()
-async def NAME(dut):
-    with open(os.environ['COCORUN_PROJECT_DIR'] + '/drawn', 'a') as file:
-        print(shared.numpy.random.rand(), file=file)
-";
-    let module = format!(
-        "import cocotb, os, shared\n{}{}",
-        testcase.replace("NAME", "first"),
-        testcase.replace("NAME", "second")
-    );
-    let project = project(&module, "preload = [\"shared\"]");
-    project.file("numpy/__init__.py", "");
-    project.file("numpy/random.py", NUMPY_RANDOM);
-    project.file("shared.py", shared);
-    [&["test"][..], &["test", "--no-fork"]].map(|how| {
-        project.file("drawn", "");
-        let said = project.run(how).expect_code(0).stderr;
-        assert!(!said.contains("test::preload"), "{said}");
-        let drawn = fs::read_to_string(project.path("drawn")).unwrap();
-        let drawn: Vec<String> = drawn.lines().map(str::to_owned).collect();
-        drawn.try_into().expect("two testcases drew once each")
-    })
-}
-
-#[test]
-fn numpys_numbers_differ_between_forked_testcases_though_it_is_preloaded() {
-    for [first, second] in drawn_by_numpy("import numpy.random\n") {
-        assert_ne!(first, second);
-    }
-}
-
-#[test]
-fn a_seed_that_a_preloaded_module_gives_numpy_holds_forked_or_not() {
-    let [forked, spawned] = drawn_by_numpy("import numpy.random\nnumpy.random.seed(42)\n");
-    assert_eq!(forked, spawned);
-    assert_eq!(forked[0], forked[1]);
-}
-
 /// Stands for the package of that name, which cocotb 1.9 and 2.x start themselves.
 const COVERAGE: &str = "\
 import os, sys

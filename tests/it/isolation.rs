@@ -160,3 +160,63 @@ fn what_expects_the_simulation_to_end_passes_and_the_rest_of_its_module_runs() {
             .contains("::too_long: an HDL error in the log: FATAL")
     );
 }
+
+#[test]
+fn what_fails_alone_and_passes_after_others_is_red_and_says_so() {
+    let project = Project::with_cocotb(
+        COCOTB,
+        "\n[build.top]\nsources = [\"top.sv\"]\n\
+         hdl_toplevel = \"top\"\n\n[[test]]\ntest_module = [\"ordered\", \"bad\", \"single\"]\n",
+    );
+    project.file(
+        "top.sv",
+        "module top(input logic set, output logic q);\n\
+         initial q = 0;\nalways @(posedge set) q = 1;\nendmodule\n",
+    );
+    let testcase = |name: &str, body: &str| {
+        format!("@cocotb.test()\nasync def {name}(dut):\n    await Timer(1, 'ns')\n{body}")
+    };
+    let sets = "    dut.set.value = 0\n    await Timer(1, 'ns')\n    dut.set.value = 1\n\
+                \x20   await Timer(1, 'ns')\n";
+    let relies = "    assert dut.q.value == 1\n";
+    let write = |module: &str, testcases: &[String]| {
+        let head = "import cocotb\nfrom cocotb.triggers import Timer\n".to_owned();
+        project.file(&format!("{module}.py"), &(head + &testcases.concat()));
+    };
+    let ordered = [
+        testcase("fails_first", relies),
+        testcase("sets", sets),
+        testcase("relies", relies),
+        testcase("never", "    assert dut.q.value == 2\n"),
+    ];
+    write("ordered", &ordered);
+    let bad = "    assert False\n";
+    write("bad", &[testcase("good", ""), testcase("bad", bad)]);
+    write("single", &[testcase("alone", relies)]);
+
+    let ran = project.run(&["test", "--format", "json", "--junit", "j.xml"]);
+    let ran = ran.expect_code(1);
+    let words = "passes after `sets` and 1 other in the same simulation: it depends on state left \
+                 behind; `isolation = \"module\"` accepts that";
+    assert_eq!(ran.stderr.matches("left behind").count(), 1);
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    assert!(ran.stderr.contains("2 passed, 5 failed"), "{}", ran.stderr);
+    let junit = std::fs::read_to_string(project.path("j.xml")).unwrap();
+    assert_eq!(junit.matches("passes after `sets`").count(), 1);
+    assert!(junit.contains("tests=\"7\""), "{junit}");
+    let events = ran.events();
+    let named = |name: &str| events.iter().filter(|it| it["event"] == name).count();
+    let counts = ["testcase-finished", "run-finished", "order-dependence"].map(named);
+    assert_eq!(counts, [7, 7, 1]);
+
+    let shared = project.run(&["test", "ordered", "--isolation", "module"]);
+    let shared = shared.expect_code(1);
+    assert!(shared.stderr.contains("2 passed, 2 failed"));
+    assert!(!shared.stderr.contains("left behind"));
+    assert!(
+        shared
+            .stderr
+            .contains("`cocorun test --isolation module --build")
+    );
+    project.run(&["test", "ordered::relies"]).expect_code(1);
+}

@@ -201,6 +201,7 @@ fn tools() -> Tools {
 
 fn ready(build: &Build, dir: &Utf8Path) -> Ready {
     Ready {
+        warnings: Vec::new(),
         design: BuiltDesign {
             name: build.name.clone(),
             simulator: build.simulator.clone(),

@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any
 
-from cocorun_agent import events, imports, output, request, waiting
+from cocorun_agent import events, imports, output, request, seeds, waiting
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
@@ -89,6 +89,8 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
     _greet(reporter)
     imports.set_path(server.paths, server.ambiguous)
     serve.warm()
+    seeds.begin(server.seed)
+    seeds.modules_begin()
     serve.preload(reporter, server.preload)
     reason = serve.obstacle(server)
     if reason is not None:
@@ -110,6 +112,7 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     """Sends the hello event and installs the hooks for this cocotb."""
     major = _greet(reporter)
     imports.set_path(wanted.paths, wanted.ambiguous)
+    seeds.begin(wanted.seed)
     request.apply_to_environment(wanted, major)
     if major < 2:
         from cocorun_agent.v1 import Adapter

@@ -10,7 +10,7 @@ import os
 import sys
 
 import cocorun_agent
-from cocorun_agent import numpy_seed, pytest_config
+from cocorun_agent import pytest_config
 from cocorun_agent.request import Request
 
 _EARLY_PREFIXES = ("COCOTB_", "GPI_", "LC_", "LD_", "MALLOC_", "PYGPI_", "PYTHON")
@@ -62,7 +62,6 @@ def settle(wanted: Request, cpus: list[int] | None) -> None:
     if cpus:
         os.sched_setaffinity(0, cpus)
     _forget_user_paths()
-    numpy_seed.refresh()
     pytest_config.reuse()
 
 

@@ -49,9 +49,11 @@ def listing(*, module: str, log_offset: int | None) -> Event:
     return _event("listing", module=module, log_offset=log_offset)
 
 
-def listed(*, module: str, testcases: List[Dict[str, Any]]) -> Event:
-    """The testcases of a module, each as `listing.describe` makes it."""
-    return _event("listed", module=module, testcases=testcases)
+def listed(
+    *, module: str, testcases: List[Dict[str, Any]], unreachable: List[Dict[str, Any]]
+) -> Event:
+    """The testcases of a module, as `listing.describe` and `definitions.unreachable` make them."""
+    return _event("listed", module=module, testcases=testcases, unreachable=unreachable)
 
 
 def listing_finished(*, log_offset: int | None) -> Event:
@@ -110,6 +112,7 @@ def testcase_finished(
     duration_s: float,
     sim_time_ns: float,
     seed: str | None,
+    returned: str | None,
     log_offset: int | None,
 ) -> Event:
     """cocotb has judged a testcase."""
@@ -129,6 +132,7 @@ def testcase_finished(
         duration_s=duration_s,
         sim_time_ns=sim_time_ns,
         seed=seed,
+        returned=returned,
         log_offset=log_offset,
     )
 

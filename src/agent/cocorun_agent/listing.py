@@ -34,11 +34,15 @@ class Found(NamedTuple):
 
 
 def list_and_exit(
-    reporter: Reporter, modules: Iterable[str], discover: Callable[[str], list[Found]]
+    reporter: Reporter,
+    modules: Iterable[str],
+    discover: Callable[[str], list[Found]],
+    unreachable: Callable[[str, list[Found]], list[dict[str, Any]]],
 ) -> NoReturn:
     """Sends `listed` or `module_error` for each module, then ends the process at once.
 
-    `discover` imports one module and returns its testcases in the order cocotb registers them.
+    `discover` imports one module and returns its testcases in the order cocotb registers them;
+    `unreachable` then returns those that cocotb did not find.
     The process ends here because a design with a free-running clock would simulate for ever, and
     the simulation has not begun: there is nothing to finalise.
     """
@@ -46,13 +50,17 @@ def list_and_exit(
     for module in modules:
         reporter.send(events.listing(module=module, log_offset=output.log_offset()))
         try:
-            described = describe(module, discover(module))
+            found = discover(module)
+            described = describe(module, found)
         except BaseException as error:
             if os.getpid() != own_pid:
                 os._exit(1)
             reporter.module_error(module, error)
         else:
-            reporter.send(events.listed(module=module, testcases=described))
+            lost: list[dict[str, Any]] = []
+            with reporter.guard("definitions"):
+                lost = unreachable(module, found)
+            reporter.send(events.listed(module=module, testcases=described, unreachable=lost))
     reporter.send(events.listing_finished(log_offset=output.log_offset()))
     os._exit(0)
 
@@ -85,14 +93,14 @@ def describe(module: str, found: list[Found]) -> list[dict[str, Any]]:
 
 def source_of(function: Any) -> tuple[str | None, int | None]:
     """Returns the absolute file and the line, from 1, where the user wrote a testcase."""
-    code = _code_of(function)
+    code = code_of(function)
     if code is None:
         return None, None
     return os.path.abspath(code.co_filename), code.co_firstlineno
 
 
-def _code_of(function: Any) -> Any:
-    """Finds the code object the user wrote, below cocotb's and other wrappers."""
+def code_of(function: Any) -> Any:
+    """Returns the code object the user wrote, below cocotb's and other wrappers."""
     import cocotb
 
     own = os.path.dirname(os.path.abspath(cocotb.__file__)) + os.sep

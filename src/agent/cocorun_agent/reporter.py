@@ -45,6 +45,8 @@ class Judgement(NamedTuple):
     sim_time_ns: float
     simulation_ended: bool = False
     """Whether the simulator has said that the simulation ends, which is what is judged here."""
+    returned: str | None = None
+    """The type of what the testcase returned, if it passed and that is not `None`."""
 
 
 class Reporter:
@@ -218,6 +220,7 @@ class Reporter:
                 duration_s=float(judgement.duration_s),
                 sim_time_ns=float(judgement.sim_time_ns),
                 seed=seed,
+                returned=judgement.returned,
                 log_offset=output.log_offset(),
             )
         )

@@ -22,7 +22,7 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from cocorun_agent import child, events, imports, numpy_seed, output, processes, pytest_config
+from cocorun_agent import child, events, imports, output, processes, pytest_config, seeds
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
 
@@ -56,22 +56,22 @@ _LOOK_AGAIN_MS = 20
 
 def warm() -> None:
     """Imports what cocotb and pytest import in a run, and none of the user's modules."""
-    with numpy_seed.watched():
-        for name in _WARM:
-            with contextlib.suppress(Exception):
-                importlib.import_module(name)
-        if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
-            pytest_config.prepare()
+    for name in _WARM:
+        with contextlib.suppress(Exception):
+            importlib.import_module(name)
+    if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
+        pytest_config.prepare()
 
 
 def preload(reporter: Reporter, modules: list[str]) -> None:
     """Imports modules that the user wants in every child, with assertions rewritten.
 
-    They see no `cocotb.top`, no plusargs and no seed. Modules that cannot be preloaded are
-    reported, and imported by the children.
+    They see no `cocotb.top` and no plusargs. Modules that cannot be preloaded are reported, and
+    imported by the children.
     """
-    with pytest_config.rewriting(), numpy_seed.watched():
+    with pytest_config.rewriting():
         imports.take_the_lead()
+        seeds.preload()
         for name in modules:
             threads = processes.threads()
             try:

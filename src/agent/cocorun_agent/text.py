@@ -29,6 +29,11 @@ def error_type(error: object) -> str:
     return error.__name__ if isinstance(error, type) else type(error).__name__
 
 
+def type_of_value(value: object) -> str | None:
+    """Returns the name of a value's type, or nothing for `None`."""
+    return None if value is None else type(value).__name__
+
+
 def message_of(error: object) -> str:
     """Returns an exception's message as one line, or its type's name if it has none."""
     if isinstance(error, type):

@@ -11,7 +11,7 @@ import functools
 import hashlib
 from typing import Any, Iterator
 
-from cocorun_agent import imports, interpreter, listing, output, selection
+from cocorun_agent import definitions, imports, interpreter, listing, output, seeds, selection, text
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -65,7 +65,8 @@ class Adapter:
             self._importing = name
             try:
                 imports.take_the_lead()
-                found = my_import(name)
+                with seeds.importing(name):
+                    found = my_import(name)
                 imports.check(name)
                 return found
             except BaseException as error:
@@ -80,6 +81,7 @@ class Adapter:
         def discovered(cls: Any) -> Any:
             with reporter.guard("discovery"):
                 interpreter.user_code_begins()
+                seeds.modules_begin()
             if self._request.mode == "list":
                 return self._list(cls, regression)
             return self._selected(discover(cls))
@@ -133,14 +135,18 @@ class Adapter:
         if setup is not None:
             setup(self._request.modules)
 
+        regression._my_import = regression._my_import.__wrapped__
+        definitions.watch([test_class], regression, "_my_import")
+
         def discover(module: str) -> list[listing.Found]:
             imports.take_the_lead()
-            found = regression._my_import.__wrapped__(module)
+            found = regression._my_import(module)
             imports.check(module)
             tests = [item for item in vars(found).values() if isinstance(item, test_class)]
             return [_found(test) for test in tests]
 
-        listing.list_and_exit(self._reporter, self._request.modules, discover)
+        modules = self._request.modules
+        listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
 
     # What happens to a testcase.
 
@@ -152,6 +158,8 @@ class Adapter:
             with self._reporter.guard("_start_test"):
                 test = this._test
                 self._reporter.started(self._key(test), _seed_of(test), output.log_offset())
+            with self._reporter.guard("seed"):
+                seeds.testcase_begins(self._key(this._test).module, _seed_of(this._test))
             return original(this)
 
         manager._start_test = started
@@ -218,7 +226,8 @@ class Adapter:
             note = f"passed but {wanted} was expected"
         # A testcase can raise a `SimFailure` of its own while the simulation goes on.
         ended = failed and error is self._end_of_simulation
-        self._reporter.judged(key, Judgement(passed, error, note, *times, ended))
+        returned = text.type_of_value(getattr(outcome, "value", None)) if passed else None
+        self._reporter.judged(key, Judgement(passed, error, note, *times, ended, returned))
 
     def _hook_end(self, manager: Any) -> None:
         original = manager._tear_down

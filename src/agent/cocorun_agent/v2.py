@@ -10,6 +10,7 @@ raises what that did.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import importlib
@@ -20,7 +21,7 @@ import sys
 import time
 from typing import Any, Callable
 
-from cocorun_agent import imports, interpreter, listing, output, selection
+from cocorun_agent import definitions, imports, interpreter, listing, output, seeds, selection, text
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -80,7 +81,8 @@ class Adapter:
             self._importing = name
             try:
                 imports.take_the_lead()
-                found = import_module(name, *args, **kwargs)
+                with seeds.importing(name):
+                    found = import_module(name, *args, **kwargs)
                 imports.check(name)
                 return found
             except BaseException as error:
@@ -111,6 +113,7 @@ class Adapter:
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
             with reporter.guard("discover_tests"):
                 interpreter.user_code_begins()
+                seeds.modules_begin()
             try:
                 return original(this, *modules)
             except RuntimeError as error:
@@ -196,6 +199,7 @@ class Adapter:
 
                     key = self._key(self._manager)
                     self._reporter.started(key, cocotb.RANDOM_SEED, self._log_offset)
+                    seeds.testcase_begins(key.module, cocotb.RANDOM_SEED)
             return original(this, *args, **kwargs)
 
         _hook(running, "start", started)
@@ -270,7 +274,10 @@ class Adapter:
         # `pass_test()` passes with an exception that is not a failure.
         if _is_of_cocotb(error, "TestSuccess"):
             error = None
-        self._judge(manager, key, Judgement(True, error, seen.get("msg"), *_durations(seen)))
+        judgement = Judgement(True, error, seen.get("msg"), *_durations(seen))
+        if self._error is None:
+            judgement = judgement._replace(returned=_returned(manager._running_test))
+        self._judge(manager, key, judgement)
 
     def _failed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
         error = seen.get("result")
@@ -353,6 +360,11 @@ class Adapter:
 
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
             interpreter.user_code_begins()
+            seeds.modules_begin()
+            with self._reporter.guard("definitions"):
+                from cocotb import regression
+
+                definitions.watch(_testcase_classes(), regression, "import_module")
 
             def discover(module: str) -> list[listing.Found]:
                 this._test_queue = []
@@ -365,7 +377,7 @@ class Adapter:
                 imports.check(module)
                 return [_found(test) for test in this._test_queue]
 
-            listing.list_and_exit(self._reporter, modules, discover)
+            listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
 
         _hook(manager, "discover_tests", discovering)
 
@@ -394,6 +406,24 @@ def _running_test_class() -> Any:
         if hasattr(running, "start"):
             return running
     return None
+
+
+def _returned(running: Any) -> str | None:
+    """Returns the type of what a testcase's coroutine returned, if that is not `None`."""
+    with contextlib.suppress(BaseException):
+        return text.type_of_value(running._main_task.result())
+    return None
+
+
+def _testcase_classes() -> list[type]:
+    """Returns the classes that decorators make testcases of."""
+    from cocotb import _decorators
+
+    # The first is cocotb 2.1's, the others are 2.0's, where the first is absent.
+    known = getattr(_decorators, "TestGenerator", None)
+    if known is not None:
+        return [known]
+    return [_decorators.Test, _decorators.Parameterized]
 
 
 def _is_of_cocotb(error: Any, name: str) -> bool:

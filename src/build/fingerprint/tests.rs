@@ -7,6 +7,7 @@ use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
 use crate::model::build::Timescale;
+use crate::model::build::UnknownParameters;
 use crate::model::tool::CocotbVersion;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
@@ -46,6 +47,7 @@ fn build(simulator: &SimulatorName, project: &str) -> Build {
             project_dir.join("lib").to_string(),
         ],
         waves: true,
+        unknown_parameters: UnknownParameters::Error,
         build_env: BTreeMap::from([("LICENCE".to_owned(), "x".to_owned())]),
         project_dir,
     }
@@ -83,6 +85,7 @@ fn ingredients(build: &Build) -> Ingredients {
         (inside.to_owned(), format!("digest of {inside}"))
     });
     Ingredients {
+        omits_unknown_parameters: build.unknown_parameters == UnknownParameters::Warn,
         simulator: build.simulator.to_string(),
         simulator_version: tool.version.clone(),
         simulator_identity: tool.identity.clone(),
@@ -121,13 +124,13 @@ fn ways(value: &Value, way: &Way, found: &mut Vec<Way>) {
             }
             found.push(way.clone());
         }
-        Value::String(_) | Value::Null => found.push(way.clone()),
-        Value::Bool(_) | Value::Number(_) => unreachable!("a recipe is made of texts"),
+        Value::String(_) | Value::Bool(_) | Value::Null => found.push(way.clone()),
+        Value::Number(_) => unreachable!("a recipe is made of texts"),
     }
 }
 
 /// Returns the value with one field altered: text gets longer, a list loses its last item or
-/// repeats its first one, an absent value appears.
+/// repeats its first one, a switch is turned, an absent value appears.
 fn altered(value: &Value, way: &Way) -> Option<Value> {
     let mut value = value.clone();
     let field = way.iter().fold(&mut value, |value, step| match value {
@@ -136,6 +139,7 @@ fn altered(value: &Value, way: &Way) -> Option<Value> {
     });
     match field {
         Value::String(text) => text.push('x'),
+        Value::Bool(switch) => *switch = !*switch,
         Value::Null => *field = Value::String("x".to_owned()),
         Value::Array(items) => drop(items.pop()?),
         _ => unreachable!("`ways` leads to nothing else"),

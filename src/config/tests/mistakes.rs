@@ -271,7 +271,7 @@ fn unknown_keys_are_reported_with_a_suggestion() {
                     "6 missing-key: `[build.b]` is missing `hdl_toplevel`",
                     "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
              `defines`, `env`, `hdl_toplevel`, `icarus`, `includes`, `matrix`, `parameters`, \
-             `simulator`, `sources`, `timescale`, `verilator` and `waves`)",
+             `simulator`, `sources`, `timescale`, `unknown_parameters`, `verilator` and `waves`)",
                 ],
             ),
             (
@@ -358,17 +358,17 @@ fn bad_values_of_a_build_are_reported() {
                     "3 bad-value: `hdl_toplevel` is empty",
                     "4 wrong-type: `build_args` takes a list of strings, not a string (help: write \
              `[\"-Wall\"]`)",
-                    "5 missing-file: `inc` does not exist",
+                    "5 missing-file: the include folder `inc` does not exist",
                 ],
             ),
             (
-                "BUILDdefines = { '1A' = 1, B = 1.5, C = [1] }\n\
+                "BUILDdefines = { '1A' = 1, B = inf, C = [1] }\n\
           parameters = { D = 9223372036854775808 }\nwaves = 1\n\
           build_args = ['a', 1, \"\\u0000\"]\n",
                 &[
                     "4 bad-value: `1A` is not an HDL identifier",
-                    "4 wrong-type: `defines.B` takes an integer, a boolean or a string, not a float",
-                    "4 wrong-type: `defines.C` takes an integer, a boolean or a string, not a list",
+                    "4 bad-value: `defines.B` is not a finite number",
+                    "4 wrong-type: `defines.C` takes a number, a boolean or a string, not a list",
                     "5 bad-value: `parameters.D` takes an integer from -9223372036854775808 to \
              9223372036854775807",
                     "6 wrong-type: `waves` takes `true` or `false`, not an integer",
@@ -378,13 +378,14 @@ fn bad_values_of_a_build_are_reported() {
             ),
             (
                 "BUILDparameters = { A = 1 }\n[build.fifo.matrix]\nA = [1]\nB = 2\nC = []\n\
-          D = [1, '1']\nE = ['a b', 'a/b']\n",
+          D = [1, '1']\nE = ['a b', 'a/b']\nF = [2, 2.0, 2.00]\n",
                 &[
                     "6 bad-value: `A` is in both `matrix` and `parameters` (help: keep one of the two)",
                     "7 wrong-type: `matrix.B` takes a list of values, not an integer",
                     "8 bad-value: `matrix.C` is an empty list",
                     "9 duplicate-name: two values of `matrix.D` give builds the same name, `fifo/D=1`",
                     "10 duplicate-name: two values of `matrix.E` give builds the same name, `fifo/E=a-b`",
+                    "11 duplicate-name: two values of `matrix.F` give builds the same name, `fifo/F=2.0`",
                 ],
             ),
         ],

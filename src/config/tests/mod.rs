@@ -8,6 +8,7 @@ mod values;
 
 use super::*;
 
+use crate::diagnostic::Problems;
 use crate::diagnostic::render::to_text;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
@@ -50,12 +51,15 @@ impl Project {
         self.put(FILE_NAME, text);
         let environment = Environment::from_pairs([("SCRATCH", "/scratch"), ("IP", "ip")]);
         let registry = Registry::builtin();
-        load_from(
+        let config = load_from(
             Utf8Path::new(FILE_NAME),
             &self.root,
             &environment,
             &registry,
-        )
+        )?;
+        let all = config.builds.iter().map(|build| build.name.as_str());
+        config.build_problems.of(all)?;
+        Ok(config)
     }
 
     /// Loads a valid file.

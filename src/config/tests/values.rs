@@ -225,12 +225,83 @@ fn the_examples_of_the_reference_are_valid() {
 }
 
 #[test]
-fn ten_thousand_tables_are_read_and_all_their_mistakes_reported() {
+fn ten_thousand_tables_are_read_and_their_one_mistake_is_reported_once() {
     let project = Project::fifo();
     let table = |index| format!("[[test]]\ntest_module = 'm{index}'\nseed = {index}\n");
     let tables: Vec<String> = (0..10_000).map(table).collect();
     let text = format!("{BUILD}{}", tables.concat());
     assert_eq!(project.fine(&text).tests.len(), 10_000);
     let refused = project.load(&text.replace("seed", "sede"));
-    assert_eq!(refused.expect_err("unknown keys").0.len(), 10_000);
+    let problems = refused.expect_err("unknown keys").0;
+    let [problem] = problems.as_slice() else {
+        panic!("equal problems are one: {problems:?}");
+    };
+    let facts = ["9999 more like this: runner.toml:9, runner.toml:12, runner.toml:15, …"];
+    assert_eq!(problem.facts, facts);
+}
+
+#[test]
+fn problems_with_the_files_of_a_build_matter_only_to_sessions_that_need_it() {
+    let project = Project::fifo();
+    project.put("hdl/other.f", "gone.sv\n+incdir+nowhere\n");
+    let text = "[build.fifo]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = 'fifo'\nincludes = ['inc']\n\
+                [build.b]\nsources = ['hdl/gone.sv', 'x*.sv', '$NOPE/a.sv', 'hdl/other.f']\n\
+                hdl_toplevel = 'b'\nincludes = ['inc', 'i*']\n";
+    project.put(FILE_NAME, text);
+    let path = project.root.join(FILE_NAME);
+    let environment = Environment::from_pairs([("HOME", "/")]);
+    let registry = Registry::builtin();
+    let config = load_from(&path, &project.root, &environment, &registry).expect("kept for later");
+    let of = |tables: &[&str]| config.build_problems.of(tables.iter().copied());
+    let warnings = of(&["fifo"]).expect("only warnings");
+    let texts: Vec<&str> = warnings.iter().map(|it| it.message.as_str()).collect();
+    assert_eq!(texts, ["the include folder `inc` does not exist"]);
+    assert_eq!(
+        project.names(&config.builds[0].includes),
+        ["inc"],
+        "it may be made later"
+    );
+    let problems = of(&["fifo", "b"]).expect_err("errors").0;
+    let texts: Vec<&str> = problems.iter().map(|it| it.message.as_str()).collect();
+    let expected = [
+        "the include folder `inc` does not exist",
+        "`hdl/gone.sv` does not exist",
+        "`x*.sv` matches no file",
+        "the environment variable `NOPE` is unset or empty",
+        "`gone.sv` does not exist",
+        "the include folder `nowhere` does not exist",
+        "`i*` matches no directory",
+    ];
+    assert_eq!(texts, expected);
+    assert!(
+        problems[0]
+            .facts
+            .iter()
+            .any(|fact| fact == "1 more like this: runner.toml:8")
+    );
+}
+
+#[test]
+fn a_wrong_folder_is_one_problem_however_many_files_are_in_it() {
+    let project = Project::fifo();
+    let sources: Vec<String> = (0..50)
+        .map(|index| format!("'gone/{index}/a.sv'"))
+        .collect();
+    let table = |name| {
+        format!(
+            "[build.{name}]\nsources = [{}]\nhdl_toplevel = 'a'\n",
+            sources.join(",\n")
+        )
+    };
+    let problems = project
+        .load(&(table("a") + &table("b")))
+        .expect_err("gone")
+        .0;
+    let [problem] = problems.as_slice() else {
+        panic!("{problems:?}");
+    };
+    assert_eq!(problem.message, "`gone/0/a.sv` does not exist");
+    let folder = format!("there is no folder `{}`", project.root.join("gone"));
+    let others = "99 more like this: runner.toml:3, runner.toml:4, runner.toml:5, …";
+    assert_eq!(problem.facts, [folder.as_str(), others]);
 }

@@ -226,6 +226,9 @@ impl Ending {
             let code = state.code_of(result).unwrap_or(Code::TestNoResult);
             let log_lines = self.log_tail(result);
             let mut problem = wording::diagnostic(result, code, prefix, &log_lines);
+            if let Some(found) = state.order_dependence(&result.id) {
+                problem = problem.fact(wording::order_dependence(found));
+            }
             let others = self.other_builds_of(at);
             if !others.is_empty() {
                 problem = problem.fact(text::visible(&format!("the same on {others}")));

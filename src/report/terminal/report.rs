@@ -516,7 +516,8 @@ impl Report for TerminalReport {
                     .line(LineStyle::Notable, "STOPPING", None, &reason);
                 self.print(now, &line);
             }
-            Event::ModuleListed { .. } | Event::SessionFinished(_) => {}
+            // What the ending needs of these is in the state.
+            _ => {}
         }
         self.draw_if_due(now, state);
     }

@@ -191,7 +191,7 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         // iverilog interprets escapes in strings as Verilog does.
         let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         words.value(
-            &format!("parameter `{name}`"),
+            &Word::parameter(name),
             &format!("-P{}.{name}=", build.hdl_toplevel),
             literal::parameter(value, quote),
         );

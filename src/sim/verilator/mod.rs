@@ -3,7 +3,6 @@
 use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::model::build::Build;
-use crate::model::build::HdlValue;
 use crate::model::build::Language;
 use crate::model::build::SimulatorName;
 use crate::model::tool::PythonEnv;
@@ -27,6 +26,7 @@ use crate::sim::simulator::Version;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// Where Verilator is installed.
 const ROOT: &str = "VERILATOR_ROOT";
@@ -132,24 +132,9 @@ impl Simulator for Verilator {
         &NEEDS
     }
 
-    fn refusals(&self, build: &Build, build_dir: &Utf8Path) -> Vec<String> {
-        let sources = build.sources.iter().map(|source| source.path.as_path());
-        let mut paths = [build_dir, &build.project_dir].into_iter().chain(sources);
-        let spaced = paths.find(|path| path.as_str().contains(char::is_whitespace));
-        let spaced = spaced.map(|path| {
-            format!("`{path}` contains a space, which make and Verilator cannot handle")
-        });
-        let has_quote =
-            |value: &HdlValue| matches!(value, HdlValue::Text(text) if text.contains('"'));
-        let parameters = build.parameters.iter();
-        let quoted = parameters
-            .filter(|(_, value)| has_quote(value))
-            .map(|(name, _)| {
-                format!(
-                    "parameter `{name}` contains a double quote, which `verilator -G` cannot take"
-                )
-            });
-        spaced.into_iter().chain(quoted).collect()
+    /// Its makefiles list files, and `make` separates names by blanks.
+    fn splits_paths_at_blanks(&self) -> bool {
+        true
     }
 
     /// Variables that Verilator's makefiles, `make` and C++ compilers read.
@@ -225,8 +210,14 @@ impl Simulator for Verilator {
     }
 
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
-        let warning = warning_as_error(log)?;
         let table = build.name.table();
+        if let Some(code) = needs_timing(log) {
+            return Some(format!(
+                "the HDL has delays or event controls ({code}): write `build_args = [\"--timing\"]` in \
+                 `[build.{table}.verilator]`; `\"--no-timing\"` there ignores them"
+            ));
+        }
+        let warning = warning_as_error(log)?;
         Some(format!(
             "Verilator treats warnings as errors: fix the HDL, put `// verilator lint_off \
              {warning}` before the place, or write `build_args = [\"-Wno-{warning}\"]` in \
@@ -239,6 +230,11 @@ impl Simulator for Verilator {
         let is_runtime =
             source.file_name()?.starts_with("verilated") && source.extension() == Some("cpp");
         is_runtime.then(|| source.with_file_name("verilated.mk"))
+    }
+
+    /// Objects are linked into the program; a precompiled header alone has some 90 MB.
+    fn is_intermediate(&self, path: &Utf8Path) -> bool {
+        matches!(path.extension(), Some("o" | "a" | "gch" | "pch"))
     }
 
     fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
@@ -322,6 +318,8 @@ fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     words.own_output("", CPP);
     words.own(["--top-module"]);
     words.value("hdl_toplevel", "", &build.hdl_toplevel);
+    // It becomes part of a shell command.
+    let libs = shell_words::quote(libs.as_str());
     words.own(["-LDFLAGS"]);
     words.value(
         "cocotb libraries",
@@ -347,12 +345,10 @@ fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.path(&format!("includes[{index}]"), "-I", dir);
     }
     for (name, value) in &build.parameters {
-        // Text between the quotes is used as it is, so a quote inside cannot be written (seen in
-        // 5.48); `refusals` says so.
         words.value(
-            &format!("parameter `{name}`"),
+            &Word::parameter(name),
             &format!("-G{name}="),
-            literal::parameter(value, |text| format!("\"{text}\"")),
+            literal::parameter(value, string),
         );
     }
     words.given(&build.build_args);
@@ -367,22 +363,44 @@ fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     words
 }
 
+/// Writes a string for `-G`, which uses the text between the quotes as it is (seen in 5.48).
+///
+/// A quote inside would end it silently, so such a string is written as the number that it is to
+/// HDL: eight bits for each character, which untyped and `string` parameters take as the same text.
+fn string(text: &str) -> String {
+    if !text.contains('"') {
+        return format!("\"{text}\"");
+    }
+    let mut number = format!("{}'h", 8 * text.len());
+    for byte in text.bytes() {
+        // Writing to a string cannot fail.
+        write!(number, "{byte:02x}").ok();
+    }
+    number
+}
+
 /// Returns the arguments of `make`, which compiles and links the C++.
 fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Word> {
     let mut words = Words::new(&build.project_dir);
     words.own(["--no-print-directory", "-C"]);
     words.own_output("", CPP);
     words.own(["-f", "Vtop.mk"]);
+    // `make` finds out the real folder, and Verilator's makefile rejects one with a blank.
+    words.own_output("CURDIR=", CPP);
     let root = tool.env.get(ROOT).map(Utf8Path::new);
     if root.is_some_and(|root| is_package(root, python)) {
         words.own(PACKAGE_MAKE_VARIABLES);
-        words.value(
-            "Python interpreter",
-            "PYTHON3=",
-            python.interpreter.as_str(),
-        );
+        words.path("Python interpreter", "PYTHON3=", &python.interpreter);
     }
     words.finish()
+}
+
+/// Returns the code of an error that `--timing` avoids.
+fn needs_timing(log: &str) -> Option<&'static str> {
+    let codes = ["NEEDTIMINGOPT", "NOTIMING"].into_iter();
+    codes
+        .into_iter()
+        .find(|code| log.contains(&format!("%Error-{code}:")))
 }
 
 /// Returns the name of the first warning if there are only warnings.

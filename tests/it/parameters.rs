@@ -1,0 +1,99 @@
+//! Values of parameters arrive in the HDL as they are written, and paths may contain blanks.
+
+use std::fs;
+
+use crate::support::COCOTB;
+use crate::support::Project;
+use crate::support::Ran;
+use crate::support::python;
+
+const TOP: &str = "\
+`timescale 1ns/1ps
+`include \"scale.svh\"
+module top #(
+    parameter real GAIN = 1.0, parameter real TINY = 1.0, parameter REAL = 1.0,
+    parameter NAME = \"x\", parameter `STRING LONG = \"y\"
+) (
+    output logic [31:0] milli, output logic [31:0] pico, output logic [31:0] quarter, output logic same
+);
+  initial milli = $rtoi(GAIN * `SCALE);
+  initial pico = $rtoi(TINY * 1.0e12);
+  initial quarter = $rtoi(REAL / 4 * `SCALE);
+  initial same = NAME == \"a\\\"b\" && LONG == \"say \\\"hi\\\"\";
+endmodule
+";
+const TEST_TOP: &str = "\
+import cocotb
+from cocotb.triggers import Timer
+
+
+@cocotb.test()
+async def arrive(dut):
+    await Timer(1, 'ns')
+    values = [dut.milli, dut.pico, dut.quarter]
+    print('VALUES', [value.value.to_signed() for value in values], dut.same.value)
+    assert dut.same.value == 1
+";
+
+/// The project's folder, those of its sources, and a source have names with blanks.
+fn project() -> Project {
+    let project = Project::new();
+    let toml = format!(
+        "simulator = [\"icarus\", \"verilator\"]\n[python]\ninterpreter = \"{}\"\n\
+         [build.top]\nsources = [\"my hdl/my top.sv\"]\nincludes = [\"my inc\"]\n\
+         hdl_toplevel = \"top\"\n\
+         parameters = {{ TINY = 1e-9, REAL = 2.0, NAME = 'a\"b', LONG = 'say \"hi\"' }}\n\
+         matrix = {{ GAIN = [2.5, -0.5] }}\n\
+         [build.top.icarus]\nbuild_args = [\"-DSTRING=\"]\n\
+         [build.top.verilator]\nbuild_args = [\"-DSTRING=string\"]\n\
+         [[test]]\ntest_module = \"test_top\"\n",
+        python(COCOTB).display()
+    );
+    for (name, text) in [
+        ("runner.toml", toml.as_str()),
+        ("my hdl/my top.sv", TOP),
+        ("my inc/scale.svh", "`define SCALE 1000.0\n"),
+        ("test_top.py", TEST_TOP),
+    ] {
+        project.file(&format!("my project/{name}"), text);
+    }
+    project
+}
+
+fn run(project: &Project, args: &[&str]) -> Ran {
+    let mut command = project.command(args);
+    command.current_dir(project.path("my project"));
+    Ran::from(command.output().unwrap())
+}
+
+#[test]
+fn reals_and_quotes_arrive_in_paths_with_blanks_on_both_simulators() {
+    let project = project();
+    let test = ["test", "--format", "json", "--explain"];
+    let ran = run(&project, &[&test[..], &["--simulator", "icarus"]].concat()).expect_code(0);
+    let verilator = run(
+        &project,
+        &[&test[..], &["--build", "top/GAIN=2.5@verilator"]].concat(),
+    );
+    let verilator = verilator.expect_code(0);
+    for (ran, build, milli) in [
+        (&ran, "top/GAIN=2.5@icarus", 2500),
+        (&ran, "top/GAIN=-0.5@icarus", -500),
+        (&verilator, "top/GAIN=2.5@verilator", 2500),
+    ] {
+        let finished = ran.events().into_iter().find(|event| {
+            event["event"] == "testcase-finished" && event["testcase"]["build"] == build
+        });
+        let finished = finished.unwrap_or_else(|| panic!("{build}: {}", ran.stdout));
+        let log = fs::read_to_string(finished["log"]["path"].as_str().unwrap()).unwrap();
+        let values = format!("VALUES [{milli}, 1000, 500]");
+        assert!(log.contains(&values), "{build}: {log}");
+    }
+    // What the compiler read is known by its own name, not by that of a link.
+    let again = run(&project, &["build", "--assume-built", "top/GAIN=2.5"]).expect_code(0);
+    assert!(again.stderr.contains("UP TO DATE"), "{}", again.stderr);
+    project.file("my project/my inc/scale.svh", "`define SCALE 2000.0\n");
+    let stale = run(&project, &["build", "--assume-built", "top/GAIN=2.5"]).expect_code(3);
+    let why = "`top/GAIN=2.5@verilator` is not up to date: content of `my inc/scale.svh` changed";
+    assert!(stale.stderr.contains(why), "{}", stale.stderr);
+}
