@@ -379,7 +379,7 @@ fn builds_that_fail_equally_are_one_block_with_their_names_and_a_command() {
   hdl/broken.sv:2: syntax error
   log: sim_build/build.log (1 lines)
   the same in 11 more builds: {}
-help: rerun it alone: `cocorun build --config x/runner.toml broken/W=1`
+help: rerun it alone: `cocorun build --config x/runner.toml 'broken/W=1'`
 ",
         names.join(", ")
     );
