@@ -20,6 +20,7 @@ pub mod machine;
 #[cfg(feature = "locks")]
 pub mod mounts;
 pub mod output_file;
+mod permissions;
 #[cfg(feature = "locks")]
 pub mod pinned;
 pub mod process;
