@@ -76,7 +76,11 @@ pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Error {
     };
     let help = match (error.kind(), code) {
         (io::ErrorKind::PermissionDenied, ErrorKind::Unreadable) => permissions::to_read(path),
-        (io::ErrorKind::PermissionDenied, ErrorKind::Unwritable) => permissions::to_write(path),
+        (io::ErrorKind::PermissionDenied, ErrorKind::Unwritable) => {
+            // Names belong to their directory.
+            let names = ["remove", "rename", "link"].contains(&doing);
+            permissions::to_write(path.parent().filter(|_| names).unwrap_or(path))
+        }
         _ => None,
     };
     Error {
