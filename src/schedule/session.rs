@@ -19,15 +19,14 @@ use crate::schedule::judge::stop_reason_in_words;
 use crate::schedule::listing::ListSelection;
 use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
+use crate::schedule::servers::ServerLimit;
 use crate::schedule::worker::Message;
 use crate::schedule::worker::Workshop;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::channel;
@@ -104,7 +103,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
             base_env: spec.base_env,
             agent_dir: spec.agent_dir,
             inherited_python_path: spec.inherited_python_path,
-            servers_alive: Arc::new(AtomicUsize::new(0)),
+            servers: ServerLimit::new(jobs),
             runs: AtomicU32::new(0),
         },
         builds: spec.builds,
