@@ -11,6 +11,7 @@ use crate::build::compile_error::ignored_parameters;
 use crate::build::context::BuildContext;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
+use crate::build::intermediates;
 use crate::build::manifest::Judgement;
 use crate::build::manifest::Manifest;
 use crate::diagnostic::Code;
@@ -186,8 +187,12 @@ impl OnceStep for Compilation<'_> {
         } else {
             explain(self.build, self.print, self.context, &self.reasons)
         };
-        let compiled = compile(self.build, self.context, self.print, leader)
-            .map_err(|(kind, problems)| Failure::new(kind, problems))?;
+        let compiled = compile(self.build, self.context, self.print, leader);
+        if let Ok(installed) = self.context.tools.simulator(&self.build.simulator) {
+            let outputs = &self.print.recipe.outputs;
+            intermediates::remove(installed.simulator.as_ref(), leader.dir(), outputs);
+        }
+        let compiled = compiled.map_err(|(kind, problems)| Failure::new(kind, problems))?;
         self.ignored_parameters = compiled.ignored_parameters;
         Ok(compiled.record)
     }

@@ -9,6 +9,7 @@ pub mod context;
 mod dependencies;
 pub mod ensure;
 pub mod fingerprint;
+mod intermediates;
 mod links;
 pub mod manifest;
 mod progress;

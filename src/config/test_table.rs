@@ -240,8 +240,7 @@ fn read_preload(section: &Section<'_>) -> Vec<String> {
 fn read_plusargs(section: &Section<'_>) -> Vec<String> {
     let mut plusargs = Vec::new();
     for text in section.texts("plusargs") {
-        let name = text.value.strip_prefix('+').unwrap_or(&text.value);
-        if name.is_empty() || name.starts_with(['=', '+']) {
+        let Some(plusarg) = plusarg(&text.value) else {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("invalid plusarg `{}`", text.value),
@@ -252,10 +251,16 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
                 problem.help("write `\"name\"` or `\"name=value\"`"),
             );
             continue;
-        }
-        plusargs.push(format!("+{name}"));
+        };
+        plusargs.push(plusarg);
     }
     plusargs
+}
+
+/// Returns a plusarg with its leading `+`, which may be left out; `None` if it has no name.
+pub fn plusarg(text: &str) -> Option<String> {
+    let name = text.strip_prefix('+').unwrap_or(text);
+    (!name.is_empty() && !name.starts_with(['=', '+'])).then(|| format!("+{name}"))
 }
 
 /// Files that a run writes in its own directory.
@@ -322,7 +327,7 @@ pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
 }
 
 /// Returns what to do instead of setting a variable that cocorun sets for every simulation.
-fn refused_variable(name: &str) -> Option<String> {
+pub fn refused_variable(name: &str) -> Option<String> {
     let instead = match name {
         "COCOTB_TESTCASE" | "TESTCASE" | "COCOTB_TEST_FILTER" => {
             "name testcases on the command line"

@@ -112,6 +112,12 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Says whether a file among its outputs was needed by the compile alone: no run reads it.
+    fn is_intermediate(&self, path: &Utf8Path) -> bool {
+        let _ = path;
+        false
+    }
+
     // Running.
 
     /// Returns the program that runs a compiled design, and its arguments.

@@ -232,6 +232,11 @@ impl Simulator for Verilator {
         is_runtime.then(|| source.with_file_name("verilated.mk"))
     }
 
+    /// Objects are linked into the program; a precompiled header alone has some 90 MB.
+    fn is_intermediate(&self, path: &Utf8Path) -> bool {
+        matches!(path.extension(), Some("o" | "a" | "gch" | "pch"))
+    }
+
     fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
         let mut args = Vec::new();
         if let Some(waves) = launch.waves {
@@ -385,11 +390,7 @@ fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Wor
     let root = tool.env.get(ROOT).map(Utf8Path::new);
     if root.is_some_and(|root| is_package(root, python)) {
         words.own(PACKAGE_MAKE_VARIABLES);
-        words.value(
-            "Python interpreter",
-            "PYTHON3=",
-            python.interpreter.as_str(),
-        );
+        words.path("Python interpreter", "PYTHON3=", &python.interpreter);
     }
     words.finish()
 }
