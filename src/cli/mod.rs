@@ -95,16 +95,19 @@ pub enum Command {
 /// Which testcases to select.
 #[derive(Args, Clone, Debug, Default)]
 pub struct SelectArgs {
-    /// Substring of `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) that matches all of it
+    /// Substring of `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) that matches all of
+    /// it; if several are given, one has to match. The name of a build, or a pattern for one, is not
+    /// searched in names of testcases
     #[arg(value_name = "FILTER")]
     pub filters: Vec<String>,
-    /// Only this build with all its variants, or builds that match a pattern
+    /// Only this build with all its variants, or builds that match a pattern; repeat to select
+    /// several
     #[arg(long, short, value_name = "NAME")]
     pub build: Vec<String>,
-    /// Only this test module
+    /// Only this test module; repeat to select several
     #[arg(long, short, value_name = "NAME")]
     pub module: Vec<String>,
-    /// Only the testcase with exactly this name
+    /// Only the testcase with this name, with all its parameters; repeat to select several
     #[arg(long, short, value_name = "NAME")]
     pub testcase: Vec<String>,
     /// Only builds for this simulator
@@ -162,6 +165,12 @@ pub struct TestArgs {
     /// Wall-clock limit per testcase in seconds; overrides `runner.toml`
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
     pub timeout: Option<f64>,
+    /// Pass `+NAME` or `+NAME=VALUE` to every run; takes precedence over `plusargs`; repeatable
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub plusarg: Vec<String>,
+    /// Set an environment variable of every run; takes precedence over `env`; repeatable
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<String>,
     /// Dump waves for every run
     #[arg(long)]
     pub waves: bool,

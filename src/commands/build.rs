@@ -19,6 +19,8 @@ use crate::plan;
 use crate::plan::Selection;
 use crate::plan::SelectionArgs;
 
+use std::collections::BTreeSet;
+
 /// Builds the named builds, or all.
 ///
 /// # Errors
@@ -45,7 +47,7 @@ pub(super) fn build(
         .collect();
     if builds.is_empty() {
         let problem = Diagnostic::error(Code::NothingSelected, "no build is selected");
-        return Err(problem.help(selection.advice()).into());
+        return Err(problem.help(selection.advice(&BTreeSet::new())).into());
     }
     let session = Session::inspect(resolved, &builds, console)?;
     let mut reports = console.reports_without_tests(args.work.explain, args.format);

@@ -7,7 +7,9 @@ use crate::commands::session_folders::SessionFolder;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::edge::cache_dir;
 use crate::edge::env;
+use crate::edge::interrupt::Interrupt;
 use crate::edge::interrupt::StopReason;
 use crate::edge::machine::SystemMachine;
 use crate::event::Event;
@@ -19,11 +21,15 @@ use crate::model::build::Build;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
+use crate::model::test::TestcaseId;
 use crate::plan::Selection;
 use crate::report::Report;
 use crate::schedule;
 
 use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::sync::Mutex;
+use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
 
@@ -67,7 +73,11 @@ impl<'a> Unmatched<'a> {
 
     /// Warns about filters that selected nothing while others did. If a build or a module failed,
     /// it may contain what they select.
-    pub(super) fn warnings(&self, state: &SessionState) -> Vec<Diagnostic> {
+    pub(super) fn warnings(
+        &self,
+        state: &SessionState,
+        testcases: &BTreeSet<String>,
+    ) -> Vec<Diagnostic> {
         if state.listed() == 0 || !state.knows_all_testcases() {
             return Vec::new();
         }
@@ -75,11 +85,43 @@ impl<'a> Unmatched<'a> {
         let warning = |filter: &String| {
             let text = format!("`{filter}` selects no testcase");
             Diagnostic {
-                help: self.selection.advice_on(filter),
+                help: self.selection.advice_on(filter, testcases),
                 ..Diagnostic::warning(Code::NothingSelected, text)
             }
         };
         filters.map(warning).collect()
+    }
+}
+
+/// What listings find, selected or not.
+struct Listed<'a> {
+    selection: &'a Selection,
+    testcases: Mutex<BTreeSet<String>>,
+}
+
+impl<'a> Listed<'a> {
+    fn new(selection: &'a Selection) -> Self {
+        Self {
+            selection,
+            testcases: Mutex::default(),
+        }
+    }
+
+    /// Says whether a listed testcase is selected, and keeps its name.
+    fn selects(&self, id: &TestcaseId) -> bool {
+        let mut names = self
+            .testcases
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        names.insert(id.testcase.clone());
+        self.selection.selects(id)
+    }
+
+    /// Returns the names of all testcases.
+    fn into_names(self) -> BTreeSet<String> {
+        self.testcases
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,10 +140,11 @@ pub(super) fn execute(
     let seed = work.seed.map_or_else(|| resolved.draw_seed(), Seed);
     let clock = edges.clock.as_ref();
     let began = clock.now();
-    let mut folder = SessionFolder::make(resolved.session_dir(), &SystemMachine, began)?;
+    let mut folder = session_folder(resolved, work.command, began)?;
     let agent_dir = session.agent_dir()?;
     let python_path = edges.environment.get(env::PYTHONPATH);
     let mut unmatched = Unmatched::new(work.selection);
+    let listed = Listed::new(work.selection);
     let stream = RefCell::new(Stream {
         state: SessionState::default(),
         reports,
@@ -120,7 +163,7 @@ pub(super) fn execute(
             tools: &session.tools,
             builds: work.builds,
             modules: work.modules,
-            selects: &|id| work.selection.selects(id),
+            selects: &|id| listed.selects(id),
             session_id: resolved.session_id.clone(),
             session_dir: resolved.session_dir(),
             history_dir: resolved.config.build_dir.join("history"),
@@ -140,18 +183,15 @@ pub(super) fn execute(
         },
     );
     let mut stream = stream.into_inner();
-    let warnings = unmatched.warnings(&stream.state);
+    let names = listed.into_names();
+    let warnings = unmatched.warnings(&stream.state, &names);
     let known = session.warnings.iter().chain(&work.warnings).cloned();
-    for warning in known.chain(warnings) {
-        stream.send(&Event::Notice(Box::new(warning)));
-    }
-    let signal = match edges.interrupt.raised() {
-        Some(StopReason::Signal(number)) => Some(number),
-        _ => None,
-    };
-    let exit_code = stream.state.exit_code(signal);
+    known
+        .chain(warnings)
+        .for_each(|warning| stream.send(&Event::Notice(Box::new(warning))));
+    let exit_code = stream.state.exit_code(raised_signal(&edges.interrupt));
     if exit_code == ExitCode::NothingSelected {
-        let problem = nothing_selected(&work.selection.advice());
+        let problem = nothing_selected(&work.selection.advice(&names));
         stream.send(&Event::Notice(Box::new(problem)));
     }
     stream.close(exit_code, clock.now().saturating_duration_since(began));
@@ -162,6 +202,27 @@ pub(super) fn execute(
     );
     stream.reports.finish(&stream.state)?;
     Ok(exit_code)
+}
+
+/// Creates the folder of the session, and the build directory first.
+fn session_folder(
+    resolved: &Resolved,
+    command: SessionCommand,
+    began: Instant,
+) -> Result<SessionFolder> {
+    cache_dir::make(&resolved.config.build_dir)?;
+    let folder = SessionFolder::make(resolved.session_dir(), &SystemMachine, began)?;
+    if command == SessionCommand::Test {
+        folder.become_latest();
+    }
+    Ok(folder)
+}
+
+fn raised_signal(interrupt: &Interrupt) -> Option<u8> {
+    match interrupt.raised() {
+        Some(StopReason::Signal(number)) => Some(number),
+        _ => None,
+    }
 }
 
 /// Returns the first event of a session.

@@ -30,6 +30,8 @@ const KEPT_MAX: usize = 200;
 const FINISHED: &str = "finished";
 /// Names the session's process; its time is the session's last sign of life.
 const OWNER: &str = "owner.json";
+/// The link to the folder of the newest session.
+const LATEST: &str = "latest";
 /// How often a session shows that it is alive.
 const SIGN_EVERY: Duration = Duration::from_secs(600);
 /// A session of another node or boot counts as killed after this long without a sign of life.
@@ -97,6 +99,20 @@ impl SessionFolder {
         })
     }
 
+    /// Lets the link `latest` lead to this folder. Nothing depends on it, so it may fail, and if
+    /// sessions start at once, one of them wins.
+    pub(super) fn become_latest(&self) {
+        let (Some(all), Some(name)) = (self.dir.parent(), self.dir.file_name()) else {
+            return;
+        };
+        let link = all.join(LATEST);
+        // Anything else of this name belongs to somebody else.
+        if fs::is_link(&link) {
+            fs::remove(&link);
+        }
+        fs::link(Utf8Path::new(name), &link).ok();
+    }
+
     /// Shows that the session is alive, if it is time to.
     pub(super) fn live(&mut self, now: Instant) {
         if now.saturating_duration_since(self.last_sign) >= SIGN_EVERY {
@@ -136,7 +152,7 @@ fn surplus(all: &Utf8Path, own: &str, host: &dyn Machine, now: SystemTime) -> Ve
     let mut over: Vec<(SystemTime, String)> = fs::list(all)
         .unwrap_or_default()
         .into_iter()
-        .filter(|name| name != own && is_over(&all.join(name), host, now))
+        .filter(|name| name != own && name != LATEST && is_over(&all.join(name), host, now))
         .map(|name| (end_of(&all.join(&name)).unwrap_or(now), name))
         .collect();
     over.sort();
@@ -307,6 +323,32 @@ mod tests {
         assert_eq!(modified(&owner), Some(old));
         folder.live(now + SIGN_EVERY);
         assert!(modified(&owner) > Some(old));
+    }
+
+    #[test]
+    fn the_link_to_the_latest_session_follows_it_and_is_no_session() {
+        let runs = Runs::new();
+        let now = Instant::now();
+        let link = runs.all().join(LATEST);
+        for name in ["20261121T084026-b08f42", "20261121T084027-000000"] {
+            let folder = SessionFolder::make(runs.all().join(name), &SystemMachine, now);
+            folder.expect("made").become_latest();
+            assert_eq!(fs::real_path(&link), fs::real_path(&runs.all().join(name)));
+            fs::write(&runs.all().join(name).join(FINISHED), "").expect("written");
+        }
+        for number in 0..KEPT_MAX {
+            runs.open(&format!("{number:03}"), killed());
+        }
+        let later = SystemTime::now() + FRESH;
+        let surplus = surplus(runs.all(), "", &SystemMachine, later);
+        assert_eq!(surplus.len(), KEPT_MAX + 2 - KEPT);
+        assert!(!surplus.contains(&LATEST.to_owned()));
+        fs::remove(&link);
+        fs::create_dirs(&link).expect("made");
+        let dir = runs.all().join("20261121T084028-000000");
+        let folder = SessionFolder::make(dir, &SystemMachine, now).expect("made");
+        folder.become_latest();
+        assert!(!fs::is_link(&link), "it is somebody's");
     }
 
     #[test]

@@ -13,8 +13,10 @@ use crate::commands::reporting::junit_report;
 use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
 use crate::commands::session::Session;
+use crate::config;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::env::Environment;
 use crate::edge::output_file::OutputFile;
@@ -29,6 +31,8 @@ use crate::plan::Selection;
 use crate::plan::SelectionArgs;
 use crate::sim::launch::TYPED_VARIABLES;
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -71,7 +75,7 @@ fn session(
     let without_effect = without_effect(&startup.edges.environment);
     let resolved = Resolved::open(global, &args.work, startup)?;
     let mut plan = plan::expand(&resolved.config);
-    apply_overrides(args, &mut plan);
+    apply_overrides(args, &typed_settings(args)?, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
     let session = Session::inspect(resolved, &builds, console)?;
     let mut reports = console.reports(args.work.explain, args.format, junit);
@@ -114,16 +118,76 @@ fn repeats(args: &TestArgs, global: &Global) -> String {
     if let Some(limit) = args.timeout {
         command.extend([" --timeout ", &limit.to_string()]);
     }
+    let plusargs = args.plusarg.iter().map(|text| (" --plusarg ", text));
+    let env = args.env.iter().map(|text| (" --env ", text));
+    for (option, text) in plusargs.chain(env) {
+        command.extend([option, &shell_words::quote(text)]);
+    }
     command
 }
 
+/// What `--plusarg` and `--env` give every run.
+struct TypedSettings {
+    /// With the leading `+`.
+    plusargs: Vec<String>,
+    env: BTreeMap<String, String>,
+}
+
+/// Checks what is given with `--plusarg` and `--env`.
+///
+/// # Errors
+/// Everything that is wrong with one of them.
+fn typed_settings(args: &TestArgs) -> Result<TypedSettings> {
+    let mut problems = Vec::new();
+    let mut refuse = |text: String, help: String| {
+        problems.push(Diagnostic::error(Code::UsageBadArgument, text).help(help));
+    };
+    let mut plusargs = Vec::new();
+    for text in &args.plusarg {
+        match config::plusarg(text) {
+            Some(plusarg) => plusargs.push(plusarg),
+            None => refuse(
+                format!("invalid plusarg `{text}`"),
+                "write `--plusarg NAME` or `--plusarg NAME=VALUE`".to_owned(),
+            ),
+        }
+    }
+    let mut env = BTreeMap::new();
+    for text in &args.env {
+        let name = text.split('=').next().unwrap_or_default();
+        match (text.split_once('='), config::refused_variable(name)) {
+            (Some((name, _)), Some(help)) => {
+                refuse(format!("`{name}` is set by cocorun itself"), help);
+            }
+            (Some((name, value)), None) if !name.is_empty() => {
+                env.insert(name.to_owned(), value.to_owned());
+            }
+            _ => refuse(
+                format!("invalid environment variable `{text}`"),
+                "write `--env NAME=VALUE`".to_owned(),
+            ),
+        }
+    }
+    if problems.is_empty() {
+        return Ok(TypedSettings { plusargs, env });
+    }
+    Err(Problems(problems))
+}
+
 /// Applies the options of the command line to the plan.
-fn apply_overrides(args: &TestArgs, plan: &mut Plan) {
+fn apply_overrides(args: &TestArgs, typed: &TypedSettings, plan: &mut Plan) {
+    let name_of = |plusarg: &str| plusarg.split('=').next().unwrap_or_default().to_owned();
+    let typed_names: Vec<String> = typed.plusargs.iter().map(|it| name_of(it)).collect();
     for module in &mut plan.modules {
         let settings = &mut module.settings;
         settings.seed = args.seed.map(Seed).or(settings.seed);
         settings.waves |= args.waves;
         settings.fork &= !args.no_fork;
+        // Simulators use the first of several values.
+        let is_kept = |it: &String| !typed_names.contains(&name_of(it));
+        settings.plusargs.retain(is_kept);
+        settings.plusargs.extend(typed.plusargs.iter().cloned());
+        settings.env.extend(typed.env.clone());
         settings.isolation = args.isolation.unwrap_or(settings.isolation);
         if let Some(limit) = args.timeout {
             settings.timeout = Duration::from_secs_f64(limit);
@@ -167,7 +231,7 @@ pub(super) fn select(
             .into());
     }
     if modules.is_empty() {
-        return Err(nothing_selected(&selection.advice()).into());
+        return Err(nothing_selected(&selection.advice(&BTreeSet::new())).into());
     }
     Ok((selection, builds, modules))
 }

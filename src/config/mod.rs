@@ -34,6 +34,8 @@ pub use tables::BuildTable;
 pub use tables::PythonConfig;
 pub use tables::RunnerConfig;
 pub use tables::TestTable;
+pub use test_table::plusarg;
+pub use test_table::refused_variable;
 pub use variants::Variant;
 
 use crate::config::document::Document;

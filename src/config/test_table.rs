@@ -49,17 +49,16 @@ pub(super) struct LocatedTest {
 pub(super) fn read(
     value: &Value<'_>,
     files: &Files<'_>,
-    python_paths: &[Utf8PathBuf],
+    default_path: &ImportPath,
     defaults: Defaults,
 ) -> Option<LocatedTest> {
     let section = value.section(Table::Test, "[[test]]")?;
     let reading = section.reading;
     let builds = read_builds(&section);
-    let folders = read_paths(&section, files).unwrap_or_else(|| python_paths.to_vec());
-    let import_path = ImportPath {
-        ambiguous: ambiguous::find(files, &folders),
-        folders,
-    };
+    let import_path = read_paths(&section, files).map_or_else(
+        || default_path.clone(),
+        |folders| import_path(files, folders),
+    );
     let modules = read_modules(&section, files, &import_path);
     let settings = RunSettings {
         timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
@@ -112,6 +111,14 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
         true
     });
     builds
+}
+
+/// Finds out what is ambiguous in these folders.
+pub(super) fn import_path(files: &Files<'_>, folders: Vec<Utf8PathBuf>) -> ImportPath {
+    ImportPath {
+        ambiguous: ambiguous::find(files, &folders),
+        folders,
+    }
 }
 
 /// Reads `paths`: folders that modules are imported from; nothing if there are none.
@@ -233,8 +240,7 @@ fn read_preload(section: &Section<'_>) -> Vec<String> {
 fn read_plusargs(section: &Section<'_>) -> Vec<String> {
     let mut plusargs = Vec::new();
     for text in section.texts("plusargs") {
-        let name = text.value.strip_prefix('+').unwrap_or(&text.value);
-        if name.is_empty() || name.starts_with(['=', '+']) {
+        let Some(plusarg) = plusarg(&text.value) else {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
                 format!("invalid plusarg `{}`", text.value),
@@ -245,10 +251,16 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
                 problem.help("write `\"name\"` or `\"name=value\"`"),
             );
             continue;
-        }
-        plusargs.push(format!("+{name}"));
+        };
+        plusargs.push(plusarg);
     }
     plusargs
+}
+
+/// Returns a plusarg with its leading `+`, which may be left out; `None` if it has no name.
+pub fn plusarg(text: &str) -> Option<String> {
+    let name = text.strip_prefix('+').unwrap_or(text);
+    (!name.is_empty() && !name.starts_with(['=', '+'])).then(|| format!("+{name}"))
 }
 
 /// Files that a run writes in its own directory.
@@ -315,7 +327,7 @@ pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
 }
 
 /// Returns what to do instead of setting a variable that cocorun sets for every simulation.
-fn refused_variable(name: &str) -> Option<String> {
+pub fn refused_variable(name: &str) -> Option<String> {
     let instead = match name {
         "COCOTB_TESTCASE" | "TESTCASE" | "COCOTB_TEST_FILTER" => {
             "name testcases on the command line"

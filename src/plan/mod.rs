@@ -5,6 +5,7 @@
 //! simulator; modules by table, then build, then name as the table gives them.
 
 mod advice;
+mod filter;
 mod selection;
 
 pub use selection::Selection;

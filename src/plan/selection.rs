@@ -21,12 +21,11 @@ use crate::model::test::TestModule;
 use crate::model::test::TestcaseId;
 use crate::plan::Plan;
 use crate::plan::advice;
+use crate::plan::advice::KnownNames;
+use crate::plan::filter::Filter;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-
-/// Separates the parts of a testcase's identity; occurs in none of them.
-const SEPARATOR: &str = "::";
 
 /// How many known names are listed if none is similar to the wanted one.
 const SHOWN_MAX: usize = 8;
@@ -35,14 +34,14 @@ const SHOWN_MAX: usize = 8;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SelectionArgs {
     /// Positional: substrings of `BUILD::MODULE::TESTCASE`, or patterns (`*?[`) that match all of
-    /// it. One of them has to match.
+    /// it. One of them has to match. One that names builds says nothing about names of testcases.
     pub filters: Vec<String>,
     /// `--build`: names and patterns, as of `build` in `[[test]]`; `fifo` selects `fifo/DEPTH=4`
     /// and `fifo@SIMULATOR` too.
     pub builds: Vec<String>,
     /// `--module`: names of modules.
     pub modules: Vec<String>,
-    /// `--testcase`: names of testcases.
+    /// `--testcase`: names of testcases; `grants` selects `grants/x=1` too.
     pub testcases: Vec<String>,
     /// `--simulator`: only builds for it.
     pub simulator: Option<SimulatorName>,
@@ -59,53 +58,6 @@ pub struct Selection {
     modules: BTreeSet<String>,
 }
 
-#[derive(Clone, Debug)]
-enum Filter {
-    Within(String),
-    Pattern(NameGlob),
-}
-
-impl Filter {
-    fn new(text: &str) -> std::result::Result<Self, Box<Diagnostic>> {
-        let refuse = |why: &str| {
-            Diagnostic::error(
-                Code::UsageBadArgument,
-                format!("invalid filter `{text}`: {why}"),
-            )
-        };
-        if text.is_empty() {
-            return Err(refuse("it is empty").into());
-        }
-        if !NameGlob::is_pattern(text) {
-            return Ok(Self::Within(text.to_owned()));
-        }
-        NameGlob::new(text)
-            .map(Self::Pattern)
-            .map_err(|why| refuse(&why).into())
-    }
-
-    fn is_match(&self, id: &str) -> bool {
-        match self {
-            Self::Within(text) => id.contains(text.as_str()),
-            Self::Pattern(glob) => glob.is_match(id),
-        }
-    }
-
-    /// Says whether an identity with this prefix, and no separator after it, could match.
-    fn may_match_after(&self, prefix: &str) -> bool {
-        match self {
-            Self::Pattern(glob) => glob.may_match_after(prefix, SEPARATOR),
-            Self::Within(text) => {
-                prefix.contains(text.as_str())
-                    // The text may begin in the prefix, or anywhere after it.
-                    || text.char_indices().map(|(at, _)| at).any(|at| {
-                        prefix.ends_with(&text[..at]) && !text[at..].contains(SEPARATOR)
-                    })
-            }
-        }
-    }
-}
-
 impl Selection {
     /// Checks the arguments against a plan.
     ///
@@ -116,7 +68,7 @@ impl Selection {
         let mut problems = Vec::new();
         let mut filters = Vec::new();
         for text in &args.filters {
-            match Filter::new(text) {
+            match Filter::new(text, plan.builds.iter().map(|build| &build.name)) {
                 Ok(filter) => filters.push(filter),
                 Err(problem) => problems.push(*problem),
             }
@@ -173,12 +125,11 @@ impl Selection {
         if !self.admits_build(build) || !self.admits_module(module) {
             return false;
         }
-        let prefix = format!("{build}{SEPARATOR}{module}{SEPARATOR}");
         self.filters.is_empty()
             || self
                 .filters
                 .iter()
-                .any(|filter| filter.may_match_after(&prefix))
+                .any(|filter| filter.may_match(build, module))
     }
 
     /// Returns the modules of a plan that may be selected, in its order.
@@ -193,8 +144,7 @@ impl Selection {
         if !self.admits_testcase(&id.testcase) || !self.may_select_module(&id.build, &id.module) {
             return false;
         }
-        let text = id.to_string();
-        self.filters.is_empty() || self.filters.iter().any(|filter| filter.is_match(&text))
+        self.filters.is_empty() || self.filters.iter().any(|filter| filter.is_match(id))
     }
 
     /// Returns the filters and the `--testcase` names that match none of the listed testcases.
@@ -207,11 +157,8 @@ impl Selection {
             if filters.is_empty() && testcases.is_empty() {
                 break;
             }
-            testcases.remove(id.testcase.as_str());
-            if !filters.is_empty() {
-                let text = id.to_string();
-                filters.retain(|(_, filter)| !filter.is_match(&text));
-            }
+            testcases.retain(|wanted| !designates_testcase(wanted, &id.testcase));
+            filters.retain(|(_, filter)| !filter.is_match(id));
         }
         let filters = filters.into_iter().map(|(text, _)| text.clone());
         filters
@@ -219,13 +166,28 @@ impl Selection {
             .collect()
     }
 
-    /// Returns what is probably wrong with a filter that selects nothing.
-    pub fn advice_on(&self, filter: &str) -> Option<String> {
-        advice::on_filter(filter, self.modules.iter().map(String::as_str))
+    /// Returns what is probably wrong with a filter or a `--testcase` that selects nothing, given the
+    /// names of the testcases that were listed.
+    pub fn advice_on(&self, filter: &str, testcases: &BTreeSet<String>) -> Option<String> {
+        let known = self.known_names(testcases);
+        if self.args.filters.iter().any(|it| it == filter) {
+            advice::on_filter(filter, &known)
+        } else {
+            advice::on_testcase(filter, &known)
+        }
     }
 
-    /// Returns advice for a selection that is empty.
-    pub fn advice(&self) -> String {
+    fn known_names<'a>(&'a self, testcases: &'a BTreeSet<String>) -> KnownNames<'a> {
+        KnownNames {
+            builds: self.simulators.keys().map(BuildName::as_str).collect(),
+            modules: self.modules.iter().map(String::as_str).collect(),
+            testcases: testcases.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Returns advice for a selection that is empty, given the names of the testcases that were
+    /// listed.
+    pub fn advice(&self, testcases: &BTreeSet<String>) -> String {
         let known: BTreeSet<&SimulatorName> = self.simulators.values().collect();
         if let Some(wanted) = &self.args.simulator
             && !known.contains(wanted)
@@ -233,9 +195,9 @@ impl Selection {
             let names: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
             return format!("`runner.toml` has builds for {} only", names.join(" and "));
         }
-        let mut filters = self.args.filters.iter();
-        filters
-            .find_map(|filter| self.advice_on(filter))
+        let mut given = self.args.filters.iter().chain(&self.args.testcases);
+        given
+            .find_map(|text| self.advice_on(text, testcases))
             .unwrap_or_else(|| "run `cocorun list` to see what there is".to_owned())
     }
 
@@ -253,8 +215,15 @@ impl Selection {
     }
 
     fn admits_testcase(&self, testcase: &str) -> bool {
-        self.args.testcases.is_empty() || self.args.testcases.iter().any(|name| name == testcase)
+        let mut wanted = self.args.testcases.iter();
+        self.args.testcases.is_empty() || wanted.any(|name| designates_testcase(name, testcase))
     }
+}
+
+/// Says whether `wanted` selects a testcase: by its name, or by a part of it before a parameter.
+fn designates_testcase(wanted: &str, testcase: &str) -> bool {
+    let rest = testcase.strip_prefix(wanted);
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// Returns the problem with a build name or pattern.

@@ -3,6 +3,7 @@
 use super::*;
 
 use crate::config::BuildProblems;
+use crate::config::BuildSelection;
 use crate::config::Places;
 use crate::config::PythonConfig;
 use crate::config::TestTable;
@@ -242,6 +243,16 @@ fn modules_and_builds_that_no_filter_can_reach_are_ruled_out_before_listing() {
         (&["uart::test_uart::a", "*::test_uart::b"], 1, 1),
         (&["fifo/DEPTH=4*::test_fifo::burst"], 2, 2),
         (&["nothing::at::all"], 0, 0),
+        // What names a build is not searched in testcases.
+        (&["uart"], 2, 1),
+        (&["fifo"], 8, 4),
+        (&["fifo/DEPTH=4"], 4, 2),
+        (&["fifo/DEPTH=16@icarus"], 2, 1),
+        (&["*@icarus"], 4, 2),
+        (&["fif?"], 8, 4),
+        (&["*uart*"], 2, 1),
+        (&["uart", "*@verilator"], 6, 3),
+        (&["uart", "burst"], 10, 5),
     ] {
         let plan = sample();
         let selection = select(filters(texts));
@@ -323,6 +334,20 @@ fn filters_that_match_no_listed_testcase_can_be_reported() {
         id("uart", "test_both", "idle"),
     ];
     assert_eq!(select(args).unmatched(&listed), ["*::nothing", "typo"]);
+    let grants = SelectionArgs {
+        testcases: vec!["grants".to_owned()],
+        ..SelectionArgs::default()
+    };
+    let variants = [
+        id("uart", "test_uart", "grants/x=1"),
+        id("uart", "test_uart", "grants/x=1/y=2"),
+        id("uart", "test_uart", "grants_all"),
+    ];
+    let selection = select(grants);
+    let selected = variants.iter().map(|id| selection.selects(id));
+    assert_eq!(selected.collect::<Vec<_>>(), [true, true, false]);
+    assert_eq!(selection.unmatched(&variants[2..]), ["grants"]);
+    assert_eq!(selection.unmatched(&variants[..1]), [""; 0]);
     assert_eq!(select(filters(&[])).unmatched(&listed), [""; 0]);
 }
 
@@ -388,7 +413,7 @@ proptest! {
     }
 
     #[test]
-    fn the_identity_of_a_testcase_selects_exactly_it_as_a_filter_with_its_names(
+    fn the_names_of_a_testcase_select_exactly_it_and_what_adds_parameters_to_it(
         matrix in matrices(), picked in any::<prop::sample::Index>(),
         testcases in prop::collection::btree_set("[a-c\\[\\]/=]{1,4}", 1..5),
     ) {
@@ -414,7 +439,14 @@ proptest! {
         };
         let selection = Selection::new(args, &plan).expect("all exist");
         let selected: Vec<&TestcaseId> = all.iter().filter(|id| selection.selects(id)).collect();
-        prop_assert_eq!(selected, [wanted]);
+        let adds_parameters = format!("{}/", wanted.testcase);
+        let is_expected = |id: &&TestcaseId| {
+            (&id.build, &id.module) == (&wanted.build, &wanted.module)
+                && (id.testcase == wanted.testcase || id.testcase.starts_with(&adds_parameters))
+        };
+        let expected: Vec<&TestcaseId> = all.iter().filter(is_expected).collect();
+        prop_assert!(expected.contains(&wanted));
+        prop_assert_eq!(selected, expected);
         // As a filter it is also a substring of longer identities, but always selects itself.
         if let Ok(selection) = Selection::new(filters(&[&wanted.to_string()]), &plan) {
             prop_assert!(selection.selects(wanted));
@@ -433,8 +465,17 @@ proptest! {
         for planned in &plan.modules {
             let id = format!("{}::{}::{testcase}", planned.build, planned.module);
             let matched = texts.iter().any(|text| {
+                let named = BuildSelection::new(Some(&[(*text).to_owned()]));
+                let names_builds = plan.builds.iter().any(|build| named.covers(&build.name));
+                let prefix = format!("{}::{}", planned.build, planned.module);
+                let searched = if names_builds && !text.contains("::") { &prefix } else { &id };
                 let glob = crate::config::name_glob::NameGlob::new(text).expect("no class");
-                if text.contains(['*', '?']) { glob.is_match(&id) } else { id.contains(text) }
+                let is_match = if text.contains(['*', '?']) {
+                    glob.is_match(searched)
+                } else {
+                    searched.contains(text)
+                };
+                is_match || searched == &prefix && named.covers(&planned.build)
             });
             let subject = TestcaseId {
                 build: planned.build.clone(),

@@ -48,8 +48,24 @@ const STRAY_VARIABLES: [&str; 24] = [
     "TOPLEVEL",
 ];
 
-/// Those of them that people set on the command line to change what runs, and cocorun's equivalent.
-pub const TYPED_VARIABLES: [(&str, &str); 8] = [
+/// Variables that people set on the command line of `make` or of plain cocotb to change what is built
+/// or run, and cocorun's equivalent.
+pub const TYPED_VARIABLES: [(&str, &str); 14] = [
+    ("COMPILE_ARGS", "set `build_args` in `[build.NAME]`"),
+    (
+        "EXTRA_ARGS",
+        "set `build_args` in `[build.NAME]`, `test_args` in `[[test]]`",
+    ),
+    (
+        "PLUSARGS",
+        "give `--plusarg`, or set `plusargs` in `[[test]]`",
+    ),
+    (
+        "SIM",
+        "give `--simulator`, or set `simulator` in `runner.toml`",
+    ),
+    ("SIM_ARGS", "set `test_args` in `[[test]]`"),
+    ("WAVES", "give `--waves`, or set `waves` in `[[test]]`"),
     ("COCOTB_MAX_FAILURES", "there is no such limit here"),
     (
         "COCOTB_PDB_ON_EXCEPTION",

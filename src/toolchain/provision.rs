@@ -7,6 +7,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
+use crate::edge::cache_dir;
 use crate::edge::edges::Edges;
 use crate::edge::fs;
 use crate::edge::process::CommandSpec;
@@ -79,7 +80,7 @@ pub fn ensure_environment(provision: &Provision<'_>, steps: &Steps<'_>) -> Resul
     if !fs::exists(&dir) {
         (steps.check)()?;
     }
-    fs::create_dirs(provision.build_dir)?;
+    cache_dir::make(provision.build_dir)?;
     let mut once = CallOnce::new(
         Arc::clone(&provision.edges.storage),
         Arc::clone(&provision.edges.clock),

@@ -14,6 +14,7 @@ mod bad_input;
 mod cleaning;
 mod cleaning_storm;
 mod cocotbext_axi;
+mod command_line;
 mod daily;
 mod definitions;
 mod differential;

@@ -51,7 +51,7 @@ pub(crate) fn binary() -> PathBuf {
 
 /// Variables that change what cocorun, Python, make or a compiler does, and may be set where the tests
 /// are run.
-const NOT_INHERITED: [&str; 25] = [
+const NOT_INHERITED: [&str; 31] = [
     "CARGO_MAKEFLAGS",
     "CDPATH",
     "COCORUN_JOBS",
@@ -59,24 +59,30 @@ const NOT_INHERITED: [&str; 25] = [
     "COCOTB_RANDOM_SEED",
     "COCOTB_TESTCASE",
     "COCOTB_TEST_FILTER",
+    "COMPILE_ARGS",
     "CT_LOCK_SLEEP_INTERVAL",
     "CT_LOCK_TIMEOUT",
     "CT_LOCK_VERBOSE",
     "CT_LOCK_WARN_INTERVAL",
+    "EXTRA_ARGS",
     "MAKEFILES",
     "MAKEFLAGS",
     "MAKELEVEL",
     "MFLAGS",
     "NO_COLOR",
     "OBJCACHE",
+    "PLUSARGS",
     "PYTHONDONTWRITEBYTECODE",
     "PYTHONHASHSEED",
     "PYTHONHOME",
     "PYTHONPATH",
     "PYTHONPYCACHEPREFIX",
     "RANDOM_SEED",
+    "SIM",
+    "SIM_ARGS",
     "VERILATOR_ROOT",
     "VIRTUAL_ENV",
+    "WAVES",
 ];
 
 /// Returns a command without the variables that could affect a verdict.

@@ -372,6 +372,11 @@ pub fn link(target: &Utf8Path, link: &Utf8Path) -> Result<()> {
     }
 }
 
+/// Says whether a path is a symbolic link, whether or not it leads anywhere.
+pub fn is_link(path: &Utf8Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|meta| meta.is_symlink())
+}
+
 /// Makes a directory that only this user can enter; `false` if it belongs or could belong to
 /// another user.
 ///

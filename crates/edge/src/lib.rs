@@ -4,6 +4,7 @@
 //! replace the clock and the process host by fakes; files are real in tests, because a temporary
 //! directory is cheap and a fake one is not faithful.
 
+pub mod cache_dir;
 pub mod clock;
 pub mod edges;
 pub mod env;

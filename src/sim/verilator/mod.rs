@@ -390,11 +390,7 @@ fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Wor
     let root = tool.env.get(ROOT).map(Utf8Path::new);
     if root.is_some_and(|root| is_package(root, python)) {
         words.own(PACKAGE_MAKE_VARIABLES);
-        words.value(
-            "Python interpreter",
-            "PYTHON3=",
-            python.interpreter.as_str(),
-        );
+        words.path("Python interpreter", "PYTHON3=", &python.interpreter);
     }
     words.finish()
 }
