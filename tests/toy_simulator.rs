@@ -225,7 +225,7 @@ impl Project {
         let answer = json!({
             "prefix": root, "python_version": "3.11.7", "site_dirs": [],
             "libpython": root.join("libpython.so"), "distributions": {}, "packages": {},
-            "is_externally_managed": false,
+            "modules": [], "is_externally_managed": false,
             "cocotb": {
                 "version": "2.1.0", "libs_dir": root, "share_dirs": [root.join("share")],
                 "simulator_extension": root.join("simulator.so"),

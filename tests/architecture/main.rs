@@ -18,6 +18,7 @@ mod floors;
 mod form;
 mod names;
 mod planted;
+mod surroundings;
 mod tiers;
 mod tree;
 

@@ -72,7 +72,10 @@ fn ran(command: &mut Command, project: &Project, meet: usize) -> Ran {
     let bin = project.path("bin");
     command
         .env("MEET", meet.to_string())
-        .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+        .env(
+            "PATH",
+            format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()),
+        )
         .env("COMPILERS", project.path("compilers.txt"));
     Ran::from(command.output().unwrap())
 }

@@ -94,7 +94,10 @@ impl Counted {
         let mut command = self.project.command(args);
         let bin = self.project.path("bin");
         command
-            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
+            .env(
+                "PATH",
+                format!("{}:{}", bin.display(), std::env::var("PATH").unwrap()),
+            )
             .env("COMPILES", self.project.path("compiles.txt"));
         command
     }

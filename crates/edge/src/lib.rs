@@ -17,6 +17,7 @@ pub mod jobs;
 #[cfg(feature = "locks")]
 pub mod kernel_locks;
 pub mod machine;
+pub mod memory;
 #[cfg(feature = "locks")]
 pub mod mounts;
 pub mod output_file;
