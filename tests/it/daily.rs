@@ -205,12 +205,12 @@ fn equal_builds_of_a_session_are_built_once_and_nobody_waits() {
     let outcomes = |args: &[&str], code: i32| {
         let args = [&["test", "--jobs", "3", "--format", "json"], args].concat();
         let ran = project.run(&args).expect_code(code);
-        assert!(!ran.stderr.contains("WAITING") && !ran.stdout.contains("build-waiting"));
+        assert!(!ran.text.contains("WAITING") && !ran.stdout.contains("build-waiting"));
         let events = ran.events().into_iter();
         let builds = events.filter(|event| event["event"] == "build-finished");
         let words = builds.map(|it| format!("{} {}", it["build"], it["outcome"]));
         let words: Vec<String> = words.map(|it| it.replace('"', "")).collect();
-        (words.join(", "), ran.stderr)
+        (words.join(", "), ran.text)
     };
     for args in [&[][..], &["--force"]] {
         let (words, said) = outcomes(args, 1);
