@@ -49,17 +49,16 @@ pub(super) struct LocatedTest {
 pub(super) fn read(
     value: &Value<'_>,
     files: &Files<'_>,
-    python_paths: &[Utf8PathBuf],
+    default_path: &ImportPath,
     defaults: Defaults,
 ) -> Option<LocatedTest> {
     let section = value.section(Table::Test, "[[test]]")?;
     let reading = section.reading;
     let builds = read_builds(&section);
-    let folders = read_paths(&section, files).unwrap_or_else(|| python_paths.to_vec());
-    let import_path = ImportPath {
-        ambiguous: ambiguous::find(files, &folders),
-        folders,
-    };
+    let import_path = read_paths(&section, files).map_or_else(
+        || default_path.clone(),
+        |folders| import_path(files, folders),
+    );
     let modules = read_modules(&section, files, &import_path);
     let settings = RunSettings {
         timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
@@ -112,6 +111,14 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
         true
     });
     builds
+}
+
+/// Finds out what is ambiguous in these folders.
+pub(super) fn import_path(files: &Files<'_>, folders: Vec<Utf8PathBuf>) -> ImportPath {
+    ImportPath {
+        ambiguous: ambiguous::find(files, &folders),
+        folders,
+    }
 }
 
 /// Reads `paths`: folders that modules are imported from; nothing if there are none.

@@ -21,6 +21,7 @@ use crate::config::keys::Table;
 use crate::config::test_table;
 use crate::config::test_table::Defaults;
 use crate::config::test_table::LocatedTest;
+use crate::config::test_table::import_path;
 use crate::config::test_table::read_isolation;
 use crate::config::test_table::read_paths;
 use crate::config::variables;
@@ -235,9 +236,10 @@ fn read_tests(
             .at(&value.range, value.type_words(), problem.help(help));
         return Vec::new();
     }
+    let default_path = import_path(files, python_paths.to_vec());
     value
         .items("a list of tables")
         .iter()
-        .filter_map(|item| test_table::read(item, files, python_paths, defaults))
+        .filter_map(|item| test_table::read(item, files, &default_path, defaults))
         .collect()
 }

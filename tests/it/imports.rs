@@ -40,7 +40,7 @@ test_module = [\"late\", \"early\"]
 
 [[test]]
 build = \"top\"
-test_module = [\"tests.hidden\", \"b.checks\"]
+test_module = [\"tests.hidden\", \"b.checks\", \"stat\", \"hidden_helper\", \"part\"]
 paths = [\"b\", \".\"]
 ";
 
@@ -86,6 +86,18 @@ fn project(cocotb: &str, top: &str) -> Project {
     project.file("site/tests/__init__.py", "");
     project.file("site/tests/hidden.py", passes);
     project.file("site/testbench.py", "NAME = 'site'\n");
+    // The interpreter has imported its own when it starts.
+    project.file("b/stat.py", passes);
+    // A helper can be hidden as well, but not in a package that has parts in both places.
+    for (module, package) in [("hidden_helper", "common"), ("part", "shared")] {
+        let imports = format!("    from {package} import drives\n    assert drives.NAME == 'b'\n");
+        let test = format!("import cocotb\n@cocotb.test()\nasync def imports(dut):\n{imports}");
+        project.file(&format!("b/{module}.py"), &test);
+        project.file(&format!("b/{package}/drives.py"), "NAME = 'b'\n");
+        project.file(&format!("site/{package}/other.py"), "");
+    }
+    project.file("site/common/__init__.py", "");
+    project.file("site/common/drives.py", "NAME = 'b'\n");
     project
 }
 
@@ -118,8 +130,15 @@ fn each_table_imports_from_its_own_folders_and_nothing_ambiguous() {
             (
                 "ERROR",
                 "top::tests.hidden::(module)",
-                "/site/tests/hidden.py, and not from ",
+                "/tests/hidden.py is hidden by the package in ",
             ),
+            ("ERROR", "top::stat::(module)", "and not from "),
+            (
+                "FAIL",
+                "top::hidden_helper::imports",
+                "/common/drives.py is hidden by the package in ",
+            ),
+            ("PASS", "top::part::imports", ""),
         ] {
             let is_it = |line: &&str| {
                 let line = line.trim_start();
@@ -130,6 +149,6 @@ fn each_table_imports_from_its_own_folders_and_nothing_ambiguous() {
                 "{testcase} with {cocotb} {top}: {said}"
             );
         }
-        assert!(said.contains("3 passed, 3 failed, 2 errored"), "{said}");
+        assert!(said.contains("4 passed, 4 failed, 3 errored"), "{said}");
     }
 }

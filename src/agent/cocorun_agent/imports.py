@@ -2,9 +2,9 @@
 
 Python takes the first of several files with one name and does not mention the others, so a folder
 could run the testbench of its neighbour. cocorun finds such names in the folders before anything
-runs; here they are refused when something imports them, also from within a testcase. And a test
-module that lies in one of the folders must have come from there: a package that is installed, or
-was imported before, can hide it.
+runs; here they are refused when something imports them, also from within a testcase. And a module
+that lies in one of the folders must come from there: a package that is installed, or was imported
+before, can hide it.
 
 Invariant: a module is refused or it is what Python itself imports; nothing is replaced.
 """
@@ -18,6 +18,9 @@ from typing import Any, Callable
 
 _folders: list[str] = []
 _are_first = False
+_dirs: set[str] | None = None
+"""Names of folders in these folders, once they have been looked for."""
+
 _ambiguous: dict[str, list[str]] = {}
 _followers: dict[str, Callable[[Any], None]] = {}
 
@@ -27,7 +30,7 @@ class AmbiguousImport(Exception):
 
 
 class WrongModule(Exception):
-    """A test module is not the file that its folders have."""
+    """A module would not be the file that its folders have."""
 
 
 class _First:
@@ -43,6 +46,7 @@ class _First:
                 f"`{name}` could be {shown}{more}; "
                 "say with `paths` in the `[[test]]` which folder is meant, or rename one"
             )
+        _refuse_hidden_part(name, path)
         if name not in _followers:
             return None
         for finder in list(sys.meta_path):
@@ -60,8 +64,10 @@ _first = _First()
 
 def set_path(folders: list[str], ambiguous: dict[str, list[str]]) -> None:
     """Sets where the user's modules come from."""
-    global _are_first
+    global _are_first, _dirs
     _are_first = False
+    if folders != _folders:
+        _dirs = None
     _folders[:] = folders
     _ambiguous.clear()
     _ambiguous.update(ambiguous)
@@ -118,6 +124,42 @@ def _hidden_file(name: str, module: Any) -> str | None:
             if os.path.samefile(here, there):
                 return None
     return wanted
+
+
+def look_around() -> None:
+    """Looks for folders that may be parts of packages; a server does it for its children."""
+    global _dirs
+    if _dirs is None:
+        _dirs = set()
+        for folder in _folders:
+            with contextlib.suppress(OSError), os.scandir(folder) as entries:
+                _dirs.update(entry.name for entry in entries if entry.is_dir())
+
+
+def _refuse_hidden_part(name: str, package_path: Any) -> None:
+    """Raises if the folders have the module, and a package of that name elsewhere hides it.
+
+    A folder without `__init__.py` is a part of a package only if no package of that name, such as an
+    installed one, has an `__init__.py`.
+    """
+    package, _, last = name.rpartition(".")
+    if not package or package_path is None:
+        return
+    look_around()
+    if package.partition(".")[0] not in (_dirs or ()):
+        return
+    parts = [os.path.realpath(part) for part in package_path]
+    for folder in _folders:
+        here = os.path.join(folder, *package.split("."))
+        files = (os.path.join(here, last + ".py"), os.path.join(here, last, "__init__.py"))
+        file = next((file for file in files if os.path.exists(file)), None)
+        if file is not None:
+            if os.path.realpath(here) not in parts:
+                raise WrongModule(
+                    f"`{name}` in {file} is hidden by the package in {parts[0]}; "
+                    f"put an `__init__.py` into {here}"
+                )
+            return
 
 
 def _follow(loader: Any, call: Callable[[Any], None]) -> None:

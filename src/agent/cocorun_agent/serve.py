@@ -71,6 +71,7 @@ def preload(reporter: Reporter, modules: list[str]) -> None:
     """
     with pytest_config.rewriting():
         imports.take_the_lead()
+        imports.look_around()
         seeds.preload()
         for name in modules:
             threads = processes.threads()
