@@ -21,6 +21,7 @@ pub mod memory;
 #[cfg(feature = "locks")]
 pub mod mounts;
 pub mod output_file;
+mod permissions;
 #[cfg(feature = "locks")]
 pub mod pinned;
 pub mod process;
