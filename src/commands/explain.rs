@@ -4,7 +4,7 @@ use crate::cli::ExplainArgs;
 use crate::commands::reporting::print;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Effect;
+use crate::diagnostic::ExitEffect;
 use crate::diagnostic::Result;
 use crate::model::exit_code::ExitCode;
 
@@ -41,11 +41,11 @@ fn explanation(name: &str) -> Result<String> {
 /// Returns what this problem means for the exit code, from what decides it.
 fn consequence(code: Code) -> String {
     let words = match code.effect() {
-        Effect::Warning => "unchanged; this is always a warning".to_owned(),
-        Effect::Signal => {
+        ExitEffect::Warning => "unchanged; this is always a warning".to_owned(),
+        ExitEffect::Signal => {
             "128 plus the number of the signal, such as 130 for SIGINT (Ctrl-C)".to_owned()
         }
-        Effect::Exit(exit) => exit_in_words(exit, code),
+        ExitEffect::Exit(exit) => exit_in_words(exit, code),
     };
     format!("Exit code: {words}.")
 }

@@ -5,7 +5,7 @@ use crate::model::exit_code::ExitCode;
 
 /// What a problem does to the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Effect {
+pub enum ExitEffect {
     /// It leads to this one.
     Exit(ExitCode),
     /// Nothing: it is always a warning.
@@ -16,13 +16,13 @@ pub enum Effect {
 
 macro_rules! effect {
     (Warning) => {
-        Effect::Warning
+        ExitEffect::Warning
     };
     (Signal) => {
-        Effect::Signal
+        ExitEffect::Signal
     };
     ($exit:ident) => {
-        Effect::Exit(ExitCode::$exit)
+        ExitEffect::Exit(ExitCode::$exit)
     };
 }
 
@@ -44,7 +44,7 @@ macro_rules! codes {
             }
 
             /// Returns what this problem does to the exit code.
-            pub fn effect(self) -> Effect {
+            pub fn effect(self) -> ExitEffect {
                 match self { $( Self::$variant => effect!($effect), )* }
             }
 
@@ -127,8 +127,8 @@ impl Code {
     /// none is known, the environment failed.
     pub fn exit_code(self) -> ExitCode {
         match self.effect() {
-            Effect::Exit(code) => code,
-            Effect::Warning | Effect::Signal => ExitCode::Environment,
+            ExitEffect::Exit(code) => code,
+            ExitEffect::Warning | ExitEffect::Signal => ExitCode::Environment,
         }
     }
 

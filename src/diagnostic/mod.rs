@@ -8,7 +8,7 @@ mod conversions;
 pub mod render;
 
 pub use codes::Code;
-pub use codes::Effect;
+pub use codes::ExitEffect;
 
 use crate::model::exit_code::ExitCode;
 
@@ -66,7 +66,7 @@ impl Diagnostic {
     /// # Panics
     /// In a debug build, if problems of this code are always warnings.
     pub fn error(code: Code, message: impl Into<String>) -> Self {
-        debug_assert_ne!(code.effect(), Effect::Warning, "{}", code.name());
+        debug_assert_ne!(code.effect(), ExitEffect::Warning, "{}", code.name());
         Self::new(Severity::Error, code, message)
     }
 

@@ -27,7 +27,7 @@ const LINE_COLUMNS_MAX: usize = 400;
 
 /// What a testcase printed last.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Output {
+pub(super) struct PrintedLines {
     /// The last lines, made visible and cut to a sane width.
     pub(super) lines: Vec<String>,
     /// Whether it printed more.
@@ -39,7 +39,7 @@ pub(super) struct Output {
 /// Left out are blank lines at the end, cocotb's frames in Python's stack, and what cocotb itself
 /// logs about the course of a testcase: where it begins, its traceback, the table. A log that cannot
 /// be read has no lines.
-pub(super) fn last_lines(span: &LogSpan, testcase: &str, lines_max: usize) -> Output {
+pub(super) fn last_lines(span: &LogSpan, testcase: &str, lines_max: usize) -> PrintedLines {
     let (text, is_part) = last_part(&span.path, span.start, span.end, TAIL_BYTES);
     let (own, is_begun) = own_lines(&text, testcase);
     let first = own.len().saturating_sub(lines_max);
@@ -47,7 +47,7 @@ pub(super) fn last_lines(span: &LogSpan, testcase: &str, lines_max: usize) -> Ou
         .iter()
         .map(|line| text::cut_end(&text::visible(line), LINE_COLUMNS_MAX).into_owned())
         .collect();
-    Output {
+    PrintedLines {
         lines,
         is_cut: first > 0 || (is_part && !is_begun),
     }

@@ -12,7 +12,7 @@ use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::TestcaseId;
-use crate::report::log::Output;
+use crate::report::log::PrintedLines;
 use crate::report::text;
 use crate::report::traceback;
 
@@ -139,7 +139,7 @@ pub(super) fn diagnostic(
     result: &TestcaseResult,
     code: Code,
     rerun_prefix: &str,
-    output: &Output,
+    output: &PrintedLines,
 ) -> Diagnostic {
     let mut problem = Diagnostic::error(code, headline(result));
     if let Some(file) = &result.file {

@@ -12,7 +12,7 @@ use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Seed;
 use crate::report::terminal::failures::FailedBuild;
-use crate::report::terminal::failures::Failure;
+use crate::report::terminal::failures::FailedTestcase;
 use crate::report::terminal::failures::Failures;
 use crate::report::terminal::frame::count_words;
 use crate::report::terminal::frame::summary_words;
@@ -200,7 +200,7 @@ impl Ending {
                 wording::first_line_shown(&problem.message, wording::project(state.started()));
             lines.push(self.palette.line(LineStyle::Bad, "ERROR", None, &label));
         }
-        for Failure { result, .. } in &self.failures.testcases {
+        for FailedTestcase { result, .. } in &self.failures.testcases {
             if self.failures.is_explained_by_build(result) {
                 continue;
             }

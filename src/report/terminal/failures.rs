@@ -106,7 +106,7 @@ impl FailedBuild {
 }
 
 /// A failed testcase that is kept for the end, and which other ones it equals.
-pub(super) struct Failure {
+pub(super) struct FailedTestcase {
     pub(super) result: TestcaseResult,
     group: usize,
 }
@@ -115,12 +115,12 @@ pub(super) struct Failure {
 #[derive(Default)]
 pub(super) struct Failures {
     pub(super) builds: Vec<FailedBuild>,
-    pub(super) testcases: Vec<Failure>,
+    pub(super) testcases: Vec<FailedTestcase>,
     groups: BTreeMap<Equality, usize>,
 }
 
 /// Failures laid out.
-pub(super) struct Blocks {
+pub(super) struct FailureBlocks {
     pub(super) problems: Vec<Diagnostic>,
     /// How many are not among them, although nothing equals them.
     pub(super) left_out: usize,
@@ -150,7 +150,7 @@ impl Failures {
         {
             kept.message = headline.map(|line| text::cut_end(&line, 400).into_owned());
         }
-        self.testcases.push(Failure {
+        self.testcases.push(FailedTestcase {
             result: kept,
             group,
         });
@@ -159,7 +159,7 @@ impl Failures {
     /// Removes what an earlier attempt of a testcase left.
     pub(super) fn supersede(&mut self, result: &TestcaseResult) {
         let is_former =
-            |it: &Failure| it.result.id == result.id && it.result.attempt < result.attempt;
+            |it: &FailedTestcase| it.result.id == result.id && it.result.attempt < result.attempt;
         if result.attempt > 1
             && let Some(at) = self.testcases.iter().position(is_former)
         {
@@ -206,7 +206,7 @@ impl Failures {
             let number = text::count(group.len() - 1, "more build");
             problem = problem.fact(text::visible(&format!("the same in {number}: {others}")));
         }
-        let is_lost = |it: &&Failure| {
+        let is_lost = |it: &&FailedTestcase| {
             it.result.cause == Some(Cause::Build)
                 && group
                     .iter()
@@ -220,8 +220,8 @@ impl Failures {
     }
 
     /// Lays out the failed testcases, in the order in which the first of equal ones failed.
-    pub(super) fn testcase_blocks(&self, state: &SessionState, log_lines: usize) -> Blocks {
-        let mut blocks = Blocks {
+    pub(super) fn testcase_blocks(&self, state: &SessionState, log_lines: usize) -> FailureBlocks {
+        let mut blocks = FailureBlocks {
             problems: Vec::new(),
             left_out: 0,
         };
