@@ -323,6 +323,11 @@ impl ForkServer {
         ))
     }
 
+    /// Says whether it has no child, and none was requested.
+    pub fn is_idle(&self) -> bool {
+        self.shared.locked().children.is_empty()
+    }
+
     /// Takes the warnings since the last call.
     pub fn take_complaints(&self) -> Vec<Complaint> {
         mem::take(&mut self.shared.locked().complaints)

@@ -265,7 +265,7 @@ impl Attempt<'_> {
             );
         }
         Ok(CommandSpec {
-            program: step.program.clone(),
+            program: self.program(&step.program)?,
             args,
             env,
             // Flags of a make that started cocorun are not meant for the make started here, which
@@ -289,6 +289,14 @@ impl Attempt<'_> {
     fn render(&self, word: &Word) -> Result<String, Failed> {
         word.render(self.places, |path| self.spell(path))
             .map_err(transient)
+    }
+
+    /// Returns the program to start: some list themselves among the files that they have read.
+    fn program(&self, program: &Utf8Path) -> Result<Utf8PathBuf, Failed> {
+        if program.is_absolute() {
+            return self.spell(program).map_err(transient);
+        }
+        Ok(program.to_owned())
     }
 
     /// Returns a path as the compiler can handle it.

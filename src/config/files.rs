@@ -86,8 +86,10 @@ impl<'a> Files<'a> {
         let missing = |problem: &str| {
             Diagnostic::error(Code::ConfigMissingFile, format!("`{text}` {problem}"))
         };
-        let stamp = fs::stamp(&path)
-            .map_err(|problems| missing("cannot be accessed").fact(problems.to_string()))?;
+        let stamp = fs::stamp(&path).map_err(|error| Diagnostic {
+            help: error.help.clone(),
+            ..missing("cannot be accessed").fact(error.to_string())
+        })?;
         match (stamp, wanted) {
             (None, _) => Err(self
                 .explain_missing(missing("does not exist"), text, &path)

@@ -13,6 +13,7 @@ use crate::lock::Holder;
 use crate::lock::WaitProgress;
 use crate::lock::plain;
 use crate::model::build::Build;
+use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
 use crate::model::test::PlannedModule;
 use crate::schedule::context::TaskContext;
@@ -24,8 +25,10 @@ use crate::schedule::result::emit_unrun;
 use crate::schedule::result::whole_module;
 use crate::schedule::task::ListTask;
 use crate::sim::simulator::Simulator;
+use crate::sim::tools::InstalledSimulator;
 
 use std::cell::Cell;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
@@ -35,20 +38,41 @@ use std::time::SystemTime;
 pub type Ensure<'a> =
     dyn Fn(&Build, &dyn Fn(&WaitProgress<'_>)) -> Result<Ready> + Send + Sync + 'a;
 
-/// Makes sure that a build exists. Effects are listings of its modules, or their results if it
-/// failed.
+/// A build that may be simulated, with its simulator, or why there is none.
+type Ensured<'a> = Result<(Ready, &'a InstalledSimulator)>;
+
+/// Groups builds that differ in nothing but their names, by their indices, in order.
+pub(super) fn equal_builds(builds: &[Build]) -> Vec<Vec<usize>> {
+    let mut groups: Vec<Vec<usize>> = Vec::new();
+    let mut group_by_design: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, build) in builds.iter().enumerate() {
+        let nameless = Build {
+            name: BuildName(String::new()),
+            ..build.clone()
+        };
+        let design = serde_json::to_string(&nameless).expect("its parts have a form in JSON");
+        let group = *group_by_design.entry(design).or_insert(groups.len());
+        match groups.get_mut(group) {
+            Some(known) => known.push(index),
+            None => groups.push(vec![index]),
+        }
+    }
+    groups
+}
+
+/// Makes sure that a build exists that may have several names, of which the first is used. Effects
+/// are listings of the modules of all names, or their results if it failed.
 pub(super) fn build(
     context: &TaskContext<'_>,
-    build: &Build,
-    modules: &[&PlannedModule],
+    names: &[(&Build, Vec<&PlannedModule>)],
     ensure: &Ensure<'_>,
     emit: &Emit<'_>,
 ) {
+    let Some(((build, modules), others)) = names.split_first() else {
+        return;
+    };
     let began = context.clock().now();
-    emit(Effect::Send(Event::BuildStarted {
-        build: build.name.clone(),
-        simulator: build.simulator.clone(),
-    }));
+    emit(started(build));
     let reported = Cell::new(None);
     let on_wait = |waiting: &WaitProgress<'_>| {
         // A person can read one update a second; the guard calls more often.
@@ -64,6 +88,53 @@ pub(super) fn build(
     let installed = context.tools.simulator(&build.simulator);
     let outcome = installed.and_then(|it| Ok((ensure(build, &on_wait)?, it)));
     let duration = context.clock().now().saturating_duration_since(began);
+    let shared = format!("it is the same design as build `{}`", build.name);
+    let under_name = |other: &Build| match &outcome {
+        Ok((ready, installed)) => Ok((under_name(other, ready, &shared), *installed)),
+        Err(problems) => {
+            let problems = problems.0.iter();
+            let problems = problems.map(|it| it.clone().fact(shared.clone()));
+            Err(Problems(problems.collect()))
+        }
+    };
+    let outcomes: Vec<Ensured<'_>> = others.iter().map(|(it, _)| under_name(it)).collect();
+    finish(context, build, modules, outcome, duration, emit);
+    for ((other, modules), outcome) in others.iter().zip(outcomes) {
+        emit(started(other));
+        finish(context, other, modules, outcome, Duration::ZERO, emit);
+    }
+}
+
+fn started(build: &Build) -> Effect {
+    Effect::Send(Event::BuildStarted {
+        build: build.name.clone(),
+        simulator: build.simulator.clone(),
+    })
+}
+
+/// Returns a result under the name of an equal build.
+fn under_name(build: &Build, ready: &Ready, reason: &str) -> Ready {
+    Ready {
+        design: BuiltDesign {
+            name: build.name.clone(),
+            ..ready.design.clone()
+        },
+        origin: Origin::UpToDate,
+        reasons: vec![reason.to_owned()],
+        warnings: Vec::new(),
+        ..ready.clone()
+    }
+}
+
+/// Reports how a build ended. Effects are as those of [`build`].
+fn finish(
+    context: &TaskContext<'_>,
+    build: &Build,
+    modules: &[&PlannedModule],
+    outcome: Ensured<'_>,
+    duration: Duration,
+    emit: &Emit<'_>,
+) {
     match outcome {
         Ok((ready, installed)) => {
             let name = ready.design.name.clone();

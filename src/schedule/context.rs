@@ -8,13 +8,12 @@ use crate::edge::process::ProcessHost;
 use crate::event::RunId;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
+use crate::schedule::servers::ServerLimit;
 use crate::sim::tools::Tools;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 use std::time::Instant;
@@ -35,8 +34,8 @@ pub(super) struct TaskContext<'a> {
     pub(super) agent_dir: Utf8PathBuf,
     /// The user's own `PYTHONPATH`, absolute.
     pub(super) inherited_python_path: Option<String>,
-    /// How many fork servers are running.
-    pub(super) servers_alive: Arc<AtomicUsize>,
+    /// The fork servers that are running.
+    pub(super) servers: ServerLimit,
     /// How many run numbers were given out.
     pub(super) runs: AtomicU32,
 }

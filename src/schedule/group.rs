@@ -1,7 +1,8 @@
 //! What the modules of one `[[test]]` table on one build share: settings, and a fork server.
 //!
-//! Invariant: a group's server lives as long as any task of the group waits or runs; dropping the
-//! last task ends the server.
+//! Invariant: a group's server lives at most as long as any task of the group waits or runs;
+//! dropping the last task ends the server. It may end before, see [`ServerOwner`]; the next run then
+//! starts another one.
 
 use crate::agent::fork_server::Complaint;
 use crate::agent::fork_server::ForkError;
@@ -9,11 +10,14 @@ use crate::agent::fork_server::ForkServer;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
+use crate::edge::memory;
 use crate::edge::process::Process;
 use crate::model::build::BuiltDesign;
 use crate::model::test::RunSettings;
 use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
+use crate::schedule::servers::ServerOwner;
+use crate::schedule::servers::ServerPlace;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
 use crate::schedule::simulation::server_command;
@@ -25,12 +29,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
-use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
-
-/// How many servers may run at once. Each takes some 40 MiB and one descriptor.
-const SERVERS_MAX: usize = 32;
 
 /// A server may take this long to start, whatever the limit of a testcase: a cold start from a busy
 /// file server takes tens of seconds.
@@ -71,16 +70,18 @@ enum Server {
     None(String),
 }
 
-/// A server that counts towards the session's limit.
+/// A server that counts towards the session's limit. The fields are dropped in this order.
 struct Counted {
     server: ForkServer,
-    alive: Arc<AtomicUsize>,
+    _place: ServerPlace,
 }
 
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.alive.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Why a server was not started.
+enum NoServer {
+    /// The group never has one.
+    Never(String),
+    /// There are enough others.
+    NotNow(String),
 }
 
 impl fmt::Debug for Group {
@@ -133,7 +134,7 @@ impl Group {
     /// # Errors
     /// Neither worked.
     pub(super) fn start(
-        &self,
+        self: &Arc<Self>,
         context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
@@ -162,7 +163,7 @@ impl Group {
     }
 
     fn fork(
-        &self,
+        self: &Arc<Self>,
         context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
@@ -181,14 +182,19 @@ impl Group {
                 if let Server::Serving(running) = &*current
                     && Arc::ptr_eq(running, &server)
                 {
-                    let mut warnings = self.locked_warnings();
-                    warnings.kept.extend(server.server.take_complaints());
-                    warnings.serving = None;
-                    *current = Server::Untried;
+                    self.retire(&mut current, &server);
                 }
                 Err(why)
             }
         }
+    }
+
+    /// Keeps what a server has said, and lets the next run start another one.
+    fn retire(&self, current: &mut Server, server: &Counted) {
+        let mut warnings = self.locked_warnings();
+        warnings.kept.extend(server.server.take_complaints());
+        warnings.serving = None;
+        *current = Server::Untried;
     }
 
     fn locked(&self) -> MutexGuard<'_, Server> {
@@ -202,7 +208,7 @@ impl Group {
     /// Returns the server; the first call starts it while others wait.
     fn server(
         &self,
-        start: impl FnOnce() -> std::result::Result<Counted, String>,
+        start: impl FnOnce() -> std::result::Result<Counted, NoServer>,
     ) -> std::result::Result<Arc<Counted>, String> {
         let mut current = self.locked();
         if matches!(*current, Server::Untried) {
@@ -212,7 +218,8 @@ impl Group {
                     self.locked_warnings().serving = Some(Arc::clone(&server));
                     Server::Serving(server)
                 }
-                Err(why) => {
+                Err(NoServer::NotNow(why)) => return Err(why),
+                Err(NoServer::Never(why)) => {
                     if !self.settings.preload.is_empty() && self.settings.fork {
                         let words = format!("nothing is forked: {why}");
                         self.locked_warnings().kept.push(Complaint::Preload(words));
@@ -251,33 +258,51 @@ impl Group {
         }
     }
 
-    fn start_server(&self, context: &TaskContext<'_>) -> std::result::Result<Counted, String> {
+    fn start_server(
+        self: &Arc<Self>,
+        context: &TaskContext<'_>,
+    ) -> std::result::Result<Counted, NoServer> {
+        let never = |why: &str| Err(NoServer::Never(why.to_owned()));
         if !self.settings.fork {
-            return Err("`fork = false`".to_owned());
+            return never("`fork = false`");
         }
         if self.settings.waves {
-            return Err("waves are written".to_owned());
+            return never("waves are written");
         }
         if !self.simulator.can_fork() {
-            return Err(format!("`{}` cannot be forked", self.design.simulator));
+            return never(&format!("`{}` cannot be forked", self.design.simulator));
         }
-        let alive = Arc::clone(&context.servers_alive);
-        if alive.fetch_add(1, Ordering::Relaxed) >= SERVERS_MAX {
-            alive.fetch_sub(1, Ordering::Relaxed);
-            return Err(format!("{SERVERS_MAX} fork servers are running already"));
-        }
+        let owner: Arc<dyn ServerOwner> = Arc::clone(self) as _;
+        let place = context.servers.admit(&owner, memory::available());
+        let place = place.map_err(NoServer::NotNow)?;
         let serve = || -> Result<ForkServer> {
             let spec = server_command(context, &self.design, &self.settings)?;
             let limit = start_limit(&self.settings);
             ForkServer::start(context.host(), &spec, context.waits(), limit)
         };
         match serve() {
-            Ok(server) => Ok(Counted { server, alive }),
-            Err(problems) => {
-                alive.fetch_sub(1, Ordering::Relaxed);
-                Err(first_message(&problems.0))
-            }
+            Ok(server) => Ok(Counted {
+                server,
+                _place: place,
+            }),
+            Err(problems) => never(&first_message(&problems.0)),
         }
+    }
+}
+
+impl ServerOwner for Group {
+    fn give_up_idle_server(&self) -> Option<Box<dyn Send>> {
+        let mut current = self.server.try_lock().ok()?;
+        let Server::Serving(server) = &*current else {
+            return None;
+        };
+        // A second one is held for its warnings; a third is about to fork.
+        if Arc::strong_count(server) > 2 || !server.server.is_idle() {
+            return None;
+        }
+        let server = Arc::clone(server);
+        self.retire(&mut current, &server);
+        Some(Box::new(server))
     }
 }
 
@@ -331,7 +356,7 @@ mod tests {
             thread::spawn(move || taken.send(other.take_warnings()));
             let warnings = warnings.recv_timeout(Duration::from_secs(60));
             assert_eq!(warnings, Ok(Vec::new()), "they waited, or there were some");
-            Err("it is a test".to_owned())
+            Err(NoServer::Never("it is a test".to_owned()))
         });
         assert!(server.is_err());
         let warnings = group.take_warnings();

@@ -28,6 +28,7 @@ mod queue;
 mod result;
 mod run;
 mod run_log;
+mod servers;
 pub mod session;
 mod simulation;
 mod task;

@@ -11,6 +11,7 @@ use crate::model::build::BuildName;
 use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
+use crate::schedule::building;
 use crate::schedule::context::TaskContext;
 use crate::schedule::history::History;
 use crate::schedule::history::Record;
@@ -19,15 +20,14 @@ use crate::schedule::judge::stop_reason_in_words;
 use crate::schedule::listing::ListSelection;
 use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
+use crate::schedule::servers::ServerLimit;
 use crate::schedule::worker::Message;
 use crate::schedule::worker::Workshop;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
-use std::sync::atomic::AtomicUsize;
 use std::sync::mpsc::Receiver;
 use std::sync::mpsc::RecvTimeoutError;
 use std::sync::mpsc::channel;
@@ -92,7 +92,8 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     let earlier = runs.then(load);
     let history = earlier.as_ref().map(|it| it.history.clone());
     let history = history.unwrap_or_default();
-    let queue = Queue::new(build_tasks(&spec, &history));
+    let equal_builds = building::equal_builds(spec.builds);
+    let queue = Queue::new(build_tasks(&spec, &equal_builds, &history));
     let workshop = Workshop {
         context: TaskContext {
             edges: spec.edges,
@@ -104,10 +105,11 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
             base_env: spec.base_env,
             agent_dir: spec.agent_dir,
             inherited_python_path: spec.inherited_python_path,
-            servers_alive: Arc::new(AtomicUsize::new(0)),
+            servers: ServerLimit::new(jobs),
             runs: AtomicU32::new(0),
         },
         builds: spec.builds,
+        equal_builds: equal_builds.into_iter().map(|all| (all[0], all)).collect(),
         modules: spec.modules,
         ensure: spec.ensure,
         selection: ListSelection {
@@ -207,17 +209,23 @@ fn wall_s(clock: &dyn Clock) -> u64 {
     since.map_or(0, |since| since.as_secs())
 }
 
-/// Returns what is known about the builds and what waits for them.
-fn build_tasks(spec: &SessionSpec<'_>, history: &History) -> Vec<BuildTask> {
+/// Returns what is known about the builds and what waits for them; equal ones are one task.
+fn build_tasks(
+    spec: &SessionSpec<'_>,
+    equal_builds: &[Vec<usize>],
+    history: &History,
+) -> Vec<BuildTask> {
     let longest = |build: &Build| {
         let planned = spec.modules.iter().filter(|it| it.build == build.name);
         let testcase = history.longest(&build.name, planned.map(|it| &it.module))?;
         Some(history.compile(&build.name)? + testcase)
     };
-    let builds = spec.builds.iter().enumerate();
-    let task = |(build, it)| BuildTask {
-        build,
-        longest: longest(it),
+    let task = |names: &Vec<usize>| BuildTask {
+        build: names[0],
+        longest: names
+            .iter()
+            .filter_map(|it| longest(&spec.builds[*it]))
+            .max(),
     };
-    builds.map(task).collect()
+    equal_builds.iter().map(task).collect()
 }

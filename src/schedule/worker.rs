@@ -30,6 +30,7 @@ use crate::schedule::task::ListTask;
 use crate::schedule::task::RunTask;
 use crate::schedule::task::Task;
 
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
@@ -50,6 +51,8 @@ pub(super) enum Message {
 pub(super) struct Workshop<'a> {
     pub(super) context: TaskContext<'a>,
     pub(super) builds: &'a [Build],
+    /// The indices of builds that differ only in their names, by the first one.
+    pub(super) equal_builds: BTreeMap<usize, Vec<usize>>,
     pub(super) modules: &'a [PlannedModule],
     pub(super) ensure: &'a Ensure<'a>,
     pub(super) selection: ListSelection<'a>,
@@ -102,9 +105,7 @@ impl Workshop<'_> {
         let emit = |effect| self.apply(effect);
         match task {
             Task::Build(index) => {
-                let build = &self.builds[*index];
-                let modules = self.modules_of(build);
-                building::build(&self.context, build, &modules, self.ensure, &emit);
+                building::build(&self.context, &self.names_of(*index), self.ensure, &emit);
             }
             Task::List(list) => {
                 listing::list(&self.context, list, slot, self.selection, &emit);
@@ -129,9 +130,9 @@ impl Workshop<'_> {
         let nothing = |attempt| RunFacts::nothing_started(self.context.seed, attempt);
         match task {
             Task::Build(index) => {
-                let build = &self.builds[*index];
-                let modules = self.modules_of(build);
-                building::give_up(&self.context, build, &modules, &problems, &emit);
+                for (build, modules) in self.names_of(*index) {
+                    building::give_up(&self.context, build, &modules, &problems, &emit);
+                }
             }
             Task::List(list) => {
                 for module in &list.modules {
@@ -146,6 +147,15 @@ impl Workshop<'_> {
             }
             Task::CheckOrder(_) => {}
         }
+    }
+
+    /// Returns a build under each of its names, with the modules planned under that name.
+    fn names_of(&self, first: usize) -> Vec<(&Build, Vec<&PlannedModule>)> {
+        let indices = self.equal_builds.get(&first).into_iter().flatten();
+        let builds = indices.map(|index| &self.builds[*index]);
+        builds
+            .map(|build| (build, self.modules_of(build)))
+            .collect()
     }
 
     fn modules_of(&self, build: &Build) -> Vec<&PlannedModule> {

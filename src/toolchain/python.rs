@@ -106,7 +106,8 @@ pub fn find(
     }
     if let Some(root) = environment.get(env::VIRTUAL_ENV) {
         let path = Utf8Path::new(root).join("bin/python");
-        if fs::exists(&path) {
+        // As above; a folder may be closed to this user.
+        if fs::stamp(&path).map_err(Problems::from)?.is_some() {
             return Ok(path);
         }
         return Err(Diagnostic::error(

@@ -185,3 +185,43 @@ fn an_interpreter_that_is_there_and_out_of_reach_is_not_called_absent() {
     assert!(said.contains("cannot look at"), "{said}");
     assert!(!said.contains("does not exist"), "{said}");
 }
+
+#[test]
+fn equal_builds_of_a_session_are_built_once_and_nobody_waits() {
+    let table = |name: &str, period: u32| {
+        format!(
+            "[build.{name}]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n[[test]]\n\
+             build = \"{name}\"\ntest_module = \"test_env\"\nenv = {{ PERIOD = {period} }}\n\n"
+        )
+    };
+    let tables = format!("\n{}{}{}", table("a", 10), table("b", 11), table("c", 12));
+    let project = Project::with_cocotb(COCOTB, &tables);
+    project.file(
+        "test_env.py",
+        "import cocotb, os\n@cocotb.test()\nasync def knows(dut):\n    \
+         assert os.environ['PERIOD'] in ('10', '11')\n",
+    );
+    project.file("top.sv", "module top(input logic a); endmodule\n");
+    let outcomes = |args: &[&str], code: i32| {
+        let args = [&["test", "--jobs", "3", "--format", "json"], args].concat();
+        let ran = project.run(&args).expect_code(code);
+        assert!(!ran.stderr.contains("WAITING") && !ran.stdout.contains("build-waiting"));
+        let events = ran.events().into_iter();
+        let builds = events.filter(|event| event["event"] == "build-finished");
+        let words = builds.map(|it| format!("{} {}", it["build"], it["outcome"]));
+        let words: Vec<String> = words.map(|it| it.replace('"', "")).collect();
+        (words.join(", "), ran.stderr)
+    };
+    for args in [&[][..], &["--force"]] {
+        let (words, said) = outcomes(args, 1);
+        assert_eq!(words, "a built, b up-to-date, c up-to-date");
+        assert!(said.contains("2 passed, 1 failed"), "{said}");
+    }
+    project.file("top.sv", "module top(input logic a) endmodule\n");
+    let (words, said) = outcomes(&[], 3);
+    assert_eq!(words, "a failed, b failed, c failed");
+    assert!(
+        said.contains("it is the same design as build `a`"),
+        "{said}"
+    );
+}

@@ -36,6 +36,7 @@ mod nfs;
 mod order;
 mod outputs;
 mod parameters;
+mod permissions;
 mod prerequisites;
 mod processes;
 mod program_storm;

@@ -7,6 +7,7 @@
 use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
+use crate::permissions;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -73,10 +74,22 @@ pub fn io_problem(error: &io::Error, doing: &str, path: &Utf8Path) -> Error {
         | io::ErrorKind::NotADirectory => ErrorKind::Unwritable,
         _ => ErrorKind::Io,
     };
-    Error::new(
-        code,
-        format!("cannot {doing} `{path}`: {}", os_words(error)),
-    )
+    let help = match (error.kind(), code) {
+        (io::ErrorKind::PermissionDenied, ErrorKind::Unreadable) => permissions::to_read(path),
+        (io::ErrorKind::PermissionDenied, ErrorKind::Unwritable) => {
+            // Names belong to their directory.
+            let names = ["remove", "rename", "link"].contains(&doing);
+            permissions::to_write(path.parent().filter(|_| names).unwrap_or(path))
+        }
+        _ => None,
+    };
+    Error {
+        help,
+        ..Error::new(
+            code,
+            format!("cannot {doing} `{path}`: {}", os_words(error)),
+        )
+    }
 }
 
 /// Returns an I/O error's words without Rust's `(os error N)`.

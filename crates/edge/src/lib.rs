@@ -17,9 +17,11 @@ pub mod jobs;
 #[cfg(feature = "locks")]
 pub mod kernel_locks;
 pub mod machine;
+pub mod memory;
 #[cfg(feature = "locks")]
 pub mod mounts;
 pub mod output_file;
+mod permissions;
 #[cfg(feature = "locks")]
 pub mod pinned;
 pub mod process;
