@@ -231,13 +231,22 @@ pub(super) fn host_name() -> String {
 /// Opens the file of `--junit`.
 ///
 /// # Errors
-/// It cannot be written, or the events of `--format json` go to the same place.
+/// It cannot be written, or something else of this session goes to the same file.
 pub(super) fn junit_file(path: &Utf8Path, format: Format) -> Result<Arc<OutputFile>> {
     let file = OutputFile::open(path).map_err(|error| unwritable(path, &error))?;
     if format == Format::Json && file.descriptor() == Some(1) {
         let text = format!("`--format json` and `--junit {path}` both write to standard output");
         let problem = Diagnostic::error(Code::UsageBadArgument, text);
         return Err(problem.help("give `--junit` a file").into());
+    }
+    // With `/dev/stdout`, the report of the terminal goes to standard error.
+    let streams = [(1, "standard output"), (2, "standard error")];
+    for (number, stream) in streams {
+        if file.descriptor() != Some(number) && file.is_file_of(number) {
+            let text = format!("`--junit {path}` is the file that {stream} is written to");
+            let problem = Diagnostic::error(Code::UsageBadArgument, text);
+            return Err(problem.help("give `--junit` a file of its own").into());
+        }
     }
     Ok(Arc::new(file))
 }

@@ -158,8 +158,8 @@ fn parameters_that_the_toplevel_lacks_are_left_out_only_where_that_is_asked_for(
     };
     expect_words(&ran, &[&warning("icarus"), &warning("verilator")]);
     // What was made without them is not used where they are an error.
-    let text = fs::read_to_string(project.path("runner.toml")).unwrap();
-    project.file("runner.toml", &text.replace("\"warn\"", "\"error\""));
+    let config = fs::read_to_string(project.path("runner.toml")).unwrap();
+    project.file("runner.toml", &config.replace("\"warn\"", "\"error\""));
     let ran = project.run(&["test"]).expect_code(3);
     let error = "error[build::unknown-parameter]: build `fifo@";
     assert_eq!(ran.text.matches(error).count(), 2, "{}", ran.text);

@@ -170,6 +170,11 @@ fn plusargs_and_variables_of_the_command_line_win_and_stay_in_the_command_that_r
         log.contains("WORD IS quick") && !log.contains("slow"),
         "{log}"
     );
+}
+
+#[test]
+fn bad_plusargs_and_variables_are_refused_and_those_of_makefiles_have_no_effect() {
+    let project = project();
     let ran = project
         .run(&[
             "test",

@@ -75,6 +75,38 @@ async def twice(dut, x): pass
 
 const SHARED: &str = "import cocotb\n@cocotb.test()\nasync def shared(dut): pass\n";
 
+/// Returns the testcases that never run, and the places that their warnings name.
+fn never_running(has_parametrize: bool) -> Vec<(String, &'static str, &'static str)> {
+    let again = "never runs: its name is used again";
+    let mut warnings = vec![
+        (
+            format!("`twice` of module `defines` {again}"),
+            "defines.py:4",
+            "defines.py:6",
+        ),
+        (
+            format!("`then_a_helper` of module `defines` {again}"),
+            "defines.py:9",
+            "defines.py:11",
+        ),
+        (
+            format!("`in_a_loop` of module `defines` {again}"),
+            "defines.py:14",
+            "defines.py:14",
+        ),
+        (
+            "`TestBlock.inside` of module `defines` never runs: it is in a class".to_owned(),
+            "defines.py:18",
+            "",
+        ),
+    ];
+    if has_parametrize {
+        let words = format!("`twice` of module `parametrised` {again}");
+        warnings.push((words, "parametrised.py:2", "parametrised.py:5"));
+    }
+    warnings
+}
+
 #[test]
 fn a_testcase_that_never_runs_and_a_value_that_is_ignored_are_warned_about_and_nothing_else() {
     for cocotb in COCOTB_VERSIONS {
@@ -100,33 +132,7 @@ fn a_testcase_that_never_runs_and_a_value_that_is_ignored_are_warned_about_and_n
             "module top #(parameter P = 0) (input logic d); endmodule\n",
         );
         let said = project.run(&["test"]).expect_code(0).text;
-        let again = "never runs: its name is used again";
-        let mut warnings = vec![
-            (
-                format!("`twice` of module `defines` {again}"),
-                "defines.py:4",
-                "defines.py:6",
-            ),
-            (
-                format!("`then_a_helper` of module `defines` {again}"),
-                "defines.py:9",
-                "defines.py:11",
-            ),
-            (
-                format!("`in_a_loop` of module `defines` {again}"),
-                "defines.py:14",
-                "defines.py:14",
-            ),
-            (
-                "`TestBlock.inside` of module `defines` never runs: it is in a class".to_owned(),
-                "defines.py:18",
-                "",
-            ),
-        ];
-        if has_parametrize {
-            let words = format!("`twice` of module `parametrised` {again}");
-            warnings.push((words, "parametrised.py:2", "parametrised.py:5"));
-        }
+        let warnings = never_running(has_parametrize);
         for (words, first, second) in &warnings {
             let (_, warning) = said
                 .split_once(&format!("warning[test::never-runs]: testcase {words}"))

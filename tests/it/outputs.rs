@@ -81,6 +81,24 @@ fn a_junit_report_destroys_nothing_that_its_path_names() {
     let args = ["test", "--format", "json", "--junit", "/dev/stdout"];
     let ran = project.run(&args).expect_code(2);
     assert!(ran.text.contains("standard output"), "{}", ran.text);
+    // By its name or not, what the shell has redirected to is not replaced.
+    for (line, stream) in [
+        (
+            "$COCORUN test --format json --junit both >both",
+            "standard output",
+        ),
+        ("$COCORUN test --junit ./both >>both", "standard output"),
+        (
+            "$COCORUN test --format json --junit /dev/fd/3 >both 3>&1",
+            "standard output",
+        ),
+        ("$COCORUN test --junit both 2>both", "standard error"),
+    ] {
+        let ran = bash(&project, line).expect_code(2);
+        let both = fs::read_to_string(project.path("both")).unwrap();
+        assert!((ran.text + &both).contains(stream), "{line}: {both}");
+        assert!(!both.contains("<testsuites"), "{line}: {both}");
+    }
     assert!(!project.path("sim_build").exists());
     assert!(!project.path("new").exists());
 

@@ -100,10 +100,14 @@ fn run_without(project: &Project, missing: &[&str]) -> Ran {
         .copied()
         .filter(|it| bin.join(it).exists())
         .collect();
-    programs.iter().for_each(|it| away(it).unwrap());
+    for program in &programs {
+        away(program).unwrap();
+    }
     let hidden = format!("{} virtualenv pip", missing.join(" "));
     let ran = run(project, &hidden);
-    programs.iter().for_each(|it| back(it).unwrap());
+    for program in &programs {
+        back(program).unwrap();
+    }
     ran.expect_code(5)
 }
 

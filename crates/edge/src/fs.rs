@@ -19,6 +19,7 @@ use std::io::SeekFrom;
 use std::io::Write;
 use std::os::unix::fs::DirEntryExt;
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 use std::time::SystemTime;
 
@@ -250,17 +251,34 @@ pub fn write_new(path: &Utf8Path, bytes: &[u8]) -> Result<bool> {
 ///
 /// # Errors
 /// Any I/O error; an existing file of that name is then untouched.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "reports are outside the build path; rename keeps a former report whole"
-)]
 pub fn replace(path: &Utf8Path, bytes: &[u8]) -> Result<()> {
-    let partial = Utf8PathBuf::from(format!("{path}.{}.partial", std::process::id()));
-    write(&partial, bytes)?;
-    fs::rename(&partial, path).map_err(|error| {
-        remove(&partial);
-        io_problem(&error, "write", path)
-    })
+    write_and_rename(path, bytes, None).map_err(|error| io_problem(&error, "write", path))
+}
+
+/// Writes a file under a name that no other process of any machine uses, and renames it.
+///
+/// # Errors
+/// Any I/O error; nothing is left then, and an existing file of that name is untouched.
+pub(crate) fn write_and_rename(
+    path: &Utf8Path,
+    bytes: &[u8],
+    permissions: Option<fs::Permissions>,
+) -> io::Result<()> {
+    let dir = match path.parent() {
+        Some(dir) if !dir.as_str().is_empty() => dir,
+        _ => Utf8Path::new("."),
+    };
+    let mut partial = tempfile::Builder::new()
+        .prefix(".cocorun-")
+        .suffix(".partial")
+        .permissions(fs::Permissions::from_mode(0o666))
+        .tempfile_in(dir)?;
+    partial.write_all(bytes)?;
+    if let Some(permissions) = permissions {
+        partial.as_file().set_permissions(permissions).ok();
+    }
+    partial.persist(path)?;
+    Ok(())
 }
 
 /// Removes a file; a missing one, or one that cannot be removed, is ignored.

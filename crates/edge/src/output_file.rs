@@ -9,6 +9,7 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::fs::create_dirs;
 use crate::fs::io_problem;
+use crate::fs::write_and_rename;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -30,6 +31,7 @@ use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
 use std::os::fd::RawFd;
 use std::os::unix::fs::FileTypeExt;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::thread;
@@ -117,6 +119,20 @@ impl OutputFile {
     /// Returns the number of the descriptor that it is, such as 1 for `/dev/stdout`.
     pub fn descriptor(&self) -> Option<RawFd> {
         self.descriptor
+    }
+
+    /// Says whether it is the regular file that a descriptor of this process is open for, by
+    /// whatever name.
+    pub fn is_file_of(&self, descriptor: RawFd) -> bool {
+        let meta = match &self.place {
+            Place::Regular(path) => fs::symlink_metadata(path).ok(),
+            Place::Stream(file) => file.metadata().ok(),
+            Place::Unread(_) => None,
+        };
+        let theirs = duplicate(descriptor).and_then(|file| file.metadata()).ok();
+        meta.zip(theirs).is_some_and(|(one, other)| {
+            one.is_file() && one.dev() == other.dev() && one.ino() == other.ino()
+        })
     }
 
     /// Writes the whole content.
@@ -330,16 +346,9 @@ fn replace(path: &Utf8Path, bytes: &[u8]) -> io::Result<()> {
     if former.as_ref().is_some_and(|meta| !meta.is_file()) {
         return Err(io::Error::other("it is not a regular file any more"));
     }
-    let partial = path.with_file_name(format!(".cocorun-{}.partial", std::process::id()));
-    let renamed = fs::write(&partial, bytes).and_then(|()| {
-        if let Some(meta) = &former {
-            fs::set_permissions(&partial, meta.permissions()).ok();
-        }
-        fs::rename(&partial, path)
-    });
-    match renamed {
+    let permissions = former.as_ref().map(fs::Metadata::permissions);
+    match write_and_rename(path, bytes, permissions) {
         Err(error) => {
-            fs::remove_file(&partial).ok();
             let is_fixed = matches!(
                 error.kind(),
                 io::ErrorKind::PermissionDenied
