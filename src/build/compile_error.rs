@@ -64,10 +64,11 @@ fn two_elements(build: &Build, log: &str) -> Option<String> {
     let (arg, option, value) = before.zip(&build.build_args).find_map(|(before, arg)| {
         let (option, value) = arg.split_once(char::is_whitespace)?;
         let is_option = option.starts_with('-') && !option.contains('=');
-        let is_rejected = is_about_options || log.contains(arg.as_str());
+        let value = value.trim();
+        // A whole path or number may be named alone: `-l gone.v` is a file called ` gone.v`.
+        let is_rejected = is_about_options || log.contains(value);
         (is_option && is_rejected && !PASSED_ON.contains(&before)).then_some((arg, option, value))
     })?;
-    let value = value.trim();
     Some(format!(
         "`\"{arg}\"` in `build_args` is one word to the compiler: write two elements, \
          `\"{option}\", \"{value}\"`"

@@ -67,12 +67,19 @@ pub enum ColorChoice {
     Never,
 }
 
+/// Where the report goes, as `--help` says it.
+const STREAMS: &str = "The report goes to standard output, or to standard error where standard output \
+has another use: with `--format json` or `--junit /dev/stdout`. Errors that end a session before it \
+begins go to standard error.";
+
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Build what is needed, run the selected testcases, and report
+    #[command(after_help = STREAMS)]
     Test(TestArgs),
     /// Bring builds up to date
+    #[command(after_help = STREAMS)]
     Build(BuildArgs),
     /// List testcases as cocotb finds them
     List(ListArgs),
@@ -181,10 +188,13 @@ pub struct TestArgs {
     /// a `[[test]]` on one build; overrides `runner.toml`
     #[arg(long, value_name = "WHICH", value_parser = isolation())]
     pub isolation: Option<Isolation>,
+    /// Show at most this many of the last lines that a failed testcase printed
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    pub output_lines: usize,
     /// Write a JUnit XML report to this file
     #[arg(long, value_name = "FILE")]
     pub junit: Option<Utf8PathBuf>,
-    /// Output format; `json` also prints every event to standard output
+    /// Output format; `json` prints every event to standard output, and the report to standard error
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }
@@ -201,7 +211,7 @@ pub struct BuildArgs {
     /// How builds and runs are carried out.
     #[command(flatten)]
     pub work: WorkArgs,
-    /// Output format; `json` also prints every event to standard output
+    /// Output format; `json` prints every event to standard output, and the report to standard error
     #[arg(long, value_enum, default_value_t = Format::Human)]
     pub format: Format,
 }

@@ -50,7 +50,7 @@ pub(super) fn build(
         return Err(problem.help(selection.advice(&BTreeSet::new())).into());
     }
     let session = Session::inspect(resolved, &builds, console)?;
-    let mut reports = console.reports_without_tests(args.work.explain, args.format);
+    let mut reports = console.build_reports(args.work.explain, args.format);
     let work = Work {
         builds: &builds,
         modules: &[],

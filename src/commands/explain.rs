@@ -4,6 +4,7 @@ use crate::cli::ExplainArgs;
 use crate::commands::reporting::print;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::ExitEffect;
 use crate::diagnostic::Result;
 use crate::model::exit_code::ExitCode;
 
@@ -37,37 +38,43 @@ fn explanation(name: &str) -> Result<String> {
     Ok(format!("{name}\n\n{text}\n\n{ends}\n"))
 }
 
-/// Returns what this problem means for the exit code.
+/// Returns what this problem means for the exit code, from what decides it.
 fn consequence(code: Code) -> String {
-    const GUARD: &str = "`cocorun lock` and `cocorun once` exit with 125.";
-    let number = code.exit_code().code();
-    let session = format!("If this ends the session, the exit code is {number}.");
-    match code {
-        Code::SelectVariable | Code::TestPreload | Code::TestAgent => {
-            "This is reported as a warning; the session goes on.".to_owned()
+    let words = match code.effect() {
+        ExitEffect::Warning => "unchanged; this is always a warning".to_owned(),
+        ExitEffect::Signal => {
+            "128 plus the number of the signal, such as 130 for SIGINT (Ctrl-C)".to_owned()
         }
-        Code::NothingSelected => format!(
-            "If nothing is selected at all, the exit code is {number}. A filter that selects nothing \
-             while others do is reported as a warning."
+        ExitEffect::Exit(exit) => exit_in_words(exit, code),
+    };
+    format!("Exit code: {words}.")
+}
+
+fn exit_in_words(exit: ExitCode, code: Code) -> String {
+    // Problems that the commands `lock` and `once` can have too.
+    const SHARED: [&str; 4] = ["lock", "disk", "tool", "usage"];
+    let number = exit.code();
+    let area = code.name().split("::").next().unwrap_or_default();
+    let is_shared = SHARED.contains(&area);
+    let guard = ExitCode::Guard.code();
+    let failed_build = ExitCode::BuildFailed.code();
+    match exit {
+        ExitCode::Guard => format!("{number}, from `cocorun lock` and `cocorun once`"),
+        ExitCode::NothingSelected => format!(
+            "{number} if nothing is selected at all; a filter that selects nothing while others do \
+             is a warning"
         ),
-        Code::SessionInterrupted => {
-            "The exit code is 128 plus the number of the signal, such as 130 for SIGINT (Ctrl-C)."
-                .to_owned()
-        }
-        Code::LockLost | Code::LockNoOutput | Code::LockTarget | Code::LockStrategy => {
-            GUARD.to_owned()
-        }
-        Code::LockTimeout
-        | Code::LockStorage
-        | Code::UsageBadArgument
-        | Code::DiskUnwritable
-        | Code::DiskUnreadable
-        | Code::DiskFull
-        | Code::DiskIo => format!("{session} {GUARD}"),
-        _ if code.exit_code() == ExitCode::TestFailed => format!(
-            "The exit code is {number}, unless a build failed as well (3) or the environment did (5)."
+        ExitCode::TestFailed => format!(
+            "{number}, unless a build failed as well ({failed_build}) or the environment did ({})",
+            ExitCode::Environment.code()
         ),
-        _ => session,
+        _ if is_shared => {
+            format!("{number}; {guard} from `cocorun lock` and `cocorun once`")
+        }
+        ExitCode::Environment => {
+            format!("{number}, unless a build failed as well ({failed_build})")
+        }
+        _ => number.to_string(),
     }
 }
 

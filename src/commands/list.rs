@@ -39,7 +39,7 @@ pub(super) fn list(
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
     let session = Session::inspect(resolved, &builds, console)?;
     let mut reports = Listing {
-        inner: console.reports_without_tests(args.work.explain, Format::Human),
+        inner: console.list_report(args.work.explain),
         found: Vec::new(),
     };
     let work = Work {
@@ -78,12 +78,12 @@ fn line(testcase: &Testcase, format: Format) -> String {
 }
 
 /// Records what was listed, and passes every event on.
-struct Listing<R> {
-    inner: R,
+struct Listing {
+    inner: Box<dyn Report>,
     found: Vec<Testcase>,
 }
 
-impl<R: Report> Report for Listing<R> {
+impl Report for Listing {
     fn on_event(&mut self, event: &Event, state: &SessionState) {
         if let Event::ModuleListed { selected, .. } = event {
             self.found.extend(selected.iter().cloned());

@@ -3,6 +3,7 @@
 use crate::cli::ColorChoice;
 use crate::cli::Format;
 use crate::cli::Global;
+use crate::cli::TestArgs;
 use crate::commands::quiet::SilentSuccess;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -27,14 +28,13 @@ use crate::report::Verbosity;
 use crate::report::unwritable;
 
 use camino::Utf8Path;
+use std::fs::File;
 use std::io;
 use std::io::IsTerminal;
 use std::io::Write;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::time::Instant;
-
-/// How many lines of a failed testcase's log the terminal shows.
-const LOG_LINES: usize = 20;
 
 /// Writes a line to standard error; if that fails, there is nowhere to report it.
 pub(super) fn line(text: &str) {
@@ -46,11 +46,39 @@ pub(super) fn can_draw(environment: &Environment) -> bool {
     environment.get(env::TERM) != Some("dumb")
 }
 
+/// What a stream supports.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    color: bool,
+    is_terminal: bool,
+}
+
+impl Look {
+    fn of(stream: &impl IsTerminal, global: &Global, environment: &Environment) -> Self {
+        let is_terminal = stream.is_terminal() && can_draw(environment);
+        let color = match global.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => is_terminal && environment.get(env::NO_COLOR).is_none(),
+        };
+        Self { color, is_terminal }
+    }
+}
+
+/// Where the report for people goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Standard output, unless that has another use.
+    Output,
+    /// Standard error.
+    Errors,
+}
+
 /// The streams of this process and how to write on them.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Console {
-    color: bool,
-    is_terminal: bool,
+    output: Look,
+    errors: Look,
     verbosity: Verbosity,
     began: Instant,
 }
@@ -58,20 +86,14 @@ pub(super) struct Console {
 impl Console {
     /// Decides colour, progress and verbosity once.
     pub(super) fn new(global: &Global, environment: &Environment) -> Self {
-        let is_terminal = io::stderr().is_terminal() && can_draw(environment);
-        let color = match global.color {
-            ColorChoice::Always => true,
-            ColorChoice::Never => false,
-            ColorChoice::Auto => is_terminal && environment.get(env::NO_COLOR).is_none(),
-        };
         let verbosity = match (global.quiet, global.verbose) {
             (true, _) => Verbosity::Quiet,
             (_, true) => Verbosity::Verbose,
             _ => Verbosity::Normal,
         };
         Self {
-            color,
-            is_terminal,
+            output: Look::of(&io::stdout(), global, environment),
+            errors: Look::of(&io::stderr(), global, environment),
             verbosity,
             began: SystemClock.now(),
         }
@@ -85,7 +107,7 @@ impl Console {
     /// Writes problems to standard error, each in one piece.
     pub(super) fn problems(self, problems: &Problems) {
         for problem in &problems.0 {
-            line(render::to_text(problem, self.color).trim_end());
+            line(render::to_text(problem, self.errors.color).trim_end());
         }
     }
 
@@ -97,48 +119,99 @@ impl Console {
     }
 
     /// Creates the reports of a session that runs tests.
-    pub(super) fn reports(
-        self,
-        explain: bool,
-        format: Format,
-        junit: Option<&Arc<OutputFile>>,
-    ) -> Reports {
+    pub(super) fn reports(self, args: &TestArgs, junit: Option<&Arc<OutputFile>>) -> Reports {
+        let is_taken = junit.is_some_and(|file| file.descriptor() == Some(1));
+        let place = match args.format {
+            Format::Human if !is_taken => Place::Output,
+            _ => Place::Errors,
+        };
         let mut reports: Vec<Box<dyn Report>> = Vec::new();
-        reports.push(Box::new(self.terminal(explain)));
+        reports.push(Box::new(self.terminal(
+            place,
+            args.work.explain,
+            args.output_lines,
+        )));
         if let Some(file) = junit {
             reports.push(Box::new(junit_report(file)));
         }
+        reports.extend(json_report(args.format));
+        Reports(reports)
+    }
+
+    /// Creates the reports of a session that only builds.
+    pub(super) fn build_reports(self, explain: bool, format: Format) -> Reports {
+        let place = match format {
+            Format::Human => Place::Output,
+            Format::Json => Place::Errors,
+        };
+        let mut reports = vec![self.without_tests(place, explain)];
         reports.extend(json_report(format));
         Reports(reports)
     }
 
-    /// Creates the reports of a session that only builds or lists: with `--quiet`, silent unless
-    /// something went wrong.
-    pub(super) fn reports_without_tests(self, explain: bool, format: Format) -> Reports {
-        let terminal = self.terminal(explain);
-        let mut reports: Vec<Box<dyn Report>> = Vec::new();
-        reports.push(match self.verbosity {
+    /// Creates the report of a session that only lists: standard output is for the list.
+    pub(super) fn list_report(self, explain: bool) -> Box<dyn Report> {
+        self.without_tests(Place::Errors, explain)
+    }
+
+    /// Creates the report of a session without tests: with `--quiet`, silent unless something went
+    /// wrong.
+    fn without_tests(self, place: Place, explain: bool) -> Box<dyn Report> {
+        let terminal = self.terminal(place, explain, 0);
+        match self.verbosity {
             Verbosity::Quiet => Box::new(SilentSuccess::new(terminal)),
             _ => Box::new(terminal),
-        });
-        reports.extend(json_report(format));
-        Reports(reports)
+        }
     }
 
-    fn terminal(self, explain: bool) -> TerminalReport {
+    fn terminal(self, place: Place, explain: bool, output_lines: usize) -> TerminalReport {
+        let look = match place {
+            Place::Output => self.output,
+            Place::Errors => self.errors,
+        };
         TerminalReport::new(
             TerminalOptions {
-                color: self.color,
-                progress: self.is_terminal && self.verbosity > Verbosity::Quiet,
+                color: look.color,
+                progress: look.is_terminal && self.verbosity > Verbosity::Quiet,
                 verbosity: self.verbosity,
                 explain,
-                log_lines: LOG_LINES,
+                wraps: look.is_terminal,
+                output_lines,
                 began: Some(self.began),
-                out: Box::new(io::stderr()),
-                size_of: Arc::new(terminal::size_of_stderr),
+                out: match place {
+                    Place::Output if !look.is_terminal => unbuffered_output(),
+                    // A terminal that is gone has nobody in front of it.
+                    Place::Output => Box::new(Unchecked(unbuffered_output())),
+                    Place::Errors => Box::new(Unchecked(Box::new(io::stderr()))),
+                },
+                size_of: match place {
+                    Place::Output => Arc::new(terminal::size_of_stdout),
+                    Place::Errors => Arc::new(terminal::size_of_stderr),
+                },
             },
             Arc::new(SystemClock),
         )
+    }
+}
+
+/// Returns standard output without the buffer of `io::stdout`, which would show a drawing in parts.
+fn unbuffered_output() -> Box<dyn Write + Send> {
+    match io::stdout().as_fd().try_clone_to_owned() {
+        Ok(descriptor) => Box::new(File::from(descriptor)),
+        Err(_) => Box::new(io::stdout()),
+    }
+}
+
+/// A stream on which what cannot be written is lost: there is nowhere to report it.
+struct Unchecked(Box<dyn Write + Send>);
+
+impl Write for Unchecked {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes).or(Ok(bytes.len()))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush().or(Ok(()))
     }
 }
 

@@ -78,7 +78,7 @@ fn session(
     apply_overrides(args, &typed_settings(args)?, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
     let session = Session::inspect(resolved, &builds, console)?;
-    let mut reports = console.reports(args.work.explain, args.format, junit);
+    let mut reports = console.reports(args, junit);
     let work = Work {
         builds: &builds,
         modules: &modules,

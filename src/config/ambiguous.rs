@@ -16,6 +16,11 @@ use std::collections::BTreeMap;
 /// How deep packages are compared that lie in several folders; links may form a cycle.
 const LEVELS_MAX: usize = 8;
 
+/// What follows the name of a module that is not an extension; bytecode does without its source.
+const SUFFIXES: [&str; 2] = ["py", "pyc"];
+/// What makes a folder a package of its own.
+const INITIAL_FILES: [&str; 2] = ["__init__.py", "__init__.pyc"];
+
 /// The files of each ambiguous name, written as `import` does, in the order of the folders.
 pub(super) type Ambiguous = BTreeMap<String, Vec<Utf8PathBuf>>;
 
@@ -82,9 +87,11 @@ fn search(
             continue;
         }
         named.dirs.retain(|dir| !files.is_build_dir(dir));
-        let initial = |dir: &Utf8PathBuf| dir.join("__init__.py");
-        let packages = named.dirs.iter().map(initial);
-        let mut modules: Vec<Utf8PathBuf> = packages.filter(|file| fs::exists(file)).collect();
+        let initial = |dir: &Utf8PathBuf| {
+            let mut files = INITIAL_FILES.iter().map(|name| dir.join(name));
+            files.find(|file| fs::exists(file))
+        };
+        let mut modules: Vec<Utf8PathBuf> = named.dirs.iter().filter_map(initial).collect();
         modules.extend(named.files);
         let modules = distinct(modules);
         let dirs = distinct(named.dirs);
@@ -111,7 +118,7 @@ fn take(entry: &DirEntry, folder: &Utf8Path, by_name: &mut BTreeMap<String, Name
         return;
     }
     let path = folder.join(&entry.name);
-    let is_code = |rest: &str| matches!(rest.rsplit('.').next(), Some("so")) || rest == "py";
+    let is_code = |rest: &str| rest.rsplit('.').next() == Some("so") || SUFFIXES.contains(&rest);
     match rest {
         None if matches!(entry.kind, EntryKind::Dir | EntryKind::Link) => {
             by_name.entry(name.to_owned()).or_default().dirs.push(path);

@@ -1,9 +1,33 @@
 //! The list of diagnostic codes: one table from which names, exit codes and `cocorun explain` come.
+//! What the table says of the exit code is what decides it.
 
 use crate::model::exit_code::ExitCode;
 
+/// What a problem does to the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitEffect {
+    /// It leads to this one.
+    Exit(ExitCode),
+    /// Nothing: it is always a warning.
+    Warning,
+    /// A signal caused it, and the exit code is that of the signal.
+    Signal,
+}
+
+macro_rules! effect {
+    (Warning) => {
+        ExitEffect::Warning
+    };
+    (Signal) => {
+        ExitEffect::Signal
+    };
+    ($exit:ident) => {
+        ExitEffect::Exit(ExitCode::$exit)
+    };
+}
+
 macro_rules! codes {
-    ($( $variant:ident, $name:literal, $exit:ident, $text:literal; )*) => {
+    ($( $variant:ident, $name:literal, $effect:ident, $text:literal; )*) => {
         /// A stable name for one kind of problem. Public interface; never reused.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Code {
@@ -19,9 +43,9 @@ macro_rules! codes {
                 match self { $( Self::$variant => $name, )* }
             }
 
-            /// Returns the exit code of a session that this problem ends.
-            pub fn exit_code(self) -> ExitCode {
-                match self { $( Self::$variant => ExitCode::$exit, )* }
+            /// Returns what this problem does to the exit code.
+            pub fn effect(self) -> ExitEffect {
+                match self { $( Self::$variant => effect!($effect), )* }
             }
 
             /// Returns the paragraph that `cocorun explain` prints.
@@ -50,7 +74,7 @@ codes! {
     ConfigFileList, "config::file-list", Usage, "A `.f` file list cannot be read: it is missing, includes itself, or contains an option that cocorun does not know. Fix the line that is shown; an option for one simulator only belongs in `build_args`.";
     UsageBadArgument, "usage::bad-argument", Usage, "A command-line value is not valid. The message says which one and why; `cocorun COMMAND --help` lists what each command accepts.";
     NothingSelected, "select::nothing", NothingSelected, "The filters select no testcase, or no build. A session that runs nothing proves nothing, so it is not a success. `cocorun list` prints the names that filters are compared with; a filter is part of such a name, or a pattern that matches all of it.";
-    SelectVariable, "select::variable", Usage, "An environment variable is set that plain cocotb (its Makefiles or its runner) uses to select testcases, to set the seed or to stop early. cocorun removes it from the simulator's environment; otherwise what runs would differ from what is reported. The message names the option that does the same; use the option, or unset the variable.";
+    SelectVariable, "select::variable", Warning, "An environment variable is set that plain cocotb (its Makefiles or its runner) uses to select testcases, to set the seed or to stop early. cocorun removes it from the simulator's environment; otherwise what runs would differ from what is reported. The message names the option that does the same; use the option, or unset the variable.";
     PythonNotFound, "python::not-found", Environment, "The Python interpreter does not exist or does not start. It is taken from `[python] interpreter`, else `$VIRTUAL_ENV`, else `python3` on PATH. Name one that works, or create the environment first.";
     PythonNoCocotb, "python::no-cocotb", Environment, "The interpreter starts but cannot import cocotb. Let cocorun create an environment with `[python] requirements`, or name the interpreter of an environment that has cocotb. The system's own Python often refuses `pip install`.";
     PythonUnsupportedCocotb, "python::unsupported-cocotb", Environment, "This cocotb is older than 1.9, or a part of it that cocorun needs is missing; the message says which. Install 1.9 or newer in that environment, or name it in `[python] requirements`.";
@@ -67,10 +91,10 @@ codes! {
     BuildSourcesChanged, "build::sources-changed", BuildFailed, "A source file changed while it was being compiled, several times in a row. The result would not match its key, so it was not published. Wait until the checkout or the generator has finished, then run again.";
     LockTimeout, "lock::timeout", Environment, "Another process holds the lock and did not release it in time. cocorun never builds while another process does; raise the limit, or look at the holder that the message names.";
     LockStorage, "lock::storage", Environment, "The file system rejected an operation that locking needs. The message names the operation and the file; if the error persists, put `build_dir` on another disk.";
-    LockStrategy, "lock::strategy", Environment, "A locking method cannot work in this directory: its operations fail there, exclude nobody, or the mount keeps such locks local to one node. cocorun refuses to use it rather than pretend to lock. Omit `--strategy` to let the file system decide.";
-    LockLost, "lock::lost", Environment, "The lock was taken over while the command was running: somebody removed it with `cocorun locks break`, or this process showed no sign of life for the whole stale time-out because the node was frozen or the network was down. If it was still running, the command was killed, and nothing that it wrote for `--target` was published; anything else it did may have overlapped with the next holder. Run it again; if nodes freeze for long, raise `--stale-timeout`.";
-    LockNoOutput, "lock::no-output", Environment, "The command exited with status 0, but wrote no regular file under the temporary name that `cocorun lock --target` passed to it. Nothing was published. Make the command write the file that its argument names.";
-    LockTarget, "lock::target", Usage, "The command of `cocorun lock --target=OUT` does not name OUT, so it cannot be made to write to a temporary name; writing to the shared name would not be safe. Name OUT as an argument of its own, as `-oOUT`, or as `--output=OUT`. The same code is used if OUT exists and is not a regular file: a device, a FIFO or a folder is never replaced.";
+    LockStrategy, "lock::strategy", Guard, "A locking method cannot work in this directory: its operations fail there, exclude nobody, or the mount keeps such locks local to one node. cocorun refuses to use it rather than pretend to lock. Omit `--strategy` to let the file system decide.";
+    LockLost, "lock::lost", Guard, "The lock was taken over while the command was running: somebody removed it with `cocorun locks break`, or this process showed no sign of life for the whole stale time-out because the node was frozen or the network was down. If it was still running, the command was killed, and nothing that it wrote for `--target` was published; anything else it did may have overlapped with the next holder. Run it again; if nodes freeze for long, raise `--stale-timeout`.";
+    LockNoOutput, "lock::no-output", Guard, "The command exited with status 0, but wrote no regular file under the temporary name that `cocorun lock --target` passed to it. Nothing was published. Make the command write the file that its argument names.";
+    LockTarget, "lock::target", Guard, "The command of `cocorun lock --target=OUT` does not name OUT, so it cannot be made to write to a temporary name; writing to the shared name would not be safe. Name OUT as an argument of its own, as `-oOUT`, or as `--output=OUT`. The same code is used if OUT exists and is not a regular file: a device, a FIFO or a folder is never replaced.";
     DiskUnwritable, "disk::unwritable", Environment, "A directory cannot be written: the file system is read-only, permission is missing, or it is not a directory. Fix its permissions, or choose another place: `build_dir` in `runner.toml`, `TMPDIR` for temporary files.";
     DiskUnreadable, "disk::unreadable", Environment, "A file or a directory exists, but this user may not read it. Fix its permissions, or those of the folders above it.";
     DiskFull, "disk::full", Environment, "The disk or the quota is full. Free some space and run again: everything in `build_dir` may be deleted while nothing runs.";
@@ -78,16 +102,16 @@ codes! {
     TestImport, "test::import", TestFailed, "A test module cannot be imported, so its testcases are not known. It counts as one errored testcase. The traceback shows the line that fails: usually a package is not installed, or a module is in none of the folders of `paths`. Add its folder to `paths` in the `[[test]]` or in `[python]`, or the package to `requirements`.";
     TestNoTestcases, "test::no-testcases", TestFailed, "A test module contains no testcase. A module that tests nothing is a mistake, although plain cocotb would exit with status 0. Put `@cocotb.test()` above its coroutines, or remove the module from `test_module`.";
     TestStartup, "test::startup", TestFailed, "The simulator ended before cocotb could list or start a testcase: the design has no such toplevel, a library is missing, or the HDL ended the simulation at time 0. The end of the log is shown and says which.";
-    TestPreload, "test::preload", TestFailed, "A module of `preload` cannot be used before testcases are forked: it does not exist, needs `cocotb.top` while it is imported, or starts threads, which do not survive a fork. No testcase is lost: modules that cannot be preloaded are imported by the testcases, and if threads were started, each testcase runs in a process of its own that is not forked. Remove the module from `preload`.";
-    TestNeverRuns, "test::never-runs", TestFailed, "A test module defines a testcase that cocotb cannot find, so that it never runs, and everything else may pass: its name is given to something else further down, such as a second testcase, or it is in a class. A warning, because plain cocotb says nothing. Give it a name of its own, or move it out of the class.";
-    TestReturnedValue, "test::returned-value", TestFailed, "A testcase that passed has returned a value, which cocotb ignores. Usually `return` stands where `assert` was meant, or a coroutine is returned that nobody awaits. A warning; the testcase counts as passed. With cocotb 2.0, values of parametrised testcases and of those with a timeout cannot be seen. Use `assert` or `await`, or return nothing.";
-    TestAgent, "test::agent", TestFailed, "cocotb itself, or cocorun's code inside the simulator, failed outside any testcase, or a line on their channel could not be read: a testcase wrote to the channel, a signal cut a line short, or cocorun does not know this version of cocotb. Verdicts stand, but something that should be shown may be missing. Report it with the message, unless a testcase writes to file descriptors that it did not open.";
+    TestPreload, "test::preload", Warning, "A module of `preload` cannot be used before testcases are forked: it does not exist, needs `cocotb.top` while it is imported, or starts threads, which do not survive a fork. No testcase is lost: modules that cannot be preloaded are imported by the testcases, and if threads were started, each testcase runs in a process of its own that is not forked. Remove the module from `preload`.";
+    TestNeverRuns, "test::never-runs", Warning, "A test module defines a testcase that cocotb cannot find, so that it never runs, and everything else may pass: its name is given to something else further down, such as a second testcase, or it is in a class. A warning, because plain cocotb says nothing. Give it a name of its own, or move it out of the class.";
+    TestReturnedValue, "test::returned-value", Warning, "A testcase that passed has returned a value, which cocotb ignores. Usually `return` stands where `assert` was meant, or a coroutine is returned that nobody awaits. A warning; the testcase counts as passed. With cocotb 2.0, values of parametrised testcases and of those with a timeout cannot be seen. Use `assert` or `await`, or return nothing.";
+    TestAgent, "test::agent", Warning, "cocotb itself, or cocorun's code inside the simulator, failed outside any testcase, or a line on their channel could not be read: a testcase wrote to the channel, a signal cut a line short, or cocorun does not know this version of cocotb. Verdicts stand, but something that should be shown may be missing. Report it with the message, unless a testcase writes to file descriptors that it did not open.";
     TestTimeout, "test::timeout", TestFailed, "A testcase exceeded `timeout_s` of wall-clock time and was killed together with its child processes. Testcases that had finished keep their results; the rest of the module ran in a new process. The stack that is shown says where it hung; if it was only slow, raise `timeout_s` or pass `--timeout`.";
     TestFailedCode, "test::failed", TestFailed, "A testcase failed: an `assert` or another exception, or an `$error` or `$fatal` of the HDL while it ran. The message and the place in its file are shown. The command printed with it repeats the testcase alone and with the same seed; `--waves` dumps the signals.";
     TestCrashed, "test::crashed", TestFailed, "The simulator was killed by a signal while a testcase was running: a bug in the simulator or in a C library that Python or the HDL calls, or a kill from outside, usually because memory ran out. Run the testcase alone with the command that is printed; if that does not crash, set `fork = false` in its `[[test]]`.";
     TestNoResult, "test::no-result", TestFailed, "The simulator ended, but a planned testcase has no result. cocorun never counts that as a pass, whatever the exit status. Usually the HDL called `$finish` or the testcase called `sys.exit`; the end of the log is shown. Make sure the testcase finishes before the simulation ends.";
     TestExitStatus, "test::exit-status", TestFailed, "All testcases of a process passed, but the simulator exited with a status other than 0: the HDL reported errors, or the simulator failed while shutting down. Check the end of its log; `atexit` handlers and `final` blocks run there.";
-    SessionInterrupted, "session::interrupted", Environment, "A signal ended the session. Everything that had finished was reported; everything else counts as not run. Run again: finished builds are kept.";
+    SessionInterrupted, "session::interrupted", Signal, "A signal ended the session. Everything that had finished was reported; everything else counts as not run. Run again: finished builds are kept.";
     SessionTimeout, "session::timeout", TestFailed, "The session exceeded `session_timeout_s`. Everything that had finished was reported; everything else counts as not run. Raise the limit, allow more `--jobs`, or select less.";
     ReportUnwritable, "report::unwritable", Environment, "A report file or standard output cannot be written: the path is a directory or below a file, permission is missing, or the disk is full. Pass another path to `--junit`, or fix what the message names; a session does not start before its report can be written.";
     ReportUnreadable, "report::unreadable", Usage, "A recorded event stream cannot be read: it is not the output of `cocorun test --format json`, a line of it is damaged or cut off, or another version of cocorun wrote it. The message names the line. Record the session again, or use the version that wrote it.";
@@ -97,6 +121,15 @@ impl Code {
     /// Says whether this means that the session ended, and not that something is wrong.
     pub fn is_stop(self) -> bool {
         matches!(self, Self::SessionInterrupted | Self::SessionTimeout)
+    }
+
+    /// Returns the exit code that this problem leads to as an error. Where it depends on a signal, and
+    /// none is known, the environment failed.
+    pub fn exit_code(self) -> ExitCode {
+        match self.effect() {
+            ExitEffect::Exit(code) => code,
+            ExitEffect::Warning | ExitEffect::Signal => ExitCode::Environment,
+        }
     }
 
     /// Finds a code by its name.

@@ -8,6 +8,7 @@ mod conversions;
 pub mod render;
 
 pub use codes::Code;
+pub use codes::ExitEffect;
 
 use crate::model::exit_code::ExitCode;
 
@@ -61,9 +62,17 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// Makes an error.
+    ///
+    /// # Panics
+    /// In a debug build, if problems of this code are always warnings.
     pub fn error(code: Code, message: impl Into<String>) -> Self {
+        debug_assert_ne!(code.effect(), ExitEffect::Warning, "{}", code.name());
+        Self::new(Severity::Error, code, message)
+    }
+
+    fn new(severity: Severity, code: Code, message: impl Into<String>) -> Self {
         Self {
-            severity: Severity::Error,
+            severity,
             code,
             message: message.into(),
             snippet: None,
@@ -75,10 +84,7 @@ impl Diagnostic {
 
     /// Makes a warning.
     pub fn warning(code: Code, message: impl Into<String>) -> Self {
-        Self {
-            severity: Severity::Warning,
-            ..Self::error(code, message)
-        }
+        Self::new(Severity::Warning, code, message)
     }
 
     /// Adds a fact line.

@@ -420,7 +420,7 @@ fn diagnostic(line: Problem<'_>) -> Read<Diagnostic> {
         facts: line.facts.into_owned(),
         help: owned(line.help),
         log: owned(line.log),
-        ..Diagnostic::error(code(&line.code)?, line.message)
+        ..Diagnostic::warning(code(&line.code)?, line.message)
     })
 }
 

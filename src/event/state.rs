@@ -102,6 +102,7 @@ pub struct SessionState {
     builds: BuildCounts,
     listed: usize,
     deselected: usize,
+    modules_listed: usize,
     whole_modules: usize,
     has_tests: bool,
     has_environment_error: bool,
@@ -169,6 +170,7 @@ impl SessionState {
     }
 
     fn take_listing(&mut self, selected: &[Testcase], deselected: usize) {
+        self.modules_listed += 1;
         self.listed += selected.len();
         self.deselected += deselected;
         if self.command() == SessionCommand::List {
@@ -294,6 +296,12 @@ impl SessionState {
         self.whole_modules == 0 && self.failed_builds.is_empty()
     }
 
+    /// Says whether modules are still to be listed, so that more testcases may become known.
+    pub fn is_open(&self) -> bool {
+        let modules = self.started.as_ref().map_or(0, |session| session.modules);
+        self.modules_listed + self.whole_modules < modules
+    }
+
     /// Returns how many testcases are known to belong to the session, with a result or without.
     pub fn planned(&self) -> usize {
         self.counts.total() + self.open.values().sum::<usize>()
@@ -343,9 +351,11 @@ impl SessionState {
         if let Some(number) = signal {
             return ExitCode::Signal(number);
         }
+        // What a stop left unbuilt did not fail; the stop itself counts below.
         let codes: BTreeSet<ExitCode> = self
             .failed_builds
             .values()
+            .filter(|code| !code.is_stop())
             .map(|code| code.exit_code())
             .collect();
         let modules = self.started.as_ref().map_or(0, |session| session.modules);
@@ -353,7 +363,11 @@ impl SessionState {
             ExitCode::BuildFailed
         } else if !codes.is_empty() || self.has_environment_error {
             ExitCode::Environment
-        } else if self.counts.bad() > 0 || self.stopping.is_some() || self.has_strays() {
+        } else if self.counts.bad() > 0
+            || self.builds.not_built > 0
+            || self.stopping.is_some()
+            || self.has_strays()
+        {
             ExitCode::TestFailed
         } else if modules > 0 && self.listed == 0 {
             ExitCode::NothingSelected

@@ -57,7 +57,7 @@ pub struct JunitOptions {
 }
 
 /// How much of a failed testcase's log goes into the file, in bytes.
-const SYSTEM_OUT_BYTES_MAX: u64 = 64 * 1024;
+const SYSTEM_OUT_BYTES_MAX: u64 = 1024 * 1024;
 /// How much of all logs and tracebacks together goes into the file. CI servers refuse much larger
 /// files, and nobody reads ten thousand logs.
 const QUOTED_BYTES_TOTAL_MAX: u64 = 32 * 1024 * 1024;
@@ -178,7 +178,8 @@ impl JunitReport {
         state: &SessionState,
     ) {
         let name = build.to_string();
-        let mut testcase = problem_testcase(&name, "build", problem);
+        let problem = wording::build_problem(problem, build, state.started());
+        let mut testcase = problem_testcase(&name, "build", &problem);
         testcase.set_time(took);
         if let Some(log) = log {
             testcase.add_property(("log", &*text::visible(log.as_str())));

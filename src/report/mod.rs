@@ -12,7 +12,9 @@ pub mod terminal;
 mod consumer;
 mod log;
 mod text;
+mod traceback;
 mod wording;
+mod wrap;
 
 #[cfg(test)]
 mod expected;

@@ -3,9 +3,11 @@
 //! Logs and messages come from designs, testcases and compilers. Whatever bytes they hold, what
 //! leaves here cannot move the cursor, change a colour, hide a word or break XML 1.0.
 
+use camino::Utf8Path;
 use std::borrow::Cow;
 use std::fmt;
 use std::fmt::Write;
+use std::time::Duration;
 use unicode_width::UnicodeWidthChar;
 use unicode_width::UnicodeWidthStr;
 
@@ -176,6 +178,44 @@ pub(super) fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{}", if number == 1 { "" } else { "s" })
 }
 
+/// Returns a text in which paths below a folder are relative to it.
+pub(super) fn relative(text: &str, dir: &Utf8Path) -> String {
+    let prefix = format!("{}/", dir.as_str().trim_end_matches('/'));
+    // Not the root, and not a relative path that is below anything.
+    if prefix.len() < 2 || !prefix.starts_with('/') {
+        return text.to_owned();
+    }
+    let mut shorter = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(&prefix) {
+        let (before, after) = (&rest[..at], &rest[at + prefix.len()..]);
+        shorter.push_str(before);
+        let is_start = |c: char| !c.is_alphanumeric() && !"/._-~".contains(c);
+        // A path that begins here, and has something below the folder.
+        if !before.chars().next_back().is_none_or(is_start)
+            || after.starts_with(|c: char| c.is_whitespace() || "/`'\":,;)".contains(c))
+            || after.is_empty()
+        {
+            shorter.push_str(&prefix);
+        }
+        rest = after;
+    }
+    shorter.push_str(rest);
+    shorter
+}
+
+/// Returns a duration with its unit: milliseconds where hundredths of a second say too little.
+pub(super) fn duration(took: Duration) -> String {
+    if took < SHORT {
+        format!("{:.1} ms", took.as_secs_f64() * 1e3)
+    } else {
+        format!("{:.2} s", took.as_secs_f64())
+    }
+}
+
+/// Durations below this are shown in milliseconds.
+pub(super) const SHORT: Duration = Duration::from_millis(10);
+
 /// Quotes a word for a POSIX shell, readable and harmless on a terminal.
 ///
 /// A word with control characters takes the `$'…'` form of bash, ksh, zsh and POSIX 2024.
@@ -255,6 +295,31 @@ mod tests {
             assert!(columns(&cut_middle(line, limit)) <= limit, "{limit}");
             assert!(columns(&cut_end(line, limit)) <= limit, "{limit}");
         }
+    }
+
+    #[test]
+    fn paths_below_a_folder_become_relative_and_all_others_stay() {
+        let check = |text: &str, expect: &str| {
+            assert_eq!(relative(text, Utf8Path::new("/p/a")), expect, "{text}");
+        };
+        check("at /p/a/test_a.py:3", "at test_a.py:3");
+        check("\"/p/a/x\" and (/p/a/y/z)", "\"x\" and (y/z)");
+        check("/p/a/b/p/a/c /q/p/a/d", "b/p/a/c /q/p/a/d");
+        check("/p/a /p/a/ /p/ab/c ~/p/a/x", "/p/a /p/a/ /p/ab/c ~/p/a/x");
+        assert_eq!(relative("/a/b", Utf8Path::new("/")), "/a/b");
+        assert_eq!(relative("x//b", Utf8Path::new("")), "x//b");
+    }
+
+    #[test]
+    fn short_durations_are_in_milliseconds() {
+        let check = |micros: u64, expect: &str| {
+            assert_eq!(duration(Duration::from_micros(micros)), expect);
+        };
+        check(0, "0.0 ms");
+        check(4_200, "4.2 ms");
+        check(9_960, "10.0 ms");
+        check(10_000, "0.01 s");
+        check(63_250_000, "63.25 s");
     }
 
     #[test]

@@ -5,13 +5,18 @@
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::event::Contradiction;
+use crate::event::SessionStarted;
 use crate::model::build::BuildName;
 use crate::model::outcome::Cause;
 use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::TestcaseId;
+use crate::report::log::PrintedLines;
 use crate::report::text;
+use crate::report::traceback;
+
+use camino::Utf8Path;
 
 /// How wide a line of a message or traceback may be, in cells.
 const LINE_COLUMNS_MAX: usize = 400;
@@ -28,6 +33,11 @@ pub(super) fn status_word(outcome: Outcome) -> &'static str {
         Outcome::Skipped => "SKIP",
         Outcome::NotRun => "NOT RUN",
     }
+}
+
+/// Returns the folder of a session's `runner.toml`.
+pub(super) fn project(session: Option<&SessionStarted>) -> Option<&Utf8Path> {
+    session.and_then(|session| session.config.parent())
 }
 
 /// Returns a testcase's full name, safe to print, in one line.
@@ -124,33 +134,33 @@ pub(super) fn rerun_command(prefix: &str, result: &TestcaseResult) -> String {
     command
 }
 
-/// Returns a bad result as a diagnostic: headline, place, message, traceback or log, facts, rerun.
-///
-/// `log_lines` are the last lines of the log; they take the place of a missing traceback.
+/// Returns a bad result as a diagnostic: headline, place, message, traceback, output, facts, rerun.
 pub(super) fn diagnostic(
     result: &TestcaseResult,
     code: Code,
     rerun_prefix: &str,
-    log_lines: &[String],
+    output: &PrintedLines,
 ) -> Diagnostic {
     let mut problem = Diagnostic::error(code, headline(result));
     if let Some(file) = &result.file {
-        let line = failing_line(result)
-            .or(result.line)
-            .map(|line| format!(":{line}"))
-            .unwrap_or_default();
-        problem = problem.fact(text::visible(&format!("at {file}{line}")));
+        problem = problem.fact(text::visible(&format!(
+            "at {file}{}",
+            place_in_file(result)
+        )));
     }
     if let Some(message) = long_message(result) {
         problem = problem.fact(quote(message));
     }
-    match further_details(result) {
-        Some(details) => problem = problem.fact(quote(details)),
-        None if !log_lines.is_empty() => {
-            problem = problem.fact("the end of its log, without cocotb's table:");
-            problem = problem.fact(indented(log_lines.iter().map(String::as_str)));
-        }
-        None => {}
+    if let Some(details) = further_details(result) {
+        problem = problem.fact(quote(&traceback::folded(details)));
+    }
+    if !output.lines.is_empty() {
+        problem = problem.fact(match (output.is_cut, output.lines.len()) {
+            (false, _) => "its output:".to_owned(),
+            (true, 1) => "the last line of its output:".to_owned(),
+            (true, number) => format!("the last {number} lines of its output:"),
+        });
+        problem = problem.fact(indented(output.lines.iter().map(String::as_str)));
     }
     problem = problem.fact(circumstances(result));
     if let Some(log) = &result.log {
@@ -203,14 +213,16 @@ pub(super) fn further_details(result: &TestcaseResult) -> Option<&str> {
     (!details.is_empty() && !is_shown).then_some(details)
 }
 
-/// Returns the line of the testcase's own file in which the traceback ends.
-///
-/// Python names a frame as `File "PATH", line N, in NAME`.
-fn failing_line(result: &TestcaseResult) -> Option<u32> {
-    let frame = format!("File \"{}\", line ", result.file.as_ref()?);
-    let (_, after) = result.details.as_deref()?.rsplit_once(&frame)?;
-    let digits = after.find(|c: char| !c.is_ascii_digit())?;
-    after[..digits].parse().ok()
+/// Returns where in the testcase's own file the traceback ends, as `:LINE` with what stands there;
+/// without a traceback, the line of its definition.
+fn place_in_file(result: &TestcaseResult) -> String {
+    let file = result.file.as_ref().map_or("", |file| file.as_str());
+    let details = result.details.as_deref().unwrap_or_default();
+    match (traceback::last_place(details, file), result.line) {
+        (Some((line, Some(source))), _) => format!(":{line}: {source}"),
+        (Some((line, None)), _) | (None, Some(line)) => format!(":{line}"),
+        (None, None) => String::new(),
+    }
 }
 
 /// Returns the last lines of a foreign text, visible, indented, each of a sane width.
@@ -245,9 +257,18 @@ fn circumstances(result: &TestcaseResult) -> String {
     }
     text::add(
         &mut line,
-        format_args!(", took {:.2} s", result.duration.as_secs_f64()),
+        format_args!(", took {}", text::duration(result.duration)),
     );
     line
+}
+
+/// Returns the first line of a text, harmless, with paths relative to the project.
+pub(super) fn first_line_shown(text: &str, project: Option<&Utf8Path>) -> String {
+    let line = text::first_line(text);
+    match project {
+        Some(dir) => text::relative(&line, dir),
+        None => line.into_owned(),
+    }
 }
 
 /// Returns a contradiction of the stream as a problem.
@@ -277,20 +298,57 @@ pub(super) fn contradiction(found: &Contradiction) -> Diagnostic {
     Diagnostic::error(Code::TestNoResult, message)
 }
 
-/// Returns a diagnostic in which foreign text can do no harm on a terminal.
-pub(super) fn harmless(problem: &Diagnostic) -> Diagnostic {
+/// Returns a diagnostic in which foreign text can do no harm on a terminal, and paths below the
+/// project are relative to it; what can be pasted stays as it is.
+pub(super) fn harmless(problem: &Diagnostic, project: Option<&Utf8Path>) -> Diagnostic {
+    let shown = |words: &str| match project.filter(|_| !words.contains("`cocorun ")) {
+        Some(dir) => text::relative(&text::visible(words), dir),
+        None => text::visible(words).into_owned(),
+    };
     let mut clean = problem.clone();
-    clean.message = text::visible(&problem.message).into_owned();
-    clean.facts = problem
-        .facts
-        .iter()
-        .map(|fact| text::visible(fact).into_owned())
-        .collect();
+    clean.message = shown(&problem.message);
+    clean.facts = problem.facts.iter().map(|fact| shown(fact)).collect();
     clean.help = problem
         .help
         .as_deref()
         .map(|help| text::visible(help).into_owned());
     clean
+}
+
+/// Returns the problem of a failed build with the command that repeats it.
+pub(super) fn build_problem(
+    problem: &Diagnostic,
+    build: &BuildName,
+    session: Option<&SessionStarted>,
+) -> Diagnostic {
+    let Some(session) = session.filter(|_| !problem.code.is_stop()) else {
+        return problem.clone();
+    };
+    let words = format!("rerun it alone: `{}`", rebuild_command(session, build));
+    match &problem.help {
+        None => problem.clone().help(words),
+        Some(_) => problem.clone().fact(words),
+    }
+}
+
+/// Returns the command that repeats a build, quoted for a shell.
+fn rebuild_command(session: &SessionStarted, build: &BuildName) -> String {
+    let words = shell_words::split(&session.rerun_prefix).unwrap_or_default();
+    let name = text::shell_word(build.as_str());
+    // With waves it is another build, which only `cocorun test` makes.
+    if words.iter().any(|word| word == "--waves") {
+        return format!("{} --build {name}", session.rerun_prefix);
+    }
+    let config = words.iter().position(|word| word == "--config");
+    let mut command = "cocorun build".to_owned();
+    if let Some(path) = config.and_then(|at| words.get(at + 1)) {
+        text::add(
+            &mut command,
+            format_args!(" --config {}", text::shell_word(path)),
+        );
+    }
+    text::add(&mut command, format_args!(" {name}"));
+    command
 }
 
 /// Returns a build's name with its simulator, as every line about a build shows it.

@@ -43,7 +43,7 @@ fn runner(keys: &str) -> String {
 #[track_caller]
 fn expect_words(ran: &Ran, words: &[&str]) {
     for word in words {
-        let said = &ran.stderr;
+        let said = &ran.text;
         assert!(said.contains(word), "`{word}` is not in:\n{said}");
     }
 }
@@ -65,7 +65,7 @@ fn a_misspelt_parameter_is_shown_where_it_is_written() {
             &["`fifo` has no parameter `WIDHT`", "did you mean `WIDTH`?"],
         );
         for word in [&place, "help: did you mean"] {
-            assert_eq!(ran.stderr.matches(word).count(), 2, "{}", ran.stderr);
+            assert_eq!(ran.text.matches(word).count(), 2, "{}", ran.text);
         }
     }
 }
@@ -93,7 +93,7 @@ fn a_verilator_warning_fails_the_build_and_the_help_says_how_to_allow_it() {
     // If the design has an error as well, the warning is not the reason.
     first.file("fifo.sv", &wide.replace("endmodule", "nonsense endmodule"));
     let ran = first.run(&["build"]).expect_code(3);
-    assert!(!ran.stderr.contains("help: Verilator"), "{}", ran.stderr);
+    assert!(!ran.text.contains("help: Verilator"), "{}", ran.text);
 }
 
 #[test]
@@ -132,11 +132,11 @@ fn a_failed_build_gets_the_remedy_for_its_own_mistake_and_no_near_name_from_a_co
             "warning[config::missing-file]: the include folder `absent` does not exist",
         ],
     );
-    assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    assert!(!ran.text.contains("did you mean"), "{}", ran.text);
     // What is missing from one build stops only those who need it.
     fs::remove_file(project.path("slow.sv")).unwrap();
     let ran = project.run(&["build", "hint"]).expect_code(3);
-    assert!(!ran.stderr.contains("slow.sv"), "{}", ran.stderr);
+    assert!(!ran.text.contains("slow.sv"), "{}", ran.text);
     let ran = project.run(&["build", "hint", "slow"]).expect_code(2);
     expect_words(&ran, &["`slow.sv` does not exist"]);
 }
@@ -162,7 +162,7 @@ fn parameters_that_the_toplevel_lacks_are_left_out_only_where_that_is_asked_for(
     project.file("runner.toml", &text.replace("\"warn\"", "\"error\""));
     let ran = project.run(&["test"]).expect_code(3);
     let error = "error[build::unknown-parameter]: build `fifo@";
-    assert_eq!(ran.stderr.matches(error).count(), 2, "{}", ran.stderr);
+    assert_eq!(ran.text.matches(error).count(), 2, "{}", ran.text);
 }
 
 #[test]
@@ -197,7 +197,7 @@ fn pip_is_not_suggested_for_an_externally_managed_python() {
     let first = "help: let cocorun create an environment: `requirements = ";
     expect_words(&ran, &["runner.toml:2:", first, "-m venv .venv"]);
     let bad = format!("{system} -m pip");
-    assert!(!ran.stderr.contains(&bad), "{}", ran.stderr);
+    assert!(!ran.text.contains(&bad), "{}", ran.text);
 }
 
 #[test]
@@ -244,7 +244,7 @@ fn quiet_prints_nothing_if_no_test_runs_and_nothing_is_wrong() {
         (["-q", "list"], "fifo::test_fifo::fine\n"),
     ] {
         let ran = project.run(&args).expect_code(0);
-        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (stdout, ""));
+        assert_eq!((ran.stdout.as_str(), ran.text.as_str()), (stdout, ""));
     }
     project.file("fifo.sv", "module fifo endmodule\n");
     for command in ["build", "list"] {

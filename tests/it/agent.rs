@@ -86,7 +86,7 @@ fn a_failure_of_cocotbs_own_is_shown_with_its_reason() {
         );
         project.file("wordless.py", WORDLESS);
         project.file("top.sv", "module top(input logic d); endmodule\n");
-        let said = project.run(&["test"]).expect_code(1).stderr;
+        let said = project.run(&["test"]).expect_code(1).text;
         assert!(said.contains("1 passed, 1 failed"), "{said}");
         let line = said
             .lines()

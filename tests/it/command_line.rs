@@ -95,9 +95,9 @@ fn only_what_a_filter_can_match_is_built_and_mistyped_names_get_near_ones() {
     // Both variants of a testcase, on one build.
     let ran = test(&["--build", "other", "--testcase", "grants"]).expect_code(0);
     assert!(
-        ran.stderr.contains("2 testcases on 1 build: 2 passed"),
+        ran.text.contains("2 testcases on 1 build: 2 passed"),
         "{}",
-        ran.stderr
+        ran.text
     );
     for (args, near) in [
         (
@@ -114,11 +114,11 @@ fn only_what_a_filter_can_match_is_built_and_mistyped_names_get_near_ones() {
         ),
     ] {
         let ran = test(args).expect_code(4);
-        assert!(ran.stderr.contains(near), "{args:?}: {}", ran.stderr);
+        assert!(ran.text.contains(near), "{args:?}: {}", ran.text);
     }
     let ran = test(&["--build", "other", "other", "othr_than"]).expect_code(0);
     let warning = "`othr_than` selects no testcase\nhelp: did you mean `other_than_top`?";
-    assert!(ran.stderr.contains(warning), "{}", ran.stderr);
+    assert!(ran.text.contains(warning), "{}", ran.text);
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {
@@ -131,11 +131,7 @@ fn plusargs_and_variables_of_the_command_line_win_and_stay_in_the_command_that_r
     let ran = project
         .run(&["test", "top/DEPTH=4", "--plusarg", "word=a b"])
         .expect_code(1);
-    assert!(
-        ran.stderr.contains("--plusarg 'word=a b'"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.text.contains("--plusarg 'word=a b'"), "{}", ran.text);
     let fixed = [
         "test",
         "--format",
@@ -193,7 +189,7 @@ fn plusargs_and_variables_of_the_command_line_win_and_stay_in_the_command_that_r
         "`MODULE` is set by cocorun itself\nhelp: use `test_module`",
         "invalid environment variable `=x`",
     ] {
-        assert!(ran.stderr.contains(words), "`{words}`: {}", ran.stderr);
+        assert!(ran.text.contains(words), "`{words}`: {}", ran.text);
     }
     let mut command = project.command(&["test", "other", "--quiet"]);
     let names = [
@@ -208,6 +204,6 @@ fn plusargs_and_variables_of_the_command_line_win_and_stay_in_the_command_that_r
     let ran = Ran::from(command.output().unwrap()).expect_code(0);
     for name in names {
         let warning = format!("`{name}` is set in the environment and has no effect\nhelp: ");
-        assert!(ran.stderr.contains(&warning), "{name}: {}", ran.stderr);
+        assert!(ran.text.contains(&warning), "{name}: {}", ran.text);
     }
 }

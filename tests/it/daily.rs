@@ -81,7 +81,7 @@ fn a_hang_in_python_is_shown_with_the_line_it_hangs_in() {
         let at_import = HANGS.replace("@cocotb", "waits_for_nobody()\n@cocotb");
         project.file("spawned.py", HANGS);
         project.file("at_import.py", &at_import);
-        let said = project.run(&["test", "--jobs", "3"]).expect_code(1).stderr;
+        let said = project.run(&["test", "--jobs", "3"]).expect_code(1).text;
         assert!(said.contains("3 timed out"), "{said}");
         said
     });
@@ -115,7 +115,7 @@ fn a_script_around_the_simulator_is_not_asked_where_python_hangs() {
         let path = std::env::var("PATH").unwrap();
         let mut command = project.command(&["test", "--jobs", "2"]);
         command.env("PATH", format!("{}:{path}", project.path("bin").display()));
-        let said = Ran::from(command.output().unwrap()).expect_code(1).stderr;
+        let said = Ran::from(command.output().unwrap()).expect_code(1).text;
         assert!(said.contains("2 timed out"), "{said}");
         assert!(!project.path("asked").exists(), "{said}");
         said
@@ -129,7 +129,7 @@ fn variables_of_cocotbs_makefiles_that_select_are_reported_to_have_no_effect() {
     let project = project(module, "");
     let mut command = project.command(&["test"]);
     command.env("COCOTB_TESTCASE", "a").env("RANDOM_SEED", "7");
-    let said = Ran::from(command.output().unwrap()).expect_code(0).stderr;
+    let said = Ran::from(command.output().unwrap()).expect_code(0).text;
     assert!(said.contains("2 passed"), "{said}");
     for (name, instead) in [("COCOTB_TESTCASE", "--testcase"), ("RANDOM_SEED", "--seed")] {
         let warning = format!("warning[select::variable]: `{name}` is set");
@@ -138,9 +138,9 @@ fn variables_of_cocotbs_makefiles_that_select_are_reported_to_have_no_effect() {
     }
     let mut quiet = project.command(&["test", "-q"]);
     quiet.env("COCOTB_TESTCASE", "a");
-    let said = Ran::from(quiet.output().unwrap()).expect_code(0).stderr;
+    let said = Ran::from(quiet.output().unwrap()).expect_code(0).text;
     assert!(said.contains("select::variable"), "{said}");
-    let said = project.run(&["test"]).expect_code(0).stderr;
+    let said = project.run(&["test"]).expect_code(0).text;
     assert!(!said.contains("select::variable"), "{said}");
 }
 
@@ -181,7 +181,7 @@ fn an_interpreter_that_is_there_and_out_of_reach_is_not_called_absent() {
     let reached = toml.lines().find(|line| line.starts_with("interpreter"));
     let toml = toml.replace(reached.unwrap(), "interpreter = \"./loop\"");
     project.file("runner.toml", &toml);
-    let said = project.run(&["test"]).expect_code(5).stderr;
+    let said = project.run(&["test"]).expect_code(5).text;
     assert!(said.contains("cannot look at"), "{said}");
     assert!(!said.contains("does not exist"), "{said}");
 }
@@ -205,12 +205,12 @@ fn equal_builds_of_a_session_are_built_once_and_nobody_waits() {
     let outcomes = |args: &[&str], code: i32| {
         let args = [&["test", "--jobs", "3", "--format", "json"], args].concat();
         let ran = project.run(&args).expect_code(code);
-        assert!(!ran.stderr.contains("WAITING") && !ran.stdout.contains("build-waiting"));
+        assert!(!ran.text.contains("WAITING") && !ran.stdout.contains("build-waiting"));
         let events = ran.events().into_iter();
         let builds = events.filter(|event| event["event"] == "build-finished");
         let words = builds.map(|it| format!("{} {}", it["build"], it["outcome"]));
         let words: Vec<String> = words.map(|it| it.replace('"', "")).collect();
-        (words.join(", "), ran.stderr)
+        (words.join(", "), ran.text)
     };
     for args in [&[][..], &["--force"]] {
         let (words, said) = outcomes(args, 1);

@@ -99,7 +99,7 @@ fn a_testcase_that_never_runs_and_a_value_that_is_ignored_are_warned_about_and_n
             "top.sv",
             "module top #(parameter P = 0) (input logic d); endmodule\n",
         );
-        let said = project.run(&["test"]).expect_code(0).stderr;
+        let said = project.run(&["test"]).expect_code(0).text;
         let again = "never runs: its name is used again";
         let mut warnings = vec![
             (

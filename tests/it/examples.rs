@@ -49,8 +49,8 @@ fn example_passes(name: &str) {
         .output()
         .unwrap();
     let ran = Ran::from(output).expect_code(0);
-    assert!(ran.stderr.contains(" passed"), "{}", ran.stderr);
-    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    assert!(ran.text.contains(" passed"), "{}", ran.text);
+    assert!(!ran.text.contains("warning"), "{}", ran.text);
 }
 
 #[test]
@@ -66,7 +66,7 @@ fn the_root_project_passes() {
     assert!(benches.success());
     share_build_dir(&project.path("."));
     let ran = project.run(&["test"]).expect_code(0);
-    assert!(ran.stderr.contains(" passed"), "{}", ran.stderr);
+    assert!(ran.text.contains(" passed"), "{}", ran.text);
 }
 
 #[test]

@@ -12,13 +12,13 @@ use crate::support::clean_command;
 fn with_assume_built_nothing_is_compiled_and_a_stale_build_is_an_error() {
     let counted = Counted::new();
     let ran = counted.run(&["build", "--assume-built"]).expect_code(3);
-    assert!(ran.stderr.contains("never built here"), "{}", ran.stderr);
+    assert!(ran.text.contains("never built here"), "{}", ran.text);
     counted.build(1);
     counted.build_with(&["--assume-built"], 0);
     counted.run(&["test", "--assume-built"]).expect_code(0);
     counted.edit_runner("WIDTH = 4", "WIDTH = 8");
     let ran = counted.run(&["test", "--assume-built"]).expect_code(3);
-    assert!(ran.stderr.contains("`WIDTH` changed"), "{}", ran.stderr);
+    assert!(ran.text.contains("`WIDTH` changed"), "{}", ran.text);
     assert_eq!(counted.compiles(), 1);
 }
 

@@ -55,7 +55,7 @@ fn expect_awaits(cocotb: &str, simulator: &str) {
         project.file("waits.py", WAITS).file("spawned.py", WAITS);
         project.file("top.sv", HDL);
         let args = ["test", "--jobs", "4", "--junit", "junit.xml"];
-        said = project.run(&args).expect_code(1).stderr;
+        said = project.run(&args).expect_code(1).text;
         assert!(said.contains("4 timed out"), "{said}");
         if are_shown(&said) {
             let junit = std::fs::read_to_string(project.path("junit.xml")).unwrap();
@@ -106,7 +106,7 @@ fn a_hang_at_import_took_the_time_it_took_and_names_its_limit() {
     );
     project.file("top.sv", "module top(input logic d); endmodule\n");
     project.file("sleeps.py", "import time\ntime.sleep(1000)\n");
-    let said = project.run(&["test"]).expect_code(1).stderr;
+    let said = project.run(&["test"]).expect_code(1).text;
     let line = said.lines().find(|line| line.contains("TIMEOUT")).unwrap();
     assert!(
         line.contains("importing it exceeded its limit of 2 s"),

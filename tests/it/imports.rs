@@ -110,7 +110,7 @@ fn each_table_imports_from_its_own_folders_and_nothing_ambiguous() {
         let project = project(cocotb, top);
         let mut command = project.command(&["test"]);
         command.env("PYTHONPATH", "site");
-        let said = Ran::from(command.output().unwrap()).expect_code(1).stderr;
+        let said = Ran::from(command.output().unwrap()).expect_code(1).text;
         for (outcome, testcase, why) in [
             ("PASS", "top::checks::only_in_a", ""),
             ("FAIL", "other::checks::only_in_b", "assert False"),

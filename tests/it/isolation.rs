@@ -52,9 +52,9 @@ fn waves_no_fork_and_a_limit_change_no_verdict_and_are_repeated() {
         &["test", "--timeout", "300"],
     ] {
         let ran = project.run(how).expect_code(1);
-        assert!(ran.stderr.contains("2 passed, 1 failed"), "{}", ran.stderr);
+        assert!(ran.text.contains("2 passed, 1 failed"), "{}", ran.text);
         let repeated = format!("`cocorun {} --build top --module failing", how.join(" "));
-        assert!(ran.stderr.contains(&repeated), "{}", ran.stderr);
+        assert!(ran.text.contains(&repeated), "{}", ran.text);
     }
 }
 
@@ -100,7 +100,7 @@ fn what_is_preloaded_is_imported_once_and_what_cannot_be_is_told() {
         let ran = project.run(&["test", "twins"]).expect_code(0);
         let imports = std::fs::read_to_string(project.path("imports")).unwrap();
         std::fs::remove_file(project.path("imports")).unwrap();
-        (imports.lines().count(), ran.stderr)
+        (imports.lines().count(), ran.text)
     };
     // The listing and two testcases.
     assert_eq!(count_with("").0, 3);
@@ -154,9 +154,9 @@ fn what_expects_the_simulation_to_end_passes_and_the_rest_of_its_module_runs() {
     ];
     project.file("ends.py", &module.concat());
     let ran = project.run(&["test"]).expect_code(1);
-    assert!(ran.stderr.contains("4 passed, 1 failed"), "{}", ran.stderr);
+    assert!(ran.text.contains("4 passed, 1 failed"), "{}", ran.text);
     assert!(
-        ran.stderr
+        ran.text
             .contains("::too_long: an HDL error in the log: FATAL")
     );
 }
@@ -198,9 +198,9 @@ fn what_fails_alone_and_passes_after_others_is_red_and_says_so() {
     let ran = ran.expect_code(1);
     let words = "passes after `sets` and 1 other in the same simulation: it depends on state left \
                  behind; `isolation = \"module\"` accepts that";
-    assert_eq!(ran.stderr.matches("left behind").count(), 1);
-    assert!(ran.stderr.contains(words), "{}", ran.stderr);
-    assert!(ran.stderr.contains("2 passed, 5 failed"), "{}", ran.stderr);
+    assert_eq!(ran.text.matches("left behind").count(), 1);
+    assert!(ran.text.contains(words), "{}", ran.text);
+    assert!(ran.text.contains("2 passed, 5 failed"), "{}", ran.text);
     let junit = std::fs::read_to_string(project.path("j.xml")).unwrap();
     assert_eq!(junit.matches("passes after `sets`").count(), 1);
     assert!(junit.contains("tests=\"7\""), "{junit}");

@@ -144,7 +144,7 @@ fn two_sessions_in_recipes_of_one_make_share_its_jobs() {
     let ran = ran(&mut make, &project, 3).expect_code(0);
     assert_eq!(compilers(&project).0, 3);
     // At its end, make counts its tokens.
-    assert!(!ran.stderr.contains("INTERNAL"), "{}", ran.stderr);
+    assert!(!ran.text.contains("INTERNAL"), "{}", ran.text);
 }
 
 #[test]
@@ -164,6 +164,6 @@ fn a_compile_that_is_killed_costs_an_outer_make_no_job() {
     make.env("KILL_MAKE", "1");
     // Three compilers at once have killed their own make, which held two jobs that were borrowed.
     let ran = ran(&mut make, &project, 3).expect_code(2);
-    assert!(ran.stderr.contains("signal 9"), "{}", ran.stderr);
-    assert!(!ran.stderr.contains("INTERNAL"), "{}", ran.stderr);
+    assert!(ran.text.contains("signal 9"), "{}", ran.text);
+    assert!(!ran.text.contains("INTERNAL"), "{}", ran.text);
 }

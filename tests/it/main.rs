@@ -19,6 +19,7 @@ mod daily;
 mod definitions;
 mod differential;
 mod examples;
+mod explained;
 mod flat;
 mod guard;
 mod hangs;

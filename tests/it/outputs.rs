@@ -75,12 +75,12 @@ fn a_junit_report_destroys_nothing_that_its_path_names() {
         ("/dev/fd/98765", "bad file"),
     ] {
         let ran = project.run(&["test", "--junit", path]).expect_code(5);
-        let is_said = [path, words, "report::unwritable"].map(|it| ran.stderr.contains(it));
-        assert_eq!(is_said, [true; 3], "{}", ran.stderr);
+        let is_said = [path, words, "report::unwritable"].map(|it| ran.text.contains(it));
+        assert_eq!(is_said, [true; 3], "{}", ran.text);
     }
     let args = ["test", "--format", "json", "--junit", "/dev/stdout"];
     let ran = project.run(&args).expect_code(2);
-    assert!(ran.stderr.contains("standard output"), "{}", ran.stderr);
+    assert!(ran.text.contains("standard output"), "{}", ran.text);
     assert!(!project.path("sim_build").exists());
     assert!(!project.path("new").exists());
 
@@ -113,8 +113,8 @@ fn a_junit_report_destroys_nothing_that_its_path_names() {
     // A reader that leaves early is an error.
     let ran = bash(&project, "$COCORUN test --junit >(exec <&-; sleep 60)");
     let ran = ran.expect_code(5);
-    assert!(ran.stderr.contains("report::unwritable"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("broken pipe"), "{}", ran.stderr);
+    assert!(ran.text.contains("report::unwritable"), "{}", ran.text);
+    assert!(ran.text.contains("broken pipe"), "{}", ran.text);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_target_under_a_lock_replaces_nothing_but_a_regular_file() {
         let target = format!("--target={name}");
         let ran = project.run(&["lock", &target, "--", "cp", "input", name]);
         let ran = ran.expect_code(125);
-        assert!(ran.stderr.contains("not a regular file"), "{}", ran.stderr);
+        assert!(ran.text.contains("not a regular file"), "{}", ran.text);
     }
     let ran = project.run(&["lock", "--target=link", "--", "cp", "input", "link"]);
     ran.expect_code(0);

@@ -1,6 +1,7 @@
 //! Values of parameters arrive in the HDL as they are written, and paths may contain blanks.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 
 use crate::support::COCOTB;
 use crate::support::Project;
@@ -39,30 +40,30 @@ async def arrive(dut):
     assert dut.same.value == 1
 ";
 
-/// The project's folder, those of its sources, and a source have names with blanks.
+/// The project's folder, those of its sources and of Python, and a source have names with blanks.
 fn project() -> Project {
     let project = Project::new();
-    let toml = format!(
-        "simulator = [\"icarus\", \"verilator\"]\n[python]\ninterpreter = \"{}\"\n\
+    let toml = "simulator = [\"icarus\", \"verilator\"]\n[python]\ninterpreter = \"my env/bin/python\"\n\
          [build.top]\nsources = [\"my hdl/my top.sv\"]\nincludes = [\"my inc\"]\n\
          hdl_toplevel = \"top\"\n\
-         parameters = {{ TINY = 1e-9, REAL = 2.0, NAME = 'a\"b', LONG = 'say \"hi\"', \
+         parameters = { TINY = 1e-9, REAL = 2.0, NAME = 'a\"b', LONG = 'say \"hi\"', \
          LINES = \"a\\nb\", SLASH = '\\', QUOTE = '\"', BOTH = '\\\"', FIRST = \"\\\"\\n\", \
-         LAST = 'a\\' }}\n\
-         matrix = {{ GAIN = [2.5, -0.5] }}\n\
+         LAST = 'a\\' }\n\
+         matrix = { GAIN = [2.5, -0.5] }\n\
          [build.top.icarus]\nbuild_args = [\"-DSTRING=\"]\n\
          [build.top.verilator]\nbuild_args = [\"-DSTRING=string\"]\n\
-         [[test]]\ntest_module = \"test_top\"\n",
-        python(COCOTB).display()
-    );
+         [[test]]\ntest_module = \"test_top\"\n";
     for (name, text) in [
-        ("runner.toml", toml.as_str()),
+        ("runner.toml", toml),
         ("my hdl/my top.sv", TOP),
         ("my inc/scale.svh", "`define SCALE 1000.0\n"),
         ("test_top.py", TEST_TOP),
     ] {
         project.file(&format!("my project/{name}"), text);
     }
+    let python = python(COCOTB);
+    let environment = python.ancestors().nth(2).unwrap();
+    symlink(environment, project.path("my project/my env")).unwrap();
     project
 }
 

@@ -73,11 +73,11 @@ fn what_closes_a_path_to_this_user_is_named_with_what_opens_it() {
     activated.env("VIRTUAL_ENV", project.path(".venv"));
     let activated = Ran::from(activated.output().unwrap()).expect_code(5);
     for ran in [configured, activated] {
-        assert!(ran.stderr.contains("disk::unreadable"), "{}", ran.stderr);
+        assert!(ran.text.contains("disk::unreadable"), "{}", ran.text);
         assert!(
-            ran.stderr.contains(&way) && ran.stderr.contains("mode 0600"),
+            ran.text.contains(&way) && ran.text.contains("mode 0600"),
             "{}",
-            ran.stderr
+            ran.text
         );
     }
     let lock = command(&project, &["lock", "team/build.lock", "--", "true"]).output();
@@ -87,7 +87,7 @@ fn what_closes_a_path_to_this_user_is_named_with_what_opens_it() {
         "team` may not be written by this user",
         "`umask 002`",
     ] {
-        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+        assert!(ran.text.contains(words), "{words}: {}", ran.text);
     }
     set_mode(&project, "closed", 0o755);
     set_mode(&project, "team", 0o755);

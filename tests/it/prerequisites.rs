@@ -182,8 +182,8 @@ with zipfile.ZipFile('nothing-1.0-py3-none-any.whl', 'w') as wheel:
     let is_made = |hidden: &str| {
         let ran = run(&project, hidden).expect_code(5);
         // It is made, and is nothing like what the requirements should have said.
-        assert!(ran.stderr.contains("PREPARE"), "{}", ran.stderr);
-        assert!(ran.stderr.contains("has no cocotb"), "{}", ran.stderr);
+        assert!(ran.text.contains("PREPARE"), "{}", ran.text);
+        assert!(ran.text.contains("has no cocotb"), "{}", ran.text);
         fs::remove_dir_all(project.path("sim_build")).unwrap();
     };
     is_made("ensurepip virtualenv");

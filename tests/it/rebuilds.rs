@@ -123,14 +123,14 @@ impl Counted {
         let args: Vec<&str> = [&["build", "--explain"], args].concat();
         let ran = self.run(&args).expect_code(0);
         let made = self.compiles() - before;
-        assert_eq!(made, compiles, "compiles; {}", ran.stderr);
+        assert_eq!(made, compiles, "compiles; {}", ran.text);
         let word = if compiles == 0 {
             "UP TO DATE ["
         } else {
             "BUILD ["
         };
-        assert!(ran.stderr.contains(word), "{}", ran.stderr);
-        ran.stderr
+        assert!(ran.text.contains(word), "{}", ran.text);
+        ran.text
     }
 
     fn replace(&self, file: &str, old: &str, new: &str) {
@@ -236,7 +236,7 @@ fn another_simulator_rebuilds_and_says_so() {
     counted.edit_runner("\"icarus\"", "\"verilator\"");
     let ran = counted.run(&["build", "--explain"]).expect_code(0);
     let reason = "simulator changed: icarus -> verilator";
-    assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    assert!(ran.text.contains(reason), "{}", ran.text);
     counted.build(0);
     counted.edit_runner("\"verilator\"", "\"icarus\"");
     counted.build(0);
@@ -250,7 +250,7 @@ fn verilator_rebuilds_for_an_included_file_and_reuses_the_old_program() {
     counted.replace("inc/second/step.svh", "STEP 1", "STEP 3");
     let ran = counted.run(&["build", "--explain"]).expect_code(0);
     let reason = "content of `inc/second/step.svh` changed";
-    assert!(ran.stderr.contains(reason), "{}", ran.stderr);
+    assert!(ran.text.contains(reason), "{}", ran.text);
     assert_eq!(value_of_q(&counted), "Q IS 3");
     counted.replace("inc/second/step.svh", "STEP 3", "STEP 1");
     counted.build(0);
@@ -330,7 +330,7 @@ fn two_builds_of_equal_content_are_compiled_once() {
     let second = second.split("[[test]]").next().unwrap();
     let counted = Counted::with_runner(&format!("{RUNNER}\n{second}"));
     let ran = counted.run(&["build", "--jobs", "2"]).expect_code(0);
-    assert_eq!(counted.compiles(), 1, "{}", ran.stderr);
+    assert_eq!(counted.compiles(), 1, "{}", ran.text);
     assert_eq!(value_of_q(&counted), "Q IS 1");
 }
 
@@ -398,9 +398,9 @@ fn sources_that_never_come_to_rest_are_no_build() {
     counted.wrap("", "echo '// more' >> hdl/top.sv");
     let ran = counted.run(&["build"]).expect_code(3);
     assert!(
-        ran.stderr.contains("error[build::sources-changed]"),
+        ran.text.contains("error[build::sources-changed]"),
         "{}",
-        ran.stderr
+        ran.text
     );
     counted.wrap("", "");
     counted.build(1);
@@ -498,7 +498,7 @@ fn a_variable_that_compilers_read_is_part_of_the_build() {
             .env(variable, "/nowhere")
             .output()
             .unwrap();
-        let said = Ran::from(output).expect_code(0).stderr;
+        let said = Ran::from(output).expect_code(0).text;
         assert_eq!(counted.compiles() - before, 1, "{said}");
         let reason = format!("environment `{variable}` is new: /nowhere");
         assert!(said.contains(&reason), "{said}");
@@ -510,7 +510,7 @@ fn a_variable_that_compilers_read_is_part_of_the_build() {
 fn a_parameter_that_the_toplevel_lacks_is_refused_on_icarus_too() {
     let counted = Counted::with_runner(&RUNNER.replace("WIDTH = 4", "WIDHT = 4"));
     let ran = counted.run(&["build"]).expect_code(3);
-    assert!(ran.stderr.contains("WIDHT"), "{}", ran.stderr);
+    assert!(ran.text.contains("WIDHT"), "{}", ran.text);
 }
 
 #[test]
@@ -548,7 +548,7 @@ fn the_users_own_c_is_part_of_a_verilator_build_however_it_is_named() {
     let built = |variables: &[(&str, &str)], reasons: &[&str]| {
         let mut command = counted.command(&["build", "--explain"]);
         command.envs(variables.iter().copied());
-        let said = Ran::from(command.output().unwrap()).expect_code(0).stderr;
+        let said = Ran::from(command.output().unwrap()).expect_code(0).text;
         assert!(said.contains("BUILD ["), "{said}");
         for reason in reasons {
             assert!(said.contains(reason), "`{reason}` is not in:\n{said}");

@@ -223,7 +223,8 @@ fn rebuild(recording: &str, verbosity: Verbosity) -> (Written, i32) {
         progress: false,
         verbosity,
         explain: false,
-        log_lines: 20,
+        wraps: false,
+        output_lines: 20,
         began: None,
         out: Box::new(terminal.clone()),
         size_of: Arc::new(size_of_stderr),
@@ -303,7 +304,7 @@ fn expect_rebuilt(project: &Project, ran: &Ran, verbosity: Verbosity) {
     let junit = fs::read_to_string(project.path("report.xml")).ok();
     let (rebuilt, exit_code) = rebuild(&ran.stdout, verbosity);
     expect_same(&rebuilt.json, &ran.stdout);
-    expect_same(&timeless(&rebuilt.terminal), &timeless(&ran.stderr));
+    expect_same(&timeless(&rebuilt.terminal), &timeless(&ran.text));
     if let Some(junit) = junit {
         expect_same(&unstamped(&rebuilt.junit), &unstamped(&junit));
     }
@@ -430,11 +431,9 @@ fn the_log_of_a_failed_build_is_in_every_report() {
         complaint.contains("broken.sv:2: syntax error"),
         "{complaint}"
     );
-    assert!(
-        ran.stderr.contains(&format!("log: {log}")),
-        "{}",
-        ran.stderr
-    );
+    let root = format!("{}/", fs::canonicalize(project.path("")).unwrap().display());
+    let shown = log.strip_prefix(&root).unwrap();
+    assert!(ran.text.contains(&format!("log: {shown}")), "{}", ran.text);
     let xml = fs::read_to_string(project.path("report.xml")).unwrap();
     let report = quick_junit::Report::deserialize_from_str(&xml).unwrap();
     let suite = report

@@ -134,7 +134,7 @@ fn junit_json_and_the_terminal_agree() {
         assert_eq!(number_of(&verdicts, "skipped"), 1);
         check_junit(&project, &verdicts);
         let summary = "6 testcases on 1 build: 3 passed, 2 failed, 1 skipped";
-        assert!(ran.stderr.contains(summary), "{cocotb}: {}", ran.stderr);
+        assert!(ran.text.contains(summary), "{cocotb}: {}", ran.text);
     }
 }
 
@@ -189,7 +189,7 @@ fn the_printed_command_repeats_the_failure_exactly() {
             .stderr
             .lines()
             .find(|line| line.starts_with("help: rerun") && line.contains("fails_by_its_seed"))
-            .unwrap_or_else(|| panic!("no rerun line in:\n{}", first.stderr));
+            .unwrap_or_else(|| panic!("no rerun line in:\n{}", first.text));
         let command = line.split('`').nth(1).unwrap();
         assert!(command.starts_with("cocorun test "), "{command}");
         let folder = binary().parent().unwrap().display().to_string();
@@ -225,7 +225,7 @@ fn colour_is_chosen_by_flag_then_by_variable_then_by_terminal() {
         if no_color {
             command.env("NO_COLOR", "1");
         }
-        Ran::from(command.output().unwrap()).expect_code(0).stderr
+        Ran::from(command.output().unwrap()).expect_code(0).text
     };
     let fine = ["test", "--module", "test_fine"];
     let with = |flag: &'static str| [&fine[..], &["--color", flag]].concat();
@@ -248,7 +248,7 @@ fn colour_is_chosen_by_flag_then_by_variable_then_by_terminal() {
 #[test]
 fn quiet_and_verbose_leave_out_and_add() {
     let project = project(COCOTB, RUNNER);
-    let stderr = |args: &[&str], code| project.run(args).expect_code(code).stderr;
+    let stderr = |args: &[&str], code| project.run(args).expect_code(code).text;
     let usual = stderr(&["test"], 1);
     let quiet = stderr(&["test", "--quiet"], 1);
     let verbose = stderr(&["test", "--verbose"], 1);
@@ -299,7 +299,7 @@ fn a_list_names_file_and_line_of_every_testcase() {
         .file("tests/__init__.py", "")
         .file("tests/test_many.py", TEST_MANY);
     let ran = project.run(&["list", "--format", "json"]).expect_code(0);
-    assert!(!ran.stderr.contains("error"), "{}", ran.stderr);
+    assert!(!ran.text.contains("error"), "{}", ran.text);
     let listed = ran.events();
     assert_eq!(listed.len(), 6, "{}", ran.stdout);
     let lines: Vec<&str> = TEST_MANY.lines().collect();
@@ -439,11 +439,7 @@ fn an_error_in_a_final_block_fails_the_last_testcase() {
              @cocotb.test()\nasync def is_green(dut):\n    await Timer(1, 'ns')\n",
         );
     let ran = project.run(&["test"]).expect_code(1);
-    assert!(
-        ran.stderr.contains("scoreboard is not empty"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.text.contains("scoreboard is not empty"), "{}", ran.text);
 }
 
 #[test]
@@ -464,9 +460,9 @@ fn a_filter_that_selects_nothing_while_others_do_is_a_warning() {
         .run(&["test", "is_green", "nothing_of_that_name"])
         .expect_code(0);
     assert!(
-        ran.stderr
+        ran.text
             .contains("`nothing_of_that_name` selects no testcase"),
         "{}",
-        ran.stderr
+        ran.text
     );
 }

@@ -117,7 +117,7 @@ fn one_seed_gives_the_same_draws_however_testcases_are_run_and_another_seed_othe
     let mut drawn = |seed: &str, build: &str, ways: usize| -> Drawn {
         project.file("drawn", "");
         let said = project.run(&["test", "--seed", seed, "--build", build]);
-        let said = said.expect_code(0).stderr;
+        let said = said.expect_code(0).text;
         assert!(!said.contains("warning"), "{said}");
         let text = fs::read_to_string(project.path("drawn")).unwrap();
         let mut drawn = Drawn::new();

@@ -68,7 +68,7 @@ impl Session {
         let output = command.arg(&report).args(args).output();
         let ran = Ran::from(output.unwrap());
         let session = Self::read(&ran, &fs::read_to_string(&report).unwrap());
-        assert!(!session.seen.is_empty(), "{}", ran.stderr);
+        assert!(!session.seen.is_empty(), "{}", ran.text);
         session
     }
 
@@ -78,7 +78,7 @@ impl Session {
             forked: 0,
             spawned_because: Vec::new(),
             code: ran.code,
-            stderr: ran.stderr.clone(),
+            stderr: ran.text.clone(),
         };
         let mut elements: Vec<&str> = report.split("<testcase ").skip(1).collect();
         let mut session_id = String::new();

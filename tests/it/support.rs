@@ -161,14 +161,21 @@ pub(crate) struct Ran {
     pub(crate) stdout: String,
     /// Standard error.
     pub(crate) stderr: String,
+    /// What a person reads: the report, wherever it goes, and errors.
+    pub(crate) text: String,
 }
 
 impl From<Output> for Ran {
     fn from(output: Output) -> Self {
+        let stdout = String::from_utf8(output.stdout).unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        let is_for_programs = stdout.starts_with(['{', '<']);
+        let report = if is_for_programs { "" } else { &stdout };
         Self {
             code: output.status.code().expect("cocorun exits by itself"),
-            stdout: String::from_utf8(output.stdout).unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            text: format!("{report}{stderr}"),
+            stdout,
+            stderr,
         }
     }
 }

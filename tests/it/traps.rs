@@ -111,7 +111,7 @@ fn a_toplevel_that_is_not_in_the_design_is_a_failed_build() {
         assert_eq!(event["cause"], "build");
     }
     assert!(events_named(&events, "run-started").is_empty());
-    assert!(ran.stderr.matches("plian").count() >= 2, "{}", ran.stderr);
+    assert!(ran.text.matches("plian").count() >= 2, "{}", ran.text);
 }
 
 #[test]
@@ -204,7 +204,7 @@ fn checked_session(
     expect_one_result_for_each_listed(modules, &events, &finished);
     expect_counts(&events, &finished);
     junit::expect_agrees(&project.path("junit.xml"), &finished);
-    assert!(!ran.stderr.contains('\u{1b}'), "the terminal is repainted");
+    assert!(!ran.text.contains('\u{1b}'), "the terminal is repainted");
     events
 }
 

@@ -30,6 +30,10 @@ fn project() -> Project {
         "b/only_b.py",
         "c/twice.py",
         "c/twice/__init__.py",
+        "a/bytecode.py",
+        "b/bytecode.pyc",
+        "a/sealed/__init__.pyc",
+        "b/sealed.py",
     ]);
     for (target, link) in [("a/only_a.py", "b/only_a.py"), ("a/pkg", "c/pkg")] {
         let (target, link) = (project.root.join(target), project.root.join(link));
@@ -47,7 +51,7 @@ fn text(paths: &str, keys: &str) -> String {
 }
 
 /// Folders, a module, what is ambiguous, its files, and the folder that is suggested.
-const AMBIGUOUS: [(&str, &str, &str, &str, &str); 9] = [
+const AMBIGUOUS: [(&str, &str, &str, &str, &str); 11] = [
     (
         "['a', 'b']",
         "checks",
@@ -97,6 +101,20 @@ const AMBIGUOUS: [(&str, &str, &str, &str, &str); 9] = [
         "c.twice",
         "c/twice/__init__.py c/twice.py",
         "",
+    ),
+    (
+        "['b', 'a']",
+        "bytecode",
+        "bytecode",
+        "b/bytecode.pyc a/bytecode.py",
+        "b",
+    ),
+    (
+        "['a', 'b']",
+        "sealed",
+        "sealed",
+        "a/sealed/__init__.pyc b/sealed.py",
+        "a",
     ),
     (
         "['c']",
@@ -150,7 +168,15 @@ fn the_paths_of_a_test_replace_those_of_python_and_make_its_modules_clear() {
         let shared = import_path(&format!("test_module = '{module}'"));
         assert_eq!(project.names(&shared.folders), ["a", "b"]);
         let names: Vec<&str> = shared.ambiguous.keys().map(String::as_str).collect();
-        let expected = ["checks", "mixed.inner", "parts.both", "pkg", "testbench"];
+        let expected = [
+            "bytecode",
+            "checks",
+            "mixed.inner",
+            "parts.both",
+            "pkg",
+            "sealed",
+            "testbench",
+        ];
         assert_eq!(names, expected, "{module}");
     }
     // A link to a module is that module.

@@ -1,54 +1,38 @@
 //! What is printed at the end: failures in full, the summary, and by name what went wrong.
 
-use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Severity;
 use crate::diagnostic::render;
+use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::SessionState;
-use crate::model::build::BuildName;
+use crate::model::build::SimulatorName;
 use crate::model::exit_code::ExitCode;
-use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Seed;
-use crate::report::log;
+use crate::report::terminal::failures::FailedBuild;
+use crate::report::terminal::failures::FailedTestcase;
+use crate::report::terminal::failures::Failures;
+use crate::report::terminal::frame::count_words;
 use crate::report::terminal::frame::summary_words;
 use crate::report::terminal::style::LineStyle;
 use crate::report::terminal::style::Palette;
 use crate::report::text;
 use crate::report::wording;
+use crate::report::wrap::JOINT;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
-use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// Details of more failures than this are not kept: the ending would not show them.
-pub(super) const DETAILED_FAILURES_MAX: usize = 500;
-/// How much of one message or traceback is kept, in bytes, from its end.
-pub(super) const DETAIL_BYTES_MAX: usize = 16 * 1024;
-/// More failures of one kind than this are shown by a few examples.
-const ALIKE_MAX: usize = 20;
-/// That many examples.
-const EXAMPLES: usize = 3;
-/// No more failures than this are shown in full, whatever they are.
-const BLOCKS_MAX: usize = 100;
-
-/// What makes failures alike: outcome, cause and headline without the testcase's name.
-type Kind = (Outcome, Option<Cause>, Option<String>);
-
-fn kind_of(result: &TestcaseResult) -> Kind {
-    (result.outcome, result.cause, wording::message_line(result))
-}
-
-/// A build that failed.
-pub(super) struct FailedBuild {
-    pub(super) build: BuildName,
-    pub(super) label: String,
-    pub(super) problem: Diagnostic,
-    pub(super) duration: Duration,
-    pub(super) log: Option<Utf8PathBuf>,
+/// The end of a report, in two parts that are laid out differently.
+pub(super) struct Ended {
+    /// A block for each failure.
+    pub(super) failures: String,
+    /// The counts, and the names of what went wrong, a line each.
+    pub(super) summary: String,
 }
 
 /// What is collected for the end, within bounds.
@@ -58,8 +42,7 @@ pub(super) struct Ending {
     seed: Option<Seed>,
     /// Whether a run took the session's seed; `runner.toml` may give them all one of their own.
     is_seed_used: bool,
-    pub(super) failed_builds: Vec<FailedBuild>,
-    pub(super) failures: Vec<TestcaseResult>,
+    pub(super) failures: Failures,
     pub(super) error_notices: Vec<Diagnostic>,
     waves: BTreeSet<Utf8PathBuf>,
 }
@@ -72,20 +55,39 @@ impl Ending {
             log_lines,
             seed: None,
             is_seed_used: false,
-            failed_builds: Vec::new(),
-            failures: Vec::new(),
+            failures: Failures::default(),
             error_notices: Vec::new(),
             waves: BTreeSet::new(),
         }
     }
 
-    /// Takes what the summary needs of an event.
-    pub(super) fn take(&mut self, event: &Event) {
+    /// Takes what the ending needs of an event.
+    pub(super) fn take(&mut self, event: &Event, state: &SessionState) {
         match event {
             Event::SessionStarted(session) => self.seed = Some(session.seed),
+            Event::BuildFinished {
+                build,
+                outcome: BuildOutcome::Failed(problem),
+                duration,
+                log,
+                ..
+            } if !problem.code.is_stop() => {
+                let simulator = state.simulator(build);
+                let label = wording::build_label(build, simulator.map(SimulatorName::as_str));
+                self.failures.builds.push(FailedBuild {
+                    build: build.clone(),
+                    label: text::visible(&label).into_owned(),
+                    problem: (**problem).clone(),
+                    duration: *duration,
+                    log: log.clone(),
+                });
+            }
             Event::TestcaseFinished(result) => {
                 self.is_seed_used |= Some(result.seed) == self.seed;
                 self.waves.extend(result.waves.clone());
+            }
+            Event::Notice(problem) if problem.severity == Severity::Error => {
+                self.error_notices.push((**problem).clone());
             }
             _ => {}
         }
@@ -94,181 +96,49 @@ impl Ending {
     /// Keeps a bad result, in the place of an earlier attempt's; `was_running` says whether it was
     /// under way.
     pub(super) fn take_result(&mut self, result: &TestcaseResult, was_running: bool) {
-        if result.attempt > 1
-            && let Some(at) = self
-                .failures
-                .iter()
-                .position(|it| it.id == result.id && it.attempt < result.attempt)
-        {
-            self.failures.remove(at);
-        }
+        self.failures.supersede(result);
         if !result.outcome.is_good() && (result.outcome != Outcome::NotRun || was_running) {
-            self.keep(result);
+            self.failures.keep(result);
         }
     }
 
-    fn keep(&mut self, result: &TestcaseResult) {
-        let mut kept = result.clone();
-        let has_room = self.failures.len() < DETAILED_FAILURES_MAX;
-        let shorten = |long: &mut Option<String>| {
-            *long = long
-                .take()
-                .filter(|_| has_room)
-                .map(|long| text::last_bytes(&long, DETAIL_BYTES_MAX).to_owned());
-        };
-        // The headline is all of the message that the ending needs of those it does not show.
-        let headline = wording::message_line(&kept);
-        shorten(&mut kept.details);
-        if !has_room
-            || kept
-                .message
-                .as_ref()
-                .is_some_and(|long| long.len() > DETAIL_BYTES_MAX)
-        {
-            kept.message = headline.map(|line| text::cut_end(&line, 400).into_owned());
+    /// Returns everything that belongs to the end of a session that took this long: failures in
+    /// full, then the summary with names.
+    pub(super) fn text(&self, state: &SessionState, took: Duration) -> Ended {
+        let project = wording::project(state.started());
+        let mut text = String::new();
+        let mut add = |problem: &Diagnostic| text.push_str(&self.problem_text(problem, project));
+        for problem in self.failures.build_blocks(state) {
+            add(&problem);
         }
-        self.failures.push(kept);
-    }
-
-    /// Returns everything that belongs to the end of a session that took this long.
-    pub(super) fn text(&self, state: &SessionState, took: Duration) -> String {
-        let mut text = self.failed_builds_text();
-        text.push_str(&self.failures_text(state));
-        for found in state.contradictions() {
-            text.push_str(&self.problem_text(&wording::contradiction(&found)));
+        let blocks = self.failures.testcase_blocks(state, self.log_lines);
+        for problem in &blocks.problems {
+            add(problem);
         }
-        text.push_str(&self.summary(state, took));
-        if !state.is_success() {
-            text.push_str(&self.bad_names(state));
-        }
-        text
-    }
-
-    fn problem_text(&self, problem: &Diagnostic) -> String {
-        let text = render::to_text(problem, self.palette.color);
-        format!("\n{}\n", text.trim_end())
-    }
-
-    /// Counts the testcases that a failed build took with it.
-    fn lost_to(&self, build: usize) -> usize {
-        let name = &self.failed_builds[build].build;
-        let is_lost = |result: &&TestcaseResult| {
-            result.cause == Some(Cause::Build) && result.id.build == *name
-        };
-        self.failures.iter().filter(is_lost).count()
-    }
-
-    fn failed_builds_text(&self) -> String {
-        let mut all = String::new();
-        for at in 0..self.failed_builds.len() {
-            let failed = &self.failed_builds[at];
-            let mut problem = failed.problem.clone();
-            let lost = self.lost_to(at);
-            if lost > 0 {
-                problem = problem.fact(format!("{} could not run", text::count(lost, "testcase")));
-            }
-            if let Some(log) = &failed.log
-                && !problem.facts.iter().any(|fact| fact.contains(log.as_str()))
-            {
-                problem = problem.fact(text::visible(&format!("log: {log}")));
-            }
-            all.push_str(&self.problem_text(&problem));
-        }
-        all
-    }
-
-    /// Says whether a failed build explains all there is to say about this result.
-    fn is_explained_by_build(&self, result: &TestcaseResult) -> bool {
-        result.cause == Some(Cause::Build)
-            && self
-                .failed_builds
-                .iter()
-                .any(|failed| failed.build == result.id.build)
-    }
-
-    fn failures_text(&self, state: &SessionState) -> String {
-        let prefix = state.started().map_or("", |session| &session.rerun_prefix);
-        let mut all = String::new();
-        let mut alike: BTreeMap<Kind, usize> = BTreeMap::new();
-        for result in self
-            .failures
-            .iter()
-            .filter(|result| !self.is_explained_by_build(result))
-        {
-            *alike.entry(kind_of(result)).or_default() += 1;
-        }
-        let mut seen: BTreeMap<Kind, usize> = BTreeMap::new();
-        let mut shown_modules: BTreeSet<(String, Kind)> = BTreeSet::new();
-        let mut blocks = 0;
-        let mut left_out = 0;
-        for at in 0..self.failures.len() {
-            let result = &self.failures[at];
-            if self.is_explained_by_build(result) {
-                continue;
-            }
-            let kind = kind_of(result);
-            if result.id.is_whole_module()
-                && !shown_modules.insert((result.id.module.0.clone(), kind.clone()))
-            {
-                continue;
-            }
-            let total = alike.get(&kind).copied().unwrap_or(1);
-            let number = seen.entry(kind).or_default();
-            *number += 1;
-            if total > ALIKE_MAX && *number > EXAMPLES {
-                continue;
-            }
-            if blocks == BLOCKS_MAX {
-                left_out += 1;
-                continue;
-            }
-            blocks += 1;
-            let code = state.code_of(result).unwrap_or(Code::TestNoResult);
-            let log_lines = self.log_tail(result);
-            let mut problem = wording::diagnostic(result, code, prefix, &log_lines);
-            if let Some(found) = state.order_dependence(&result.id) {
-                problem = problem.fact(wording::order_dependence(found));
-            }
-            let others = self.other_builds_of(at);
-            if !others.is_empty() {
-                problem = problem.fact(text::visible(&format!("the same on {others}")));
-            }
-            if total > ALIKE_MAX && *number == EXAMPLES {
-                let words = text::count(total - EXAMPLES, "more testcase");
-                problem = problem.fact(format!("{words} ended the same way, named below"));
-            }
-            all.push_str(&self.problem_text(&problem));
-        }
-        if left_out > 0 {
-            let words = text::count(left_out, "more failure");
+        if blocks.left_out > 0 {
+            let words = text::count(blocks.left_out, "more failure");
             text::add(
-                &mut all,
+                &mut text,
                 format_args!("\n{words} not shown in full, named below\n"),
             );
         }
-        all
-    }
-
-    /// Returns the last lines of a result's log.
-    fn log_tail(&self, result: &TestcaseResult) -> Vec<String> {
-        let span = result.log.as_ref();
-        span.map(|span| log::last_lines(span, self.log_lines))
-            .unwrap_or_default()
-    }
-
-    /// Names the further builds on which a module as a whole failed in the same way.
-    fn other_builds_of(&self, at: usize) -> String {
-        let result = &self.failures[at];
-        if !result.id.is_whole_module() {
-            return String::new();
+        for found in state.contradictions() {
+            text.push_str(&self.problem_text(&wording::contradiction(&found), None));
         }
-        let kind = kind_of(result);
-        let same = self.failures[at + 1..]
-            .iter()
-            .filter(|other| other.id.module == result.id.module && other.id.is_whole_module())
-            .filter(|other| kind_of(other) == kind)
-            .map(|other| format!("`{}`", other.id.build));
-        same.collect::<Vec<_>>().join(", ")
+        let mut summary = self.summary(state, took);
+        if !state.is_success() {
+            summary.push_str(&self.bad_names(state));
+        }
+        Ended {
+            failures: text,
+            summary,
+        }
+    }
+
+    fn problem_text(&self, problem: &Diagnostic, project: Option<&Utf8Path>) -> String {
+        let problem = wording::harmless(problem, project);
+        let text = render::to_text(&problem, self.palette.color);
+        format!("\n{}\n", text.trim_end())
     }
 
     /// Returns the summary: duration and counts in one line, then the seed.
@@ -286,12 +156,16 @@ impl Ending {
         } else if state.finished().is_none() {
             line.push_str("broken off: ");
         }
-        line.push_str(&result_words(state));
+        line.push_str(&result_words(state, self.palette));
         line.push('\n');
         if let Some(seed) = self.seed.filter(|_| self.is_seed_used) {
             text::add(&mut line, format_args!("{:>12} {seed}\n", "Seed"));
         }
         if let Some(place) = self.wave_words() {
+            let place = match wording::project(state.started()) {
+                Some(dir) => text::relative(&place, dir),
+                None => place,
+            };
             text::add(&mut line, format_args!("{:>12} {place}\n", "Waves"));
         }
         line
@@ -313,7 +187,7 @@ impl Ending {
     /// Names everything that keeps the session from being a success, one per line.
     fn bad_names(&self, state: &SessionState) -> String {
         let mut lines: Vec<String> = Vec::new();
-        for failed in &self.failed_builds {
+        for failed in &self.failures.builds {
             let took = Some(failed.duration);
             let label = self.palette.name(&failed.label);
             lines.push(
@@ -322,14 +196,14 @@ impl Ending {
             );
         }
         for problem in &self.error_notices {
-            let label = text::first_line(&problem.message);
+            let label =
+                wording::first_line_shown(&problem.message, wording::project(state.started()));
             lines.push(self.palette.line(LineStyle::Bad, "ERROR", None, &label));
         }
-        for result in self
-            .failures
-            .iter()
-            .filter(|result| !self.is_explained_by_build(result))
-        {
+        for FailedTestcase { result, .. } in &self.failures.testcases {
+            if self.failures.is_explained_by_build(result) {
+                continue;
+            }
             let word = wording::status_word(result.outcome);
             let label = self.palette.id(&result.id);
             let style = LineStyle::of(result.outcome);
@@ -339,8 +213,8 @@ impl Ending {
             );
         }
         // Those that were under way have a line of their own above.
-        let stopped = self.failures.iter();
-        let stopped = stopped.filter(|result| result.outcome == Outcome::NotRun);
+        let stopped = self.failures.testcases.iter();
+        let stopped = stopped.filter(|it| it.result.outcome == Outcome::NotRun);
         let never_begun = state.counts().not_run.saturating_sub(stopped.count());
         if never_begun > 0 {
             let label = text::count(never_begun, "testcase");
@@ -355,10 +229,10 @@ impl Ending {
     }
 }
 
-fn result_words(state: &SessionState) -> String {
+fn result_words(state: &SessionState, palette: Palette) -> String {
     let (counts, builds) = (state.counts(), state.builds());
     if !state.has_tests() && !is_empty_selection(state) {
-        return build_words(state);
+        return build_words(state, palette);
     }
     let on = if counts.total() > 0 {
         state.tested_builds()
@@ -367,14 +241,15 @@ fn result_words(state: &SessionState) -> String {
     };
     let number = text::count(counts.total(), "testcase");
     let mut line = format!("{number} on {}", text::count(on, "build"));
-    let mut words = summary_words(&counts);
-    if builds.failed > 0 {
-        words.push(format!("{} failed", text::count(builds.failed, "build")));
-    }
-    if builds.not_built > 0 {
-        let number = text::count(builds.not_built, "build");
-        words.push(format!("{number} not built"));
-    }
+    let mut words = summary_words(&counts, palette);
+    let mut add = |number: usize, style, word: &str| {
+        if number > 0 {
+            let number = text::count(number, "build");
+            words.push(count_words(palette, style, &format!("{number} {word}")));
+        }
+    };
+    add(builds.failed, LineStyle::Bad, "failed");
+    add(builds.not_built, LineStyle::Notable, "not built");
     if !words.is_empty() {
         text::add(&mut line, format_args!(": {}", words.join(", ")));
     }
@@ -384,7 +259,7 @@ fn result_words(state: &SessionState) -> String {
     if state.deselected() > 0 {
         text::add(
             &mut line,
-            format_args!(" ({} deselected)", state.deselected()),
+            format_args!(" ({}{JOINT}deselected)", state.deselected()),
         );
     }
     line
@@ -396,19 +271,23 @@ fn is_empty_selection(state: &SessionState) -> bool {
 }
 
 /// Returns the words for a session without testcases: `cocorun build`.
-fn build_words(state: &SessionState) -> String {
+fn build_words(state: &SessionState, palette: Palette) -> String {
     let builds = state.builds();
     let numbers = [
-        (builds.built, "built"),
-        (builds.up_to_date, "up to date"),
-        (builds.built_elsewhere, "built by another process"),
-        (builds.failed, "failed"),
-        (builds.not_built, "not built"),
+        (builds.built, LineStyle::Good, "built"),
+        (builds.up_to_date, LineStyle::Good, "up to date"),
+        (
+            builds.built_elsewhere,
+            LineStyle::Good,
+            "built by another process",
+        ),
+        (builds.failed, LineStyle::Bad, "failed"),
+        (builds.not_built, LineStyle::Notable, "not built"),
     ];
     let words: Vec<String> = numbers
         .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{number} {word}"))
+        .filter(|(number, _, _)| *number > 0)
+        .map(|(number, style, word)| count_words(palette, style, &format!("{number} {word}")))
         .collect();
     let mut line = text::count(builds.total(), "build");
     if !words.is_empty() {

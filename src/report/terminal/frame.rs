@@ -6,6 +6,7 @@ use crate::report::terminal::style::LineStyle;
 use crate::report::terminal::style::Palette;
 use crate::report::terminal::style::seconds;
 use crate::report::text;
+use crate::report::wrap::JOINT;
 
 use std::time::Duration;
 
@@ -31,8 +32,12 @@ pub(super) struct Frame {
     pub(super) counts: Counts,
     /// How many testcases are known so far.
     pub(super) planned: usize,
+    /// Whether more testcases may become known: modules are still to be listed.
+    pub(super) is_open: bool,
     /// How many of them run right now.
     pub(super) running: usize,
+    /// How many builds are under way.
+    pub(super) building: usize,
     /// For how long the session lasts.
     pub(super) elapsed: Duration,
     /// Whether the session is being ended.
@@ -89,21 +94,33 @@ impl Frame {
         match (done, self.rows.is_empty()) {
             (0, true) => (LineStyle::Work, "Listing", format!("{found} found")),
             (0, false) if self.planned == 0 => (LineStyle::Work, "Building", String::new()),
-            _ if self.counts.bad() > 0 => (LineStyle::Bad, "Running", self.progress_words()),
-            _ => (LineStyle::Work, "Running", self.progress_words()),
+            _ => {
+                let style = if self.counts.bad() > 0 {
+                    LineStyle::Bad
+                } else {
+                    LineStyle::Work
+                };
+                // Where all that is known has run, the session is not over but waits for a build.
+                let is_waiting = self.running == 0 && self.building > 0;
+                let word = if is_waiting { "Building" } else { "Running" };
+                (style, word, self.progress_words())
+            }
         }
     }
 
     fn progress_words(&self) -> String {
-        let mut words = summary_words(&self.counts);
-        if self.running > 0 {
-            words.push(format!("{} running", self.running));
+        let mut words = summary_words(&self.counts, Palette { color: false });
+        for (number, word) in [(self.running, "running"), (self.building, "building")] {
+            if number > 0 {
+                words.push(format!("{number} {word}"));
+            }
         }
         let line = format!(
-            "{}/{}: {}",
+            "{}/{}{}: {}",
             self.counts.total(),
             self.planned,
-            words.join(", ")
+            if self.is_open { " so far" } else { "" },
+            words.join(", ").replace(JOINT, " ")
         );
         line.trim_end_matches([':', ' ']).to_owned()
     }
@@ -117,7 +134,8 @@ impl Frame {
             return text::cut_end(&line, columns).into_owned();
         }
         let word = palette.styled(style, &format!("{word:>12}"));
-        let has_bar = self.counts.total() > 0 || self.running > 0;
+        // A full bar would look finished while testcases are still being found.
+        let has_bar = !self.is_open && (self.counts.total() > 0 || self.running > 0);
         if !has_bar || free < BAR_COLUMNS + 3 + text::columns(&tail) {
             return format!("{word}{head}{}", text::cut_end(&tail, free));
         }
@@ -135,20 +153,25 @@ impl Frame {
 }
 
 /// Returns the counts that are not zero, in words: `21 passed`, `1 failed`.
-pub(super) fn summary_words(counts: &Counts) -> Vec<String> {
+pub(super) fn summary_words(counts: &Counts, palette: Palette) -> Vec<String> {
     let numbers = [
-        (counts.passed, "passed"),
-        (counts.failed, "failed"),
-        (counts.errored, "errored"),
-        (counts.timed_out, "timed out"),
-        (counts.skipped, "skipped"),
-        (counts.not_run, "not run"),
+        (counts.passed, LineStyle::Good, "passed"),
+        (counts.failed, LineStyle::Bad, "failed"),
+        (counts.errored, LineStyle::Bad, "errored"),
+        (counts.timed_out, LineStyle::Bad, "timed out"),
+        (counts.skipped, LineStyle::Notable, "skipped"),
+        (counts.not_run, LineStyle::Notable, "not run"),
     ];
     numbers
         .into_iter()
-        .filter(|(number, _)| *number > 0)
-        .map(|(number, word)| format!("{number} {word}"))
+        .filter(|(number, _, _)| *number > 0)
+        .map(|(number, style, word)| count_words(palette, style, &format!("{number} {word}")))
         .collect()
+}
+
+/// Paints a count with its words and keeps them in one line.
+pub(super) fn count_words(palette: Palette, style: LineStyle, words: &str) -> String {
+    palette.styled(style, &words.replace(' ', &JOINT.to_string()))
 }
 
 #[cfg(test)]
@@ -170,7 +193,9 @@ mod tests {
                 ..Counts::default()
             },
             planned: 24,
+            is_open: false,
             running: rows,
+            building: 0,
             elapsed: Duration::from_secs(63),
             stopping: false,
         }
@@ -254,5 +279,25 @@ mod tests {
         );
         young.stopping = true;
         assert_eq!(lines(&young, 80, 24), ["    Stopping [  63.00s] 0/226"]);
+    }
+
+    #[test]
+    fn what_is_known_so_far_does_not_look_finished_while_more_is_being_built() {
+        let mut open = frame(0);
+        open.counts = Counts {
+            passed: 3,
+            ..Counts::default()
+        };
+        (open.planned, open.is_open, open.building) = (3, true, 1);
+        open.rows = vec![Row {
+            word: "BUILDING",
+            ..frame(1).rows[0].clone()
+        }];
+        let words = "3/3 so far: 3 passed, 1 building".to_owned();
+        assert_eq!(open.activity(), (LineStyle::Work, "Building", words));
+        let last = "    Building [  63.00s] 3/3 so far: 3 passed, 1 building";
+        assert_eq!(lines(&open, 100, 24)[1], last);
+        (open.is_open, open.building) = (false, 0);
+        assert!(lines(&open, 100, 24)[1].ends_with("[====================] 3/3: 3 passed"));
     }
 }

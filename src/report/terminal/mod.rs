@@ -1,8 +1,10 @@
 //! The human report: a line per finished testcase, live progress, failures in full, a summary.
 //!
-//! It goes to stderr, as cargo's and nextest's does; its wording is not a public interface.
+//! Its wording is not a public interface.
 
+mod builds;
 mod ending;
+mod failures;
 mod frame;
 mod report;
 mod screen;

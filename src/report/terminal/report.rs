@@ -1,13 +1,14 @@
 //! Turns events into lines and into the live part below them.
 //!
 //! There is no thread and no timer here: events and `tick` drive it. Once the stream cannot be
-//! written, the report gives up silently, since nobody is left to read an error.
+//! written, the report gives up: silently if its reader has left, else with an error at the end.
 
+use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
-use crate::diagnostic::Severity;
 use crate::diagnostic::render;
 use crate::edge::clock::Clock;
+use crate::edge::fs;
 use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
@@ -16,14 +17,14 @@ use crate::event::SessionStarted;
 use crate::event::SessionState;
 use crate::event::Slot;
 use crate::model::build::BuildName;
-use crate::model::build::SimulatorName;
+use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::TestcaseId;
 use crate::report::consumer::Report;
+use crate::report::terminal::builds::Builds;
 use crate::report::terminal::ending::Ending;
-use crate::report::terminal::ending::FailedBuild;
 use crate::report::terminal::frame::Frame;
 use crate::report::terminal::frame::Row;
 use crate::report::terminal::screen::Screen;
@@ -32,9 +33,11 @@ use crate::report::terminal::style::LineStyle;
 use crate::report::terminal::style::Palette;
 use crate::report::text;
 use crate::report::wording;
+use crate::report::wrap;
 
 use camino::Utf8Path;
 use std::collections::BTreeMap;
+use std::io;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -52,6 +55,10 @@ pub enum Verbosity {
 }
 
 /// How the terminal report looks and where it goes.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a property of its own of the stream or of what was asked for"
+)]
 pub struct TerminalOptions {
     /// Whether to use colour.
     pub color: bool,
@@ -61,14 +68,17 @@ pub struct TerminalOptions {
     pub verbosity: Verbosity,
     /// Whether to print why each build was compiled, at any verbosity.
     pub explain: bool,
-    /// How many lines of a failed testcase's log are shown.
-    pub log_lines: usize,
+    /// Whether `out` has a width that lines should keep to.
+    pub wraps: bool,
+    /// How many lines of a failed testcase's output are shown.
+    pub output_lines: usize,
     /// When the program started, which may be long before the session's first event: Python
     /// environments are made before. `None` takes the duration from the stream.
     pub began: Option<Instant>,
-    /// Where it goes: stderr.
+    /// Where it goes: standard output, or standard error where that has another use.
     pub out: Box<dyn Write + Send>,
-    /// How large the terminal is; asked before each drawing, and only with `progress`.
+    /// How large the terminal is; asked before each drawing and line, and only with
+    /// `progress` or `wraps`.
     pub size_of: SizeOf,
 }
 
@@ -76,15 +86,12 @@ pub struct TerminalOptions {
 const HEARTBEAT: Duration = Duration::from_secs(10);
 /// The live part is drawn at most this often.
 const REDRAW: Duration = Duration::from_millis(50);
+/// Where labels without a duration begin, and where a broken line goes on.
+const LABEL_COLUMN: usize = 13;
+/// How wide the words after a name may be, in cells.
+const WORDS_COLUMNS_MAX: usize = 200;
 /// A heartbeat names this many of the things that run.
 const HEARTBEAT_ROWS: usize = 4;
-
-/// A build under way.
-struct BuildRow {
-    simulator: SimulatorName,
-    since: Instant,
-    holder: Option<BuildHolder>,
-}
 
 /// A simulator process under way.
 struct RunRow {
@@ -99,13 +106,14 @@ pub struct TerminalReport {
     palette: Palette,
     verbosity: Verbosity,
     explain: bool,
+    wraps: bool,
     began: Option<Instant>,
     screen: Screen,
     clock: Arc<dyn Clock>,
     started: Instant,
     drawn: Option<Instant>,
     printed: Instant,
-    builds: BTreeMap<BuildName, BuildRow>,
+    builds: Builds,
     runs: BTreeMap<RunId, RunRow>,
     pub(super) ending: Ending,
 }
@@ -121,15 +129,16 @@ impl TerminalReport {
             palette,
             verbosity: options.verbosity,
             explain: options.explain,
+            wraps: options.wraps,
             began: options.began,
             screen: Screen::new(options.out, options.size_of, options.progress),
             clock,
             started: now,
             drawn: None,
             printed: now,
-            builds: BTreeMap::new(),
+            builds: Builds::new(palette),
             runs: BTreeMap::new(),
-            ending: Ending::new(palette, options.log_lines),
+            ending: Ending::new(palette, options.output_lines),
         }
     }
 
@@ -137,10 +146,55 @@ impl TerminalReport {
         self.verbosity >= level
     }
 
-    /// Prints one line and remembers when.
+    /// Prints a line that begins with a status word, after the builds that wait for theirs.
     fn print(&mut self, now: Instant, line: &str) {
-        self.screen.print(&format!("{line}\n"));
+        self.print_up_to_date(now);
+        self.print_text(now, line, Some(LABEL_COLUMN));
+    }
+
+    fn print_up_to_date(&mut self, now: Instant) {
+        if let Some(line) = self.builds.take_up_to_date()
+            && self.says(Verbosity::Normal)
+        {
+            self.print_text(now, &line, Some(LABEL_COLUMN));
+        }
+    }
+
+    /// Prints lines, broken where the terminal ends, and remembers when.
+    fn print_text(&mut self, now: Instant, text: &str, hang: Option<usize>) {
+        let text = self.laid_out(text, hang);
+        self.screen.print(&format!("{text}\n"));
         self.printed = now;
+    }
+
+    fn laid_out(&self, text: &str, hang: Option<usize>) -> String {
+        wrap::wrapped(text, self.columns().unwrap_or(usize::MAX), hang)
+    }
+
+    /// Returns the width of the terminal; `None` where lines may have any length.
+    fn columns(&self) -> Option<usize> {
+        let size = self.wraps.then(|| self.screen.size());
+        size.map(|size| usize::from(size.columns))
+    }
+
+    /// Returns a line whose label ends in words that are cut at the terminal's width.
+    fn line_with_words(
+        &self,
+        style: LineStyle,
+        word: &str,
+        took: Duration,
+        label: &str,
+        words: &str,
+    ) -> String {
+        let head = self.palette.line(style, word, Some(took), label);
+        let room = self.columns().map_or(WORDS_COLUMNS_MAX, |columns| {
+            let used = text::columns(&text::visible(&head)) + 2;
+            columns.saturating_sub(used).min(WORDS_COLUMNS_MAX)
+        });
+        match wrap::cut_at_word(words, room) {
+            cut if cut.is_empty() => head,
+            cut => format!("{head}: {cut}"),
+        }
     }
 
     fn on_session_started(&mut self, now: Instant, session: &SessionStarted) {
@@ -160,18 +214,12 @@ impl TerminalReport {
     }
 
     fn on_build_waiting(&mut self, now: Instant, build: &BuildName, holder: &BuildHolder) {
-        let is_said = self.says(Verbosity::Normal);
-        let Some(row) = self.builds.get_mut(build) else {
-            return;
-        };
-        let former = row.holder.replace(holder.clone());
-        if former.is_none() && is_said {
-            let name = wording::build_label(build, Some(row.simulator.as_str()));
-            let label = format!("{name} for {}", holder.words);
-            let label = text::visible(&label).into_owned();
-            let line = self
-                .palette
-                .line(LineStyle::Notable, "WAITING", None, &label);
+        let line = self.builds.wait(build, holder);
+        // The live part shows it anyway.
+        if let Some(line) = line
+            && self.says(Verbosity::Normal)
+            && !self.screen.is_live()
+        {
             self.print(now, &line);
         }
     }
@@ -181,42 +229,13 @@ impl TerminalReport {
         now: Instant,
         build: &BuildName,
         outcome: &BuildOutcome,
-        duration: Duration,
-        log: Option<&Utf8Path>,
+        took: Duration,
+        project: Option<&Utf8Path>,
     ) {
-        let row = self.builds.remove(build);
-        let name = wording::build_label(build, row.as_ref().map(|row| row.simulator.as_str()));
-        let label = self.palette.name(&text::visible(&name));
-        let took = Some(duration);
-        let line = match outcome {
-            BuildOutcome::Built => self.palette.line(LineStyle::Good, "BUILD", took, &label),
-            BuildOutcome::UpToDate => {
-                self.palette
-                    .line(LineStyle::Good, "UP TO DATE", took, &label)
-            }
-            BuildOutcome::BuiltElsewhere => {
-                let label = format!("{label} by another process");
-                self.palette.line(LineStyle::Good, "BUILD", took, &label)
-            }
-            BuildOutcome::Failed(problem) if problem.code.is_stop() => {
-                self.palette
-                    .line(LineStyle::Notable, "NOT BUILT", took, &label)
-            }
-            BuildOutcome::Failed(problem) => {
-                let label = format!("{label}: {}", text::first_line(&problem.message));
-                self.ending.failed_builds.push(FailedBuild {
-                    build: build.clone(),
-                    label: text::visible(&name).into_owned(),
-                    problem: wording::harmless(problem),
-                    duration,
-                    log: log.map(ToOwned::to_owned),
-                });
-                self.palette
-                    .line(LineStyle::Bad, "BUILD FAILED", took, &label)
-            }
-        };
         let is_failure = matches!(outcome, BuildOutcome::Failed(_));
-        if is_failure || self.says(Verbosity::Normal) {
+        let line = self.builds.finish(build, outcome, took, project);
+        if let Some(it) = line.filter(|_| is_failure || self.says(Verbosity::Normal)) {
+            let line = self.line_with_words(it.style, it.word, took, &it.label, &it.words);
             self.print(now, &line);
         }
     }
@@ -270,16 +289,23 @@ impl TerminalReport {
         }
     }
 
-    fn on_testcase_finished(&mut self, now: Instant, result: &TestcaseResult) {
+    fn on_testcase_finished(
+        &mut self,
+        now: Instant,
+        result: &TestcaseResult,
+        project: Option<&Utf8Path>,
+    ) {
         let was_running = self.take_from_its_run(result);
         // A thousand testcases that never ran are one number in the summary, not a thousand lines.
         // One that was interrupted gets its line: it may be the reason for the interruption.
         let is_worth_a_line = match result.outcome {
             Outcome::NotRun => was_running || self.says(Verbosity::Verbose),
+            // So is what a failed build took with it.
+            _ if result.cause == Some(Cause::Build) => self.says(Verbosity::Verbose),
             outcome => !outcome.is_good() || self.says(Verbosity::Normal),
         };
         if is_worth_a_line {
-            let line = self.testcase_line(result);
+            let line = self.testcase_line(result, project);
             self.print(now, &line);
         }
         self.ending.take_result(result, was_running);
@@ -295,7 +321,7 @@ impl TerminalReport {
     }
 
     /// Returns a testcase's line: status, duration, name, and in few words what is special.
-    fn testcase_line(&self, result: &TestcaseResult) -> String {
+    fn testcase_line(&self, result: &TestcaseResult, project: Option<&Utf8Path>) -> String {
         let mut label = self.palette.id(&result.id);
         if result.attempt > 1 {
             text::add(&mut label, format_args!(" (attempt {})", result.attempt));
@@ -304,51 +330,29 @@ impl TerminalReport {
             label.push_str(" (expected failure)");
         }
         // Without lines in between, the ending would repeat it right below.
-        if result.outcome != Outcome::Passed
-            && self.says(Verbosity::Normal)
-            && let Some(why) = wording::message_line(result)
-        {
-            label.push_str(": ");
-            label.push_str(&text::cut_end(&why, 200));
-        }
-        let word = wording::status_word(result.outcome);
-        self.palette.line(
+        let is_explained = result.outcome != Outcome::Passed && self.says(Verbosity::Normal);
+        let why = wording::message_line(result).filter(|_| is_explained);
+        let why = why.map(|why| wording::first_line_shown(&why, project));
+        self.line_with_words(
             LineStyle::of(result.outcome),
-            word,
-            Some(result.duration),
+            wording::status_word(result.outcome),
+            result.duration,
             &label,
+            why.as_deref().unwrap_or_default(),
         )
     }
 
-    fn on_notice(&mut self, now: Instant, notice: &Diagnostic) {
-        let problem = wording::harmless(notice);
+    fn on_notice(&mut self, now: Instant, notice: &Diagnostic, project: Option<&Utf8Path>) {
+        let problem = wording::harmless(notice, project);
         let text = render::to_text(&problem, self.palette.color);
-        self.print(now, text.trim_end());
-        if problem.severity == Severity::Error {
-            self.ending.error_notices.push(problem);
-        }
+        self.print_up_to_date(now);
+        self.print_text(now, text.trim_end(), None);
     }
 
     fn frame(&self, now: Instant, state: &SessionState) -> Frame {
         let since = |then: Instant| now.saturating_duration_since(then);
-        let mut rows: Vec<Row> = Vec::new();
-        for (build, row) in &self.builds {
-            let name = wording::build_label(build, Some(row.simulator.as_str()));
-            let (word, label, detail) = match &row.holder {
-                Some(holder) => (
-                    "WAITING",
-                    format!("{name} for {}", holder.name),
-                    what_it_does(holder),
-                ),
-                None => ("BUILDING", name, String::new()),
-            };
-            rows.push(Row {
-                word,
-                elapsed: since(row.since),
-                label: text::visible(&label).into_owned(),
-                detail: text::first_line(&detail).into_owned(),
-            });
-        }
+        let mut rows = self.builds.rows(now);
+        let building = rows.len();
         let mut runs: Vec<&RunRow> = self.runs.values().collect();
         runs.sort_by_key(|row| row.slot);
         let mut running = 0;
@@ -372,6 +376,8 @@ impl TerminalReport {
             running,
             counts: state.counts(),
             planned: state.planned(),
+            is_open: state.is_open(),
+            building,
             elapsed: since(self.started),
             stopping: state.stopping().is_some(),
         }
@@ -426,16 +432,6 @@ impl TerminalReport {
     }
 }
 
-/// Says since when a holder is at work, and at what.
-fn what_it_does(holder: &BuildHolder) -> String {
-    let since = holder.since.as_ref().map(|since| format!("since {since}"));
-    let parts: Vec<&str> = [since.as_deref(), holder.doing.as_deref()]
-        .into_iter()
-        .flatten()
-        .collect();
-    parts.join(": ")
-}
-
 /// Returns what a run is called before its first testcase starts.
 fn run_label(build: &BuildName, testcases: &[TestcaseId]) -> String {
     match testcases {
@@ -451,17 +447,11 @@ fn run_label(build: &BuildName, testcases: &[TestcaseId]) -> String {
 impl Report for TerminalReport {
     fn on_event(&mut self, event: &Event, state: &SessionState) {
         let now = self.clock.now();
-        self.ending.take(event);
+        let project = wording::project(state.started());
+        self.ending.take(event, state);
         match event {
             Event::SessionStarted(session) => self.on_session_started(now, session),
-            Event::BuildStarted { build, simulator } => {
-                let row = BuildRow {
-                    simulator: simulator.clone(),
-                    since: now,
-                    holder: None,
-                };
-                self.builds.insert(build.clone(), row);
-            }
+            Event::BuildStarted { build, simulator } => self.builds.start(now, build, simulator),
             Event::BuildWaiting { build, holder, .. } => self.on_build_waiting(now, build, holder),
             Event::BuildFinished {
                 build,
@@ -470,7 +460,7 @@ impl Report for TerminalReport {
                 duration,
                 log,
             } => {
-                self.on_build_finished(now, build, outcome, *duration, log.as_deref());
+                self.on_build_finished(now, build, outcome, *duration, project);
                 self.explain_build(now, reasons, log.as_deref());
             }
             Event::RunStarted {
@@ -499,7 +489,7 @@ impl Report for TerminalReport {
                     row.testcase = Some((testcase.clone(), now));
                 }
             }
-            Event::TestcaseFinished(result) => self.on_testcase_finished(now, result),
+            Event::TestcaseFinished(result) => self.on_testcase_finished(now, result, project),
             Event::RunFinished {
                 run,
                 verdict,
@@ -508,7 +498,7 @@ impl Report for TerminalReport {
             } => {
                 self.on_run_finished(now, *run, *verdict, *duration);
             }
-            Event::Notice(notice) => self.on_notice(now, notice),
+            Event::Notice(notice) => self.on_notice(now, notice, project),
             Event::Stopping { reason } => {
                 let reason = text::first_line(reason);
                 let line = self
@@ -516,8 +506,9 @@ impl Report for TerminalReport {
                     .line(LineStyle::Notable, "STOPPING", None, &reason);
                 self.print(now, &line);
             }
+            Event::ModuleListed { .. } | Event::SessionFinished(_) => self.print_up_to_date(now),
             // What the ending needs of these is in the state.
-            _ => {}
+            Event::OrderDependence(_) => {}
         }
         self.draw_if_due(now, state);
     }
@@ -532,8 +523,9 @@ impl Report for TerminalReport {
         }
     }
 
-    /// Takes the live part away and prints the ending. Never fails: see the head of this module.
+    /// Takes the live part away and prints the ending.
     fn finish(&mut self, state: &SessionState) -> Result<()> {
+        self.print_up_to_date(self.clock.now());
         self.screen.settle();
         let since = |then| self.clock.now().saturating_duration_since(then);
         let took = match (self.began, state.finished()) {
@@ -541,7 +533,17 @@ impl Report for TerminalReport {
             (None, Some(end)) => end.duration,
             (None, None) => since(self.started),
         };
-        self.screen.print(&self.ending.text(state, took));
-        Ok(())
+        let ended = self.ending.text(state, took);
+        let failures = self.laid_out(&ended.failures, None);
+        let summary = self.laid_out(&ended.summary, Some(LABEL_COLUMN));
+        self.screen.print(&format!("{failures}{summary}"));
+        match self.screen.take_failure() {
+            Some(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let words = fs::os_words(&error);
+                let message = format!("cannot write the report: {words}");
+                Err(Diagnostic::error(Code::ReportUnwritable, message).into())
+            }
+            _ => Ok(()),
+        }
     }
 }

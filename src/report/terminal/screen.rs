@@ -30,8 +30,8 @@ pub type SizeOf = Arc<dyn Fn() -> TerminalSize + Send + Sync>;
 struct Stream {
     out: Box<dyn Write + Send>,
     buffer: Vec<u8>,
-    /// Set at the first failure; a reader that left gets nothing more.
-    is_broken: bool,
+    /// The first failure; nothing is written from then on.
+    failure: Option<io::Error>,
     /// Whether a live line was written that the next one must not run into.
     in_line: bool,
 }
@@ -63,12 +63,12 @@ impl Canvas {
     fn send(&self) {
         let mut stream = self.stream();
         let buffer = std::mem::take(&mut stream.buffer);
-        if !buffer.is_empty() && !stream.is_broken {
+        if !buffer.is_empty() && stream.failure.is_none() {
             let sent = stream
                 .out
                 .write_all(&buffer)
                 .and_then(|()| stream.out.flush());
-            stream.is_broken = sent.is_err();
+            stream.failure = sent.err();
         }
         stream.buffer = buffer;
         stream.buffer.clear();
@@ -153,7 +153,7 @@ impl Screen {
         let stream = Stream {
             out,
             buffer: Vec::new(),
-            is_broken: false,
+            failure: None,
             in_line: false,
         };
         let canvas = Canvas {
@@ -193,6 +193,11 @@ impl Screen {
             self.canvas.push(text);
             self.canvas.send();
         }
+    }
+
+    /// Takes the reason why something could not be written.
+    pub(super) fn take_failure(&mut self) -> Option<io::Error> {
+        self.canvas.stream().failure.take()
     }
 
     /// Redraws the live part below what was printed since the last time.

@@ -134,7 +134,10 @@ impl Palette {
     }
 }
 
-/// Returns a duration in brackets, `[   0.41s]`.
+/// Returns a duration in brackets, `[   0.41s]` or `[   4.2ms]`.
 pub(super) fn seconds(duration: Duration) -> String {
+    if duration < text::SHORT {
+        return format!("[{:>6.1}ms]", duration.as_secs_f64() * 1e3);
+    }
     format!("[{:>7.2}s]", duration.as_secs_f64())
 }

@@ -1,6 +1,7 @@
 //! The terminal report against the table of expected results, and its look.
 
 mod ending;
+mod equal;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -25,8 +26,9 @@ use crate::report::expected;
 use crate::report::expected::Sink;
 use crate::report::expected::StillClock;
 use crate::report::expected::session_of;
-use crate::report::terminal::ending::DETAIL_BYTES_MAX;
-use crate::report::terminal::ending::DETAILED_FAILURES_MAX;
+use crate::report::terminal::failures::DETAIL_BYTES_MAX;
+use crate::report::terminal::failures::DETAILED_FAILURES_MAX;
+use crate::report::terminal::failures::FailedTestcase;
 use crate::report::text;
 use crate::report::wording;
 
@@ -42,6 +44,15 @@ struct Played {
 
 impl Played {
     fn start(verbosity: Verbosity, color: bool, live: Option<TerminalSize>) -> Self {
+        Self::with_width(verbosity, color, live, false)
+    }
+
+    fn with_width(
+        verbosity: Verbosity,
+        color: bool,
+        live: Option<TerminalSize>,
+        wraps: bool,
+    ) -> Self {
         let sink = Sink::default();
         let clock = StillClock::new();
         let size = live.unwrap_or(TerminalSize {
@@ -50,10 +61,11 @@ impl Played {
         });
         let options = TerminalOptions {
             color,
-            progress: live.is_some(),
+            progress: live.is_some() && !wraps,
             verbosity,
             explain: false,
-            log_lines: 20,
+            wraps,
+            output_lines: 20,
             began: None,
             out: Box::new(sink.clone()),
             size_of: Arc::new(move || size),
@@ -126,15 +138,19 @@ fn a_failure_is_shown_in_full_at_the_end() {
         "
 error[test::failed]: `fifo::tests.test_fifo::burst_write/width=8` failed: \
 AssertionError: expected 3\\x1b[2J, got    4\\x07
-  at /p/tests/test_fifo.py:41
+  at tests/test_fifo.py:41
     expected 3\\x1b[2J, got    4\\x07
     where <x> & \"y\"\\x00
     Traceback (most recent call last):
       File \"t.py\", line 3
     boom
+  its output:
+    first line
+    \u{fffd}\u{fffd} binary \\x01 red \\x1b[2J ]]> <&>
+    last line
   seed 7, simulated 41200.5 ns, took 0.41 s
   log: {log}
-  waves: /p/runs/1/dump.fst
+  waves: runs/1/dump.fst
 help: rerun it alone: `cocorun test --config x/runner.toml --build fifo \
 --module tests.test_fifo --testcase 'burst_write/width=8' --seed 7`
 "
@@ -144,8 +160,8 @@ help: rerun it alone: `cocorun test --config x/runner.toml --build fifo \
         "
 error[test::crashed]: `fifo::tests.test_fifo::segfault` crashed: \
 `vvp` ended with signal 11 (SIGSEGV)
-  at /p/tests/test_fifo.py:41
-  the end of its log, without cocotb's table:
+  at tests/test_fifo.py:41
+  its output:
     first line
     \u{fffd}\u{fffd} binary \\x01 red \\x1b[2J ]]> <&>
     last line
@@ -164,7 +180,7 @@ fn the_summary_of_an_interrupted_session_says_so_and_names_all_that_failed() {
     let expect = " [  3.210s] stopped (interrupted by SIGINT): 11 testcases on 3 builds: \
 3 passed, 2 failed, 3 errored, 1 timed out, 1 skipped, 1 not run, 1 build failed (5 deselected)
         Seed 7
-       Waves /p/runs/1/dump.fst
+       Waves runs/1/dump.fst
 BUILD FAILED [   1.20s] broken (icarus)
         FAIL [   0.41s] fifo::tests.test_fifo::burst_write/width=8
         FAIL [   0.41s] fifo::tests.test_fifo::it's \"odd\" $HOME
@@ -279,29 +295,6 @@ fn two_testcases_of_one_name_need_two_verdicts() {
 }
 
 #[test]
-fn many_failures_of_one_kind_are_shown_by_a_few_examples_and_all_named() {
-    let alike = |number| bad(&format!("t{number}"), Cause::Test, "expected 3, got 4");
-    let mut results: Vec<TestcaseResult> = (0..25).map(alike).collect();
-    results.push(bad("other", Cause::Test, "something else"));
-    let text = play(Verbosity::Quiet, &session_of(results, ExitCode::TestFailed));
-    assert_eq!(text.matches("error[test::failed]").count(), 4, "{text}");
-    assert!(
-        text.contains("22 more testcases ended the same way, named below"),
-        "{text}"
-    );
-    let (_, names) = text.split_once("Summary").expect("a summary");
-    assert_eq!(names.matches("FAIL").count(), 26, "{text}");
-}
-
-#[test]
-fn twenty_failures_of_one_kind_are_shown_in_full() {
-    let alike = |number| bad(&format!("t{number}"), Cause::Test, "expected 3, got 4");
-    let results = (0..20).map(alike).collect();
-    let text = play(Verbosity::Quiet, &session_of(results, ExitCode::TestFailed));
-    assert_eq!(text.matches("error[test::failed]").count(), 20, "{text}");
-}
-
-#[test]
 fn failures_beyond_a_hundred_blocks_are_counted_and_named() {
     let results = (0..150).map(|n| bad(&format!("t{n}"), Cause::Test, &format!("odd {n}")));
     let text = play(
@@ -330,7 +323,10 @@ fn a_failed_build_is_shown_once_for_all_of_its_testcases() {
     let text = play(Verbosity::Quiet, &events);
     assert_eq!(text.matches("error[").count(), 1, "{text}");
     assert!(
-        text.contains("  3 testcases could not run\nhelp: read the log\n"),
+        text.contains(
+            "  3 testcases could not run\n  \
+             rerun it alone: `cocorun build --config x/runner.toml broken`\nhelp: read the log\n"
+        ),
         "{text}"
     );
 }
@@ -456,7 +452,8 @@ fn a_stream_that_breaks_ends_the_report_and_nothing_else() {
         progress: true,
         verbosity: Verbosity::Normal,
         explain: false,
-        log_lines: 20,
+        wraps: false,
+        output_lines: 20,
         began: None,
         out: Box::new(expected::Broken(std::io::ErrorKind::BrokenPipe)),
         size_of: Arc::new(|| TerminalSize {
@@ -482,7 +479,7 @@ fn ten_thousand_passed_testcases_leave_nothing_behind() {
     }
     assert_eq!(played.state.counts().passed, 10_000);
     assert_eq!(played.state.planned(), 10_000);
-    assert!(played.report.ending.failures.is_empty());
+    assert!(played.report.ending.failures.testcases.is_empty());
     assert_eq!(played.sink.text().lines().count(), 10_000);
 }
 
@@ -495,19 +492,17 @@ fn what_is_kept_of_a_failure_is_bounded() {
         huge.id.testcase = format!("t{number}");
         played.take(&[expected::finished(huge.clone())]);
     }
-    let text = |result: &TestcaseResult| {
-        result.message.as_ref().map_or(0, String::len)
-            + result.details.as_ref().map_or(0, String::len)
+    let text = |failure: &FailedTestcase| {
+        failure.result.message.as_ref().map_or(0, String::len)
+            + failure.result.details.as_ref().map_or(0, String::len)
     };
-    let kept: usize = played.report.ending.failures.iter().map(text).sum();
+    let failures = &played.report.ending.failures.testcases;
+    let kept: usize = failures.iter().map(text).sum();
     assert!(
         kept <= 1000 * 400 + DETAILED_FAILURES_MAX * DETAIL_BYTES_MAX,
         "{kept}"
     );
-    assert_eq!(
-        played.report.ending.failures[999].message.as_deref(),
-        Some("first")
-    );
+    assert_eq!(failures[999].result.message.as_deref(), Some("first"));
 }
 
 #[test]
@@ -551,7 +546,7 @@ fn on_a_terminal_what_runs_is_shown_below_what_is_done() {
         text.contains("     RUNNING [   3.00s] fifo::tests.test_fifo::reset\n"),
         "{text:?}"
     );
-    assert!(text.ends_with("     Running [   3.00s] [                    ] 0/10: 1 running"));
+    assert!(text.ends_with("     Running [   3.00s] 0/10 so far: 1 running"));
     played.take(after);
     played.finish();
     let text = played.sink.text();
