@@ -98,9 +98,9 @@ fn reals_and_odd_strings_arrive_in_paths_with_blanks_on_both_simulators() {
     }
     // What the compiler read is known by its own name, not by that of a link.
     let again = run(&project, &["build", "--assume-built", "top/GAIN=2.5"]).expect_code(0);
-    assert!(again.stderr.contains("UP TO DATE"), "{}", again.stderr);
+    assert!(again.stdout.contains("UP TO DATE"), "{}", again.stdout);
     project.file("my project/my inc/scale.svh", "`define SCALE 2000.0\n");
     let stale = run(&project, &["build", "--assume-built", "top/GAIN=2.5"]).expect_code(3);
     let why = "`top/GAIN=2.5@verilator` is not up to date: content of `my inc/scale.svh` changed";
-    assert!(stale.stderr.contains(why), "{}", stale.stderr);
+    assert!(stale.stdout.contains(why), "{}", stale.stdout);
 }
