@@ -168,6 +168,12 @@ impl Simulator for Icarus {
             .any(log_text::names_a_place)
     }
 
+    /// `$error` does not end the simulation, and `$stop` does with status 0.
+    fn is_hdl_failure(&self, line: &str) -> bool {
+        line.split_once("FATAL: ")
+            .is_some_and(|(_, after)| log_text::names_a_place(after))
+    }
+
     fn can_fork(&self) -> bool {
         true
     }
@@ -284,6 +290,15 @@ mod tests {
         ] {
             assert_eq!(string(text), written);
         }
+    }
+
+    #[test]
+    fn only_fatal_ends_the_simulation_as_a_failure() {
+        let is_failure = |line| Icarus.is_hdl_failure(line);
+        assert!(is_failure("FATAL: hdl/fifo.sv:41: overflow"));
+        assert!(is_failure("level 7 FATAL: hdl/fifo.sv:41: overflow"));
+        assert!(!is_failure("ERROR: hdl/fifo.sv:41: overflow"));
+        assert!(!is_failure("FATAL: no place here"));
     }
 
     #[test]
