@@ -1,8 +1,8 @@
 //! The verdict on a testcase from everything known about it. Pure: all input is in [`Facts`].
 //!
 //! Invariant: a testcase passes only if cocotb judged it passed within its process. The last one of
-//! a process also needs the process to exit with status 0, or cocotb to have explained why it did
-//! not: see [`StatusReasons`].
+//! a process also needs the process to exit with status 0, or a known reason why it did not: see
+//! [`StatusReasons`].
 
 use crate::agent::event::AgentOutcome;
 use crate::agent::event::Awaited;
@@ -19,7 +19,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 /// The status with which simulators exit after `$fatal`, or an `$error` that ends the simulation.
-const HDL_FAILURE_STATUS: i32 = 1;
+pub(super) const HDL_FAILURE_STATUS: i32 = 1;
 
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,23 +69,39 @@ pub(super) struct Hang {
     pub(super) is_outside_python: bool,
 }
 
-/// What cocotb has reported about a process that explains an exit status other than 0.
+/// What is known about a process that explains an exit status other than 0.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct StatusReasons {
     /// A testcase is bad: simulators exit with such a status after a failure.
     pub(super) is_any_bad: bool,
     /// A testcase passed because it expected the simulation to end, and it did.
     pub(super) is_end_expected: bool,
+    /// The log of that testcase shows that the HDL ended the simulation as a failure: the end may
+    /// also be `$finish`, which brings no such status.
+    pub(super) is_hdl_failure_logged: bool,
 }
 
 impl StatusReasons {
     fn explain(self, exit: Exit) -> bool {
         match exit {
             Exit::Code(status) => {
-                self.is_any_bad || (self.is_end_expected && status == HDL_FAILURE_STATUS)
+                let is_by_hdl = self.is_end_expected && self.is_hdl_failure_logged;
+                self.is_any_bad || (is_by_hdl && status == HDL_FAILURE_STATUS)
             }
             Exit::Signal(_) => false,
         }
+    }
+
+    /// Says why not even an expected end explains the status, if there was one.
+    fn why_not(self, exit: Exit) -> Option<String> {
+        let is_unexplained = self.is_end_expected
+            && !self.is_hdl_failure_logged
+            && exit == Exit::Code(HDL_FAILURE_STATUS);
+        is_unexplained.then(|| {
+            "the expected end of the simulation does not explain it: the log shows no HDL failure \
+             such as `$fatal`"
+                .to_owned()
+        })
     }
 }
 
@@ -424,6 +440,11 @@ fn last_of_process(
         duration: verdict.duration.filter(|_| end != ProcessEnd::TimedOut),
         ..verdict
     };
+    let why_not = match end {
+        ProcessEnd::Exited(exit) => facts.reasons.why_not(exit),
+        _ => None,
+    };
+    let verdict = verdict.and(why_not);
     with_trouble(verdict, facts).and(facts.hang.and_then(Hang::in_words))
 }
 

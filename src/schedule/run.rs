@@ -82,6 +82,7 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
     };
     let folder = run.folder.clone();
     let followed = follow(context, &task.group, &folder, process, &mut run);
+    run.look_for_hdl_failure(&followed);
     let closing = run.progress.close(followed.end);
     for finding in closing.findings {
         run.finish(finding, Some(&followed));
@@ -165,6 +166,17 @@ impl<'a> Run<'a> {
             spawned_because: started.spawned_because,
         }));
         Ok((run, started.process))
+    }
+
+    /// Searches the log for an HDL failure if that would explain the status of the ended process.
+    fn look_for_hdl_failure(&mut self, followed: &Followed) {
+        let Some(start) = self.progress.hdl_failure_wanted_from(followed.end) else {
+            return;
+        };
+        let simulator = self.task.group.simulator.as_ref();
+        if run_log::has_hdl_failure(simulator, &self.folder.log, start) {
+            self.progress.hdl_failure_logged();
+        }
     }
 
     /// Judges a testcase and reports its result; `followed` once the process is gone.

@@ -5,6 +5,7 @@ use crate::model::outcome::LogSpan;
 use crate::sim::simulator::Simulator;
 
 use camino::Utf8Path;
+use std::ops::Range;
 
 /// How much of what a simulator prints while it is killed is searched.
 const FAREWELL_BYTES_MAX: u64 = 1 << 20;
@@ -26,18 +27,36 @@ pub(super) fn end_of_own_words(log: &Utf8Path, killed_at: u64) -> Option<u64> {
     Some(killed_at + line as u64)
 }
 
-/// Searches a testcase's part of the log, a piece at a time: a log may be larger than memory.
+/// Returns the first HDL error in a testcase's part of the log.
 pub(super) fn first_hdl_error(simulator: &dyn Simulator, log: &LogSpan) -> Option<String> {
+    let end = log.end.min(log.start + LOG_SEARCHED_BYTES_MAX);
+    let is_wanted = |line: &str| simulator.is_hdl_error(line);
+    first_line(&log.path, log.start..end, is_wanted)
+}
+
+/// Says whether the log of a process that has ended shows, from `start` on, that the HDL ended the
+/// simulation as a failure. Such a line is among the last ones.
+pub(super) fn has_hdl_failure(simulator: &dyn Simulator, log: &Utf8Path, start: u64) -> bool {
+    let end = size(log);
+    let start = start.max(end.saturating_sub(LOG_SEARCHED_BYTES_MAX));
+    first_line(log, start..end, |line| simulator.is_hdl_failure(line)).is_some()
+}
+
+/// Searches a part of a log, a piece at a time: a log may be larger than memory.
+fn first_line(
+    log: &Utf8Path,
+    part: Range<u64>,
+    is_wanted: impl Fn(&str) -> bool,
+) -> Option<String> {
     const PIECE: u64 = 4 << 20;
     const OVERLAP: u64 = 4 << 10;
-    let end = log.end.min(log.start + LOG_SEARCHED_BYTES_MAX);
-    let mut start = log.start;
-    while start < end {
-        let text = fs::read_range_lossy(&log.path, start, PIECE.min(end - start));
+    let mut start = part.start;
+    while start < part.end {
+        let text = fs::read_range_lossy(log, start, PIECE.min(part.end - start));
         if text.is_empty() {
             return None;
         }
-        let found = text.lines().find(|line| simulator.is_hdl_error(line));
+        let found = text.lines().find(|line| is_wanted(line));
         if let Some(line) = found {
             return Some(line.trim().to_owned());
         }

@@ -6,8 +6,10 @@
 
 use crate::agent::event::AgentOutcome;
 use crate::agent::event::RunEvent;
+use crate::edge::process::Exit;
 use crate::model::outcome::RunVerdict;
 use crate::model::test::Testcase;
+use crate::schedule::judge::HDL_FAILURE_STATUS;
 use crate::schedule::judge::ProcessEnd;
 use crate::schedule::judge::Said;
 use crate::schedule::judge::StatusReasons;
@@ -58,6 +60,7 @@ pub(super) struct RunProgress<'a> {
     held: Vec<TestcaseFinding>,
     has_begun: bool,
     reasons: StatusReasons,
+    expected_end_log_start: Option<u64>,
     trouble: Option<Trouble>,
 }
 
@@ -71,11 +74,12 @@ impl<'a> RunProgress<'a> {
             held: Vec::new(),
             has_begun: false,
             reasons: StatusReasons::default(),
+            expected_end_log_start: None,
             trouble: None,
         }
     }
 
-    /// Returns what cocotb has reported that explains an exit status.
+    /// Returns what is known that explains an exit status.
     pub(super) fn reasons(&self) -> StatusReasons {
         self.reasons
     }
@@ -83,6 +87,19 @@ impl<'a> RunProgress<'a> {
     /// Returns what went wrong outside of any testcase: the best reason.
     pub(super) fn trouble(&self) -> Option<&Trouble> {
         self.trouble.as_ref()
+    }
+
+    /// Returns where the log begins, bytes, of the testcase that expected the simulation to end, if
+    /// an HDL failure in it would explain how the process ended.
+    pub(super) fn hdl_failure_wanted_from(&self, end: ProcessEnd) -> Option<u64> {
+        let is_of_hdl = end == ProcessEnd::Exited(Exit::Code(HDL_FAILURE_STATUS));
+        let start = self.expected_end_log_start;
+        start.filter(|_| is_of_hdl && !self.reasons.is_any_bad)
+    }
+
+    /// Records that the log shows such a failure; before the end.
+    pub(super) fn hdl_failure_logged(&mut self) {
+        self.reasons.is_hdl_failure_logged = true;
     }
 
     /// Applies one event.
@@ -116,6 +133,9 @@ impl<'a> RunProgress<'a> {
                     && finished.expected_failure
                     && finished.simulation_ended;
                 self.reasons.is_end_expected |= ends_as_expected;
+                if ends_as_expected {
+                    self.expected_end_log_start = log_start;
+                }
                 let log_end = finished.log_offset;
                 let finding = self.over(index, Said::Judged(finished), log_start, log_end);
                 self.hold_or_pass_on(finding, ends_as_expected)
@@ -243,7 +263,6 @@ mod tests {
     use super::*;
 
     use crate::agent::event::read_run_event;
-    use crate::edge::process::Exit;
     use crate::schedule::fixture::testcase;
 
     fn event(name: &str, testcase: &str, more: &str) -> RunEvent {
@@ -293,13 +312,17 @@ mod tests {
             let mut progress = RunProgress::new(wanted);
             progress.take(started("before"));
             progress.take(finished("before", "passed"));
-            progress.take(started("ends"));
+            progress.take(event("testcase_started", "ends", r#","log_offset":70"#));
             assert_eq!(
                 progress.take(event("testcase_finished", "ends", ends)),
                 None
             );
             progress.take(finished("skipped", "skipped"));
             let end = ProcessEnd::Exited(Exit::Code(1));
+            let wanted_from = |end| progress.hdl_failure_wanted_from(end);
+            assert_eq!(wanted_from(end), Some(70));
+            assert_eq!(wanted_from(ProcessEnd::Exited(Exit::Code(0))), None);
+            progress.hdl_failure_logged();
             let closing = progress.close(end);
             assert_eq!(closing.verdict, verdict);
             let first = closing.findings.first().expect("it was held back");

@@ -136,6 +136,12 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     /// Says whether a line of a run's log reports an error of the HDL, such as `$error`.
     fn is_hdl_error(&self, line: &str) -> bool;
 
+    /// Says whether a line of a run's log reports an HDL error that ends the simulation, and for
+    /// which the simulator exits with status 1. Text without a line end may come before it.
+    fn is_hdl_failure(&self, line: &str) -> bool {
+        self.is_hdl_error(line)
+    }
+
     /// Says whether one of its processes can be forked at time 0 and continue in the child.
     fn can_fork(&self) -> bool {
         false

@@ -13,14 +13,18 @@ const TOP: &str = "\
 `include \"scale.svh\"
 module top #(
     parameter real GAIN = 1.0, parameter real TINY = 1.0, parameter REAL = 1.0,
-    parameter NAME = \"x\", parameter `STRING LONG = \"y\"
+    parameter NAME = \"x\", parameter `STRING LONG = \"y\",
+    parameter LINES = 0, parameter SLASH = 0, parameter QUOTE = 0, parameter BOTH = 0,
+    parameter FIRST = 0, parameter LAST = 0
 ) (
     output logic [31:0] milli, output logic [31:0] pico, output logic [31:0] quarter, output logic same
 );
   initial milli = $rtoi(GAIN * `SCALE);
   initial pico = $rtoi(TINY * 1.0e12);
   initial quarter = $rtoi(REAL / 4 * `SCALE);
-  initial same = NAME == \"a\\\"b\" && LONG == \"say \\\"hi\\\"\";
+  initial same = NAME == \"a\\\"b\" && LONG == \"say \\\"hi\\\"\"
+      && {16'h1, LINES, 16'h2, SLASH, 16'h3, QUOTE, 16'h4, BOTH, 16'h5, FIRST, 16'h6, LAST}
+      == 184'h0001_610a62_0002_5c_0003_22_0004_5c22_0005_220a_0006_615c;
 endmodule
 ";
 const TEST_TOP: &str = "\
@@ -42,7 +46,9 @@ fn project() -> Project {
     let toml = "simulator = [\"icarus\", \"verilator\"]\n[python]\ninterpreter = \"my env/bin/python\"\n\
          [build.top]\nsources = [\"my hdl/my top.sv\"]\nincludes = [\"my inc\"]\n\
          hdl_toplevel = \"top\"\n\
-         parameters = { TINY = 1e-9, REAL = 2.0, NAME = 'a\"b', LONG = 'say \"hi\"' }\n\
+         parameters = { TINY = 1e-9, REAL = 2.0, NAME = 'a\"b', LONG = 'say \"hi\"', \
+         LINES = \"a\\nb\", SLASH = '\\', QUOTE = '\"', BOTH = '\\\"', FIRST = \"\\\"\\n\", \
+         LAST = 'a\\' }\n\
          matrix = { GAIN = [2.5, -0.5] }\n\
          [build.top.icarus]\nbuild_args = [\"-DSTRING=\"]\n\
          [build.top.verilator]\nbuild_args = [\"-DSTRING=string\"]\n\
@@ -68,7 +74,7 @@ fn run(project: &Project, args: &[&str]) -> Ran {
 }
 
 #[test]
-fn reals_and_quotes_arrive_in_paths_with_blanks_on_both_simulators() {
+fn reals_and_odd_strings_arrive_in_paths_with_blanks_on_both_simulators() {
     let project = project();
     let test = ["test", "--format", "json", "--explain"];
     let ran = run(&project, &[&test[..], &["--simulator", "icarus"]].concat()).expect_code(0);
@@ -92,9 +98,9 @@ fn reals_and_quotes_arrive_in_paths_with_blanks_on_both_simulators() {
     }
     // What the compiler read is known by its own name, not by that of a link.
     let again = run(&project, &["build", "--assume-built", "top/GAIN=2.5"]).expect_code(0);
-    assert!(again.stderr.contains("UP TO DATE"), "{}", again.stderr);
+    assert!(again.stdout.contains("UP TO DATE"), "{}", again.stdout);
     project.file("my project/my inc/scale.svh", "`define SCALE 2000.0\n");
     let stale = run(&project, &["build", "--assume-built", "top/GAIN=2.5"]).expect_code(3);
     let why = "`top/GAIN=2.5@verilator` is not up to date: content of `my inc/scale.svh` changed";
-    assert!(stale.stderr.contains(why), "{}", stale.stderr);
+    assert!(stale.stdout.contains(why), "{}", stale.stdout);
 }

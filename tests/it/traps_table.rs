@@ -286,6 +286,7 @@ pub(crate) const TRAPS: &[Trap] = &[
             ("test_fatal_is_no_failure", FAILED_OR_ERRORED),
             ("test_own", PASSED),
             ("test_status_after_own", ERRORED),
+            ("test_status_after_finish", ERRORED),
             AFTER,
         ],
     ),

@@ -1,8 +1,8 @@
 """Testcases that expect that the simulation ends under them.
 
-Right: test_fatal and test_finish passed, as test_after and test_own did; test_fatal_is_no_failure
-    and test_status_after_own failed or errored; test_error failed on Icarus Verilog, where
-    `$error` ends nothing, and passed on Verilator. On Verilator with cocotb 1.9, which hears
+Right: test_fatal and test_finish passed, as test_after and test_own did; test_fatal_is_no_failure,
+    test_status_after_own and test_status_after_finish failed or errored; test_error failed on
+    Icarus Verilog, where `$error` ends nothing, and passed on Verilator. On Verilator with cocotb 1.9, which hears
     nothing of `$fatal` and `$error`, those testcases errored.
 Today: Status 1 after `$fatal`, with a results file in which test_fatal passed; there is none on
     Verilator with cocotb 1.9.
@@ -56,6 +56,12 @@ async def test_status_after_own(dut):
     await check_inverter(dut)
     atexit.register(os._exit, 1)
     raise SimFailure("the simulation has not ended")
+
+
+@cocotb.test(expect_error=SimFailure)
+async def test_status_after_finish(dut):
+    atexit.register(os._exit, 1)
+    await command(dut, FINISH)
 
 
 @cocotb.test()

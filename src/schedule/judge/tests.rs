@@ -33,7 +33,7 @@ fn facts(said: Said, end: Option<ProcessEnd>) -> Facts<'static> {
 fn last(outcome: &str, is_any_bad: bool, end: ProcessEnd) -> (Outcome, Option<Cause>) {
     let reasons = StatusReasons {
         is_any_bad,
-        is_end_expected: false,
+        ..StatusReasons::default()
     };
     let verdict = judge(&Facts {
         reasons,
@@ -72,6 +72,7 @@ fn an_expected_end_explains_the_status_of_fatal_and_nothing_else() {
     let reasons = StatusReasons {
         is_any_bad: false,
         is_end_expected: true,
+        is_hdl_failure_logged: true,
     };
     let exited = |status| ProcessEnd::Exited(Exit::Code(status));
     assert_eq!(outcome(expected, reasons, exited(0)), Outcome::Passed);
@@ -83,6 +84,23 @@ fn an_expected_end_explains_the_status_of_fatal_and_nothing_else() {
     ] {
         assert!(!outcome(expected, reasons, end).is_good(), "{end:?}");
     }
+    let unlogged = StatusReasons {
+        is_hdl_failure_logged: false,
+        ..reasons
+    };
+    assert_eq!(outcome(expected, unlogged, exited(0)), Outcome::Passed);
+    let unexplained = judge(&Facts {
+        reasons: unlogged,
+        ..facts(judged("passed", expected), Some(exited(1)))
+    });
+    assert_eq!(unexplained.outcome, Outcome::Errored);
+    assert_eq!(
+        unexplained.message.as_deref(),
+        Some(
+            "it passed, but the simulator exited with status 1 afterwards; the expected end of the \
+             simulation does not explain it: the log shows no HDL failure such as `$fatal`"
+        )
+    );
     let other = r#","expected_failure":true"#;
     let nothing = StatusReasons::default();
     assert_eq!(outcome(other, nothing, exited(1)), Outcome::Errored);

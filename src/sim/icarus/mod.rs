@@ -26,6 +26,7 @@ use crate::sim::simulator::Version;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 /// The compiled design, in the output directory.
 const ARTIFACT: &str = "sim.vvp";
@@ -167,6 +168,12 @@ impl Simulator for Icarus {
             .any(log_text::names_a_place)
     }
 
+    /// `$error` does not end the simulation, and `$stop` does with status 0.
+    fn is_hdl_failure(&self, line: &str) -> bool {
+        line.split_once("FATAL: ")
+            .is_some_and(|(_, after)| log_text::names_a_place(after))
+    }
+
     fn can_fork(&self) -> bool {
         true
     }
@@ -188,12 +195,10 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.path(&format!("includes[{index}]"), "-I", dir);
     }
     for (name, value) in &build.parameters {
-        // iverilog interprets escapes in strings as Verilog does.
-        let quote = |text: &str| format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""));
         words.value(
             &Word::parameter(name),
             &format!("-P{}.{name}=", build.hdl_toplevel),
-            literal::parameter(value, quote),
+            literal::parameter(value, string),
         );
     }
     if build.timescale.is_some() {
@@ -213,6 +218,24 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.output("waves", "", DUMP_FILE);
     }
     words
+}
+
+/// Writes a string for `-P`, in which iverilog interprets escapes as Verilog does.
+///
+/// It also cuts the text at a newline or at a quote, aborts where one follows the first, and reads
+/// an escaped backslash at the end as a quote (seen in 11.0), but octal escapes are always right.
+fn string(text: &str) -> String {
+    let mut written = "\"".to_owned();
+    for character in text.chars() {
+        if character.is_ascii_control() || matches!(character, '\\' | '"') {
+            // Writing to a string cannot fail.
+            write!(written, "\\{:03o}", u32::from(character)).ok();
+        } else {
+            written.push(character);
+        }
+    }
+    written.push('"');
+    written
 }
 
 fn files(build: &Build) -> Vec<GeneratedFile> {
@@ -250,6 +273,33 @@ fn dump_module(toplevel: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_iverilog_reads_differently_in_a_string_is_an_octal_escape() {
+        for (text, written) in [
+            ("", r#""""#),
+            ("plain text, 100 % é", r#""plain text, 100 % é""#),
+            ("a\nb", r#""a\012b""#),
+            ("\t1", r#""\0111""#),
+            ("\u{7f}", r#""\177""#),
+            ("\\", r#""\134""#),
+            ("ends\\", r#""ends\134""#),
+            ("\"", r#""\042""#),
+            ("\\\"", r#""\134\042""#),
+            ("a\"b\\n", r#""a\042b\134n""#),
+        ] {
+            assert_eq!(string(text), written);
+        }
+    }
+
+    #[test]
+    fn only_fatal_ends_the_simulation_as_a_failure() {
+        let is_failure = |line| Icarus.is_hdl_failure(line);
+        assert!(is_failure("FATAL: hdl/fifo.sv:41: overflow"));
+        assert!(is_failure("level 7 FATAL: hdl/fifo.sv:41: overflow"));
+        assert!(!is_failure("ERROR: hdl/fifo.sv:41: overflow"));
+        assert!(!is_failure("FATAL: no place here"));
+    }
 
     #[test]
     fn only_its_own_error_lines_count() {

@@ -271,6 +271,14 @@ impl Simulator for Verilator {
             .any(|(before, after)| is_time(before) && log_text::names_a_place(after))
     }
 
+    /// `$stop` and `$error` end the simulation too.
+    fn is_hdl_failure(&self, line: &str) -> bool {
+        ["%Error: ", "%Fatal: "]
+            .into_iter()
+            .filter_map(|word| line.split_once(word))
+            .any(|(_, after)| log_text::names_a_place(after))
+    }
+
     fn can_fork(&self) -> bool {
         true
     }
@@ -447,6 +455,14 @@ mod tests {
             "[100] %Fatal: fifo.sv:41: Assertion failed in top: overflow"
         ));
         assert!(!is_error("a test prints %Error: fifo.sv:41: text"));
+    }
+
+    #[test]
+    fn stop_ends_the_simulation_as_a_failure_whatever_was_written_before() {
+        let is_failure = |line| Verilator.is_hdl_failure(line);
+        assert!(is_failure("level 7%Error: fifo.sv:41: Verilog $stop"));
+        assert!(is_failure("[100] %Fatal: fifo.sv:41: Assertion failed"));
+        assert!(!is_failure("- fifo.sv:41: Verilog $finish"));
     }
 
     #[test]
