@@ -244,7 +244,7 @@ fn quiet_prints_nothing_if_no_test_runs_and_nothing_is_wrong() {
         (["-q", "list"], "fifo::test_fifo::fine\n"),
     ] {
         let ran = project.run(&args).expect_code(0);
-        assert_eq!((ran.stdout.as_str(), ran.text.as_str()), (stdout, ""));
+        assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), (stdout, ""));
     }
     project.file("fifo.sv", "module fifo endmodule\n");
     for command in ["build", "list"] {

@@ -4,6 +4,12 @@ use std::fs;
 use std::os::unix::fs::FileTypeExt as _;
 use std::os::unix::fs::symlink;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
+use std::time::Instant;
+
+use nix::sys::signal::Signal;
+use nix::unistd::Pid;
 
 use crate::support::COCOTB;
 use crate::support::Project;
@@ -133,6 +139,30 @@ fn a_junit_report_destroys_nothing_that_its_path_names() {
     let ran = ran.expect_code(5);
     assert!(ran.text.contains("report::unwritable"), "{}", ran.text);
     assert!(ran.text.contains("broken pipe"), "{}", ran.text);
+}
+
+#[test]
+fn what_a_shell_had_started_before_it_became_cocorun_lives_on() {
+    let project = project();
+    // A shell replaces itself with the last command of `bash -c`, too.
+    let line = "sleep 600 >&- 2>&- & echo $! >pid
+        bash -c 'sleep 600 & echo $! >below; wait' >&- 2>&- &
+        until [ -s below ]; do sleep 0.1; done
+        exec > >(cat >log) 2>&1
+        exec $COCORUN test";
+    bash(&project, line).expect_code(0);
+    let until = Instant::now() + Duration::from_secs(60);
+    let log = || fs::read_to_string(project.path("log")).unwrap();
+    while !log().contains(" Seed ") && Instant::now() < until {
+        thread::sleep(Duration::from_millis(50));
+    }
+    let killed = ["pid", "below"].map(|name| {
+        let pid = fs::read_to_string(project.path(name)).unwrap();
+        let pid = Pid::from_raw(pid.trim().parse().unwrap());
+        nix::sys::signal::kill(pid, Signal::SIGKILL)
+    });
+    assert_eq!(killed, [Ok(()); 2]);
+    assert!(log().contains(" Seed "), "{}", log());
 }
 
 #[test]

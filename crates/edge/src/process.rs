@@ -5,7 +5,8 @@
 //! - a child has its own process group, `/dev/null` as standard input, and one log for both
 //!   output streams;
 //! - a child is a subreaper, so that daemons it starts stay below it while it runs; when it is gone
-//!   they become children of this process, which kills every child it did not start itself;
+//!   they become children of this process, which kills every child that it neither started itself
+//!   nor had from the beginning (`server & exec cocorun test` in a shell);
 //! - a child dies with the thread that started it (`PR_SET_PDEATHSIG`), so also when cocorun is
 //!   killed.
 

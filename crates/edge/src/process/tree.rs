@@ -44,6 +44,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Orphans that did not die in time. A PID stays with its process until that is reaped here.
 static GIVEN_UP: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// Processes that were there before: this program replaced a shell that had started some.
+static FOREIGN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
 
 fn started() -> MutexGuard<'static, BTreeSet<i32>> {
@@ -54,8 +56,15 @@ fn given_up() -> MutexGuard<'static, BTreeSet<i32>> {
     GIVEN_UP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+fn foreign() -> MutexGuard<'static, BTreeSet<i32>> {
+    FOREIGN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Makes this process inherit its descendants' orphans.
+///
+/// Call it before anything is started: what is below this process now counts as somebody else's.
 pub(super) fn become_subreaper() {
+    foreign().extend(descendants(unistd::getpid().as_raw()));
     if prctl::set_child_subreaper(true).is_ok() {
         ADOPTS_ORPHANS.store(true, Ordering::Relaxed);
     }
@@ -203,8 +212,8 @@ pub(super) fn kill_tree(pid: i32) {
     kill(Pid::from_raw(pid), Signal::SIGKILL).ok();
 }
 
-/// Kills and reaps the children of this process that it did not start: processes left by ended
-/// runs.
+/// Kills and reaps the children of this process that ended runs have left behind: those it neither
+/// started itself nor had when it became a subreaper.
 ///
 /// Returns when all of them are dead, or after [`DEATH_MAX`]; one that an earlier call has already
 /// waited for is reaped if it is dead, and not waited for again.
@@ -246,11 +255,18 @@ pub(super) fn kill_orphans() {
     }
 }
 
-/// Lists the children of this process that it did not start.
+/// Lists the children of this process that are left over from what it started.
 fn orphans() -> Vec<i32> {
     let started = started();
     let mut ours = children(unistd::getpid().as_raw());
-    ours.retain(|pid| !started.contains(pid));
+    let mut foreign = foreign();
+    // Whatever they have started since is theirs. A number is not forgotten while it is a child of
+    // ours, so it cannot go to another process.
+    let mut roots = ours.clone();
+    roots.retain(|pid| foreign.contains(pid));
+    *foreign = roots.iter().flat_map(|root| descendants(*root)).collect();
+    foreign.extend(roots);
+    ours.retain(|pid| !started.contains(pid) && !foreign.contains(pid));
     ours
 }
 
