@@ -130,13 +130,13 @@ fn each_table_imports_from_its_own_folders_and_nothing_ambiguous() {
             (
                 "ERROR",
                 "top::tests.hidden::(module)",
-                "/tests/hidden.py is hidden by the package in ",
+                " tests/hidden.py is hidden by the package in ",
             ),
             ("ERROR", "top::stat::(module)", "and not from "),
             (
                 "FAIL",
                 "top::hidden_helper::imports",
-                "/common/drives.py is hidden by the package in ",
+                "b/common/drives.py is hidden by the package in ",
             ),
             ("PASS", "top::part::imports", ""),
         ] {
