@@ -212,7 +212,8 @@ struct Project {
 
 struct Ran {
     code: i32,
-    stderr: String,
+    /// The report, wherever it goes, and errors.
+    text: String,
     events: Vec<Value>,
 }
 
@@ -278,11 +279,14 @@ impl Project {
             .output()
             .unwrap();
         let stdout = String::from_utf8(output.stdout).unwrap();
-        let events = stdout.lines().filter(|line| line.starts_with('{'));
+        let (events, report): (Vec<&str>, Vec<&str>) =
+            stdout.lines().partition(|line| line.starts_with('{'));
+        let errors = String::from_utf8(output.stderr).unwrap();
         Ran {
             code: output.status.code().unwrap(),
-            stderr: String::from_utf8(output.stderr).unwrap(),
+            text: report.join("\n") + &errors,
             events: events
+                .into_iter()
                 .map(|line| serde_json::from_str(line).unwrap())
                 .collect(),
         }
@@ -292,11 +296,7 @@ impl Project {
 impl Ran {
     #[track_caller]
     fn says(&self, text: &str) {
-        assert!(
-            self.stderr.contains(text),
-            "no {text:?} in\n{}",
-            self.stderr
-        );
+        assert!(self.text.contains(text), "no {text:?} in\n{}", self.text);
     }
 
     /// Returns the result of a testcase.
@@ -305,12 +305,9 @@ impl Ran {
         let is_it = |event: &&Value| {
             event["event"] == "testcase-finished" && event["testcase"]["testcase"] == testcase
         };
-        results.find(is_it).unwrap_or_else(|| {
-            panic!(
-                "no result of {testcase}: {:#?}\n{}",
-                self.events, self.stderr
-            )
-        })
+        results
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no result of {testcase}: {:#?}\n{}", self.events, self.text))
     }
 }
 
@@ -318,7 +315,7 @@ impl Ran {
 fn its_testcases_have_verdicts_and_waves() {
     let project = Project::new();
     let ran = project.run(&["test", "--waves", "--format", "json"]);
-    assert_eq!(ran.code, 1, "{}", ran.stderr);
+    assert_eq!(ran.code, 1, "{}", ran.text);
     assert_eq!(ran.result("passes")["outcome"], "passed");
     let failed = ran.result("fails");
     assert_eq!(failed["outcome"], "failed");
@@ -347,7 +344,7 @@ fn its_builds_are_made_once_and_again_when_their_recipe_changes() {
     ran.says("content of `top.vhd` changed");
     project.file("top.vhd", "BROKEN\n");
     let ran = project.run(&["build"]);
-    assert_eq!(ran.code, 3, "{}", ran.stderr);
+    assert_eq!(ran.code, 3, "{}", ran.text);
     ran.says("toy is unhappy: BROKEN");
     ran.says("help: glue it");
 }
@@ -362,7 +359,7 @@ fn what_it_needs_is_found_or_reported_with_a_remedy() {
     ran.says("TOOL licence for `toy`: each run takes one `toy-seat`");
     fs::remove_file(project.root.join("bin/toy-run")).unwrap();
     let ran = project.run(&["build"]);
-    assert_eq!(ran.code, 5, "{}", ran.stderr);
+    assert_eq!(ran.code, 5, "{}", ran.text);
     ran.says("`toy-run` was not found");
     ran.says("help: make one from paper");
 }
@@ -371,7 +368,7 @@ fn what_it_needs_is_found_or_reported_with_a_remedy() {
 fn messages_name_it_with_the_others() {
     let project = Project::new();
     let ran = project.run(&["build", "--simulator", "tow"]);
-    assert_eq!(ran.code, 2, "{}", ran.stderr);
+    assert_eq!(ran.code, 2, "{}", ran.text);
     ran.says("unknown simulator `tow`");
     ran.says("and `toy`");
 }

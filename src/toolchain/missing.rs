@@ -25,7 +25,7 @@ pub struct Missing {
     pub code: Code,
     /// The program, the library or the module.
     pub name: String,
-    /// What needs it, such as ``C++ compiler for `verilator` ``.
+    /// What needs it, such as the C++ compiler for a simulator.
     pub purpose: String,
     /// Every place that was searched.
     pub looked_at: Vec<String>,

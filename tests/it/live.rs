@@ -130,7 +130,8 @@ impl Live {
             thread::sleep(Duration::from_millis(2));
         };
         let stderr = self.stderr.take().unwrap().join().unwrap();
-        for line in &self.lines {
+        // Without `--format json`, the report for people is there.
+        for line in self.lines.iter().filter(|line| line.starts_with('{')) {
             self.events.push(serde_json::from_str(&line).unwrap());
         }
         Ended {
