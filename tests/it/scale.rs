@@ -74,8 +74,9 @@ const TOTAL: usize = BUILDS * MODULES * TESTCASES;
 const FAILS_EACH: usize = 50;
 const FAILED: usize = TOTAL / FAILS_EACH;
 
-/// The limit of what users get; code that was not optimised has three times as much.
-const CPU_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 6 } else { 2 });
+/// The limit of what users get; code that was not optimised has six times as much; 8 to
+/// 9 s were measured on a slow machine.
+const CPU_MAX: Duration = Duration::from_secs(if cfg!(debug_assertions) { 12 } else { 2 });
 const PEAK_KB_MAX: u64 = 200 * 1024;
 
 /// Answers list and run requests as the agent does, without any process.
