@@ -135,7 +135,7 @@ impl Simulator for Toy {
         &["toy-seat"]
     }
 
-    fn library_args(&self, _library: &Library) -> Vec<String> {
+    fn args_for_library(&self, _library: &Library) -> Vec<String> {
         Vec::new()
     }
 

@@ -94,7 +94,7 @@ impl SourceSet {
     pub(super) fn build_args(&self, simulator: &dyn Simulator) -> Vec<String> {
         self.libraries
             .iter()
-            .flat_map(|library| simulator.library_args(library))
+            .flat_map(|library| simulator.args_for_library(library))
             .collect()
     }
 }

@@ -83,7 +83,7 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     }
 
     /// Returns the compiler arguments for a library in a file list.
-    fn library_args(&self, library: &Library) -> Vec<String>;
+    fn args_for_library(&self, library: &Library) -> Vec<String>;
 
     /// Returns the commands that make a build.
     fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe;

@@ -280,9 +280,9 @@ fn explain_shows_builds_and_not_runs() {
     for word in [" START ", " END ", " SESSION "] {
         assert!(!explained.text.contains(word), "{}", explained.text);
     }
-    let told = explained.text.lines().count();
+    let lines = explained.text.lines().count();
     let usual = project.run(&args).expect_code(0).text.lines().count();
-    assert_eq!(told, usual + 1, "{}", explained.text);
+    assert_eq!(lines, usual + 1, "{}", explained.text);
 }
 
 #[test]

@@ -144,10 +144,20 @@ fn a_junit_report_destroys_nothing_that_its_path_names() {
 #[test]
 fn what_a_shell_had_started_before_it_became_cocorun_lives_on() {
     let project = project();
+    // One of them ends during the session, and leaves its own child to cocorun.
+    project.file(
+        "test_top.py",
+        "import pathlib\nimport time\nimport cocotb\n\n\n@cocotb.test()\nasync def fine(dut):\n    \
+         here = pathlib.Path(__file__).parent\n    (here / 'go').touch()\n    \
+         stat = pathlib.Path('/proc', (here / 'ends').read_text().strip(), 'stat')\n    \
+         while stat.exists() and ') Z ' not in stat.read_text():\n        time.sleep(0.01)\n",
+    );
     // A shell replaces itself with the last command of `bash -c`, too.
     let line = "sleep 600 >&- 2>&- & echo $! >pid
         bash -c 'sleep 600 & echo $! >below; wait' >&- 2>&- &
-        until [ -s below ]; do sleep 0.1; done
+        bash -c 'sleep 600 & echo $! >left; until [ -e go ]; do sleep 0.1; done' >&- 2>&- &
+        echo $! >ends
+        until [ -s below ] && [ -s left ]; do sleep 0.1; done
         exec > >(cat >log) 2>&1
         exec $COCORUN test";
     bash(&project, line).expect_code(0);
@@ -156,12 +166,12 @@ fn what_a_shell_had_started_before_it_became_cocorun_lives_on() {
     while !log().contains(" Seed ") && Instant::now() < until {
         thread::sleep(Duration::from_millis(50));
     }
-    let killed = ["pid", "below"].map(|name| {
+    let killed = ["pid", "below", "left"].map(|name| {
         let pid = fs::read_to_string(project.path(name)).unwrap();
         let pid = Pid::from_raw(pid.trim().parse().unwrap());
         nix::sys::signal::kill(pid, Signal::SIGKILL)
     });
-    assert_eq!(killed, [Ok(()); 2]);
+    assert_eq!(killed, [Ok(()); 3]);
     assert!(log().contains(" Seed "), "{}", log());
 }
 

@@ -216,8 +216,8 @@ fn uptime_s() -> Option<f64> {
         .ok()
 }
 
-/// Returns start time and state of a process.
-fn start_of(pid: u32) -> Option<(u64, char)> {
+/// Returns start time, in clock ticks since boot, and state of a process.
+pub(crate) fn start_of(pid: u32) -> Option<(u64, char)> {
     parse_stat(&read(&format!("/proc/{pid}/stat")))
 }
 

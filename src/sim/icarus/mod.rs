@@ -79,7 +79,7 @@ impl Simulator for Icarus {
         &["IVERILOG_VPI_MODULE_PATH", "IVL_ROOT"]
     }
 
-    fn library_args(&self, library: &Library) -> Vec<String> {
+    fn args_for_library(&self, library: &Library) -> Vec<String> {
         match library {
             Library::Dir(dir) => vec!["-y".to_owned(), dir.to_string()],
             // To `iverilog` itself `-v` means verbose; `-l` is its library file (iverilog(1)).

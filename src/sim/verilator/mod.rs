@@ -161,7 +161,7 @@ impl Simulator for Verilator {
         ]
     }
 
-    fn library_args(&self, library: &Library) -> Vec<String> {
+    fn args_for_library(&self, library: &Library) -> Vec<String> {
         match library {
             Library::Dir(dir) => vec!["-y".to_owned(), dir.to_string()],
             Library::File(file) => vec!["-v".to_owned(), file.to_string()],

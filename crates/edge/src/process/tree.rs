@@ -3,6 +3,8 @@
 //! Invariant: the registry holds every child this process started and has not reaped. It is locked
 //! during every start, so that a child is never seen before it is registered.
 
+use crate::machine::start_of;
+
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sched::CpuSet;
@@ -19,6 +21,7 @@ use nix::sys::wait::waitid;
 use nix::sys::wait::waitpid;
 use nix::unistd;
 use nix::unistd::Pid;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -44,8 +47,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Orphans that did not die in time. A PID stays with its process until that is reaped here.
 static GIVEN_UP: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
 static STARTED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
-/// Processes that were there before: this program replaced a shell that had started some.
-static FOREIGN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+/// Processes that were there before, with their start times: this program replaced a shell that had
+/// started some.
+static FOREIGN: Mutex<BTreeMap<i32, u64>> = Mutex::new(BTreeMap::new());
 static ADOPTS_ORPHANS: AtomicBool = AtomicBool::new(false);
 
 fn started() -> MutexGuard<'static, BTreeSet<i32>> {
@@ -56,7 +60,7 @@ fn given_up() -> MutexGuard<'static, BTreeSet<i32>> {
     GIVEN_UP.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn foreign() -> MutexGuard<'static, BTreeSet<i32>> {
+fn foreign() -> MutexGuard<'static, BTreeMap<i32, u64>> {
     FOREIGN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -64,7 +68,7 @@ fn foreign() -> MutexGuard<'static, BTreeSet<i32>> {
 ///
 /// Call it before anything is started: what is below this process now counts as somebody else's.
 pub(super) fn become_subreaper() {
-    foreign().extend(descendants(unistd::getpid().as_raw()));
+    remember_below(unistd::getpid().as_raw(), &mut foreign());
     if prctl::set_child_subreaper(true).is_ok() {
         ADOPTS_ORPHANS.store(true, Ordering::Relaxed);
     }
@@ -260,14 +264,25 @@ fn orphans() -> Vec<i32> {
     let started = started();
     let mut ours = children(unistd::getpid().as_raw());
     let mut foreign = foreign();
-    // Whatever they have started since is theirs. A number is not forgotten while it is a child of
-    // ours, so it cannot go to another process.
-    let mut roots = ours.clone();
-    roots.retain(|pid| foreign.contains(pid));
-    *foreign = roots.iter().flat_map(|root| descendants(*root)).collect();
-    foreign.extend(roots);
-    ours.retain(|pid| !started.contains(pid) && !foreign.contains(pid));
+    // The number of one that ended may go to another process.
+    foreign.retain(|pid, start| start_ticks(*pid) == Some(*start));
+    // What they have started since is theirs too, and becomes ours when they end.
+    let known: Vec<i32> = foreign.keys().copied().collect();
+    for pid in known {
+        remember_below(pid, &mut foreign);
+    }
+    ours.retain(|pid| !started.contains(pid) && !foreign.contains_key(pid));
     ours
+}
+
+/// Adds the processes below one.
+fn remember_below(pid: i32, foreign: &mut BTreeMap<i32, u64>) {
+    let below = descendants(pid).into_iter();
+    foreign.extend(below.filter_map(|pid| Some((pid, start_ticks(pid)?))));
+}
+
+fn start_ticks(pid: i32) -> Option<u64> {
+    start_of(pid.cast_unsigned()).map(|(ticks, _)| ticks)
 }
 
 /// Whether a child is alive; a dead one is reaped and forgotten.
