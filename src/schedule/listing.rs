@@ -120,7 +120,7 @@ pub(super) fn list(
         emit,
         folder,
     };
-    listing.close(heard, followed, selection);
+    listing.close(heard, &followed, selection);
 }
 
 fn start(
@@ -194,9 +194,10 @@ impl Consumer for Heard {
 }
 
 impl Listing<'_> {
-    fn close(&self, heard: Heard, followed: Followed, selection: ListSelection<'_>) {
+    fn close(&self, heard: Heard, followed: &Followed, selection: ListSelection<'_>) {
         let group = &self.task.group;
-        for warning in followed.warnings.into_iter().chain(group.take_warnings()) {
+        let warnings = followed.warnings.iter().cloned();
+        for warning in warnings.chain(group.take_warnings()) {
             (self.emit)(Effect::Notice(warning));
         }
         for warning in heard.unreachable {
@@ -224,7 +225,7 @@ impl Listing<'_> {
         let now = self.context.clock().now();
         let took = now.saturating_duration_since(heard.since);
         let trouble = heard.trouble.as_ref();
-        self.close_open(followed.end, open, heard.importing, trouble, took);
+        self.close_open(&followed, open, heard.importing, trouble, took);
         let runs = runs_of(self.task, to_run);
         if !runs.is_empty() {
             (self.emit)(Effect::Run(runs));
@@ -235,13 +236,14 @@ impl Listing<'_> {
     /// are listed again.
     fn close_open(
         &self,
-        end: ProcessEnd,
+        followed: &Followed,
         mut open: Vec<TestModule>,
         importing: Option<TestModule>,
         trouble: Option<&Trouble>,
         took: Duration,
     ) {
         let limit = self.task.group.settings.timeout;
+        let end = followed.end;
         if let ProcessEnd::Stopped(reason) = end {
             let words = format!("not listed: {}", stop_reason_in_words(reason));
             for module in &open {
@@ -255,7 +257,8 @@ impl Listing<'_> {
             self.list_again(open, true);
         } else if let Some(culprit) = culprit {
             open.retain(|module| *module != culprit);
-            self.finish(&culprit, ended_in_import(end, limit), took);
+            let verdict = ended_in_import(end, limit).and_hang(followed.hang.as_ref());
+            self.finish(&culprit, verdict, took);
             self.list_again(open, self.task.lost_its_server);
         } else {
             for module in &open {

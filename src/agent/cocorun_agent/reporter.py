@@ -202,9 +202,10 @@ class Reporter:
         error = judgement.error
         message, note = None, judgement.note
         if error is not None:
-            message = text.message_of(error)
+            message = text.lines_of(error)
             if note and outcome != "passed":
-                message = f"{message} ({text.one_line(note)})"
+                first, *more = message.split("\n")
+                message = "\n".join([f"{first} ({text.one_line(note)})", *more])
         elif note:
             message = text.one_line(note)
         self._channel.send(

@@ -191,6 +191,11 @@ impl TerminalReport {
             let used = text::columns(&text::visible(&head)) + 2;
             columns.saturating_sub(used).min(WORDS_COLUMNS_MAX)
         });
+        // What was expected says more than that something was.
+        let words = match words.strip_prefix("AssertionError: ") {
+            Some(message) if text::columns(words) > room => message,
+            _ => words,
+        };
         match wrap::cut_at_word(words, room) {
             cut if cut.is_empty() => head,
             cut => format!("{head}: {cut}"),
