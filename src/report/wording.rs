@@ -362,10 +362,12 @@ pub(super) fn build_problem(
         return problem.clone();
     };
     let words = format!("rerun it alone: `{}`", rebuild_command(session, build));
-    match &problem.help {
-        None => problem.clone().help(words),
-        Some(_) => problem.clone().fact(words),
-    }
+    let help = match &problem.help {
+        None => words,
+        Some(help) if help.ends_with('?') => format!("{help} Then {words}"),
+        Some(help) => format!("{help}; then {words}"),
+    };
+    problem.clone().help(help)
 }
 
 /// Returns the command that repeats a build, quoted for a shell.

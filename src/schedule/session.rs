@@ -149,7 +149,18 @@ fn relay(
 ) {
     let mut is_stopping = false;
     while workers > 0 {
-        match received.recv_timeout(TICK) {
+        let received = received.recv_timeout(TICK);
+        // Before what the stop leads to.
+        if context.is_over() {
+            context.interrupt().raise(StopReason::SessionLimit);
+        }
+        if let Some(reason) = context.interrupt().raised().filter(|_| !is_stopping) {
+            is_stopping = true;
+            sink(Event::Stopping {
+                reason: stop_reason_in_words(reason),
+            });
+        }
+        match received {
             Ok(Message::Event(event)) => {
                 measured.take(&event, context.clock());
                 sink(event);
@@ -160,15 +171,6 @@ fn relay(
             Ok(Message::Finished) => workers -= 1,
             Err(RecvTimeoutError::Timeout) => tick(),
             Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if context.is_over() {
-            context.interrupt().raise(StopReason::SessionLimit);
-        }
-        if let Some(reason) = context.interrupt().raised().filter(|_| !is_stopping) {
-            is_stopping = true;
-            sink(Event::Stopping {
-                reason: stop_reason_in_words(reason),
-            });
         }
     }
 }

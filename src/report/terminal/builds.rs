@@ -1,5 +1,7 @@
 //! Builds: those under way, and the lines about them.
 
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::model::build::BuildName;
@@ -100,9 +102,7 @@ impl Builds {
                 (LineStyle::Notable, "NOT BUILT", label)
             }
             BuildOutcome::Failed(problem) => {
-                // What the compiler said first is worth more than that it failed.
-                let why = problem.facts.first().unwrap_or(&problem.message);
-                words = wording::first_line_shown(why, project);
+                words = wording::first_line_shown(why_it_failed(problem), project);
                 (LineStyle::Bad, "BUILD FAILED", label)
             }
         };
@@ -150,6 +150,18 @@ impl Builds {
         };
         self.rows.iter().map(row).collect()
     }
+}
+
+/// Returns what is worth more than that a build failed: the first error of the compiler, or what
+/// cocorun itself found out.
+fn why_it_failed(problem: &Diagnostic) -> &str {
+    if problem.code != Code::BuildCompile {
+        let found_out = problem.message.split_once("could not be compiled: ");
+        return found_out.map_or(&problem.message, |(_, why)| why);
+    }
+    let is_error = |fact: &&String| fact.to_ascii_lowercase().contains("error");
+    let first = problem.facts.iter().find(is_error);
+    first.or(problem.facts.first()).unwrap_or(&problem.message)
 }
 
 /// Says since when a holder is at work, and at what.

@@ -183,7 +183,7 @@ impl Ending {
         let dir = first.ancestors().find(holds_all)?;
         let files = text::count(self.waves.len(), "file");
         let first_below = first.strip_prefix(dir).unwrap_or(first);
-        Some(text::visible(&format!("{files} below {dir}, as {first_below}")).into_owned())
+        Some(text::visible(&format!("{files} below {dir}, such as {first_below}")).into_owned())
     }
 
     /// Names everything that keeps the session from being a success, one per line.

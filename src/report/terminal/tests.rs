@@ -325,8 +325,9 @@ fn a_failed_build_is_shown_once_for_all_of_its_testcases() {
     assert_eq!(text.matches("error[").count(), 1, "{text}");
     assert!(
         text.contains(
-            "  3 testcases could not run\n  \
-             rerun it alone: `cocorun build --config x/runner.toml broken`\nhelp: read the log\n"
+            "  3 testcases could not run\n\
+             help: read the log; then rerun it alone: \
+             `cocorun build --config x/runner.toml broken`\n"
         ),
         "{text}"
     );
