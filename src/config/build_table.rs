@@ -48,14 +48,13 @@ pub(super) fn read(
 ) -> Option<BuildTable> {
     let registry = &reading.registry;
     let section = open(name, value)?;
-    let simulators = match section.get("simulator") {
-        Some(value) => read_simulators(&value),
-        None => default_simulators.to_vec(),
-    };
+    let full_name = reading.full_name(&name.value);
+    let own = section.get("simulator").map(|it| read_simulators(&it));
+    let simulators = own.unwrap_or_else(|| default_simulators.to_vec());
     let sources = read_sources(
         &section,
         files,
-        &name.value,
+        &full_name,
         SourceSet::for_simulators(&simulators, registry),
     );
     let parameters = values(&section, "parameters", ValueUse::Parameter);
@@ -63,7 +62,7 @@ pub(super) fn read(
     let mut defines = sources.macros.clone();
     defines.extend(values(&section, "defines", ValueUse::Define));
     let mut includes = PathSet::default();
-    includes.extend(read_includes(&section, files, &name.value));
+    includes.extend(read_includes(&section, files, &full_name));
     includes.extend(sources.includes.clone().into_paths());
     let common = plain(section.texts("build_args"));
     let build_args = registry.iter().map(|simulator| {
@@ -73,7 +72,9 @@ pub(super) fn read(
         (simulator.name(), args)
     });
     let mut table = BuildTable {
-        name: name.value.clone(),
+        name: full_name,
+        local_name: name.value.clone(),
+        project_dir: files.project_dir.to_owned(),
         line: reading.document.line(section.range.start),
         simulators,
         sources: sources

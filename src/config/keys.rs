@@ -8,6 +8,7 @@ use crate::model::build::SimulatorName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Top,
+    Include,
     Python,
     Build,
     Simulator,
@@ -15,8 +16,9 @@ pub(super) enum Table {
 }
 
 impl Table {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Top,
+        Self::Include,
         Self::Python,
         Self::Build,
         Self::Simulator,
@@ -31,6 +33,7 @@ impl Table {
                 "build_dir",
                 "build_timeout_s",
                 "fork",
+                "include",
                 "isolation",
                 "jobs",
                 "lock_timeout_s",
@@ -40,6 +43,7 @@ impl Table {
                 "test",
                 "timeout_s",
             ],
+            Self::Include => &["file", "prefix"],
             Self::Python => &["interpreter", "paths", "requirements"],
             Self::Build => &[
                 "build_args",
@@ -89,6 +93,7 @@ impl Table {
     fn header(self) -> &'static str {
         match self {
             Self::Top => "the top level, above all `[tables]`",
+            Self::Include => "an entry of `include`",
             Self::Python => "`[python]`",
             Self::Build => "`[build.NAME]`",
             Self::Simulator => "`[build.NAME.SIMULATOR]`",
@@ -111,7 +116,7 @@ pub(super) fn known_as(key: &str) -> Option<&'static str> {
         "toplevel" | "top" | "top_module" | "cocotb_toplevel" => "hdl_toplevel",
         "module" | "modules" | "test_modules" | "cocotb_test_modules" => "test_module",
         "verilog_sources" | "files" | "source" => "sources",
-        "include_dirs" | "incdirs" | "verilog_include_dirs" => "includes",
+        "include" | "include_dirs" | "incdirs" | "verilog_include_dirs" => "includes",
         "extra_env" | "environment" => "env",
         "extra_args" | "compile_args" => "build_args",
         "sim_args" => "test_args",
@@ -122,6 +127,7 @@ pub(super) fn known_as(key: &str) -> Option<&'static str> {
         "build_timeout" => "build_timeout_s",
         "lock_timeout" => "lock_timeout_s",
         "random_seed" | "cocotb_random_seed" => "seed",
+        "members" | "subprojects" => "include",
         "builds" => "build",
         "tests" => "test",
         "generics" | "params" => "parameters",

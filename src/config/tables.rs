@@ -17,9 +17,9 @@ use std::time::Duration;
 /// The whole of `runner.toml`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerConfig {
-    /// The file itself, absolute.
+    /// The file that the session is started with, absolute.
     pub path: Utf8PathBuf,
-    /// Its folder, from which all relative paths start.
+    /// Its folder, from which its relative paths start.
     pub project_dir: Utf8PathBuf,
     /// `build_dir`: where builds, runs and environments are kept, absolute; default `sim_build`.
     /// It may be on a disk that many nodes share.
@@ -34,9 +34,10 @@ pub struct RunnerConfig {
     pub lock_timeout: Duration,
     /// `[python]`.
     pub python: PythonConfig,
-    /// `[build.NAME]`, in the order of the file.
+    /// `[build.NAME]`, in the order of the files; those of an included file come after those of the
+    /// file that includes it.
     pub builds: Vec<BuildTable>,
-    /// `[[test]]`, in the order of the file.
+    /// `[[test]]`, in the same order.
     pub tests: Vec<TestTable>,
     /// Where the keys are, for problems found later.
     pub places: Places,
@@ -59,8 +60,12 @@ pub struct PythonConfig {
 /// `[build.NAME]`: one design, and the variants it is built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildTable {
-    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    /// What the names of its builds begin with: the prefix of its file and [`Self::local_name`].
     pub name: String,
+    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    pub local_name: String,
+    /// The folder of its file, absolute.
+    pub project_dir: Utf8PathBuf,
     /// The line of its header, from 1.
     pub line: usize,
     /// `simulator`, or the one of the top level, or the default one; not empty.
@@ -95,7 +100,8 @@ pub struct BuildTable {
 pub struct TestTable {
     /// The line of its header, from 1.
     pub line: usize,
-    /// `build`: names, and patterns for base names and full names; all builds if absent.
+    /// `build`: names and patterns, with the prefix of its file; all builds if absent and no file is
+    /// included.
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,

@@ -71,6 +71,7 @@ pub(super) fn read(
         plusargs: read_plusargs(&section),
         env: read_env(&section, refused_variable),
         import_path,
+        project_dir: files.project_dir.to_owned(),
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),
         isolation: section
@@ -83,7 +84,10 @@ pub(super) fn read(
     };
     let table = TestTable {
         line: reading.document.line(section.range.start),
-        builds: section.get("build").map(|_| plain(builds.clone())),
+        builds: section.get("build").map(|_| {
+            let names = builds.iter().map(|build| reading.full_name(&build.value));
+            names.collect()
+        }),
         modules,
         settings,
     };

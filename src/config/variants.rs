@@ -80,11 +80,3 @@ pub(super) fn for_name(value: &HdlValue) -> String {
     };
     value.to_string().chars().map(fit).collect()
 }
-
-/// Says whether `wanted`, as a user writes it, selects the build called `full`: it is that name, or a
-/// prefix of it that is followed by a matrix value or a simulator.
-pub(super) fn designates(wanted: &str, full: &BuildName) -> bool {
-    full.as_str()
-        .strip_prefix(wanted)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
-}

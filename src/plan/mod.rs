@@ -36,11 +36,7 @@ pub fn expand(config: &RunnerConfig) -> Plan {
     let mut builds: Vec<Build> = Vec::new();
     for table in &config.builds {
         let variants = table.variants();
-        builds.extend(
-            variants
-                .into_iter()
-                .map(|variant| build(config, table, variant)),
-        );
+        builds.extend(variants.into_iter().map(|variant| build(table, variant)));
     }
     let mut modules = Vec::new();
     let mut planned = BTreeSet::new();
@@ -66,9 +62,10 @@ pub fn expand(config: &RunnerConfig) -> Plan {
     Plan { builds, modules }
 }
 
-fn build(config: &RunnerConfig, table: &BuildTable, variant: Variant) -> Build {
+fn build(table: &BuildTable, variant: Variant) -> Build {
     Build {
         name: variant.name,
+        table: table.local_name.clone(),
         build_args: table
             .build_args
             .get(&variant.simulator)
@@ -84,7 +81,7 @@ fn build(config: &RunnerConfig, table: &BuildTable, variant: Variant) -> Build {
         timescale: Some(table.timescale.clone()),
         waves: table.waves,
         build_env: table.env.clone(),
-        project_dir: config.project_dir.clone(),
+        project_dir: table.project_dir.clone(),
     }
 }
 

@@ -44,6 +44,8 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
     BuildTable {
         unknown_parameters: UnknownParameters::Error,
         name: name.to_owned(),
+        local_name: name.to_owned(),
+        project_dir: Utf8PathBuf::from("/project"),
         line: 1,
         simulators: simulators.iter().copied().map(simulator).collect(),
         sources: vec![Source::new(Utf8PathBuf::from("/project/a.sv"))],
