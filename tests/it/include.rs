@@ -114,10 +114,10 @@ fn a_suite_of_twenty_folders_gives_in_one_session_what_each_gives_alone() {
         let alone = Ran::from(command.output().unwrap());
         let own = outcomes(&alone, "");
         assert_eq!(outcomes(&joint, &format!("{block}/")), own, "{block}");
-        assert!(own.len() >= 3, "{block}: {own:?}");
         testcases += own.len();
         let was_built = |event: &serde_json::Value| event["outcome"] == "built";
         assert!(!alone.events().iter().any(was_built), "{block}: other keys");
     }
-    assert_eq!(outcomes(&joint, "").len(), testcases);
+    // Three each; one block has twice as many, one a module more, and one cannot be built.
+    assert_eq!((outcomes(&joint, "").len(), testcases), (62, 62));
 }
