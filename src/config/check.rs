@@ -73,8 +73,8 @@ fn known_words(names: &[&str]) -> String {
 pub(super) fn check(builds: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) {
     let names: Vec<BuildName> = builds
         .iter()
-        .flat_map(|table| table.variants())
-        .map(|variant| variant.name)
+        .flat_map(|table| &table.variants)
+        .map(|variant| variant.build.name.clone())
         .collect();
     let mut covered = Vec::with_capacity(tests.len());
     let mut planned: usize = 0;

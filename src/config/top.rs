@@ -6,12 +6,12 @@
 use crate::config::BuildTable;
 use crate::config::PythonConfig;
 use crate::config::build_table;
-use crate::config::build_table::plain;
-use crate::config::build_table::read_simulators;
 use crate::config::document::Located;
 use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::document::Value;
+use crate::config::draft::plain;
+use crate::config::draft::read_simulators;
 use crate::config::file_list::folder_of;
 use crate::config::files::Files;
 use crate::config::files::join;

@@ -214,6 +214,11 @@ fn provoke_by_configuration(all: &mut Provoked) {
             "",
         ),
         (
+            "config::template",
+            "",
+            "[build.o]\nsources = [\"top.sv\"]\nhdl_toplevel = \"{WIDHT}\"\n",
+        ),
+        (
             "config::file-list",
             "",
             "[build.o]\nsources = [\"o.f\"]\nhdl_toplevel = \"o\"\n",

@@ -29,8 +29,10 @@ fn build_names(config: &RunnerConfig) -> Vec<&str> {
 fn selections(config: &RunnerConfig) -> Vec<Vec<&str>> {
     let of = |test: &TestTable| {
         let selection = test.build_selection();
-        let all = config.builds.iter().flat_map(BuildTable::variants);
-        let names = all.map(|it| it.name).filter(|it| selection.covers(it));
+        let all = config.builds.iter().flat_map(|table| &table.variants);
+        let names = all
+            .map(|it| it.build.name.clone())
+            .filter(|it| selection.covers(it));
         names.map(|it| it.0).collect::<Vec<_>>()
     };
     let names = config.tests.iter().map(of).collect::<Vec<_>>();
@@ -65,15 +67,15 @@ fn every_file_keeps_its_folder_and_its_builds_get_a_prefix() {
     let of_builds: Vec<Utf8PathBuf> = config
         .builds
         .iter()
-        .map(|it| it.project_dir.clone())
+        .map(|it| it.variants[0].build.project_dir.clone())
         .collect();
     assert_eq!(project.names(&of_builds), folders);
     let last = &config.tests[4].settings;
     assert_eq!(project.names(&last.import_path.folders), ["ip/dma/sim"]);
     assert_eq!(last.project_dir, project.root.join("ip/dma/sim"));
-    let sources = project.source_names(&config.builds[1].sources);
+    let sources = project.source_names(&config.builds[1].variants[0].build.sources);
     assert_eq!(sources, ["blocks/ram/top.sv"]);
-    assert_eq!(config.builds[1].local_name, "top");
+    assert_eq!(config.builds[1].variants[0].build.table, "top");
     assert_eq!(config.project_dir, project.root);
 }
 
@@ -102,7 +104,7 @@ fn settings_of_the_root_are_defaults_and_those_of_the_session_are_its_own() {
     let simulators: Vec<&str> = config
         .builds
         .iter()
-        .map(|it| it.simulators[0].as_str())
+        .map(|it| it.variants[0].build.simulator.as_str())
         .collect();
     assert_eq!(simulators, ["verilator", "icarus", "icarus"]);
     assert_eq!(config.build_dir, project.root.join("sim_build"));
