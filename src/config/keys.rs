@@ -12,15 +12,17 @@ pub(super) enum Table {
     Build,
     Simulator,
     Test,
+    TestVariant,
 }
 
 impl Table {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Top,
         Self::Python,
         Self::Build,
         Self::Simulator,
         Self::Test,
+        Self::TestVariant,
     ];
 
     /// Returns the keys that this table takes, besides tables named after simulators.
@@ -62,6 +64,8 @@ impl Table {
                 "fail_on_hdl_error",
                 "fork",
                 "isolation",
+                "matrix",
+                "name",
                 "paths",
                 "plusargs",
                 "preload",
@@ -70,8 +74,10 @@ impl Table {
                 "test_args",
                 "test_module",
                 "timeout_s",
+                "variants",
                 "waves",
             ],
+            Self::TestVariant => &["env", "plusargs", "seed"],
         }
     }
 
@@ -93,6 +99,7 @@ impl Table {
             Self::Build => "`[build.NAME]`",
             Self::Simulator => "`[build.NAME.SIMULATOR]`",
             Self::Test => "`[[test]]`",
+            Self::TestVariant => "`variants` and `matrix` of `[[test]]`",
         }
     }
 }

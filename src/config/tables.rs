@@ -9,6 +9,7 @@ use crate::model::build::Timescale;
 use crate::model::build::UnknownParameters;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ pub struct RunnerConfig {
     pub python: PythonConfig,
     /// `[build.NAME]`, in the order of the file.
     pub builds: Vec<BuildTable>,
-    /// `[[test]]`, in the order of the file.
+    /// `[[test]]`, in the order of the file, each variant as one.
     pub tests: Vec<TestTable>,
     /// Where the keys are, for problems found later.
     pub places: Places,
@@ -99,6 +100,9 @@ pub struct TestTable {
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,
+    /// What sets its runs apart from others of the same modules: `name`, and one of what `variants`
+    /// and `matrix` lead to, each of which is a table of its own here.
+    pub variant: Option<TestVariant>,
     /// How each of its runs goes.
     pub settings: RunSettings,
 }

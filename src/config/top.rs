@@ -84,7 +84,7 @@ pub(super) fn read<'a>(
         lock_timeout: top.seconds("lock_timeout_s").unwrap_or(LOCK_TIMEOUT),
         python,
         builds,
-        tests: tests.into_iter().map(|test| test.table).collect(),
+        tests: tests.into_iter().flat_map(|test| test.tables).collect(),
         build_dir,
         places: Places::new(&reading.document.shown, &reading.document.text),
         build_problems: BuildProblems::default(),

@@ -63,6 +63,7 @@ fn id(testcase: &str) -> TestcaseId {
     TestcaseId {
         build: BuildName("fifo".to_owned()),
         module: TestModule("tests.test_fifo".to_owned()),
+        variant: None,
         testcase: testcase.to_owned(),
     }
 }
@@ -80,6 +81,7 @@ fn listed(testcases: &[&str]) -> Event {
     Event::ModuleListed {
         build: id("").build,
         module: id("").module,
+        variant: None,
         selected: testcases.iter().enumerate().map(testcase).collect(),
         deselected: 2,
     }

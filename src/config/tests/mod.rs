@@ -4,6 +4,7 @@ mod any_text;
 mod import_paths;
 mod mistakes;
 mod patterns;
+mod test_variants;
 mod values;
 
 use super::*;
