@@ -41,6 +41,49 @@ fn finished(events: &[serde_json::Value]) -> BTreeMap<String, &serde_json::Value
         .collect()
 }
 
+/// Checks what each was run with, and that no two share a folder.
+fn check_runs(results: &BTreeMap<String, &serde_json::Value>) {
+    let mut folders = BTreeSet::new();
+    for (id, result) in results {
+        let path = result["log"]["path"].as_str().unwrap();
+        let log = fs::read_to_string(path).unwrap();
+        let is_bad = id.contains("/b:") || id.contains("=13");
+        assert_eq!(
+            result["outcome"],
+            if is_bad { "failed" } else { "passed" },
+            "{id}"
+        );
+        assert!(folders.insert(result["run_dir"].as_str().unwrap()), "{id}");
+        if let Some((_, values)) = id.split_once("PERIOD=") {
+            let words = format!("period {}, size 3\n", &values[..2]);
+            assert!(log.contains(&words), "{id}: {log}");
+            let seed = &values.split_once("seed=").unwrap().1[..1];
+            assert_eq!(result["seed"].to_string(), seed, "{id}");
+            let words = format!("Seeding Python random module with {seed}\n");
+            assert!(log.contains(&words), "{id}: {log}");
+        }
+    }
+}
+
+/// Runs the commands of a report that repeat failures; returns what they ran, one testcase each.
+fn repeat_failures(project: &Project, report: &str) -> BTreeSet<String> {
+    let commands = report.match_indices("help: rerun it alone: `cocorun ");
+    let mut repeated = BTreeSet::new();
+    for (at, before) in commands {
+        let command = report[at + before.len()..].split('`').next().unwrap();
+        let args = shell_words::split(command).unwrap();
+        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
+        args.extend(["--format", "json"]);
+        let ran = project.run(&args).expect_code(1);
+        let events = ran.events();
+        let again: Vec<String> = finished(&events).into_keys().collect();
+        assert_eq!(again.len(), 1, "{command}: {again:?}");
+        repeated.extend(again);
+        assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    }
+    repeated
+}
+
 #[test]
 fn two_tables_with_different_environments_are_two_tests_of_one_module() {
     let table = |key: &str, period: u32| {
@@ -78,49 +121,17 @@ fn two_tables_with_different_environments_are_two_tests_of_one_module() {
         "top::test_env::knows",
     ];
     assert_eq!(ids, expected);
-    let mut folders = BTreeSet::new();
-    for (id, result) in &results {
-        let path = result["log"]["path"].as_str().unwrap();
-        let log = fs::read_to_string(path).unwrap();
-        let is_bad = id.contains("/b:") || id.contains("=13");
-        assert_eq!(
-            result["outcome"],
-            if is_bad { "failed" } else { "passed" },
-            "{id}"
-        );
-        assert!(folders.insert(result["run_dir"].as_str().unwrap()), "{id}");
-        if let Some((_, values)) = id.split_once("PERIOD=") {
-            let words = format!("period {}, size 3\n", &values[..2]);
-            assert!(log.contains(&words), "{id}: {log}");
-            let seed = &values.split_once("seed=").unwrap().1[..1];
-            assert_eq!(result["seed"].to_string(), seed, "{id}");
-            let words = format!("Seeding Python random module with {seed}\n");
-            assert!(log.contains(&words), "{id}: {log}");
-        }
-    }
+    check_runs(&results);
     let variant = |id: &str| &results[id]["testcase"]["variant"];
     assert_eq!(*variant(expected[0]), "a");
     assert_eq!(*variant(expected[2]), "m/PERIOD=12/size=3/seed=1");
     assert!(variant(expected[6]).is_null());
 
-    // Two of three failures are equal; each command repeats exactly one.
+    // Two of three failures are equal.
     let report = &ran.stderr;
     assert_eq!(report.matches("error[test::failed]").count(), 2, "{report}");
     assert!(report.contains("the same in 1 more testcase"), "{report}");
-    let commands = ran.stderr.match_indices("help: rerun it alone: `cocorun ");
-    let mut repeated = BTreeSet::new();
-    for (at, before) in commands {
-        let command = ran.stderr[at + before.len()..].split('`').next().unwrap();
-        let args = shell_words::split(command).unwrap();
-        let mut args: Vec<&str> = args.iter().map(String::as_str).collect();
-        args.extend(["--format", "json"]);
-        let ran = project.run(&args).expect_code(1);
-        let events = ran.events();
-        let again: Vec<String> = finished(&events).into_keys().collect();
-        assert_eq!(again.len(), 1, "{command}: {again:?}");
-        repeated.extend(again);
-        assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
-    }
+    let repeated = repeat_failures(&project, report);
     assert_eq!(repeated.len(), 2);
     assert!(
         repeated.iter().all(|id| results[id]["outcome"] == "failed"),
