@@ -459,8 +459,8 @@ mod tests {
         let build = Build {
             name: BuildName("top".to_owned()),
             simulator: SimulatorName("any".to_owned()),
-            sources: vec![Source::new(Utf8PathBuf::from("/p/top.sv"))],
-            includes: Vec::new(),
+            sources: [Source::new(Utf8PathBuf::from("/p/top.sv"))].into(),
+            includes: [].into(),
             hdl_toplevel: "top".to_owned(),
             defines: BTreeMap::new(),
             parameters: BTreeMap::new(),

@@ -78,8 +78,8 @@ pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTe
     }
     let names: Vec<BuildName> = builds
         .iter()
-        .flat_map(BuildTable::variants)
-        .map(|variant| variant.name)
+        .flat_map(|table| &table.variants)
+        .map(|variant| variant.build.name.clone())
         .collect();
     let mut covered = Vec::with_capacity(tests.len());
     let mut planned: usize = 0;

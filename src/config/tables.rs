@@ -2,17 +2,12 @@
 
 use crate::config::places::Places;
 use crate::config::problems::BuildProblems;
-use crate::model::build::HdlValue;
-use crate::model::build::SimulatorName;
-use crate::model::build::Source;
-use crate::model::build::Timescale;
-use crate::model::build::UnknownParameters;
+use crate::model::build::Build;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The whole of `runner.toml`, checked.
@@ -57,38 +52,22 @@ pub struct PythonConfig {
     pub requirements: Vec<String>,
 }
 
-/// `[build.NAME]`: one design, and the variants it is built in.
+/// `[build.NAME]`: one design, and every variant it is built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildTable {
     /// The name in the header: letters, digits, `_`, `-`, `.`.
     pub name: String,
     /// The line of its header, from 1.
     pub line: usize,
-    /// `simulator`, or the one of the top level, or the default one; not empty.
-    pub simulators: Vec<SimulatorName>,
-    /// `sources` with patterns and lists followed: absolute, each once, in order; not empty.
-    pub sources: Vec<Source>,
-    /// `includes`, then those of the lists: absolute.
-    pub includes: Vec<Utf8PathBuf>,
-    /// `hdl_toplevel`.
-    pub hdl_toplevel: String,
-    /// `defines`.
-    pub defines: BTreeMap<String, HdlValue>,
-    /// `parameters`, without those of the matrix.
-    pub parameters: BTreeMap<String, HdlValue>,
-    /// `unknown_parameters`: what happens to parameters that the toplevel does not have.
-    pub unknown_parameters: UnknownParameters,
-    /// `matrix`: parameters with several values each; one build per combination; no list is empty.
-    pub matrix: BTreeMap<String, Vec<HdlValue>>,
-    /// `timescale`, for sources that set none; default `1ns/1ps`.
-    pub timescale: Timescale,
-    /// Arguments for each simulator's compiler: what lists add, `build_args`, and those of
-    /// `[build.NAME.SIMULATOR]`, in this order.
-    pub build_args: BTreeMap<SimulatorName, Vec<String>>,
-    /// `env`: environment variables for the compiler, added to the inherited ones.
-    pub env: BTreeMap<String, String>,
-    /// `waves`: whether the design is built so that it can dump waves, whatever the tests say.
-    pub waves: bool,
+    /// Its builds: each combination of its values on each of its simulators; at most 10000.
+    pub variants: Vec<Variant>,
+}
+
+/// One build of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// The build, whole, as it is compiled if no test needs waves.
+    pub build: Build,
 }
 
 /// `[[test]]`: modules, the builds they run on, and how.

@@ -3,11 +3,11 @@
 use crate::config::TestTable;
 use crate::config::ambiguous;
 use crate::config::build_selection::Entry;
-use crate::config::build_table::plain;
-use crate::config::build_table::read_env;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
+use crate::config::draft::plain;
+use crate::config::draft::read_env;
 use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::keys::Table;
@@ -74,7 +74,10 @@ pub(super) fn read(
             .map(Seed),
         test_args: plain(section.texts("test_args")),
         plusargs: read_plusargs(&section),
-        env: read_env(&section, refused_variable),
+        env: read_env(&section, refused_variable)
+            .into_iter()
+            .map(|(name, text)| (name, text.value))
+            .collect(),
         import_path,
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),

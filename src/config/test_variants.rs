@@ -2,16 +2,15 @@
 //!
 //! Invariant: no two variants of a table have the same name, so ids stay unique.
 
-use crate::config::build_table::env_value;
-use crate::config::build_table::is_env_name;
 use crate::config::build_table::is_name;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
+use crate::config::draft::env_value;
+use crate::config::draft::is_env_name;
 use crate::config::keys::Table;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
-use crate::config::variants::VARIANTS_MAX;
 use crate::config::variants::for_name;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -26,6 +25,9 @@ use toml::de::DeValue;
 
 /// The longest `name`, and the longest key of `variants`, in characters.
 const NAME_CHARACTERS_MAX: usize = 40;
+
+/// How many variants one table may have.
+const VARIANTS_MAX: usize = 10_000;
 
 /// One setting that a variant changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,7 +265,7 @@ fn check_sisters(value: &Value<'_>, ways: &[(Range<usize>, Way)]) {
 fn read_settings(section: &Section<'_>) -> Vec<Setting> {
     let mut settings = Vec::new();
     for (name, value) in env_entries(section) {
-        settings.extend(env_value(&value).map(|text| Setting::Env(name.value, text)));
+        settings.extend(env_value(&value).map(|text| Setting::Env(name.value, text.value)));
     }
     if let Some(value) = section.get("plusargs") {
         if value.content.is_array() {
@@ -295,7 +297,7 @@ fn read_plusarg(section: &Section<'_>, text: &Located<String>) -> Option<Setting
 }
 
 fn plusarg_setting(name: &str, value: &Value<'_>) -> Option<Setting> {
-    let text = env_value(value)?;
+    let text = env_value(value)?.value;
     let text = (!text.is_empty()).then_some(text);
     Some(Setting::Plusarg(name.to_owned(), text))
 }
@@ -339,7 +341,7 @@ fn read_matrix(value: &Value<'_>, ways: &[Way], settings: &RunSettings) -> Vec<V
     for (name, value) in env_entries(&section) {
         let items = alternatives(&value);
         let texts = items.iter().filter_map(env_value);
-        let axis = texts.map(|text| Setting::Env(name.value.clone(), text));
+        let axis = texts.map(|text| Setting::Env(name.value.clone(), text.value));
         found.push((value, axis.collect()));
     }
     let plusargs = section.get("plusargs");

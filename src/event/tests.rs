@@ -262,6 +262,29 @@ fn what_cannot_be_right_about_a_stream_is_found_and_is_no_success() {
 }
 
 #[test]
+fn a_module_whose_testcases_are_not_known_is_no_testcase() {
+    let mut state = session(&["a"], &[("a", Outcome::Passed, 1)]);
+    let whole = TestcaseId::WHOLE_MODULE;
+    state.take(&result(whole, Outcome::Errored, 1));
+    assert_eq!((state.testcase_counts().total(), state.planned()), (1, 1));
+    assert_eq!(state.module_counts().errored, 1);
+    assert_eq!((state.counts().total(), state.counts().errored), (2, 1));
+    assert_eq!(state.exit_code(None), ExitCode::TestFailed);
+}
+
+#[test]
+fn a_name_that_selects_nothing_while_others_do_is_no_success() {
+    let problem = Diagnostic::error(Code::NothingSelected, "`x` selects no testcase");
+    let notice = Event::Notice(Box::new(problem));
+    let mut state = session(&["a"], &[("a", Outcome::Passed, 1)]);
+    state.take(&notice);
+    assert_eq!(state.exit_code(None), ExitCode::NothingSelected);
+    let mut state = session(&["a"], &[("a", Outcome::Failed, 1)]);
+    state.take(&notice);
+    assert_eq!(state.exit_code(None), ExitCode::TestFailed);
+}
+
+#[test]
 fn what_is_only_listed_needs_no_result() {
     let mut state = state_of(&[started(SessionCommand::List), listed(&["a", "b"])]);
     assert_eq!((state.listed(), state.planned()), (2, 0));

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a simulator, as `runner.toml` and cocotb spell it; `sim::registry` knows them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -197,7 +198,8 @@ impl fmt::Display for Timescale {
     }
 }
 
-/// One elaboration as planned: paths are absolute, globs and matrices are expanded.
+/// One elaboration as planned: paths are absolute, globs and matrices are expanded. What variants
+/// of a design have in common is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Build {
     /// Unique name in this plan.
@@ -205,9 +207,9 @@ pub struct Build {
     /// What compiles and runs it.
     pub simulator: SimulatorName,
     /// Source files in the order the user gave them; file lists are expanded in place.
-    pub sources: Vec<Source>,
+    pub sources: Arc<[Source]>,
     /// Include directories in search order.
-    pub includes: Vec<Utf8PathBuf>,
+    pub includes: Arc<[Utf8PathBuf]>,
     /// The module that is elaborated, `hdl_toplevel` in `runner.toml`.
     pub hdl_toplevel: String,
     /// Compile-time macros.

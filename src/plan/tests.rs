@@ -4,15 +4,16 @@ use super::*;
 
 use crate::config::BuildProblems;
 use crate::config::BuildSelection;
+use crate::config::BuildTable;
 use crate::config::Places;
 use crate::config::PythonConfig;
 use crate::config::TestTable;
+use crate::config::Variant;
 use crate::diagnostic::Code;
 use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
-use crate::model::build::Timescale;
 use crate::model::build::UnknownParameters;
 use crate::model::test::Isolation;
 use crate::model::test::RunSettings;
@@ -41,29 +42,52 @@ fn simulator(name: &str) -> SimulatorName {
 }
 
 fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTable {
-    let values = |values: &[i64]| values.iter().copied().map(HdlValue::Integer).collect();
-    let args = |name: &str| (simulator(name), vec![format!("-{name}")]);
+    let mut combinations = vec![(name.to_owned(), vec![("BASE", 1)])];
+    for (key, values) in matrix {
+        let extended = |(name, parameters): &(String, Vec<(_, i64)>)| {
+            let (name, parameters) = (name.clone(), parameters.clone());
+            values.iter().map(move |value| {
+                let parameters = [parameters.clone(), vec![(*key, *value)]].concat();
+                (format!("{name}/{key}={value}"), parameters)
+            })
+        };
+        combinations = combinations.iter().flat_map(extended).collect();
+    }
+    let variants = combinations.iter().flat_map(|(name, parameters)| {
+        simulators.iter().map(move |simulator| {
+            let name = match simulators {
+                [_] => name.clone(),
+                _ => format!("{name}@{simulator}"),
+            };
+            let build = build(name, simulator, parameters);
+            Variant { build }
+        })
+    });
     BuildTable {
-        unknown_parameters: UnknownParameters::Error,
         name: name.to_owned(),
         line: 1,
-        simulators: simulators.iter().copied().map(simulator).collect(),
-        sources: vec![Source::new(Utf8PathBuf::from("/project/a.sv"))],
-        includes: Vec::new(),
+        variants: variants.collect(),
+    }
+}
+
+fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
+    let parameters = parameters.iter();
+    Build {
+        name: BuildName(name),
+        simulator: SimulatorName(simulator.to_owned()),
+        sources: [Source::new(Utf8PathBuf::from("/project/a.sv"))].into(),
+        includes: [].into(),
         hdl_toplevel: "top".to_owned(),
         defines: BTreeMap::new(),
-        parameters: BTreeMap::from([("BASE".to_owned(), HdlValue::Integer(1))]),
-        matrix: matrix
-            .iter()
-            .map(|(key, list)| ((*key).to_owned(), values(list)))
+        parameters: parameters
+            .map(|(name, value)| ((*name).to_owned(), HdlValue::Integer(*value)))
             .collect(),
-        timescale: Timescale {
-            unit: "1ns".to_owned(),
-            precision: "1ps".to_owned(),
-        },
-        build_args: SIMULATORS.map(args).into_iter().collect(),
-        env: BTreeMap::new(),
+        unknown_parameters: UnknownParameters::Error,
+        timescale: None,
+        build_args: Vec::new(),
         waves: false,
+        build_env: BTreeMap::new(),
+        project_dir: Utf8PathBuf::from("/project"),
     }
 }
 
@@ -133,7 +157,7 @@ fn id(build: &str, module: &str, testcase: &str) -> TestcaseId {
 }
 
 #[test]
-fn a_build_has_the_settings_of_its_table_and_its_variant() {
+fn builds_are_those_of_the_tables_in_their_order() {
     let plan = sample();
     assert_eq!(
         build_names(&plan),
@@ -145,17 +169,8 @@ fn a_build_has_the_settings_of_its_table_and_its_variant() {
             "uart",
         ]
     );
-    let build = &plan.builds[3];
-    assert_eq!(build.simulator, simulator("verilator"));
-    let parameters: Vec<String> = build
-        .parameters
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    assert_eq!(parameters, ["BASE=1", "DEPTH=16"]);
-    assert_eq!(build.build_args, ["-verilator"]);
-    assert_eq!(build.project_dir, "/project");
-    assert_eq!(plan.builds[4].build_args, ["-icarus"]);
+    let fifo = table("fifo", &SIMULATORS, &[("DEPTH", &[4, 16])]);
+    assert_eq!(plan.builds[3], fifo.variants[3].build);
 }
 
 #[test]
@@ -456,7 +471,7 @@ fn built(name: &str, simulators: usize, matrix: &[(String, Vec<i64>)]) -> BuildT
 
 proptest! {
     #[test]
-    fn a_matrix_multiplies_and_every_name_is_unique(
+    fn a_test_runs_on_each_build_that_it_names_or_on_all(
         first in matrices(), second in matrices(), simulators in 1..=2_usize,
     ) {
         let config = config(
@@ -468,8 +483,6 @@ proptest! {
             matrix.iter().map(|(_, values)| values.len()).product::<usize>() * simulators
         };
         prop_assert_eq!(plan.builds.len(), count(&first) + count(&second));
-        let names: BTreeSet<&str> = build_names(&plan).into_iter().collect();
-        prop_assert_eq!(names.len(), plan.builds.len());
         prop_assert_eq!(plan.modules.len(), plan.builds.len() + count(&second));
         // The same file gives the same plan, in the same order.
         prop_assert_eq!(expand(&config), plan);
