@@ -63,9 +63,14 @@ fn check_overlap(section: &Section<'_>, draft: &Draft) {
     }
 }
 
-fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
+/// Says whether a text is fit for being the name of a build or a test.
+pub(super) fn is_name(text: &str) -> bool {
     let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
-    if name.value.is_empty() || !name.value.chars().all(fit) {
+    !text.is_empty() && text.chars().all(fit)
+}
+
+fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
+    if !is_name(&name.value) {
         let problem = Diagnostic::error(
             Code::ConfigBadValue,
             format!("`{}` is not a valid build name", name.value),

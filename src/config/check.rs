@@ -10,6 +10,7 @@ use crate::config::test_table::LocatedTest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::BuildName;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::RunSettings;
 
 use std::collections::BTreeMap;
@@ -80,9 +81,13 @@ pub(super) fn check(builds: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) 
     let mut planned: usize = 0;
     for (reading, test) in tests {
         check_builds(reading, &names, test);
-        let selection = test.table.build_selection();
+        let selection = test.tables[0].build_selection();
         let builds: Vec<&BuildName> = names.iter().filter(|name| selection.covers(name)).collect();
-        planned = planned.saturating_add(builds.len().saturating_mul(test.table.modules.len()));
+        let runs = test
+            .tables
+            .len()
+            .saturating_mul(test.tables[0].modules.len());
+        planned = planned.saturating_add(builds.len().saturating_mul(runs));
         if planned > PLANNED_MAX {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
@@ -109,25 +114,27 @@ fn check_builds(reading: &Reading, names: &[BuildName], test: &LocatedTest) {
     }
 }
 
-/// Reports every pair of tables that plan one module on one build with different settings.
+/// Reports every pair of tables that plan one module on one build with different settings and no
+/// variant that sets them apart.
 fn check_twice(tests: &[(&Reading, &LocatedTest)], covered: &[Vec<&BuildName>]) {
-    let mut first: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut clashes: BTreeMap<(usize, usize), (usize, &str, &str)> = BTreeMap::new();
+    let mut first: BTreeMap<(&str, ModuleInVariant<'_>), (usize, &TestTable)> = BTreeMap::new();
+    let mut clashes = BTreeMap::new();
     for (index, ((_, test), builds)) in tests.iter().zip(covered).enumerate() {
-        for build in builds {
-            for module in &test.table.modules {
-                let key = (build.as_str(), module.0.as_str());
-                let earlier = *first.entry(key).or_insert(index);
-                if earlier != index && tests[earlier].1.table.settings != test.table.settings {
-                    clashes
-                        .entry((index, earlier))
-                        .or_insert((0, key.1, key.0))
-                        .0 += 1;
+        for table in &test.tables {
+            for build in builds {
+                for module in &table.modules {
+                    let variant = table.variant.as_ref();
+                    let key = (build.as_str(), ModuleInVariant { module, variant });
+                    let (earlier, other) = *first.entry(key).or_insert((index, table));
+                    if earlier != index && other.settings != table.settings {
+                        let clash = clashes.entry((index, earlier));
+                        clash.or_insert((0, key, (table, other))).0 += 1;
+                    }
                 }
             }
         }
     }
-    for ((index, earlier), (count, module, build)) in clashes {
+    for ((index, earlier), (count, (build, module), (table, other_table))) in clashes {
         let ((reading, test), (other_reading, other)) = (tests[index], tests[earlier]);
         let message = format!(
             "module `{module}` is planned twice on build `{build}`, by tables with different settings"
@@ -137,19 +144,18 @@ fn check_twice(tests: &[(&Reading, &LocatedTest)], covered: &[Vec<&BuildName>]) 
                 "first at {}",
                 other_reading.document.place(other.range.start)
             ))
-            .fact(format!(
-                "different: {}",
-                differences(&test.table, &other.table)
-            ));
+            .fact(format!("different: {}", differences(table, other_table)));
         if count > 1 {
             problem = problem.fact(format!("{} more like this", count - 1));
         }
-        let paths = |test: &LocatedTest| test.table.settings.import_path.folders.clone();
-        let help = if paths(test) == paths(other) {
-            "give both tables the same settings, or narrow `build` or `test_module`"
+        let paths = |table: &TestTable| table.settings.import_path.folders.clone();
+        let help = if paths(table) == paths(other_table) {
+            "give each table a `name` of its own if both are to run, or narrow `build` or \
+             `test_module`"
         } else {
-            "name the modules by their folders, as in `test_module = \"a.test_x\"` with \
-             `paths = [\"a\", \".\"]`, or narrow `build`"
+            "give each table a `name` of its own if both are to run; or name the modules by their \
+             folders, as in `test_module = \"a.test_x\"` with `paths = [\"a\", \".\"]`; or narrow \
+             `build`"
         };
         reading.at(&test.range, "planned again here", problem.help(help));
     }
@@ -171,6 +177,8 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         fork,
         preload,
         fail_on_hdl_error,
+        // The variants are the same, so what they stand for is compared by its values.
+        fixed: _,
     } = &one.settings;
     let other = &other.settings;
     let keys = [

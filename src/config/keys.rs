@@ -13,16 +13,18 @@ pub(super) enum Table {
     Build,
     Simulator,
     Test,
+    TestVariant,
 }
 
 impl Table {
-    const ALL: [Self; 6] = [
+    const ALL: [Self; 7] = [
         Self::Top,
         Self::Include,
         Self::Python,
         Self::Build,
         Self::Simulator,
         Self::Test,
+        Self::TestVariant,
     ];
 
     /// Returns the keys that this table takes, besides tables named after simulators.
@@ -66,6 +68,8 @@ impl Table {
                 "fail_on_hdl_error",
                 "fork",
                 "isolation",
+                "matrix",
+                "name",
                 "paths",
                 "plusargs",
                 "preload",
@@ -74,8 +78,10 @@ impl Table {
                 "test_args",
                 "test_module",
                 "timeout_s",
+                "variants",
                 "waves",
             ],
+            Self::TestVariant => &["env", "plusargs", "seed"],
         }
     }
 
@@ -98,6 +104,7 @@ impl Table {
             Self::Build => "`[build.NAME]`",
             Self::Simulator => "`[build.NAME.SIMULATOR]`",
             Self::Test => "`[[test]]`",
+            Self::TestVariant => "`variants` and `matrix` of `[[test]]`",
         }
     }
 }

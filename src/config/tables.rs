@@ -5,6 +5,7 @@ use crate::config::problems::BuildProblems;
 use crate::model::build::Build;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
 use std::time::Duration;
@@ -32,7 +33,7 @@ pub struct RunnerConfig {
     /// `[build.NAME]`, in the order of the files; those of an included file come after those of the
     /// file that includes it.
     pub builds: Vec<BuildTable>,
-    /// `[[test]]`, in the same order.
+    /// `[[test]]`, in the same order, each variant as one.
     pub tests: Vec<TestTable>,
     /// Where the keys are, for problems found later.
     pub places: Places,
@@ -82,6 +83,9 @@ pub struct TestTable {
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,
+    /// What sets its runs apart from others of the same modules: `name`, and one of what `variants`
+    /// and `matrix` lead to, each of which is a table of its own here.
+    pub variant: Option<TestVariant>,
     /// How each of its runs goes.
     pub settings: RunSettings,
 }

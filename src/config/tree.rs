@@ -180,14 +180,17 @@ impl OneFile {
             return;
         }
         for test in &mut self.content.tests {
-            if test.table.builds.is_none() && own.is_empty() && self.reading.is_whole() {
+            let names_none = test.tables.iter().any(|table| table.builds.is_none());
+            if names_none && own.is_empty() && self.reading.is_whole() {
                 let message = "this `[[test]]` names no build, and its file defines none";
                 let problem = Diagnostic::error(Code::ConfigMissingKey, message).help(
                     "name builds of included files with their prefixes: `build = \"fifo/top\"`",
                 );
                 self.reading.at(&test.range, "needs `build`", problem);
             }
-            test.table.builds.get_or_insert_with(|| own.clone());
+            for table in &mut test.tables {
+                table.builds.get_or_insert_with(|| own.clone());
+            }
         }
     }
 
@@ -271,7 +274,7 @@ fn merge(files: Vec<OneFile>, path: Utf8PathBuf) -> Result<RunnerConfig> {
         places.add(&reading.prefix, &reading.document);
         problems.extend(reading.into_problems());
         builds.extend(content.builds);
-        tests.extend(content.tests.into_iter().map(|test| test.table));
+        tests.extend(content.tests.into_iter().flat_map(|test| test.tables));
         session.get_or_insert(content.session);
     }
     let session = session.expect("the first file was read");

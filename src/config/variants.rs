@@ -105,7 +105,7 @@ fn read_matrix(section: &Section<'_>, table: &str) -> BTreeMap<String, Vec<HdlVa
 }
 
 /// Formats a value as part of a name, without separators, blanks or pattern characters.
-fn for_name(value: &HdlValue) -> String {
+pub(super) fn for_name(value: &HdlValue) -> String {
     let fit = |c: char| {
         if c.is_ascii_alphanumeric() || "_-.+".contains(c) {
             c

@@ -52,6 +52,7 @@ mod simulator_names;
 mod smoke;
 mod stale;
 mod support;
+mod test_variants;
 mod traps;
 mod traps_table;
 mod unkillable;

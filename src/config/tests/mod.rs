@@ -6,6 +6,7 @@ mod import_paths;
 mod include;
 mod mistakes;
 mod patterns;
+mod test_variants;
 mod values;
 
 use super::*;
