@@ -134,8 +134,7 @@ fn at_parameter(
     context: &BuildContext<'_>,
     name: &str,
 ) -> Diagnostic {
-    let table = build.name.table();
-    let place = |key| (context.place_of)(&["build", table, key, name]);
+    let place = |key| (context.place_of)(build, &[key, name]);
     match place("parameters").or_else(|| place("matrix")) {
         Some(place) => problem.at(place),
         None => problem,

@@ -1,72 +1,107 @@
-//! The variants of a build table: its matrix times its simulators, each with a full name.
+//! The variants of a build table: the combinations of its matrix, each with the part of a build's
+//! name that tells it from the others.
 
-use crate::config::BuildTable;
-use crate::model::build::BuildName;
+use crate::config::document::Section;
+use crate::config::hdl_values::ValueUse;
+use crate::config::hdl_values::check_identifier;
+use crate::config::hdl_values::hdl_value;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::model::build::HdlValue;
-use crate::model::build::SimulatorName;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-/// How many variants one table may have; a matrix of a few lists can reach astronomical numbers.
-pub(super) const VARIANTS_MAX: usize = 10_000;
+/// How many builds one table may make; a matrix of a few lists can reach astronomical numbers.
+const BUILDS_MAX: usize = 10_000;
 
-/// One variant of a build table.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Variant {
-    /// Its full name: `fifo`, `fifo/DEPTH=4`, `fifo/DEPTH=4@SIMULATOR`.
-    pub name: BuildName,
-    /// What compiles and runs it.
-    pub simulator: SimulatorName,
-    /// Parameters, with those of the matrix.
-    pub parameters: BTreeMap<String, HdlValue>,
+/// One combination of values.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Combination {
+    /// What it adds to the name of its table: `/DEPTH=4/WIDTH=8`, or nothing.
+    pub(super) suffix: String,
+    /// The values by the names of parameters.
+    pub(super) values: BTreeMap<String, HdlValue>,
 }
 
-impl BuildTable {
-    /// Returns every variant: the simulator varies fastest, then the last key of the matrix.
-    pub fn variants(&self) -> Vec<Variant> {
-        let mut flavours = vec![(self.name.clone(), self.parameters.clone())];
-        for (key, values) in &self.matrix {
-            let mut more = Vec::with_capacity(flavours.len() * values.len());
-            for (name, parameters) in &flavours {
-                for value in values {
-                    let mut name = name.clone();
-                    // Writing to a string cannot fail.
-                    write!(name, "/{key}={}", for_name(value)).ok();
-                    let mut parameters = parameters.clone();
-                    parameters.insert(key.clone(), value.clone());
-                    more.push((name, parameters));
-                }
-            }
-            flavours = more;
-        }
-        let several = self.simulators.len() > 1;
-        let mut variants = Vec::with_capacity(flavours.len() * self.simulators.len());
-        for (name, parameters) in flavours {
-            for simulator in self.simulators.iter().cloned() {
-                let name = if several {
-                    format!("{name}@{simulator}")
-                } else {
-                    name.clone()
-                };
-                let parameters = parameters.clone();
-                variants.push(Variant {
-                    name: BuildName(name),
-                    simulator,
-                    parameters,
-                });
-            }
-        }
-        variants
+/// Reads the combinations of a build table; never empty, so that each table has builds.
+pub(super) fn read(section: &Section<'_>, table: &str, simulators: usize) -> Vec<Combination> {
+    let matrix = read_matrix(section, table);
+    let lengths = matrix.values().map(Vec::len);
+    let count = lengths.fold(simulators, usize::saturating_mul);
+    if count <= BUILDS_MAX {
+        return product(&matrix);
     }
+    if let Some(value) = section.get("matrix") {
+        let title = &section.title;
+        value.bad(
+            format!("the matrix of `{title}` makes more than {BUILDS_MAX} builds"),
+            "",
+        );
+    }
+    vec![Combination::default()]
+}
 
-    /// Returns how many variants there are, or `None` if the number overflows.
-    pub(super) fn variant_count(&self) -> Option<usize> {
-        self.matrix
-            .values()
-            .map(Vec::len)
-            .try_fold(self.simulators.len(), usize::checked_mul)
+/// Combines lists of values; the last key varies fastest.
+fn product(matrix: &BTreeMap<String, Vec<HdlValue>>) -> Vec<Combination> {
+    let mut combinations = vec![Combination::default()];
+    for (key, values) in matrix {
+        let mut more = Vec::with_capacity(combinations.len() * values.len());
+        for combination in &combinations {
+            for value in values {
+                let mut combination = combination.clone();
+                // Writing to a string cannot fail.
+                write!(combination.suffix, "/{key}={}", for_name(value)).ok();
+                combination.values.insert(key.clone(), value.clone());
+                more.push(combination);
+            }
+        }
+        combinations = more;
     }
+    combinations
+}
+
+fn read_matrix(section: &Section<'_>, table: &str) -> BTreeMap<String, Vec<HdlValue>> {
+    let mut matrix = BTreeMap::new();
+    let Some(lists) = section.get("matrix") else {
+        return matrix;
+    };
+    for (name, value) in lists.entries("a table of lists") {
+        check_identifier(section.reading, &name);
+        let items = value.items("a list of values");
+        if value
+            .content
+            .as_array()
+            .is_some_and(|items| items.is_empty())
+        {
+            value.bad(
+                format!("`{}` is an empty list", value.name),
+                "holds no value",
+            );
+        }
+        let values: Vec<HdlValue> = items
+            .iter()
+            .filter_map(|item| hdl_value(item, ValueUse::Parameter))
+            .collect();
+        let mut seen = BTreeSet::new();
+        let mut names = values.iter().map(for_name);
+        if let Some(text) = names.find(|text| !seen.insert(text.clone())) {
+            let full = format!("{table}/{}={text}", name.value);
+            let problem = Diagnostic::error(
+                Code::ConfigDuplicateName,
+                format!(
+                    "two values of `{}` give builds the same name, `{full}`",
+                    value.name
+                ),
+            );
+            section.reading.at(&value.range, "", problem);
+        }
+        if !values.is_empty() {
+            matrix.insert(name.value, values);
+        }
+    }
+    matrix
 }
 
 /// Formats a value as part of a name, without separators, blanks or pattern characters.
@@ -81,10 +116,31 @@ pub(super) fn for_name(value: &HdlValue) -> String {
     value.to_string().chars().map(fit).collect()
 }
 
-/// Says whether `wanted`, as a user writes it, selects the build called `full`: it is that name, or a
-/// prefix of it that is followed by a matrix value or a simulator.
-pub(super) fn designates(wanted: &str, full: &BuildName) -> bool {
-    full.as_str()
-        .strip_prefix(wanted)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn a_matrix_multiplies_and_every_name_is_unique(
+            lists in prop::collection::btree_map(
+                "[A-C]", prop::collection::btree_set(-3_i64..9, 1..4), 0..3,
+            ),
+        ) {
+            let integers = |(key, values): (&String, &BTreeSet<i64>)| {
+                let values = values.iter().copied().map(HdlValue::Integer).collect();
+                (key.clone(), values)
+            };
+            let matrix = lists.iter().map(integers).collect();
+            let combinations = product(&matrix);
+            let count: usize = lists.values().map(BTreeSet::len).product();
+            prop_assert_eq!(combinations.len(), count);
+            let names: BTreeSet<&str> =
+                combinations.iter().map(|it| it.suffix.as_str()).collect();
+            prop_assert_eq!(names.len(), count);
+            prop_assert!(combinations.iter().all(|it| it.values.keys().eq(lists.keys())));
+        }
+    }
 }
