@@ -167,7 +167,7 @@ pub struct TestArgs {
     #[command(flatten)]
     pub work: WorkArgs,
     /// Random seed of every run; overrides `runner.toml`
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub seed: Option<u32>,
     /// Wall-clock limit per testcase in seconds; overrides `runner.toml`
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
@@ -263,6 +263,11 @@ fn isolation() -> impl TypedValueParser<Value = Isolation> {
 fn jobs(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| "must be a number, at least 1".to_owned())
+}
+
+fn seed(text: &str) -> Result<u32, String> {
+    let range = || format!("must be a whole number from 0 to {}", u32::MAX);
+    text.parse().map_err(|_| range())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

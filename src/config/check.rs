@@ -36,13 +36,35 @@ pub fn unknown_build<'a>(
     for name in known {
         names.extend(name.names().filter(|name| seen.insert(*name)));
     }
-    match closest(wanted, names.iter().copied()) {
+    let meant = closest(wanted, names.iter().copied()).map(str::to_owned);
+    if let Some(advice) = advice_on_simulator(wanted, &names) {
+        return problem.help(advice);
+    }
+    match meant {
         Some(name) => problem.help(format!("did you mean `{name}`?")),
         None => match names.as_slice() {
             [] => problem,
             [..] => problem.fact(format!("known builds: {}", known_words(&names))),
         },
     }
+}
+
+/// Returns what is probably meant by a name that ends in `@` and something that no build has there.
+fn advice_on_simulator(wanted: &str, names: &[&str]) -> Option<String> {
+    let (before, simulator) = wanted.rsplit_once('@')?;
+    let known = names.iter().filter_map(|name| name.rsplit_once('@'));
+    let mut known: Vec<&str> = known.map(|(_, simulator)| simulator).collect();
+    known.dedup();
+    if known.contains(&simulator) {
+        return None;
+    }
+    if known.is_empty() {
+        return Some(format!(
+            "only a build for several simulators has one in its name: write `{before}`"
+        ));
+    }
+    let meant = closest(simulator, known)?;
+    Some(format!("did you mean `{before}@{meant}`?"))
 }
 
 /// Lists the base names; if there are many, only the first ones.

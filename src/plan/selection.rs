@@ -7,7 +7,6 @@
 
 use crate::config::BuildSelection;
 use crate::config::name_glob::NameGlob;
-use crate::config::suggest::closest;
 use crate::config::unknown_build;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -83,7 +82,7 @@ impl Selection {
         for wanted in &args.modules {
             let mut known = modules.iter();
             if !known.any(|name| designates(wanted, name)) {
-                problems.push(unknown_module(wanted, &modules));
+                problems.push(unknown_module(wanted, &modules, plan));
             }
         }
         if !problems.is_empty() {
@@ -272,14 +271,19 @@ fn refused_build(wanted: &str, plan: &Plan) -> Option<Diagnostic> {
     (!is_there).then(|| unknown_build(wanted, &mut names))
 }
 
-fn unknown_module(wanted: &str, known: &BTreeSet<String>) -> Diagnostic {
+fn unknown_module(wanted: &str, known: &BTreeSet<String>, plan: &Plan) -> Diagnostic {
     let problem = Diagnostic::error(
         Code::UsageBadArgument,
         format!("no `[[test]]` runs a module called `{wanted}`"),
     );
-    let names = known.iter().flat_map(|name| advice::prefixes(name));
-    if let Some(name) = closest(wanted, names) {
-        return problem.help(format!("did you mean `{name}`?"));
+    let builds = plan.builds.iter().map(|build| build.name.as_str());
+    let names = KnownNames {
+        builds: builds.collect(),
+        modules: known.iter().map(String::as_str).collect(),
+        testcases: Vec::new(),
+    };
+    if let Some(advice) = advice::on_module(wanted, &names) {
+        return problem.help(advice);
     }
     let shown = known.iter().take(SHOWN_MAX);
     let names: Vec<String> = shown.map(|name| format!("`{name}`")).collect();

@@ -173,10 +173,12 @@ pub(super) fn diagnostic(
         problem = problem.fact(text::visible(&format!("waves: {waves}")));
     }
     let is_import = result.cause == Some(Cause::Import) && result.id.is_whole_module();
-    let when = if is_import {
-        "once that is fixed, rerun it alone"
-    } else {
-        "rerun it alone"
+    let when = match result.cause {
+        Some(Cause::NoTestcases) => {
+            "put `@cocotb.test()` above its coroutines, or take it out of `test_module`; then rerun it"
+        }
+        _ if is_import => "once that is fixed, rerun it alone",
+        _ => "rerun it alone",
     };
     problem.help(format!("{when}: `{}`", rerun_command(rerun_prefix, result)))
 }

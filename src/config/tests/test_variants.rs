@@ -149,7 +149,7 @@ fn mistakes_in_values_of_variants_are_reported_at_once() {
             "12 bad-value: `env.M` is both in `matrix` and outside of it (help: keep one of the two)",
             "12 wrong-type: `env.N` takes a list of values, not an integer",
             "12 bad-value: `env.O` is an empty list",
-            "12 bad-value: `MODULE` is set by cocorun itself (help: use `test_module`)",
+            "12 bad-value: `MODULE` is set by cocorun itself (help: use `test_module`, or `--module` on the command line)",
             "12 bad-value: `A=` is not a variable name",
             "13 bad-value: `plusargs.p` is both in `matrix` and outside of it (help: keep one of the \
              two)",

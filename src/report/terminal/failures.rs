@@ -275,8 +275,9 @@ impl Failures {
 fn testcase_block(result: &TestcaseResult, state: &SessionState, log_lines: usize) -> Diagnostic {
     let code = state.code_of(result).unwrap_or(Code::TestNoResult);
     let prefix = state.started().map_or("", |session| &session.rerun_prefix);
-    // What cannot be imported has printed nothing of its own; cocotb has.
-    let has_output = !(result.id.is_whole_module() && result.details.is_some());
+    // What cannot be imported, or has no testcases, has printed nothing of its own; cocotb has.
+    let is_empty = result.cause == Some(Cause::NoTestcases);
+    let has_output = !(result.id.is_whole_module() && (result.details.is_some() || is_empty));
     let output = result
         .log
         .as_ref()
