@@ -101,11 +101,12 @@ pub enum Command {
 
 /// Which testcases to select.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Selection")]
 pub struct SelectArgs {
     /// Substring of `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) that matches all of
-    /// it; if several are given, one has to match. The name of a build, or a pattern for one, is not
-    /// searched in names of testcases
-    #[arg(value_name = "FILTER")]
+    /// it; of several, one has to match, and each has to select something. The name of a build, or
+    /// a pattern for one, is not searched in names of testcases
+    #[arg(value_name = "FILTER", help_heading = "Arguments")]
     pub filters: Vec<String>,
     /// Only this build with all its variants, or builds that match a pattern; repeat to select
     /// several
@@ -128,6 +129,7 @@ pub struct SelectArgs {
     clippy::struct_excessive_bools,
     reason = "each is a switch of its own on the command line"
 )]
+#[command(next_help_heading = "Building and scheduling")]
 pub struct WorkArgs {
     /// Maximum number of compilers and simulators running at the same time; default:
     /// `$COCORUN_JOBS`, `jobs` in `runner.toml`, or the number of available processors
@@ -159,6 +161,7 @@ pub enum Format {
 
 /// `cocorun test`.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Runs and reports")]
 pub struct TestArgs {
     /// Which testcases to select.
     #[command(flatten)]

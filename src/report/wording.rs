@@ -230,7 +230,9 @@ fn unsaid_details(result: &TestcaseResult) -> Option<String> {
         None => (parts.exception, ""),
     };
     let said = message_line(result).unwrap_or_default();
-    let is_said = !said.is_empty() && text::visible(first).trim().ends_with(&said);
+    let first_shown = text::first_line(first);
+    let is_said = !said.is_empty() && !first_shown.is_empty();
+    let is_said = is_said && (first_shown.ends_with(&said) || said.ends_with(&*first_shown));
     let place = result.file.as_ref().and_then(|file| {
         let is_only = traceback::route(details).len() == 1;
         traceback::last_place(details, file.as_str()).filter(|_| is_only)

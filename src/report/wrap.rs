@@ -176,7 +176,7 @@ mod tests {
             12,
             &["`one two", "  three", "  four`"],
         );
-        check("a ` b c d", 5, &["a ` b", "  c d"]);
+        check("a ` b c d", 5, &["a ` b", " c d"]);
         let source = "12 | assign a = b + c + d;";
         check(source, 10, &[source]);
     }

@@ -183,11 +183,11 @@ fn the_summary_of_an_interrupted_session_says_so_and_names_all_that_failed() {
         Seed 7
        Waves runs/1/dump.fst
 BUILD FAILED [   1.20s] broken (icarus)
+       ERROR [   0.41s] fifo::tests.test_broken::(module)
         FAIL [   0.41s] fifo::tests.test_fifo::burst_write/width=8
+     TIMEOUT [   0.41s] fifo::tests.test_fifo::hang
         FAIL [   0.41s] fifo::tests.test_fifo::it's \"odd\" $HOME
        ERROR [   0.41s] fifo::tests.test_fifo::segfault
-     TIMEOUT [   0.41s] fifo::tests.test_fifo::hang
-       ERROR [   0.41s] fifo::tests.test_broken::(module)
      NOT RUN 1 testcase
 ";
     assert_eq!(summary, expect);
