@@ -19,6 +19,9 @@ const STACK_HEAD: &str = "(most recent call first):";
 /// The first line of a traceback.
 const TRACEBACK: &str = "Traceback (most recent call last):";
 
+/// How a simulator's notes on its wave file begin; the report names the file itself.
+const WAVE_NOTES: [&str; 2] = ["FST info: ", "VCD info: "];
+
 /// At least so many spaces begin a further line of a record.
 const CONTINUATION_COLUMNS_MIN: usize = 24;
 
@@ -73,6 +76,9 @@ fn own_lines<'a>(text: &'a str, testcase: &str) -> (Vec<&'a str>, bool) {
         .copied()
         .peekable();
     while let Some(line) = lines.next() {
+        if WAVE_NOTES.iter().any(|note| line.starts_with(note)) {
+            continue;
+        }
         let mut more: Vec<&str> = Vec::new();
         if let Some((logger, _)) = record_of(line) {
             while let Some(next) = lines.next_if(|next| is_continuation(next)) {
@@ -209,7 +215,8 @@ mod tests {
             format!("  1.00ns WARNING  cocotb.Test t.t     expected 1\n{traceback}"),
             format!("  1.00ns WARNING  ..b.Test a_long.a_long expected 1\n{traceback}"),
         ] {
-            let log = format!("{begins}{}\n{failure}{table}last\n", own.join("\n"));
+            let note = "VCD info: dumpfile waves.vcd opened for output.\n";
+            let log = format!("{begins}{note}{}\n{failure}{table}last\n", own.join("\n"));
             let (_dir, span) = span_of(log.as_bytes());
             let expect = [&own[..], &["last"]].concat();
             assert_eq!(lines(&span, 20), expect, "{log}");
