@@ -133,7 +133,11 @@ fn at_parameter(
 ) -> Diagnostic {
     let table = build.name.table();
     let place = |key| (context.place_of)(&["build", table, key, name]);
-    match place("parameters").or_else(|| place("matrix")) {
+    let variants = || (context.place_of)(&["build", table, "variants"]);
+    match place("parameters")
+        .or_else(|| place("matrix"))
+        .or_else(variants)
+    {
         Some(place) => problem.at(place),
         None => problem,
     }

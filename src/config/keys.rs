@@ -11,15 +11,18 @@ pub(super) enum Table {
     Python,
     Build,
     Simulator,
+    /// `{ sv = "…" }`.
+    Sv,
     Test,
 }
 
 impl Table {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Top,
         Self::Python,
         Self::Build,
         Self::Simulator,
+        Self::Sv,
         Self::Test,
     ];
 
@@ -45,7 +48,10 @@ impl Table {
                 "build_args",
                 "defines",
                 "env",
+                "exclude",
+                "extra_toplevels",
                 "hdl_toplevel",
+                "include",
                 "includes",
                 "matrix",
                 "parameters",
@@ -53,9 +59,19 @@ impl Table {
                 "sources",
                 "timescale",
                 "unknown_parameters",
+                "variables",
+                "variants",
                 "waves",
             ],
-            Self::Simulator => &["build_args"],
+            Self::Simulator => &[
+                "build_args",
+                "defines",
+                "extra_toplevels",
+                "includes",
+                "parameters",
+                "sources",
+            ],
+            Self::Sv => &["sv"],
             Self::Test => &[
                 "build",
                 "env",
@@ -92,6 +108,7 @@ impl Table {
             Self::Python => "`[python]`",
             Self::Build => "`[build.NAME]`",
             Self::Simulator => "`[build.NAME.SIMULATOR]`",
+            Self::Sv => "the value of a parameter",
             Self::Test => "`[[test]]`",
         }
     }

@@ -6,6 +6,7 @@ mod import_paths;
 mod mistakes;
 mod patterns;
 mod values;
+mod variants;
 
 use super::*;
 
