@@ -131,9 +131,8 @@ fn at_parameter(
     context: &BuildContext<'_>,
     name: &str,
 ) -> Diagnostic {
-    let table = build.name.table();
-    let place = |key| (context.place_of)(&["build", table, key, name]);
-    let variants = || (context.place_of)(&["build", table, "variants"]);
+    let place = |key| (context.place_of)(build, &[key, name]);
+    let variants = || (context.place_of)(build, &["variants"]);
     match place("parameters")
         .or_else(|| place("matrix"))
         .or_else(variants)

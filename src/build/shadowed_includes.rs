@@ -111,6 +111,7 @@ mod tests {
         let project_dir = Utf8PathBuf::from(project_dir);
         Build {
             name: BuildName("top".to_owned()),
+            table: "top".to_owned(),
             simulator: SimulatorName("any".to_owned()),
             sources: [Source::new(project_dir.join("hdl/top.sv"))].into(),
             includes: includes.iter().map(|dir| project_dir.join(dir)).collect(),

@@ -10,7 +10,7 @@ use crate::config::expansion;
 use crate::config::files::Files;
 use crate::config::keys::Table;
 use crate::config::variants;
-use crate::config::variants::NAME_MARKS;
+use crate::config::variants::is_name;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::SimulatorName;
@@ -29,12 +29,14 @@ pub(super) fn read(
     value: &Value<'_>,
 ) -> Option<BuildTable> {
     let section = open(name, value)?;
+    let full_name = reading.full_name(&name.value);
     let draft = Draft::read(&section, default_simulators);
     let combinations = variants::read(&section, &name.value, draft.simulators.len());
     check_overlap(&section, &draft);
-    let variants = expansion::expand(&section, files, &name.value, &draft, combinations);
+    let variants = expansion::expand(&section, files, &full_name, &draft, combinations);
     Some(BuildTable {
-        name: name.value.clone(),
+        name: full_name,
+        local_name: name.value.clone(),
         line: reading.document.line(section.range.start),
         variants,
     })
@@ -66,8 +68,7 @@ fn check_overlap(section: &Section<'_>, draft: &Draft) {
 }
 
 fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {
-    let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
-    if name.value.is_empty() || !name.value.chars().all(fit) {
+    if !is_name(&name.value) {
         let problem = Diagnostic::error(
             Code::ConfigBadValue,
             format!("`{}` is not a valid build name", name.value),

@@ -2,6 +2,7 @@
 //! may read differently.
 
 use crate::config::document::Located;
+use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::document::Value;
 use crate::config::hdl_values::Setting;
@@ -210,39 +211,47 @@ pub(super) fn read_env(
     };
     let mut env = BTreeMap::new();
     for (name, value) in table.entries("a table of strings") {
-        if name.value.is_empty() || name.value.contains(['=', '\0']) {
-            let problem = Diagnostic::error(
-                Code::ConfigBadValue,
-                format!("`{}` is not a variable name", name.value),
-            );
-            section.reading.at(&name.range, "", problem);
-            continue;
+        if is_env_name(section.reading, &name, &refused) {
+            env.extend(env_value(&value).map(|text| (name.value, text)));
         }
-        if let Some(help) = refused(&name.value) {
-            let problem = Diagnostic::error(
-                Code::ConfigBadValue,
-                format!("`{}` is set by cocorun itself", name.value),
-            );
-            section.reading.at(&name.range, "", problem.help(help));
-            continue;
-        }
-        let text = match value.content {
-            DeValue::Integer(_) => {
-                let number = value.integer(i64::MIN, i64::MAX);
-                number.map(|number| Located {
-                    value: number.to_string(),
-                    range: value.range.clone(),
-                })
-            }
-            DeValue::String(_) => value.text(),
-            _ => {
-                value.wrong_type("a string or an integer");
-                None
-            }
-        };
-        env.extend(text.map(|text| (name.value, text)));
     }
     env
+}
+
+/// Says whether a variable may be set, after reporting that it may not.
+pub(super) fn is_env_name(
+    reading: &Reading,
+    name: &Located<String>,
+    refused: impl Fn(&str) -> Option<String>,
+) -> bool {
+    let problem = |words: String| Diagnostic::error(Code::ConfigBadValue, words);
+    let problem = if name.value.is_empty() || name.value.contains(['=', '\0']) {
+        problem(format!("`{}` is not a variable name", name.value))
+    } else if let Some(help) = refused(&name.value) {
+        problem(format!("`{}` is set by cocorun itself", name.value)).help(help)
+    } else {
+        return true;
+    };
+    reading.at(&name.range, "", problem);
+    false
+}
+
+/// Reads the value of a variable or plusarg.
+pub(super) fn env_value(value: &Value<'_>) -> Option<Located<String>> {
+    match value.content {
+        DeValue::Integer(_) => {
+            let number = value.integer(i64::MIN, i64::MAX);
+            number.map(|number| Located {
+                value: number.to_string(),
+                range: value.range.clone(),
+            })
+        }
+        DeValue::String(_) => value.text(),
+        _ => {
+            value.wrong_type("a string or an integer");
+            None
+        }
+    }
 }
 
 /// Returns the strings without their positions.

@@ -72,6 +72,7 @@ pub(super) fn expand(
 struct Expansion<'a> {
     section: &'a Section<'a>,
     files: &'a Files<'a>,
+    /// Its name with the prefix of its file.
     table: &'a str,
     draft: &'a Draft,
     /// What was found so far, by the entries of `sources` and `includes` as rendered.
@@ -163,6 +164,8 @@ impl Expansion<'_> {
             project_dir: self.files.project_dir.to_owned(),
             parameters,
             name: BuildName(name),
+            // Its prefix ends with the last `/`.
+            table: self.table.rsplit('/').next().unwrap_or_default().to_owned(),
         };
         Variant { build, variables }
     }

@@ -6,6 +6,7 @@ use crate::model::build::Build;
 use crate::model::build::HdlValue;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -14,9 +15,9 @@ use std::time::Duration;
 /// The whole of `runner.toml`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerConfig {
-    /// The file itself, absolute.
+    /// The file that the session is started with, absolute.
     pub path: Utf8PathBuf,
-    /// Its folder, from which all relative paths start.
+    /// Its folder, from which its relative paths start.
     pub project_dir: Utf8PathBuf,
     /// `build_dir`: where builds, runs and environments are kept, absolute; default `sim_build`.
     /// It may be on a disk that many nodes share.
@@ -31,9 +32,10 @@ pub struct RunnerConfig {
     pub lock_timeout: Duration,
     /// `[python]`.
     pub python: PythonConfig,
-    /// `[build.NAME]`, in the order of the file.
+    /// `[build.NAME]`, in the order of the files; those of an included file come after those of the
+    /// file that includes it.
     pub builds: Vec<BuildTable>,
-    /// `[[test]]`, in the order of the file.
+    /// `[[test]]`, in the same order, each variant as one.
     pub tests: Vec<TestTable>,
     /// Where the keys are, for problems found later.
     pub places: Places,
@@ -56,8 +58,10 @@ pub struct PythonConfig {
 /// `[build.NAME]`: one design, and every variant it is built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildTable {
-    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    /// What the names of its builds begin with: the prefix of its file and [`Self::local_name`].
     pub name: String,
+    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    pub local_name: String,
     /// The line of its header, from 1.
     pub line: usize,
     /// Its builds: each combination of its values on each of its simulators; at most 10000.
@@ -78,10 +82,14 @@ pub struct Variant {
 pub struct TestTable {
     /// The line of its header, from 1.
     pub line: usize,
-    /// `build`: names, and patterns for base names and full names; all builds if absent.
+    /// `build`: names and patterns, with the prefix of its file; all builds if absent and no file is
+    /// included.
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,
+    /// What sets its runs apart from others of the same modules: `name`, and one of what `variants`
+    /// and `matrix` lead to, each of which is a table of its own here.
+    pub variant: Option<TestVariant>,
     /// How each of its runs goes.
     pub settings: RunSettings,
 }

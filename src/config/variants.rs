@@ -15,7 +15,6 @@ use crate::config::keys::in_words;
 use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 
@@ -26,8 +25,14 @@ use std::ops::Range;
 /// How many builds one table may make; a matrix of a few lists can reach astronomical numbers.
 const BUILDS_MAX: usize = 10_000;
 
-/// Characters that the name of a build or a variant may contain besides letters and digits.
-pub(super) const NAME_MARKS: &str = "_-.";
+/// Characters that such a name may contain besides letters and digits; others separate names.
+const NAME_MARKS: &str = "_-.";
+
+/// Says whether a text is fit for being the name of a build, a variant or a test.
+pub(super) fn is_name(text: &str) -> bool {
+    let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
+    !text.is_empty() && text.chars().all(fit)
+}
 
 /// A table of values, and where it is.
 #[derive(Clone, Debug)]
@@ -136,8 +141,7 @@ fn read_variants(section: &Section<'_>) -> Vec<Entry> {
     let mut entries = Vec::new();
     if value.content.is_table() {
         for (name, value) in value.entries("a table of tables") {
-            let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
-            if name.value.is_empty() || !name.value.chars().all(fit) {
+            if !is_name(&name.value) {
                 let message = format!("`{}` is not a valid name of a variant", name.value);
                 let problem = Diagnostic::error(Code::ConfigBadValue, message)
                     .help("a name consists of letters, digits, `_`, `-` and `.`");
@@ -395,12 +399,4 @@ pub(super) fn place_of(
         .or_else(|| fixed(section.get("parameters")))
         .or_else(varied)
         .unwrap_or_else(|| section.range.clone())
-}
-
-/// Says whether `wanted`, as a user writes it, selects the build called `full`: it is that name, or a
-/// prefix of it that is followed by a variant, a value or a simulator.
-pub(super) fn designates(wanted: &str, full: &BuildName) -> bool {
-    full.as_str()
-        .strip_prefix(wanted)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
 }

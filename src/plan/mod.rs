@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 pub struct Plan {
     /// Every build, whether or not a test runs on it; names are unique.
     pub builds: Vec<Build>,
-    /// Every test module on every build it runs on; no pair of the two occurs twice.
+    /// Every test module on every build it runs on, in every variant; no two are the same.
     pub modules: Vec<PlannedModule>,
 }
 
@@ -43,10 +43,11 @@ pub fn expand(config: &RunnerConfig) -> Plan {
             }
             build.waves |= table.settings.waves;
             for module in &table.modules {
-                if planned.insert((number, module)) {
+                if planned.insert((number, module, &table.variant)) {
                     modules.push(PlannedModule {
                         build: build.name.clone(),
                         module: module.clone(),
+                        variant: table.variant.clone(),
                         table: index,
                         settings: table.settings.clone(),
                     });

@@ -27,6 +27,7 @@ fn build(simulator: &SimulatorName, project: &str) -> Build {
     let number = HdlValue::Integer;
     Build {
         name: BuildName("fifo".to_owned()),
+        table: "fifo".to_owned(),
         simulator: simulator.clone(),
         sources: ["hdl/fifo.sv", "hdl/ram.sv"]
             .map(|name| Source::new(project_dir.join(name)))

@@ -226,7 +226,8 @@ fn a_string_that_looks_like_a_literal_is_warned_of() {
          defines = {{ D = \"1'b1\" }}\n"
     );
     let config = project.fine(&text);
-    let warnings = config.build_problems.of(["fifo"]).expect("warnings only");
+    let needed = &config.builds[0].variants[0].build.name;
+    let warnings = config.build_problems.of([needed]).expect("warnings only");
     let texts: Vec<String> = warnings
         .iter()
         .map(|it| format!("{} ({})", it.message, it.help.as_deref().unwrap_or("-")))
@@ -239,5 +240,28 @@ fn a_string_that_looks_like_a_literal_is_warned_of() {
             "`matrix.C` is the string `8'hff`, not a number (write `{ sv = \"8'hff\" }` if it is \
              SystemVerilog)",
         ]
+    );
+}
+
+#[test]
+fn the_example_of_the_reference_makes_the_builds_that_it_names() {
+    let page = include_str!("../../../docs/runner-toml.md");
+    let (_, text) = page.split_once("[build.router]").expect("the example");
+    let text = text.split("```").next().unwrap_or_default();
+    let project = Project::new(&["hdl/router.sv"]);
+    let config = project.fine(&format!("[build.router]{text}"));
+    let variants = config.builds[0].variants.iter();
+    let names: Vec<&str> = variants.map(|it| it.build.name.as_str()).collect();
+    let expected = [
+        "router/small/DEBUG=true/DEPTH=4",
+        "router/small/DEBUG=true/DEPTH=16",
+        "router/large/DEPTH=4",
+        "router/DEPTH=64/PORTS=3/WIDTH=8",
+    ];
+    assert_eq!(names, expected);
+    assert!(
+        expected
+            .iter()
+            .all(|name| page.contains(&format!("`{name}`")))
     );
 }

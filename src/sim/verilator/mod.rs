@@ -226,7 +226,7 @@ impl Simulator for Verilator {
     }
 
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
-        let table = build.name.table();
+        let table = &build.table;
         if let Some(code) = needs_timing(log) {
             return Some(format!(
                 "the HDL has delays or event controls ({code}): write `build_args = [\"--timing\"]` in \
