@@ -5,6 +5,7 @@
 
 use crate::config::Variant;
 use crate::config::combinations::Combination;
+use crate::config::combinations::Values;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Unplaced;
@@ -68,6 +69,20 @@ pub(super) fn expand(
     variants
 }
 
+/// Splits the values of a combination into variables and parameters; returns all variables.
+fn split(variables: &Values, values: &Values) -> (Values, Values) {
+    let (mut variables, mut parameters) = (variables.clone(), Values::new());
+    for (key, value) in values {
+        let varied = if variables.contains_key(key) {
+            &mut variables
+        } else {
+            &mut parameters
+        };
+        varied.insert(key.clone(), value.clone());
+    }
+    (variables, parameters)
+}
+
 /// The work on one table.
 struct Expansion<'a> {
     section: &'a Section<'a>,
@@ -101,16 +116,7 @@ impl Expansion<'_> {
             [_] => format!("{}{suffix}", self.table),
             _ => format!("{}{suffix}@{simulator}", self.table),
         };
-        let mut variables = draft.variables.clone();
-        let mut given = BTreeMap::new();
-        for (key, value) in &combination.values {
-            let varied = if variables.contains_key(key) {
-                &mut variables
-            } else {
-                &mut given
-            };
-            varied.insert(key.clone(), value.clone());
-        }
+        let (variables, given) = split(&draft.variables, &combination.values);
         let (parameters, unknown) = parameters.resolve(reading, &name, &variables, &given);
         self.check_parameters(&name, simulator, &parameters);
         let scope = Scope::new(&name).with(&variables).with(&parameters);

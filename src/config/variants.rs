@@ -21,6 +21,7 @@ use crate::model::build::SimulatorName;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use toml::de::DeValue;
 
 /// How many builds one table may make; a matrix of a few lists can reach astronomical numbers.
 const BUILDS_MAX: usize = 10_000;
@@ -159,7 +160,7 @@ fn read_variants(section: &Section<'_>) -> Vec<Entry> {
         entries.extend(items.iter().filter_map(read_entry));
     }
     let is_empty = value.content.as_array().is_some_and(|it| it.is_empty())
-        || value.content.as_table().is_some_and(|it| it.is_empty());
+        || matches!(value.content, DeValue::Table(table) if table.is_empty());
     if is_empty {
         value.bad("`variants` is empty", "makes no build");
     }
@@ -312,10 +313,9 @@ fn exclude(section: &Section<'_>, combinations: &mut Vec<Combination>, excluded:
         };
         section.reading.at(&entry.range, "", problem);
     }
-    if combinations.is_empty() && !excluded.is_empty() {
-        if let Some(value) = section.get("exclude") {
-            value.bad("`exclude` leaves no combination", "");
-        }
+    let leaves_none = combinations.is_empty() && !all.is_empty();
+    if let (true, Some(value)) = (leaves_none, section.get("exclude")) {
+        value.bad("`exclude` leaves no combination", "");
     }
 }
 
@@ -365,10 +365,14 @@ pub(super) fn varied_keys(section: &Section<'_>) -> Vec<(Located<String>, &'stat
         };
         if value.content.is_table() {
             let variants = value.entries("a table of tables");
-            variants.iter().for_each(|(_, variant)| take(variant, from));
+            for (_, variant) in &variants {
+                take(variant, from);
+            }
         } else if value.content.is_array() {
             let variants = value.items("a list of tables");
-            variants.iter().for_each(|variant| take(variant, from));
+            for variant in &variants {
+                take(variant, from);
+            }
         }
     }
     keys
