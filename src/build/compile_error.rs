@@ -155,7 +155,11 @@ fn at_parameter(
     name: &str,
 ) -> Diagnostic {
     let place = |key| (context.place_of)(build, &[key, name]);
-    match place("parameters").or_else(|| place("matrix")) {
+    let variants = || (context.place_of)(build, &["variants"]);
+    match place("parameters")
+        .or_else(|| place("matrix"))
+        .or_else(variants)
+    {
         Some(place) => problem.at(place),
         None => problem,
     }

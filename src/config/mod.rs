@@ -9,6 +9,7 @@ mod ambiguous;
 mod build_selection;
 mod build_table;
 mod check;
+mod combinations;
 mod document;
 mod draft;
 mod expansion;

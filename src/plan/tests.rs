@@ -60,7 +60,8 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
                 _ => format!("{name}@{simulator}"),
             };
             let build = build(name, simulator, parameters);
-            Variant { build }
+            let variables = BTreeMap::new();
+            Variant { build, variables }
         })
     });
     BuildTable {
@@ -80,6 +81,7 @@ fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
         sources: [Source::new(Utf8PathBuf::from("/project/a.sv"))].into(),
         includes: [].into(),
         hdl_toplevel: "top".to_owned(),
+        extra_toplevels: Vec::new(),
         defines: BTreeMap::new(),
         parameters: parameters
             .map(|(name, value)| ((*name).to_owned(), HdlValue::Integer(*value)))

@@ -9,6 +9,7 @@ mod mistakes;
 mod patterns;
 mod test_variants;
 mod values;
+mod variants;
 
 use super::*;
 
