@@ -65,15 +65,8 @@ fn expect_report(xml: &str, tests: usize, errors: usize) {
     assert_eq!((report.tests, report.errors), (tests, errors), "{xml}");
 }
 
-#[test]
-fn a_junit_report_destroys_nothing_that_its_path_names() {
-    let project = project();
-    let fifo = project.path("fifo");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    fs::create_dir(project.path("dir")).unwrap();
-    symlink("reports/real.xml", project.path("link.xml")).unwrap();
-
-    // What cannot be written is refused before anything runs.
+/// What cannot be written, or is no report, is refused before anything runs.
+fn refuses_what_it_may_not_replace(project: &Project) {
     let top = fs::read_to_string(project.path("top.sv")).unwrap();
     symlink("runner.toml", project.path("link-to-runner")).unwrap();
     for (path, exit_code, words, code) in [
@@ -106,6 +99,17 @@ fn a_junit_report_destroys_nothing_that_its_path_names() {
         assert_eq!(is_said, [true; 3], "{}", ran.text);
     }
     assert_eq!(fs::read_to_string(project.path("top.sv")).unwrap(), top);
+}
+
+#[test]
+fn a_junit_report_destroys_nothing_that_its_path_names() {
+    let project = project();
+    let fifo = project.path("fifo");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    fs::create_dir(project.path("dir")).unwrap();
+    symlink("reports/real.xml", project.path("link.xml")).unwrap();
+
+    refuses_what_it_may_not_replace(&project);
     let args = ["test", "--format", "json", "--junit", "/dev/stdout"];
     let ran = project.run(&args).expect_code(2);
     assert!(ran.text.contains("standard output"), "{}", ran.text);
