@@ -38,7 +38,12 @@ pub fn unknown_build<'a>(
     for name in known {
         names.extend(name.names().filter(|name| seen.insert(*name)));
     }
-    match closest(wanted, names.iter().copied()) {
+    // The name within an included file.
+    let with_prefix = names.iter().copied().find(|name| {
+        let rest = name.strip_suffix(wanted);
+        rest.is_some_and(|rest| rest.ends_with('/'))
+    });
+    match with_prefix.or_else(|| closest(wanted, names.iter().copied())) {
         Some(name) => problem.help(format!("did you mean `{name}`?")),
         None => match names.as_slice() {
             [] => problem,

@@ -23,8 +23,9 @@ use crate::config::keys::Table;
 use crate::config::param_env;
 use crate::config::test_table;
 use crate::config::test_table::Defaults;
+use crate::config::test_table::FoundPaths;
+use crate::config::test_table::ImportFolders;
 use crate::config::test_table::LocatedTest;
-use crate::config::test_table::import_path;
 use crate::config::test_table::read_isolation;
 use crate::config::test_table::read_paths;
 use crate::config::variables;
@@ -143,7 +144,7 @@ pub(super) fn read<'a>(
     let python = read_python(&top, &files);
     let includes = include::read(&top, &files, path);
     let builds = read_builds(&top, &files, &simulators);
-    let tests = read_tests(&top, &files, &python.config.paths, &defaults);
+    let tests = read_tests(&top, &files, python.paths.clone(), &defaults);
     drop(files);
     let session = SessionSettings {
         jobs: top
@@ -272,12 +273,16 @@ fn read_build_dir(
 /// `[python]` with the positions of what a session has one of.
 struct LocatedPython {
     config: PythonConfig,
+    paths: FoundPaths,
     interpreter: Range<usize>,
     requirements: Vec<Located<String>>,
 }
 
 fn read_python(top: &Section<'_>, files: &Files<'_>) -> LocatedPython {
-    let default = || vec![files.project_dir.to_owned()];
+    let own_folder = FoundPaths {
+        folders: vec![files.project_dir.to_owned()],
+        are_all_there: true,
+    };
     let section = top
         .get("python")
         .and_then(|value| value.section(Table::Python, "[python]"));
@@ -285,14 +290,15 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> LocatedPython {
         return LocatedPython {
             config: PythonConfig {
                 interpreter: None,
-                paths: default(),
+                paths: own_folder.folders.clone(),
                 requirements: Vec::new(),
             },
+            paths: own_folder,
             interpreter: 0..0,
             requirements: Vec::new(),
         };
     };
-    let paths = read_paths(&section, files);
+    let paths = read_paths(&section, files).unwrap_or(own_folder);
     let interpreter = section.get("interpreter");
     let requirements = read_requirements(&section);
     LocatedPython {
@@ -300,9 +306,10 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> LocatedPython {
             interpreter: interpreter
                 .as_ref()
                 .and_then(|value| read_interpreter(value, files)),
-            paths: paths.unwrap_or_else(default),
+            paths: paths.folders.clone(),
             requirements: plain(requirements.clone()),
         },
+        paths,
         interpreter: interpreter.map_or(0..0, |value| value.range),
         requirements,
     }
@@ -377,7 +384,7 @@ fn read_builds(
 fn read_tests(
     top: &Section<'_>,
     files: &Files<'_>,
-    python_paths: &[Utf8PathBuf],
+    python_paths: FoundPaths,
     defaults: &Defaults,
 ) -> Vec<LocatedTest> {
     let Some(value) = top.get("test") else {
@@ -390,10 +397,10 @@ fn read_tests(
             .at(&value.range, value.type_words(), problem.help(help));
         return Vec::new();
     }
-    let default_path = import_path(files, python_paths.to_vec());
+    let default_folders = ImportFolders::new(files, python_paths);
     value
         .items("a list of tables")
         .iter()
-        .filter_map(|item| test_table::read(item, files, &default_path, defaults))
+        .filter_map(|item| test_table::read(item, files, &default_folders, defaults))
         .collect()
 }

@@ -2,6 +2,7 @@
 
 mod any_text;
 mod braces;
+mod consequences;
 mod import_paths;
 mod include;
 mod mistakes;

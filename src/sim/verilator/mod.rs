@@ -225,6 +225,10 @@ impl Simulator for Verilator {
             .is_some_and(|rest| log_text::words(rest).any(|word| word == name))
     }
 
+    fn is_unknown_toplevel(&self, line: &str, name: &str) -> bool {
+        line.contains(&format!("--top-module '{name}' was not found"))
+    }
+
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
         let table = &build.table;
         if let Some(code) = needs_timing(log) {
