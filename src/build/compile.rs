@@ -463,6 +463,7 @@ mod tests {
             sources: [Source::new(Utf8PathBuf::from("/p/top.sv"))].into(),
             includes: [].into(),
             hdl_toplevel: "top".to_owned(),
+            extra_toplevels: Vec::new(),
             defines: BTreeMap::new(),
             parameters: BTreeMap::new(),
             timescale: None,

@@ -116,6 +116,7 @@ mod tests {
             sources: [Source::new(project_dir.join("hdl/top.sv"))].into(),
             includes: includes.iter().map(|dir| project_dir.join(dir)).collect(),
             hdl_toplevel: "top".to_owned(),
+            extra_toplevels: Vec::new(),
             defines: BTreeMap::new(),
             parameters: BTreeMap::new(),
             timescale: None,

@@ -12,17 +12,20 @@ pub(super) enum Table {
     Python,
     Build,
     Simulator,
+    /// `{ sv = "…" }`.
+    Sv,
     Test,
     TestVariant,
 }
 
 impl Table {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Top,
         Self::Include,
         Self::Python,
         Self::Build,
         Self::Simulator,
+        Self::Sv,
         Self::Test,
         Self::TestVariant,
     ];
@@ -39,9 +42,11 @@ impl Table {
                 "isolation",
                 "jobs",
                 "lock_timeout_s",
+                "param_env",
                 "python",
                 "session_timeout_s",
                 "simulator",
+                "strict_file_lists",
                 "test",
                 "timeout_s",
             ],
@@ -51,7 +56,10 @@ impl Table {
                 "build_args",
                 "defines",
                 "env",
+                "exclude",
+                "extra_toplevels",
                 "hdl_toplevel",
+                "include",
                 "includes",
                 "matrix",
                 "parameters",
@@ -59,9 +67,19 @@ impl Table {
                 "sources",
                 "timescale",
                 "unknown_parameters",
+                "variables",
+                "variants",
                 "waves",
             ],
-            Self::Simulator => &["build_args"],
+            Self::Simulator => &[
+                "build_args",
+                "defines",
+                "extra_toplevels",
+                "includes",
+                "parameters",
+                "sources",
+            ],
+            Self::Sv => &["sv"],
             Self::Test => &[
                 "build",
                 "env",
@@ -70,6 +88,7 @@ impl Table {
                 "isolation",
                 "matrix",
                 "name",
+                "param_env",
                 "paths",
                 "plusargs",
                 "preload",
@@ -103,6 +122,7 @@ impl Table {
             Self::Python => "`[python]`",
             Self::Build => "`[build.NAME]`",
             Self::Simulator => "`[build.NAME.SIMULATOR]`",
+            Self::Sv => "the value of a parameter",
             Self::Test => "`[[test]]`",
             Self::TestVariant => "`variants` and `matrix` of `[[test]]`",
         }

@@ -3,11 +3,13 @@
 use crate::config::places::Places;
 use crate::config::problems::BuildProblems;
 use crate::model::build::Build;
+use crate::model::build::HdlValue;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The whole of `runner.toml`, checked.
@@ -71,6 +73,15 @@ pub struct BuildTable {
 pub struct Variant {
     /// The build, whole, as it is compiled if no test needs waves.
     pub build: Build,
+    /// Values that only stand in braces, by their names; the parameters are those of the build.
+    pub variables: BTreeMap<String, HdlValue>,
+}
+
+impl Variant {
+    /// Returns what names in braces stand for: variables and parameters.
+    pub fn values(&self) -> impl Iterator<Item = (&String, &HdlValue)> {
+        self.variables.iter().chain(&self.build.parameters)
+    }
 }
 
 /// `[[test]]`: modules, the builds they run on, and how.

@@ -156,6 +156,8 @@ pub enum HdlValue {
     Boolean(bool),
     /// A string; each simulator's backend quotes it.
     Text(String),
+    /// SystemVerilog, used as it is: `32'hDEAD_BEEF`, `pkg::MODE_A`.
+    Sv(String),
     /// A define without a value (`+define+NAME`). Not allowed for parameters.
     Flag,
 }
@@ -170,13 +172,23 @@ impl HdlValue {
     }
 }
 
+impl HdlValue {
+    /// Returns the value as part of a text; a boolean as HDL has it, 1 or 0.
+    pub fn in_text(&self) -> String {
+        match self {
+            Self::Boolean(answer) => u8::from(*answer).to_string(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for HdlValue {
     /// Formats the value as it appears in a build's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(value) => write!(f, "{value}"),
             Self::Boolean(value) => write!(f, "{value}"),
-            Self::Real(value) | Self::Text(value) => f.write_str(value),
+            Self::Real(value) | Self::Text(value) | Self::Sv(value) => f.write_str(value),
             Self::Flag => Ok(()),
         }
     }
@@ -224,6 +236,8 @@ pub struct Build {
     pub includes: Arc<[Utf8PathBuf]>,
     /// The module that is elaborated, `hdl_toplevel` in `runner.toml`.
     pub hdl_toplevel: String,
+    /// Further modules that are elaborated next to it, such as `glbl`.
+    pub extra_toplevels: Vec<String>,
     /// Compile-time macros.
     pub defines: BTreeMap<String, HdlValue>,
     /// Elaboration-time parameters of the toplevel.

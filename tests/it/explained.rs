@@ -259,7 +259,7 @@ fn provoke_by_environment(all: &mut Provoked) {
     all.run_with(&["tool::not-found"], test, "PATH", nowhere);
     let path = all.stub("iverilog", "#!/bin/sh\nexit 1\n");
     all.run_with(&["tool::broken"], test, "PATH", &path);
-    all.run(&["report::unwritable"], &["test", "--junit", "."]);
+    all.run(&["report::unwritable"], &["test", "--junit", "top.sv/x"]);
     all.run(&["usage::bad-argument"], &["explain", "no::code"]);
     all.run(&["select::nothing"], &["test", "absent"]);
 }

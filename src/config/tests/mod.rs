@@ -2,12 +2,14 @@
 
 mod any_text;
 mod braces;
+mod consequences;
 mod import_paths;
 mod include;
 mod mistakes;
 mod patterns;
 mod test_variants;
 mod values;
+mod variants;
 
 use super::*;
 

@@ -224,6 +224,8 @@ fn the_examples_of_the_reference_are_valid() {
     project.put("blocks/fifo/checks.py", "");
     project.put("blocks/uart/checks.py", "");
     project.put("rtl/soc.sv", "");
+    project.put("hdl/router.sv", "");
+    project.put("hdl/alu.sv", "");
     project.put("tests/test_bus_protocol.py", "");
     for block in ["fifo", "uart"] {
         let text = "[build.top]\nsources = ['top.sv']\nhdl_toplevel = 'top'\n";
