@@ -23,6 +23,7 @@ use crate::config::parameters::Parameters;
 use crate::config::path_set::PathSet;
 use crate::config::template::Scope;
 use crate::config::template::Template;
+use crate::config::timescale::default_timescale;
 use crate::config::variants;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -165,7 +166,13 @@ impl Expansion<'_> {
             includes: Arc::clone(&found.includes),
             defines,
             unknown_parameters: draft.unknown_parameters,
-            timescale: Some(draft.timescale.clone()),
+            timescale: Some(
+                draft
+                    .timescale
+                    .clone()
+                    .or_else(|| found.set.timescale.clone())
+                    .unwrap_or_else(default_timescale),
+            ),
             waves: draft.waves,
             project_dir: self.files.project_dir.to_owned(),
             parameters,
@@ -274,6 +281,7 @@ impl Expansion<'_> {
         let with_these = with_these.filter(|other| own_sources(other) == own_sources(simulator));
         let registry = &self.section.reading.registry;
         let mut set = SourceSet::for_simulators(with_these, registry);
+        set.has_timescale = self.draft.timescale.is_some();
         for entry in sources {
             self.add_source(entry, &mut set);
         }

@@ -21,6 +21,7 @@ mod include;
 mod keys;
 mod modules;
 pub mod name_glob;
+mod param_env;
 mod parameters;
 mod path_set;
 mod places;
@@ -37,6 +38,7 @@ mod top;
 mod tree;
 mod variables;
 mod variants;
+mod vendor_options;
 
 pub use build_selection::BuildSelection;
 pub use check::unknown_build;

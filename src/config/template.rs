@@ -143,7 +143,7 @@ impl Template {
                 Piece::Text(plain) => text.push_str(plain),
                 Piece::Value(expression, at) => {
                     let value = self.value_of(reading, scope, expression, *at)?;
-                    text.push_str(&in_text(&value));
+                    text.push_str(&value.in_text());
                 }
             }
         }
@@ -222,14 +222,6 @@ impl Template {
         };
         let range = within(&reading.document, &self.source, &fault.range);
         reading.at(&range, "", problem);
-    }
-}
-
-/// Writes a value as part of a text; a boolean as HDL has it, 1 or 0.
-pub(super) fn in_text(value: &HdlValue) -> String {
-    match value {
-        HdlValue::Boolean(answer) => u8::from(*answer).to_string(),
-        other => other.to_string(),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::keys::Table;
 use crate::config::modules;
+use crate::config::param_env;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
 use crate::config::test_variants;
@@ -20,6 +21,7 @@ use crate::diagnostic::Diagnostic;
 use crate::model::test::FixedSettings;
 use crate::model::test::ImportPath;
 use crate::model::test::Isolation;
+use crate::model::test::ParamEnv;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
@@ -32,11 +34,13 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// Defaults of a `[[test]]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
     pub(super) isolation: Isolation,
     pub(super) fork: bool,
+    pub(super) param_env: Option<ParamEnv>,
+    pub(super) strict_file_lists: bool,
 }
 
 /// The folders that `paths` names.
@@ -71,7 +75,7 @@ pub(super) fn read(
     value: &Value<'_>,
     files: &Files<'_>,
     default_folders: &ImportFolders,
-    defaults: Defaults,
+    defaults: &Defaults,
 ) -> Option<LocatedTest> {
     let section = value.section(Table::Test, "[[test]]")?;
     let reading = section.reading;
@@ -94,6 +98,10 @@ pub(super) fn read(
             .into_iter()
             .map(|(name, text)| (name, text.value))
             .collect(),
+        param_env: match section.get("param_env") {
+            Some(value) => param_env::read(&value),
+            None => defaults.param_env.clone(),
+        },
         import_path: folders.path,
         project_dir: files.project_dir.to_owned(),
         waves: section.switch("waves", false),

@@ -20,6 +20,7 @@ use crate::config::files::without_parents;
 use crate::config::include;
 use crate::config::include::Included;
 use crate::config::keys::Table;
+use crate::config::param_env;
 use crate::config::test_table;
 use crate::config::test_table::Defaults;
 use crate::config::test_table::FoundPaths;
@@ -92,7 +93,7 @@ impl Inherited {
     /// Returns what the files that a file includes get, given what it has got itself.
     pub(super) fn from(content: &Content, above: Option<&Self>, shown: &Utf8Path) -> Self {
         Self {
-            defaults: content.defaults,
+            defaults: content.defaults.clone(),
             simulators: content.simulators.clone(),
             session: above.map_or(&content.session, |it| &it.session).clone(),
             shown: above.map_or(shown, |it| &it.shown).to_owned(),
@@ -120,7 +121,7 @@ pub(super) fn read<'a>(
         (None, Some(above)) => above.simulators.clone(),
         (None, None) => vec![reading.registry.default_name()],
     };
-    let above = inherited.map(|above| above.defaults);
+    let above = inherited.map(|above| &above.defaults);
     let defaults = Defaults {
         timeout: top
             .seconds("timeout_s")
@@ -130,11 +131,20 @@ pub(super) fn read<'a>(
             .and_then(|value| read_isolation(&value))
             .unwrap_or(above.map(|above| above.isolation).unwrap_or_default()),
         fork: top.switch("fork", above.is_none_or(|above| above.fork)),
+        param_env: match top.get("param_env") {
+            Some(value) => param_env::read(&value),
+            None => above.and_then(|above| above.param_env.clone()),
+        },
+        strict_file_lists: top.switch(
+            "strict_file_lists",
+            above.is_some_and(|above| above.strict_file_lists),
+        ),
     };
+    files.strict_lists = defaults.strict_file_lists;
     let python = read_python(&top, &files);
     let includes = include::read(&top, &files, path);
     let builds = read_builds(&top, &files, &simulators);
-    let tests = read_tests(&top, &files, python.paths.clone(), defaults);
+    let tests = read_tests(&top, &files, python.paths.clone(), &defaults);
     drop(files);
     let session = SessionSettings {
         jobs: top
@@ -375,7 +385,7 @@ fn read_tests(
     top: &Section<'_>,
     files: &Files<'_>,
     python_paths: FoundPaths,
-    defaults: Defaults,
+    defaults: &Defaults,
 ) -> Vec<LocatedTest> {
     let Some(value) = top.get("test") else {
         return Vec::new();

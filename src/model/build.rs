@@ -172,6 +172,16 @@ impl HdlValue {
     }
 }
 
+impl HdlValue {
+    /// Returns the value as part of a text; a boolean as HDL has it, 1 or 0.
+    pub fn in_text(&self) -> String {
+        match self {
+            Self::Boolean(answer) => u8::from(*answer).to_string(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for HdlValue {
     /// Formats the value as it appears in a build's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

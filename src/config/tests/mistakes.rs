@@ -495,7 +495,7 @@ fn bad_values_of_a_test_are_reported() {
 #[test]
 fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
     let project = Project::fifo();
-    let bad = "hdl/fifo.sv\n-timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
+    let bad = "hdl/fifo.sv\n-override_timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
                -f missing.f\n-D 9?\n-f\n";
     project.put("bad.f", bad);
     project.put("open.f", "hdl/fifo.sv /* for ever\n");
@@ -509,7 +509,7 @@ fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
             (
                 "[build.b]\nsources = ['bad.f', 'open.f']\nhdl_toplevel = 'b'\n",
                 &[
-                    "bad.f:2 file-list: unknown option `-timescale=1ns/1ps` in a file list (help: remove \
+                    "bad.f:2 file-list: unknown option `-override_timescale=1ns/1ps` in a file list (help: remove \
              it here, and give it in `build_args` if the simulator supports it)",
                     "bad.f:3 missing-file: `hdl/fifoo.sv` does not exist (help: did you mean \
              `hdl/fifo.sv`?)",
