@@ -7,6 +7,7 @@
 
 mod ambiguous;
 mod build_selection;
+mod build_steps;
 mod build_table;
 mod check;
 mod combinations;
@@ -27,6 +28,7 @@ mod path_set;
 mod places;
 mod problems;
 mod run_values;
+mod step_table;
 pub(crate) mod suggest;
 mod syntax;
 mod tables;

@@ -92,6 +92,8 @@ fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
         build_args: Vec::new(),
         waves: false,
         build_env: BTreeMap::new(),
+        steps: Vec::new(),
+        step_results: BTreeMap::new(),
         project_dir: Utf8PathBuf::from("/project"),
     }
 }

@@ -257,7 +257,8 @@ fn unknown_keys_are_reported_with_a_suggestion() {
                     "6 missing-key: `[build.b]` is missing `hdl_toplevel`",
                     "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
              `defines`, `env`, `exclude`, `extra_toplevels`, `hdl_toplevel`, `icarus`, `include`, \
-             `includes`, `matrix`, `parameters`, `simulator`, `sources`, `timescale`, \
+             `includes`, `matrix`, `needs`, `parameters`, `prepare`, `prepare_inputs`, `simulator`, \
+             `sources`, `timescale`, \
              `unknown_parameters`, `variables`, `variants`, `verilator` and `waves`)",
                 ],
             ),
