@@ -126,7 +126,9 @@ fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildNa
                     let variant = table.variant.as_ref();
                     let key = (build.as_str(), ModuleInVariant { module, variant });
                     let (earlier, other) = *first.entry(key).or_insert((index, table));
-                    if earlier != index && other.settings != table.settings {
+                    // Whether selections overlap is known when testcases are listed.
+                    let may_be_apart = !table.testcases.is_all() && !other.testcases.is_all();
+                    if earlier != index && other.settings != table.settings && !may_be_apart {
                         let clash = clashes.entry((index, earlier));
                         clash.or_insert((0, key, (table, other))).0 += 1;
                     }
@@ -150,8 +152,8 @@ fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildNa
         }
         let paths = |table: &TestTable| table.settings.import_path.folders.clone();
         let help = if paths(table) == paths(other_table) {
-            "give each table a `name` of its own if both are to run, or narrow `build` or \
-             `test_module`"
+            "give each table a `name` of its own if both are to run, or narrow `build`, \
+             `test_module` or the testcases of both (`testcase`, `skip_testcase`)"
         } else {
             "give each table a `name` of its own if both are to run; or name the modules by their \
              folders, as in `test_module = \"a.test_x\"` with `paths = [\"a\", \".\"]`; or narrow \

@@ -30,6 +30,7 @@ mod tables;
 mod template;
 mod test_table;
 mod test_variants;
+mod testcase_names;
 mod timescale;
 mod top;
 mod variables;
@@ -46,6 +47,8 @@ pub use tables::PythonConfig;
 pub use tables::RunnerConfig;
 pub use tables::TestTable;
 pub use tables::Variant;
+pub use testcase_names::TestcaseName;
+pub use testcase_names::TestcaseNames;
 
 use crate::config::document::Document;
 use crate::config::document::Reading;

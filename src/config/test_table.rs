@@ -15,6 +15,7 @@ use crate::config::modules;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
 use crate::config::test_variants;
+use crate::config::testcase_names;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::test::FixedSettings;
@@ -29,6 +30,7 @@ use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Defaults of a `[[test]]`.
@@ -90,10 +92,12 @@ pub(super) fn read(
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
         fixed: FixedSettings::default(),
     };
+    let testcases = Arc::new(testcase_names::read(&section));
     let table = |(variant, settings)| TestTable {
         line: reading.document.line(section.range.start),
         builds: section.get("build").map(|_| plain(builds.clone())),
         modules: modules.clone(),
+        testcases: Arc::clone(&testcases),
         variant,
         settings,
     };

@@ -5,17 +5,21 @@
 //! and simulator; modules by table, then build, then name as the table gives them.
 
 mod advice;
+mod claims;
 mod filter;
 mod selection;
 
+pub use claims::ListedNames;
+pub use selection::Choice;
 pub use selection::Selection;
 pub use selection::SelectionArgs;
 
 use crate::config::RunnerConfig;
 use crate::model::build::Build;
 use crate::model::test::PlannedModule;
+use crate::plan::claims::Claims;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Everything that `runner.toml` describes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,6 +28,8 @@ pub struct Plan {
     pub builds: Vec<Build>,
     /// Every test module on every build it runs on, in every variant; no two are the same.
     pub modules: Vec<PlannedModule>,
+    /// Which testcases of them the tables select.
+    pub claims: Claims,
 }
 
 /// Puts every test on the builds that it runs on.
@@ -33,8 +39,10 @@ pub struct Plan {
 pub fn expand(config: &RunnerConfig) -> Plan {
     let variants = config.builds.iter().flat_map(|table| &table.variants);
     let mut builds: Vec<Build> = variants.map(|variant| variant.build.clone()).collect();
-    let mut modules = Vec::new();
-    let mut planned = BTreeSet::new();
+    let mut modules: Vec<PlannedModule> = Vec::new();
+    let mut claims = Claims::new(config);
+    // The indices of a module that tables with different settings plan.
+    let mut planned: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, table) in config.tests.iter().enumerate() {
         let selected = table.build_selection();
         for (number, build) in builds.iter_mut().enumerate() {
@@ -43,7 +51,13 @@ pub fn expand(config: &RunnerConfig) -> Plan {
             }
             build.waves |= table.settings.waves;
             for module in &table.modules {
-                if planned.insert((number, module, &table.variant)) {
+                let alike = planned.entry((number, module, &table.variant)).or_default();
+                let known = alike
+                    .iter()
+                    .find(|at| modules[**at].settings == table.settings);
+                let at = known.copied().unwrap_or(modules.len());
+                if at == modules.len() {
+                    alike.push(at);
                     modules.push(PlannedModule {
                         build: build.name.clone(),
                         module: module.clone(),
@@ -52,10 +66,16 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                         settings: table.settings.clone(),
                     });
                 }
+                claims.add(&modules[at], &table.testcases);
             }
         }
     }
-    Plan { builds, modules }
+    claims.settle();
+    Plan {
+        builds,
+        modules,
+        claims,
+    }
 }
 
 #[cfg(test)]

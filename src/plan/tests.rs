@@ -8,8 +8,12 @@ use crate::config::BuildTable;
 use crate::config::Places;
 use crate::config::PythonConfig;
 use crate::config::TestTable;
+use crate::config::TestcaseName;
+use crate::config::TestcaseNames;
 use crate::config::Variant;
 use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Snippet;
 use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
@@ -25,6 +29,8 @@ use crate::model::test::TestcaseId;
 use camino::Utf8PathBuf;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn settings(waves: bool) -> RunSettings {
@@ -100,6 +106,7 @@ fn test(builds: Option<&[&str]>, modules: &[&str]) -> TestTable {
             .iter()
             .map(|name| TestModule((*name).to_owned()))
             .collect(),
+        testcases: Arc::default(),
         variant: None,
         settings: settings(false),
     }
@@ -429,6 +436,104 @@ fn each_variant_is_planned_and_selected_by_its_own_name() {
     };
     let selection = Selection::new(module("tb.m"), &only_variants).expect("sound");
     assert_eq!(selection.modules(&only_variants).count(), 3);
+}
+
+fn names(wanted: Option<&[&str]>, left_out: &[&str]) -> Arc<TestcaseNames> {
+    let name = |text: &&str| TestcaseName {
+        text: (*text).to_owned(),
+        place: Snippet {
+            path: "runner.toml".into(),
+            text: "".into(),
+            first_line: 1,
+            range: 0..0,
+            label: String::new(),
+        },
+    };
+    Arc::new(TestcaseNames {
+        wanted: wanted.map(|names| names.iter().map(name).collect()),
+        left_out: left_out.iter().map(name).collect(),
+    })
+}
+
+/// A test of one module that selects testcases, with settings that a seed sets apart.
+fn selecting(names: Arc<TestcaseNames>, seed: Option<u32>) -> TestTable {
+    TestTable {
+        testcases: names,
+        settings: RunSettings {
+            seed: seed.map(Seed),
+            ..settings(false)
+        },
+        ..test(None, &["m"])
+    }
+}
+
+#[test]
+fn of_tables_that_select_testcases_of_one_module_each_runs_its_own() {
+    let plan = expand(&config(
+        vec![table("b", &["icarus"], &[])],
+        vec![
+            selecting(names(Some(&["a"]), &[]), None),
+            selecting(names(Some(&["b", "c*"]), &["c2"]), None),
+            selecting(names(None, &["a", "b"]), Some(1)),
+        ],
+    ));
+    let tables: Vec<usize> = plan.modules.iter().map(|it| it.table).collect();
+    assert_eq!(tables, [0, 2], "equal settings are planned once");
+    let selection = Selection::new(SelectionArgs::default(), &plan).expect("sound");
+    let choose = |table, testcase| selection.choose(table, &id("b", "m", testcase));
+    for (testcase, first, other) in [
+        ("a", Choice::SelectedByName, Choice::NotPlanned),
+        ("b/x=1", Choice::SelectedByName, Choice::NotPlanned),
+        ("c1", Choice::SelectedByName, Choice::NotPlanned),
+        ("c2", Choice::NotPlanned, Choice::Selected),
+        ("d", Choice::NotPlanned, Choice::Selected),
+    ] {
+        assert_eq!(
+            (choose(0, testcase), choose(2, testcase)),
+            (first, other),
+            "{testcase}"
+        );
+    }
+    assert_eq!(selection.clash(2, &id("b", "m", "c1")), Some(0));
+    assert_eq!(selection.clash(0, &id("b", "m", "c1")), None);
+    assert_eq!(selection.clash(2, &id("b", "m", "d")), None);
+    let args = SelectionArgs {
+        testcases: vec!["a".to_owned()],
+        ..SelectionArgs::default()
+    };
+    let selection = Selection::new(args, &plan).expect("sound");
+    assert_eq!(selection.choose(0, &id("b", "m", "b")), Choice::Deselected);
+}
+
+#[test]
+fn a_name_that_no_listed_module_of_its_table_has_is_an_error() {
+    let two_modules = TestTable {
+        modules: ["m", "n"].map(|name| TestModule(name.to_owned())).to_vec(),
+        ..selecting(names(Some(&["grants", "typo"]), &["grnats"]), None)
+    };
+    let plan = expand(&config(
+        vec![table("b", &["icarus"], &[])],
+        vec![two_modules],
+    ));
+    let selection = Selection::new(SelectionArgs::default(), &plan).expect("sound");
+    let mut listed = ListedNames::default();
+    listed.take(&id("b", "m", "other"));
+    // It may be in the other module.
+    assert_eq!(selection.unknown_testcases(&listed), []);
+    listed.take(&id("b", "n", "grants/x=1"));
+    let problems = selection.unknown_testcases(&listed);
+    let words = |problem: &Diagnostic| (problem.message.clone(), problem.help.clone());
+    let words: Vec<_> = problems.iter().map(words).collect();
+    let message = |name| format!("`{name}` matches no testcase of the modules of its table");
+    let help = "did you mean `grants`?".to_owned();
+    assert_eq!(
+        words,
+        [(message("typo"), None), (message("grnats"), Some(help))]
+    );
+    assert_eq!(
+        problems[0].facts,
+        ["known testcases: `grants/x=1`, `other`"]
+    );
 }
 
 #[test]

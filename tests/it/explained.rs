@@ -288,6 +288,12 @@ fn provoke_by_builds(all: &mut Provoked) {
 }
 
 fn provoke_by_testcases(all: &mut Provoked) {
+    let names = "testcase = [\"fine\", \"nope\"]\n";
+    let again = "testcase = \"fine\"\ntimeout_s = 5\n";
+    all.configure("", &format!("{BUILD}{TEST}{names}{TEST}{again}"));
+    let codes = ["config::unknown-testcase", "config::testcase-twice"];
+    all.run(&codes, &["list"]);
+
     all.configure(
         "",
         &format!("{BUILD}{TEST}preload = [\"no_such_module\"]\nmatrix.seed = [1]\n"),

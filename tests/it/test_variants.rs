@@ -1,6 +1,7 @@
-//! One module that runs several times on one build: each run is told apart everywhere.
+//! One module that runs several times on one build, or in parts: each run is told apart everywhere.
 
 use crate::support::COCOTB;
+use crate::support::COCOTB_VERSIONS;
 use crate::support::Project;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,12 @@ async def knows(dut):
 ";
 
 fn project(tests: &str) -> Project {
+    project_with(COCOTB, tests)
+}
+
+fn project_with(cocotb: &str, tests: &str) -> Project {
     let project = Project::with_cocotb(
-        COCOTB,
+        cocotb,
         &format!("\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n{tests}"),
     );
     project
@@ -155,4 +160,82 @@ fn two_tables_with_different_environments_are_two_tests_of_one_module() {
         .run(&["list", "--module", "test_env"])
         .expect_code(0);
     assert_eq!(exact.stdout, "top::test_env::knows\n");
+}
+
+const MARKED: &str = "\
+import cocotb
+
+
+@cocotb.test()
+async def fast(dut):
+    pass
+
+
+@cocotb.test()
+async def slow(dut):
+    pass
+
+
+@cocotb.test(skip=True)
+async def marked(dut):
+    assert False, 'it runs'
+
+
+@cocotb.test(skip=True)
+async def marked_too(dut):
+    pass
+";
+
+/// Returns the outcomes of a session by the names of testcases.
+fn outcomes(events: &[serde_json::Value]) -> Vec<(String, String)> {
+    let results = finished(events);
+    let outcome = |(id, event): (String, &serde_json::Value)| {
+        let outcome = event["outcome"].as_str().unwrap().to_owned();
+        (id.rsplit("::").next().unwrap().to_owned(), outcome)
+    };
+    results.into_iter().map(outcome).collect()
+}
+
+#[test]
+fn tables_select_testcases_of_one_module_and_what_they_name_runs_though_it_is_marked() {
+    let tables = "[[test]]\ntest_module = \"marked\"\ntestcase = [\"fast\", \"m*d\"]\n\
+                  [[test]]\ntest_module = \"marked\"\nskip_testcase = [\"fast\", \"marked\"]\n\
+                  timeout_s = 300\n";
+    for cocotb in COCOTB_VERSIONS {
+        let project = project_with(cocotb, tables);
+        project.file("marked.py", MARKED);
+        let ran = project.run(&["test", "--format", "json"]).expect_code(1);
+        let expected = [
+            ("fast", "passed"),
+            ("marked", "failed"),
+            ("marked_too", "skipped"),
+            ("slow", "passed"),
+        ];
+        let expected = expected.map(|(name, outcome)| (name.to_owned(), outcome.to_owned()));
+        assert_eq!(outcomes(&ran.events()), expected, "{cocotb}");
+    }
+
+    let project = project(
+        "[[test]]\ntest_module = \"marked\"\ntestcase = [\"fats\", \"slow\"]\n\
+         [[test]]\ntest_module = \"marked\"\ntestcase = \"s*\"\ntimeout_s = 300\n",
+    );
+    project.file("marked.py", MARKED);
+    let args = ["test", "--format", "json", "--junit", "junit.xml"];
+    let ran = project.run(&args).expect_code(2);
+    let passed = ("slow".to_owned(), "passed".to_owned());
+    assert_eq!(outcomes(&ran.events()), [passed], "once, and nothing else");
+    let xml = fs::read_to_string(project.path("junit.xml")).unwrap();
+    for code in ["config::unknown-testcase", "config::testcase-twice"] {
+        assert!(
+            ran.stderr.contains(&format!("error[{code}]")),
+            "{}",
+            ran.stderr
+        );
+        assert!(xml.contains(&format!("<testcase name=\"{code}\"")), "{xml}");
+    }
+    assert!(
+        ran.stderr.contains("help: did you mean `fast`?"),
+        "{}",
+        ran.stderr
+    );
 }
