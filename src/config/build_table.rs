@@ -10,12 +10,12 @@ use crate::config::expansion;
 use crate::config::files::Files;
 use crate::config::keys::Table;
 use crate::config::variants;
+use crate::config::variants::is_name;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::SimulatorName;
 
-/// Characters that a build name may contain besides letters and digits; others separate names.
-const NAME_MARKS: &str = "_-.";
+use std::collections::BTreeSet;
 
 /// Reads one `[build.NAME]`.
 ///
@@ -29,42 +29,42 @@ pub(super) fn read(
     value: &Value<'_>,
 ) -> Option<BuildTable> {
     let section = open(name, value)?;
+    let full_name = reading.full_name(&name.value);
     let draft = Draft::read(&section, default_simulators);
     let combinations = variants::read(&section, &name.value, draft.simulators.len());
     check_overlap(&section, &draft);
-    let variants = expansion::expand(&section, files, &name.value, &draft, combinations);
+    let variants = expansion::expand(&section, files, &full_name, &draft, combinations);
     Some(BuildTable {
-        name: name.value.clone(),
+        name: full_name,
+        local_name: name.value.clone(),
         line: reading.document.line(section.range.start),
         variants,
     })
 }
 
-/// Reports parameters that have one value for all builds and several as well.
+/// Reports names that have one value for all builds and several as well, and those of both a
+/// parameter and a variable.
 fn check_overlap(section: &Section<'_>, draft: &Draft) {
-    let Some(matrix) = section.get("matrix") else {
-        return;
+    let own = draft.own.values().flat_map(|own| own.parameters.keys());
+    let fixed: BTreeSet<&String> = draft.common.parameters.keys().chain(own).collect();
+    let mut reported = BTreeSet::new();
+    let mut report = |name: Located<String>, from: &str| {
+        if fixed.contains(&name.value) && reported.insert(name.value.clone()) {
+            let message = format!("`{}` is in both `{from}` and `parameters`", name.value);
+            let problem = Diagnostic::error(Code::ConfigBadValue, message);
+            let problem = problem.help("keep one of the two");
+            section.reading.at(&name.range, "", problem);
+        }
     };
-    if !matrix.content.is_table() {
-        return;
+    for (name, from) in variants::varied_keys(section) {
+        report(name, from);
     }
-    for (name, _) in matrix.entries("a table of lists") {
-        if draft.common.parameters.contains_key(&name.value) {
-            let problem = Diagnostic::error(
-                Code::ConfigBadValue,
-                format!("`{}` is in both `matrix` and `parameters`", name.value),
-            );
-            section
-                .reading
-                .at(&name.range, "", problem.help("keep one of the two"));
+    let variables = section.get("variables");
+    if let Some(table) = variables.filter(|it| it.content.is_table()) {
+        for (name, _) in table.entries("a table of values") {
+            report(name, "variables");
         }
     }
-}
-
-/// Says whether a text is fit for being the name of a build or a test.
-pub(super) fn is_name(text: &str) -> bool {
-    let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
-    !text.is_empty() && text.chars().all(fit)
 }
 
 fn open<'a>(name: &Located<String>, value: &Value<'a>) -> Option<Section<'a>> {

@@ -14,6 +14,7 @@ use crate::model::test::ModuleInVariant;
 use crate::model::test::RunSettings;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// How many modules a plan may have, over all builds.
 const PLANNED_MAX: usize = 1_000_000;
@@ -31,13 +32,9 @@ pub fn unknown_build<'a>(
     };
     let problem = Diagnostic::error(Code::ConfigUnknownBuild, message);
     let mut names: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for name in known {
-        let full = name.as_str();
-        for candidate in [name.table(), full] {
-            if names.last() != Some(&candidate) {
-                names.push(candidate);
-            }
-        }
+        names.extend(name.names().filter(|name| seen.insert(*name)));
     }
     match closest(wanted, names.iter().copied()) {
         Some(name) => problem.help(format!("did you mean `{name}`?")),
@@ -71,11 +68,10 @@ fn known_words(names: &[&str]) -> String {
 }
 
 /// Reports problems that involve several tables.
-pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTest]) {
-    // What could not be read is absent here and would look like a mistake.
-    if !reading.is_whole() {
-        return;
-    }
+///
+/// Tests come with their files. What could not be read is absent here and would look like a mistake,
+/// so there are none of files that such a thing could concern.
+pub(super) fn check(builds: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) {
     let names: Vec<BuildName> = builds
         .iter()
         .flat_map(|table| &table.variants)
@@ -83,7 +79,7 @@ pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTe
         .collect();
     let mut covered = Vec::with_capacity(tests.len());
     let mut planned: usize = 0;
-    for test in tests {
+    for (reading, test) in tests {
         check_builds(reading, &names, test);
         let selection = test.tables[0].build_selection();
         let builds: Vec<&BuildName> = names.iter().filter(|name| selection.covers(name)).collect();
@@ -102,24 +98,28 @@ pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTe
         }
         covered.push(builds);
     }
-    check_twice(reading, tests, &covered);
+    check_twice(tests, &covered);
 }
 
 fn check_builds(reading: &Reading, names: &[BuildName], test: &LocatedTest) {
     for build in &test.builds {
-        let entry = Entry::new(&build.value);
+        let entry = Entry::new(&reading.full_name(&build.value));
         if !entry.is_ok_and(|entry| names.iter().any(|name| entry.covers(name))) {
-            reading.at(&build.range, "", unknown_build(&build.value, names));
+            // As they are called in this file.
+            let start = reading.full_name("");
+            let local = |name: &BuildName| name.as_str().strip_prefix(&start).map(str::to_owned);
+            let local: Vec<BuildName> = names.iter().filter_map(local).map(BuildName).collect();
+            reading.at(&build.range, "", unknown_build(&build.value, &local));
         }
     }
 }
 
 /// Reports every pair of tables that plan one module on one build with different settings and no
 /// variant that sets them apart.
-fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildName>]) {
+fn check_twice(tests: &[(&Reading, &LocatedTest)], covered: &[Vec<&BuildName>]) {
     let mut first: BTreeMap<(&str, ModuleInVariant<'_>), (usize, &TestTable)> = BTreeMap::new();
     let mut clashes = BTreeMap::new();
-    for (index, (test, builds)) in tests.iter().zip(covered).enumerate() {
+    for (index, ((_, test), builds)) in tests.iter().zip(covered).enumerate() {
         for table in &test.tables {
             for build in builds {
                 for module in &table.modules {
@@ -137,14 +137,14 @@ fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildNa
         }
     }
     for ((index, earlier), (count, (build, module), (table, other_table))) in clashes {
-        let (test, other) = (&tests[index], &tests[earlier]);
+        let ((reading, test), (other_reading, other)) = (tests[index], tests[earlier]);
         let message = format!(
             "module `{module}` is planned twice on build `{build}`, by tables with different settings"
         );
         let mut problem = Diagnostic::error(Code::ConfigDuplicateName, message)
             .fact(format!(
                 "first at {}",
-                reading.document.place(other.range.start)
+                other_reading.document.place(other.range.start)
             ))
             .fact(format!("different: {}", differences(table, other_table)));
         if count > 1 {
@@ -172,6 +172,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         plusargs,
         env,
         import_path,
+        project_dir,
         waves,
         run_files,
         isolation,
@@ -189,6 +190,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("plusargs", *plusargs != other.plusargs),
         ("env", *env != other.env),
         ("paths", import_path.folders != other.import_path.folders),
+        ("project_dir", *project_dir != other.project_dir),
         ("waves", *waves != other.waves),
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),

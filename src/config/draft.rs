@@ -8,6 +8,7 @@ use crate::config::document::Value;
 use crate::config::hdl_values::Setting;
 use crate::config::hdl_values::ValueUse;
 use crate::config::hdl_values::read_settings;
+use crate::config::hdl_values::read_values;
 use crate::config::keys::Table;
 use crate::config::suggest::closest;
 use crate::config::template::Braces;
@@ -16,6 +17,7 @@ use crate::config::timescale::default_timescale;
 use crate::config::timescale::read_timescale;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Timescale;
 use crate::model::build::UnknownParameters;
@@ -24,7 +26,7 @@ use crate::sim::registry::Registry;
 use std::collections::BTreeMap;
 use toml::de::DeValue;
 
-/// A `[build.NAME]`, except for its matrix.
+/// A `[build.NAME]`, except for what it varies.
 #[derive(Clone, Debug)]
 pub(super) struct Draft {
     /// Never empty.
@@ -34,6 +36,8 @@ pub(super) struct Draft {
     /// `[build.NAME.SIMULATOR]`.
     pub(super) own: BTreeMap<SimulatorName, Parts>,
     pub(super) hdl_toplevel: Option<Template>,
+    /// Values for braces only.
+    pub(super) variables: BTreeMap<String, HdlValue>,
     pub(super) env: BTreeMap<String, Template>,
     pub(super) unknown_parameters: UnknownParameters,
     pub(super) timescale: Timescale,
@@ -47,11 +51,25 @@ pub(super) struct Parts {
     pub(super) includes: Vec<Template>,
     pub(super) defines: BTreeMap<String, Setting>,
     pub(super) parameters: BTreeMap<String, Setting>,
+    pub(super) extra_toplevels: Vec<Template>,
     pub(super) build_args: Vec<Template>,
 }
 
+impl Parts {
+    fn read(section: &Section<'_>) -> Self {
+        Self {
+            sources: templates(section, "sources", Braces::Pattern),
+            includes: templates(section, "includes", Braces::Pattern),
+            defines: read_settings(section, "defines", ValueUse::Define),
+            parameters: read_settings(section, "parameters", ValueUse::Parameter),
+            extra_toplevels: templates(section, "extra_toplevels", Braces::Plain),
+            build_args: templates(section, "build_args", Braces::Plain),
+        }
+    }
+}
+
 impl Draft {
-    /// Reads a build table, except for its matrix.
+    /// Reads a build table, except for what it varies.
     pub(super) fn read(section: &Section<'_>, default_simulators: &[SimulatorName]) -> Self {
         let reading = section.reading;
         let simulators = match section.get("simulator") {
@@ -69,19 +87,14 @@ impl Draft {
             });
         let template = |source| Template::read(reading, source, Braces::Plain);
         Self {
-            common: Parts {
-                sources: templates(section, "sources", Braces::Pattern),
-                includes: templates(section, "includes", Braces::Pattern),
-                defines: read_settings(section, "defines", ValueUse::Define),
-                parameters: read_settings(section, "parameters", ValueUse::Parameter),
-                build_args: templates(section, "build_args", Braces::Plain),
-            },
+            common: Parts::read(section),
             own: own.collect(),
             simulators,
             hdl_toplevel: section
                 .require("hdl_toplevel")
                 .and_then(|value| value.name_text())
                 .map(template),
+            variables: read_values(section, "variables"),
             env: read_env(section, |_| None)
                 .into_iter()
                 .map(|(name, text)| (name, template(text)))
@@ -113,10 +126,7 @@ fn read_own(section: &Section<'_>, simulator: &SimulatorName) -> Option<Parts> {
     let own = section
         .get(simulator.as_str())?
         .section(Table::Simulator, &title)?;
-    Some(Parts {
-        build_args: templates(&own, "build_args", Braces::Plain),
-        ..Parts::default()
-    })
+    Some(Parts::read(&own))
 }
 
 /// Reports `sources` that are absent or an empty list.

@@ -4,6 +4,8 @@
 //! are ten thousand small values.
 
 use crate::config::Variant;
+use crate::config::combinations::Combination;
+use crate::config::combinations::Values;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Unplaced;
@@ -21,11 +23,12 @@ use crate::config::parameters::Parameters;
 use crate::config::path_set::PathSet;
 use crate::config::template::Scope;
 use crate::config::template::Template;
-use crate::config::variants::Combination;
+use crate::config::variants;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::Build;
 use crate::model::build::BuildName;
+use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
 
@@ -66,10 +69,25 @@ pub(super) fn expand(
     variants
 }
 
+/// Splits the values of a combination into variables and parameters; returns all variables.
+fn split(variables: &Values, values: &Values) -> (Values, Values) {
+    let (mut variables, mut parameters) = (variables.clone(), Values::new());
+    for (key, value) in values {
+        let varied = if variables.contains_key(key) {
+            &mut variables
+        } else {
+            &mut parameters
+        };
+        varied.insert(key.clone(), value.clone());
+    }
+    (variables, parameters)
+}
+
 /// The work on one table.
 struct Expansion<'a> {
     section: &'a Section<'a>,
     files: &'a Files<'a>,
+    /// Its name with the prefix of its file.
     table: &'a str,
     draft: &'a Draft,
     /// What was found so far, by the entries of `sources` and `includes` as rendered.
@@ -93,13 +111,16 @@ impl Expansion<'_> {
         parameters: &Parameters<'_>,
     ) -> Variant {
         let (draft, reading) = (self.draft, self.section.reading);
-        let suffix = &combination.suffix;
+        let suffix = combination.suffix();
         let name = match draft.simulators.as_slice() {
             [_] => format!("{}{suffix}", self.table),
             _ => format!("{}{suffix}@{simulator}", self.table),
         };
-        let (parameters, unknown) = parameters.resolve(reading, &name, &combination.values);
-        let scope = Scope::new(&name).with(&parameters).without(unknown);
+        let (variables, given) = split(&draft.variables, &combination.values);
+        let (parameters, unknown) = parameters.resolve(reading, &name, &variables, &given);
+        self.check_parameters(&name, simulator, &parameters);
+        let scope = Scope::new(&name).with(&variables).with(&parameters);
+        let scope = scope.without(unknown);
         let render_all = |pick: fn(&Parts) -> &Vec<Template>| -> Vec<Located<String>> {
             let templates = draft.parts(simulator).flat_map(pick);
             let rendered = templates.filter_map(|template| {
@@ -136,6 +157,7 @@ impl Expansion<'_> {
             .filter_map(|(name, template)| Some((name.clone(), template.render(reading, &scope)?)));
         let build = Build {
             hdl_toplevel: self.toplevel(&scope).unwrap_or_default(),
+            extra_toplevels: self.extra_toplevels(&scope, simulator),
             build_env: env.collect(),
             build_args,
             simulator: simulator.clone(),
@@ -148,12 +170,70 @@ impl Expansion<'_> {
             project_dir: self.files.project_dir.to_owned(),
             parameters,
             name: BuildName(name),
+            // Its prefix ends with the last `/`.
+            table: self.table.rsplit('/').next().unwrap_or_default().to_owned(),
         };
-        Variant { build }
+        Variant { build, variables }
     }
 
     fn toplevel(&self, scope: &Scope<'_>) -> Option<String> {
         let template = self.draft.hdl_toplevel.as_ref()?;
+        self.module_name(template, scope)
+    }
+
+    /// Reports values that the simulator cannot give to a parameter.
+    fn check_parameters(
+        &mut self,
+        build: &str,
+        simulator: &SimulatorName,
+        parameters: &BTreeMap<String, HdlValue>,
+    ) {
+        let reading = self.section.reading;
+        let Some(backend) = reading.registry.get(simulator.as_str()) else {
+            return;
+        };
+        for (name, value) in parameters {
+            let HdlValue::Sv(text) = value else {
+                continue;
+            };
+            let Some((why, instead)) = backend.refused_parameter(text) else {
+                continue;
+            };
+            let message = format!("`{name}` cannot be `{text}`: {why}");
+            let place = variants::place_of(self.section, simulator, name);
+            if self.reported.insert((place.start, message.clone())) {
+                let problem = Diagnostic::error(Code::ConfigBadValue, message);
+                let problem = problem.fact(format!("in build `{build}`"));
+                reading.at(&place, "", problem.help(instead));
+            }
+        }
+    }
+
+    /// Returns the modules that are elaborated next to the toplevel.
+    fn extra_toplevels(&self, scope: &Scope<'_>, simulator: &SimulatorName) -> Vec<String> {
+        let reading = self.section.reading;
+        let backend = reading.registry.get(simulator.as_str());
+        let refused = backend.and_then(|it| it.refused_toplevels());
+        let parts = self.draft.parts(simulator);
+        let templates = parts.flat_map(|parts| &parts.extra_toplevels);
+        let mut names = Vec::new();
+        for template in templates {
+            let Some(name) = self.module_name(template, scope) else {
+                continue;
+            };
+            if let Some((why, instead)) = refused {
+                let message = format!("`{name}` cannot be another toplevel: {why}");
+                let problem = Diagnostic::error(Code::ConfigBadValue, message);
+                let problem = problem.fact(format!("in build `{}`", scope.build()));
+                template.refuse(reading, problem.help(instead), "");
+            } else if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn module_name(&self, template: &Template, scope: &Scope<'_>) -> Option<String> {
         let reading = self.section.reading;
         let toplevel = template.render(reading, scope)?;
         let is_name = !toplevel.trim().is_empty()

@@ -158,6 +158,7 @@ impl Expression {
             Some(HdlValue::Boolean(answer)) => return Ok(i64::from(*answer)),
             Some(HdlValue::Real(text)) => format!("the real number {text}"),
             Some(HdlValue::Text(text)) => format!("the string `{text}`"),
+            Some(HdlValue::Sv(text)) => format!("the SystemVerilog text `{text}`"),
             Some(HdlValue::Flag) => "a macro without a value".to_owned(),
             None => {
                 return Err(Fault {

@@ -54,12 +54,12 @@ impl<'a> Parameters<'a> {
         Self { ordered, circular }
     }
 
-    /// Returns the parameters of one build, given the values of its combination, and the names of
-    /// those whose value could not be found out; the reason is reported.
+    /// Returns the parameters of one build, given those of its combination, and the names of those whose value could not be found out; the reason is reported.
     pub(super) fn resolve(
         &self,
         reading: &Reading,
         build: &str,
+        variables: &BTreeMap<String, HdlValue>,
         given: &BTreeMap<String, HdlValue>,
     ) -> (BTreeMap<String, HdlValue>, BTreeSet<&'a str>) {
         let mut values = given.clone();
@@ -68,7 +68,7 @@ impl<'a> Parameters<'a> {
             let value = match setting {
                 Setting::Fixed(value) => Some(value.clone()),
                 Setting::Template(template) => {
-                    let scope = Scope::new(build).with(&values);
+                    let scope = Scope::new(build).with(variables).with(&values);
                     template.value(reading, &scope.without(unknown.iter().copied()))
                 }
             };

@@ -4,20 +4,22 @@ use crate::config::places::Places;
 use crate::config::problems::BuildProblems;
 use crate::config::testcase_names::TestcaseNames;
 use crate::model::build::Build;
+use crate::model::build::HdlValue;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 /// The whole of `runner.toml`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerConfig {
-    /// The file itself, absolute.
+    /// The file that the session is started with, absolute.
     pub path: Utf8PathBuf,
-    /// Its folder, from which all relative paths start.
+    /// Its folder, from which its relative paths start.
     pub project_dir: Utf8PathBuf,
     /// `build_dir`: where builds, runs and environments are kept, absolute; default `sim_build`.
     /// It may be on a disk that many nodes share.
@@ -32,9 +34,10 @@ pub struct RunnerConfig {
     pub lock_timeout: Duration,
     /// `[python]`.
     pub python: PythonConfig,
-    /// `[build.NAME]`, in the order of the file.
+    /// `[build.NAME]`, in the order of the files; those of an included file come after those of the
+    /// file that includes it.
     pub builds: Vec<BuildTable>,
-    /// `[[test]]`, in the order of the file, each variant as one.
+    /// `[[test]]`, in the same order, each variant as one.
     pub tests: Vec<TestTable>,
     /// Where the keys are, for problems found later.
     pub places: Places,
@@ -57,8 +60,10 @@ pub struct PythonConfig {
 /// `[build.NAME]`: one design, and every variant it is built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildTable {
-    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    /// What the names of its builds begin with: the prefix of its file and [`Self::local_name`].
     pub name: String,
+    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    pub local_name: String,
     /// The line of its header, from 1.
     pub line: usize,
     /// Its builds: each combination of its values on each of its simulators; at most 10000.
@@ -70,6 +75,8 @@ pub struct BuildTable {
 pub struct Variant {
     /// The build, whole, as it is compiled if no test needs waves.
     pub build: Build,
+    /// Values that only stand in braces, by their names; the parameters are those of the build.
+    pub variables: BTreeMap<String, HdlValue>,
 }
 
 /// `[[test]]`: modules, the builds they run on, and how.
@@ -77,7 +84,8 @@ pub struct Variant {
 pub struct TestTable {
     /// The line of its header, from 1.
     pub line: usize,
-    /// `build`: names, and patterns for base names and full names; all builds if absent.
+    /// `build`: names and patterns, with the prefix of its file; all builds if absent and no file is
+    /// included.
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,

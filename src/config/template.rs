@@ -42,6 +42,11 @@ impl<'a> Scope<'a> {
         }
     }
 
+    /// Returns the name of the build.
+    pub(super) fn build(&self) -> &'a str {
+        self.build
+    }
+
     /// Adds values; they take precedence over those that are there.
     pub(super) fn with(
         mut self,

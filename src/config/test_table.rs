@@ -81,6 +81,7 @@ pub(super) fn read(
             .map(|(name, text)| (name, text.value))
             .collect(),
         import_path,
+        project_dir: files.project_dir.to_owned(),
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),
         isolation: section
@@ -95,7 +96,10 @@ pub(super) fn read(
     let testcases = Arc::new(testcase_names::read(&section));
     let table = |(variant, settings)| TestTable {
         line: reading.document.line(section.range.start),
-        builds: section.get("build").map(|_| plain(builds.clone())),
+        builds: section.get("build").map(|_| {
+            let names = builds.iter().map(|build| reading.full_name(&build.value));
+            names.collect()
+        }),
         modules: modules.clone(),
         testcases: Arc::clone(&testcases),
         variant,

@@ -2,7 +2,7 @@
 //!
 //! Invariant: no two variants of a table have the same name, so ids stay unique.
 
-use crate::config::build_table::is_name;
+use crate::config::combinations::for_name;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
@@ -11,7 +11,7 @@ use crate::config::draft::is_env_name;
 use crate::config::keys::Table;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
-use crate::config::variants::for_name;
+use crate::config::variants::is_name;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::HdlValue;

@@ -1,64 +1,92 @@
-//! The variants of a build table: the combinations of its matrix, each with the part of a build's
-//! name that tells it from the others.
+//! Reads what a build table varies: `matrix`, `variants`, `exclude` and `include`.
 
+use crate::config::combinations::Combination;
+use crate::config::combinations::Values;
+use crate::config::combinations::for_name;
+use crate::config::combinations::include;
+use crate::config::combinations::product;
+use crate::config::document::Located;
 use crate::config::document::Section;
+use crate::config::document::Value;
 use crate::config::hdl_values::ValueUse;
 use crate::config::hdl_values::check_identifier;
 use crate::config::hdl_values::hdl_value;
+use crate::config::keys::in_words;
+use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
+use crate::model::build::SimulatorName;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-use std::fmt::Write as _;
+use std::ops::Range;
+use toml::de::DeValue;
 
 /// How many builds one table may make; a matrix of a few lists can reach astronomical numbers.
 const BUILDS_MAX: usize = 10_000;
 
-/// One combination of values.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Combination {
-    /// What it adds to the name of its table: `/DEPTH=4/WIDTH=8`, or nothing.
-    pub(super) suffix: String,
-    /// The values by the names of parameters.
-    pub(super) values: BTreeMap<String, HdlValue>,
+/// Characters that such a name may contain besides letters and digits; others separate names.
+const NAME_MARKS: &str = "_-.";
+
+/// Says whether a text is fit for being the name of a build, a variant or a test.
+pub(super) fn is_name(text: &str) -> bool {
+    let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
+    !text.is_empty() && text.chars().all(fit)
+}
+
+/// A table of values, and where it is.
+#[derive(Clone, Debug)]
+struct Entry {
+    name: Option<String>,
+    values: Values,
+    range: Range<usize>,
 }
 
 /// Reads the combinations of a build table; never empty, so that each table has builds.
 pub(super) fn read(section: &Section<'_>, table: &str, simulators: usize) -> Vec<Combination> {
     let matrix = read_matrix(section, table);
+    let variants = read_variants(section);
+    let (excluded, included) = (entries(section, "exclude"), entries(section, "include"));
+    check_keys(section, &matrix, &variants);
     let lengths = matrix.values().map(Vec::len);
-    let count = lengths.fold(simulators, usize::saturating_mul);
-    if count <= BUILDS_MAX {
-        return product(&matrix);
-    }
-    if let Some(value) = section.get("matrix") {
-        let title = &section.title;
-        value.bad(
-            format!("the matrix of `{title}` makes more than {BUILDS_MAX} builds"),
-            "",
-        );
-    }
-    vec![Combination::default()]
-}
-
-/// Combines lists of values; the last key varies fastest.
-fn product(matrix: &BTreeMap<String, Vec<HdlValue>>) -> Vec<Combination> {
-    let mut combinations = vec![Combination::default()];
-    for (key, values) in matrix {
-        let mut more = Vec::with_capacity(combinations.len() * values.len());
-        for combination in &combinations {
-            for value in values {
-                let mut combination = combination.clone();
-                // Writing to a string cannot fail.
-                write!(combination.suffix, "/{key}={}", for_name(value)).ok();
-                combination.values.insert(key.clone(), value.clone());
-                more.push(combination);
-            }
+    let count = lengths.fold(variants.len().max(1), usize::saturating_mul);
+    let count = count.saturating_add(included.len());
+    if count.saturating_mul(simulators) > BUILDS_MAX {
+        let keys = ["matrix", "variants", "include"];
+        if let Some(value) = keys.iter().find_map(|key| section.get(key)) {
+            let (name, title) = (&value.name, &section.title);
+            value.bad(
+                format!("the {name} of `{title}` makes more than {BUILDS_MAX} builds"),
+                "",
+            );
         }
-        combinations = more;
+        return vec![Combination::default()];
+    }
+    let varies = !matrix.is_empty() || !variants.is_empty();
+    let base = match (varies, included.is_empty()) {
+        // Then every `include` is a combination of its own.
+        (false, false) => Vec::new(),
+        _ if variants.is_empty() => vec![Combination::default()],
+        _ => variants
+            .into_iter()
+            .map(|it| Combination::variant(it.name, it.values))
+            .collect(),
+    };
+    let mut combinations = product(base, &matrix);
+    exclude(section, &mut combinations, &excluded);
+    let originals = combinations.len();
+    for entry in &included {
+        if !include(&mut combinations, originals, &entry.values) {
+            let message = "this `include` changes nothing";
+            let problem = Diagnostic::error(Code::ConfigBadValue, message);
+            let problem = problem.fact("a combination has all its values already");
+            section.reading.at(&entry.range, "", problem);
+        }
+    }
+    check_names(section, table, &combinations, &included);
+    if combinations.is_empty() {
+        combinations.push(Combination::default());
     }
     combinations
 }
@@ -105,51 +133,274 @@ fn read_matrix(section: &Section<'_>, table: &str) -> BTreeMap<String, Vec<HdlVa
     matrix
 }
 
-/// Formats a value as part of a name, without separators, blanks or pattern characters.
-pub(super) fn for_name(value: &HdlValue) -> String {
-    let fit = |c: char| {
-        if c.is_ascii_alphanumeric() || "_-.+".contains(c) {
-            c
-        } else {
-            '-'
-        }
+/// Reads `variants`: a list of tables, which are named by their values, or a table of tables, which
+/// are named by their keys.
+fn read_variants(section: &Section<'_>) -> Vec<Entry> {
+    let Some(value) = section.get("variants") else {
+        return Vec::new();
     };
-    value.to_string().chars().map(fit).collect()
+    let mut entries = Vec::new();
+    if value.content.is_table() {
+        for (name, value) in value.entries("a table of tables") {
+            if !is_name(&name.value) {
+                let message = format!("`{}` is not a valid name of a variant", name.value);
+                let problem = Diagnostic::error(Code::ConfigBadValue, message)
+                    .help("a name consists of letters, digits, `_`, `-` and `.`");
+                section.reading.at(&name.range, "", problem);
+            }
+            let entry = read_entry(&value);
+            entries.extend(entry.map(|entry| Entry {
+                name: Some(name.value),
+                range: name.range,
+                ..entry
+            }));
+        }
+    } else {
+        let items = value.items("a list of tables, or a table of tables");
+        entries.extend(items.iter().filter_map(read_entry));
+    }
+    let is_empty = value.content.as_array().is_some_and(|it| it.is_empty())
+        || matches!(value.content, DeValue::Table(table) if table.is_empty());
+    if is_empty {
+        value.bad("`variants` is empty", "makes no build");
+    }
+    check_sisters(section, &entries);
+    entries
 }
 
-/// Says whether `wanted`, as a user writes it, selects the build called `full`: it is that name, or a
-/// prefix of it that is followed by a matrix value or a simulator.
-pub(super) fn designates(wanted: &str, full: &BuildName) -> bool {
-    full.as_str()
-        .strip_prefix(wanted)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn a_matrix_multiplies_and_every_name_is_unique(
-            lists in prop::collection::btree_map(
-                "[A-C]", prop::collection::btree_set(-3_i64..9, 1..4), 0..3,
-            ),
-        ) {
-            let integers = |(key, values): (&String, &BTreeSet<i64>)| {
-                let values = values.iter().copied().map(HdlValue::Integer).collect();
-                (key.clone(), values)
-            };
-            let matrix = lists.iter().map(integers).collect();
-            let combinations = product(&matrix);
-            let count: usize = lists.values().map(BTreeSet::len).product();
-            prop_assert_eq!(combinations.len(), count);
-            let names: BTreeSet<&str> =
-                combinations.iter().map(|it| it.suffix.as_str()).collect();
-            prop_assert_eq!(names.len(), count);
-            prop_assert!(combinations.iter().all(|it| it.values.keys().eq(lists.keys())));
+/// Reads `exclude` or `include`: a list of tables.
+fn entries(section: &Section<'_>, key: &str) -> Vec<Entry> {
+    let Some(value) = section.get(key) else {
+        return Vec::new();
+    };
+    let Some(items) = value.content.as_array() else {
+        let problem = value.wrong_type_problem("a list of tables");
+        section
+            .reading
+            .at(&value.range, value.type_words(), problem);
+        return Vec::new();
+    };
+    if key == "include" && items.iter().all(|it| it.get_ref().is_str()) && !items.is_empty() {
+        let problem = value.wrong_type_problem("a list of tables");
+        let problem = problem.help("folders that `` `include `` searches go in `includes`");
+        section
+            .reading
+            .at(&value.range, "a list of strings", problem);
+        return Vec::new();
+    }
+    let items = value.items("a list of tables");
+    let entries: Vec<Entry> = items.iter().filter_map(read_entry).collect();
+    for entry in &entries {
+        if entry.values.is_empty() {
+            let message = format!("a table of `{key}` is empty");
+            let problem = Diagnostic::error(Code::ConfigBadValue, message);
+            section.reading.at(&entry.range, "", problem);
         }
     }
+    entries
+}
+
+fn read_entry(value: &Value<'_>) -> Option<Entry> {
+    if !value.content.is_table() {
+        value.wrong_type("a table of values");
+        return None;
+    }
+    let mut values = Values::new();
+    for (name, value) in value.entries("a table of values") {
+        check_identifier(value.reading, &name);
+        if let Some(value) = hdl_value(&value, ValueUse::Parameter) {
+            values.insert(name.value, value);
+        }
+    }
+    Some(Entry {
+        name: None,
+        values,
+        range: value.range.clone(),
+    })
+}
+
+/// Reports variants that have other keys than the first.
+fn check_sisters(section: &Section<'_>, variants: &[Entry]) {
+    let Some((first, others)) = variants.split_first() else {
+        return;
+    };
+    if !section.reading.is_whole() {
+        return;
+    }
+    for variant in others {
+        let keys = |one: &Entry, other: &Entry| -> Vec<String> {
+            let missing = one
+                .values
+                .keys()
+                .filter(|key| !other.values.contains_key(*key));
+            missing.cloned().collect()
+        };
+        let (missing, extra) = (keys(first, variant), keys(variant, first));
+        let words = |names: &[String]| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            in_words(&names)
+        };
+        let message = match (missing.as_slice(), extra.as_slice()) {
+            ([], []) => continue,
+            ([], _) => format!(
+                "a variant has {}, which the first one does not",
+                words(&extra)
+            ),
+            (_, []) => format!("a variant is missing {}", words(&missing)),
+            _ => format!(
+                "a variant is missing {} and has {} instead",
+                words(&missing),
+                words(&extra)
+            ),
+        };
+        let place = section.reading.document.place(first.range.start);
+        let problem = Diagnostic::error(Code::ConfigBadValue, message);
+        let problem = problem.fact(format!("the first variant is at {place}"));
+        let problem = match (missing.as_slice(), extra.as_slice()) {
+            ([one], [other]) if closest(other, [one.as_str()]).is_some() => {
+                problem.help(format!("did you mean `{one}`?"))
+            }
+            _ => problem.help("give all variants the same keys"),
+        };
+        section.reading.at(&variant.range, "", problem);
+    }
+}
+
+/// Reports keys that are given more than once, and those of `exclude` that nothing has.
+fn check_keys(section: &Section<'_>, matrix: &BTreeMap<String, Vec<HdlValue>>, variants: &[Entry]) {
+    let Some(value) = section.get("matrix").filter(|it| it.content.is_table()) else {
+        return;
+    };
+    for (name, _) in value.entries("a table of lists") {
+        let is_varied = |variant: &Entry| variant.values.contains_key(&name.value);
+        if matrix.contains_key(&name.value) && variants.iter().any(is_varied) {
+            let message = format!("`{}` is in both `matrix` and `variants`", name.value);
+            let problem = Diagnostic::error(Code::ConfigBadValue, message);
+            section
+                .reading
+                .at(&name.range, "", problem.help("keep one of the two"));
+        }
+    }
+}
+
+/// Removes what `exclude` matches, and reports entries that match nothing.
+fn exclude(section: &Section<'_>, combinations: &mut Vec<Combination>, excluded: &[Entry]) {
+    let all = combinations.clone();
+    for entry in excluded.iter().filter(|entry| !entry.values.is_empty()) {
+        combinations.retain(|it| !it.matches(&entry.values));
+        if all.iter().any(|it| it.matches(&entry.values)) || !section.reading.is_whole() {
+            continue;
+        }
+        let message = "this `exclude` matches no combination";
+        let problem = Diagnostic::error(Code::ConfigBadValue, message);
+        let known: BTreeSet<&str> = all
+            .iter()
+            .flat_map(|it| it.values.keys().map(String::as_str))
+            .collect();
+        let mut unknown = entry
+            .values
+            .keys()
+            .filter(|key| !known.contains(key.as_str()));
+        let problem = match unknown.next() {
+            Some(key) => {
+                let problem = problem.fact(format!("none has a `{key}`"));
+                match closest(key, known.iter().copied()) {
+                    Some(close) => problem.help(format!("did you mean `{close}`?")),
+                    None => problem,
+                }
+            }
+            None => problem,
+        };
+        section.reading.at(&entry.range, "", problem);
+    }
+    let leaves_none = combinations.is_empty() && !all.is_empty();
+    if let (true, Some(value)) = (leaves_none, section.get("exclude")) {
+        value.bad("`exclude` leaves no combination", "");
+    }
+}
+
+/// Reports combinations that give builds the same name.
+fn check_names(
+    section: &Section<'_>,
+    table: &str,
+    combinations: &[Combination],
+    included: &[Entry],
+) {
+    let mut seen = BTreeSet::new();
+    let mut suffixes = combinations.iter().map(Combination::suffix);
+    let Some(twice) = suffixes.find(|suffix| !seen.insert(suffix.clone())) else {
+        return;
+    };
+    // Equal values of the matrix are reported with it.
+    let key = if section.get("variants").is_some() {
+        "variants"
+    } else if included.is_empty() {
+        return;
+    } else {
+        "include"
+    };
+    if let Some(value) = section.get(key) {
+        let message = format!("two combinations give builds the same name, `{table}{twice}`");
+        let problem = Diagnostic::error(Code::ConfigDuplicateName, message);
+        let help = "remove one, or name them: `[build.NAME.variants.NAME]`";
+        section.reading.at(&value.range, "", problem.help(help));
+    }
+}
+
+/// Returns every key that `matrix`, `variants` or `include` gives values to, with its place.
+pub(super) fn varied_keys(section: &Section<'_>) -> Vec<(Located<String>, &'static str)> {
+    let mut keys = Vec::new();
+    let mut take = |value: &Value<'_>, from: &'static str| {
+        if value.content.is_table() {
+            let entries = value.entries("a table");
+            keys.extend(entries.into_iter().map(|(name, _)| (name, from)));
+        }
+    };
+    if let Some(matrix) = section.get("matrix") {
+        take(&matrix, "matrix");
+    }
+    for from in ["variants", "include"] {
+        let Some(value) = section.get(from) else {
+            continue;
+        };
+        if value.content.is_table() {
+            let variants = value.entries("a table of tables");
+            for (_, variant) in &variants {
+                take(variant, from);
+            }
+        } else if value.content.is_array() {
+            let variants = value.items("a list of tables");
+            for variant in &variants {
+                take(variant, from);
+            }
+        }
+    }
+    keys
+}
+
+/// Returns where a parameter is given: its value in a table of parameters, or its key in what varies.
+pub(super) fn place_of(
+    section: &Section<'_>,
+    simulator: &SimulatorName,
+    name: &str,
+) -> Range<usize> {
+    let fixed = |table: Option<Value<'_>>| {
+        let entries = table?.entries("a table of values");
+        let mut entries = entries.into_iter();
+        entries.find_map(|(key, value)| (key.value == name).then_some(value.range))
+    };
+    let own = section.get(simulator.as_str());
+    let own = own.filter(|own| own.content.is_table()).and_then(|own| {
+        let entries = own.entries("a table");
+        let mut entries = entries.into_iter();
+        entries.find_map(|(key, value)| (key.value == "parameters").then_some(value))
+    });
+    let varied = || {
+        let mut keys = varied_keys(section).into_iter();
+        keys.find_map(|(key, _)| (key.value == name).then_some(key.range))
+    };
+    fixed(own)
+        .or_else(|| fixed(section.get("parameters")))
+        .or_else(varied)
+        .unwrap_or_else(|| section.range.clone())
 }

@@ -212,6 +212,8 @@ pub struct RunSettings {
     pub env: BTreeMap<String, String>,
     /// Where modules are imported from.
     pub import_path: ImportPath,
+    /// The folder of its `runner.toml`, absolute.
+    pub project_dir: Utf8PathBuf,
     /// Whether a wave file is written.
     pub waves: bool,
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
@@ -241,6 +243,7 @@ impl RunSettings {
             plusargs: Vec::new(),
             env: BTreeMap::new(),
             import_path: ImportPath::default(),
+            project_dir: Utf8PathBuf::new(),
             waves: false,
             run_files: Vec::new(),
             isolation: Isolation::default(),

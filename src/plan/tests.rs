@@ -66,11 +66,13 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
                 _ => format!("{name}@{simulator}"),
             };
             let build = build(name, simulator, parameters);
-            Variant { build }
+            let variables = BTreeMap::new();
+            Variant { build, variables }
         })
     });
     BuildTable {
         name: name.to_owned(),
+        local_name: name.to_owned(),
         line: 1,
         variants: variants.collect(),
     }
@@ -79,11 +81,13 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
 fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
     let parameters = parameters.iter();
     Build {
+        table: "fifo".to_owned(),
         name: BuildName(name),
         simulator: SimulatorName(simulator.to_owned()),
         sources: [Source::new(Utf8PathBuf::from("/project/a.sv"))].into(),
         includes: [].into(),
         hdl_toplevel: "top".to_owned(),
+        extra_toplevels: Vec::new(),
         defines: BTreeMap::new(),
         parameters: parameters
             .map(|(name, value)| ((*name).to_owned(), HdlValue::Integer(*value)))

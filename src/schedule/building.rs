@@ -48,6 +48,7 @@ pub(super) fn equal_builds(builds: &[Build]) -> Vec<Vec<usize>> {
     for (index, build) in builds.iter().enumerate() {
         let nameless = Build {
             name: BuildName(String::new()),
+            table: String::new(),
             ..build.clone()
         };
         let design = serde_json::to_string(&nameless).expect("its parts have a form in JSON");

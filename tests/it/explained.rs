@@ -209,6 +209,11 @@ fn provoke_by_configuration(all: &mut Provoked) {
             "[build.o]\nsources = [\"odd*.sv\"]\nhdl_toplevel = \"o\"\n",
         ),
         (
+            "config::include",
+            "include = [{ file = \"runner.toml\", prefix = \"own\" }]\n",
+            "",
+        ),
+        (
             "config::template",
             "",
             "[build.o]\nsources = [\"top.sv\"]\nhdl_toplevel = \"{WIDHT}\"\n",

@@ -25,6 +25,7 @@ mod guard;
 mod hangs;
 mod hostile;
 mod imports;
+mod include;
 mod isolation;
 mod jobs;
 mod junit;

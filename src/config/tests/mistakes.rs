@@ -256,8 +256,9 @@ fn unknown_keys_are_reported_with_a_suggestion() {
                     "6 missing-key: `[build.b]` is missing `sources`",
                     "6 missing-key: `[build.b]` is missing `hdl_toplevel`",
                     "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
-             `defines`, `env`, `hdl_toplevel`, `icarus`, `includes`, `matrix`, `parameters`, \
-             `simulator`, `sources`, `timescale`, `unknown_parameters`, `verilator` and `waves`)",
+             `defines`, `env`, `exclude`, `extra_toplevels`, `hdl_toplevel`, `icarus`, `include`, \
+             `includes`, `matrix`, `parameters`, `simulator`, `sources`, `timescale`, \
+             `unknown_parameters`, `variables`, `variants`, `verilator` and `waves`)",
                 ],
             ),
             (
@@ -354,7 +355,8 @@ fn bad_values_of_a_build_are_reported() {
                 &[
                     "4 bad-value: `1A` is not an HDL identifier",
                     "4 bad-value: `defines.B` is not a finite number",
-                    "4 wrong-type: `defines.C` takes a number, a boolean or a string, not a list",
+                    "4 wrong-type: `defines.C` takes a number, a boolean, a string or `{ sv = \"…\" }`, not \
+             a list",
                     "5 bad-value: `parameters.D` takes an integer from -9223372036854775808 to \
              9223372036854775807",
                     "6 wrong-type: `waves` takes `true` or `false`, not an integer",

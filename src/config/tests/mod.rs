@@ -3,15 +3,18 @@
 mod any_text;
 mod braces;
 mod import_paths;
+mod include;
 mod mistakes;
 mod patterns;
 mod test_variants;
 mod values;
+mod variants;
 
 use super::*;
 
 use crate::diagnostic::Problems;
 use crate::diagnostic::render::to_text;
+use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
@@ -62,8 +65,12 @@ impl Project {
             &environment,
             &registry,
         )?;
-        let all = config.builds.iter().map(|build| build.name.as_str());
-        config.build_problems.of(all)?;
+        let all: Vec<BuildName> = config
+            .builds
+            .iter()
+            .map(|build| BuildName(build.name.clone()))
+            .collect();
+        config.build_problems.of(&all)?;
         Ok(config)
     }
 

@@ -224,6 +224,15 @@ fn the_examples_of_the_reference_are_valid() {
     project.put("hdl/ram.sv", "");
     project.put("blocks/fifo/checks.py", "");
     project.put("blocks/uart/checks.py", "");
+    project.put("rtl/soc.sv", "");
+    project.put("hdl/router.sv", "");
+    project.put("hdl/alu.sv", "");
+    project.put("tests/test_bus_protocol.py", "");
+    for block in ["fifo", "uart"] {
+        let text = "[build.top]\nsources = ['top.sv']\nhdl_toplevel = 'top'\n";
+        project.put(&format!("blocks/{block}/runner.toml"), text);
+        project.put(&format!("blocks/{block}/top.sv"), "");
+    }
     let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
     for name in ["hdl/ram_single.sv", "hdl/ram_dual.sv"] {
         project.put(name, "");
@@ -263,7 +272,10 @@ fn problems_with_the_files_of_a_build_matter_only_to_sessions_that_need_it() {
     let environment = Environment::from_pairs([("HOME", "/")]);
     let registry = Registry::builtin();
     let config = load_from(&path, &project.root, &environment, &registry).expect("kept for later");
-    let of = |tables: &[&str]| config.build_problems.of(tables.iter().copied());
+    let of = |names: &[&str]| {
+        let names: Vec<BuildName> = names.iter().map(|it| BuildName((*it).to_owned())).collect();
+        config.build_problems.of(&names)
+    };
     let warnings = of(&["fifo"]).expect("only warnings");
     let texts: Vec<&str> = warnings.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(texts, ["the include folder `inc` does not exist"]);
