@@ -23,9 +23,9 @@ use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
-use crate::plan::Choice;
 use crate::plan::ListedNames;
 use crate::plan::Selection;
+use crate::plan::TestcaseChoice;
 use crate::report::Report;
 use crate::schedule;
 
@@ -116,7 +116,7 @@ impl<'a> Listed<'a> {
     }
 
     /// Says what becomes of a testcase that is listed for a table, and keeps its name.
-    fn choose(&self, table: usize, id: &TestcaseId) -> Choice {
+    fn choose(&self, table: usize, id: &TestcaseId) -> TestcaseChoice {
         locked(&self.names).take(id);
         if let Some(other) = self.selection.clash(table, id) {
             let mut clashes = locked(&self.clashes);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 
 /// What a table has to do with a testcase of one of its modules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Claim {
+pub(super) enum TableClaim {
     /// It is not one of its testcases, or an equal table runs it.
     None,
     /// It is one of them.
@@ -47,12 +47,12 @@ struct Claimant {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Claims {
     by_module: BTreeMap<Key, Vec<Claimant>>,
-    tables: Vec<Table>,
+    tables: Vec<NamingTable>,
 }
 
 /// A `[[test]]` as it is written, all of its variants together.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Table {
+struct NamingTable {
     names: Arc<TestcaseNames>,
     modules: Vec<TestModule>,
 }
@@ -60,11 +60,11 @@ struct Table {
 impl Claims {
     /// Collects the names of a configuration.
     pub(super) fn new(config: &RunnerConfig) -> Self {
-        let mut tables: Vec<Table> = Vec::new();
+        let mut tables: Vec<NamingTable> = Vec::new();
         for table in &config.tests {
-            let is_known = |it: &Table| Arc::ptr_eq(&it.names, &table.testcases);
+            let is_known = |it: &NamingTable| Arc::ptr_eq(&it.names, &table.testcases);
             if !table.testcases.is_all() && !tables.iter().any(is_known) {
-                tables.push(Table {
+                tables.push(NamingTable {
                     names: Arc::clone(&table.testcases),
                     modules: table.modules.clone(),
                 });
@@ -98,25 +98,25 @@ impl Claims {
     }
 
     /// Says what a table that runs a module has to do with one of its testcases.
-    pub(super) fn of(&self, table: usize, id: &TestcaseId) -> Claim {
+    pub(super) fn of(&self, table: usize, id: &TestcaseId) -> TableClaim {
         let key = key(&id.build, &id.module, id.variant.as_ref());
         let Some(claimants) = self.by_module.get(&key) else {
-            return Claim::Selects;
+            return TableClaim::Selects;
         };
         let testcase = &id.testcase;
         let claims = |it: &Claimant| it.names.iter().any(|names| names.selects(testcase));
         let Some(own) = claimants.iter().find(|it| it.table == table && claims(it)) else {
-            return Claim::None;
+            return TableClaim::None;
         };
         let mut earlier = claimants.iter().take_while(|it| it.table != table);
         if let Some(other) = earlier.find(|it| claims(it)) {
-            return Claim::Clashes(other.table);
+            return TableClaim::Clashes(other.table);
         }
         let mut own = own.names.iter();
         if own.any(|it| it.selects(testcase) && it.names(testcase)) {
-            Claim::Names
+            TableClaim::Names
         } else {
-            Claim::Selects
+            TableClaim::Selects
         }
     }
 }

@@ -10,9 +10,9 @@ mod filter;
 mod selection;
 
 pub use claims::ListedNames;
-pub use selection::Choice;
 pub use selection::Selection;
 pub use selection::SelectionArgs;
+pub use selection::TestcaseChoice;
 
 use crate::config::RunnerConfig;
 use crate::model::build::Build;

@@ -22,9 +22,9 @@ use crate::model::test::TestcaseId;
 use crate::plan::Plan;
 use crate::plan::advice;
 use crate::plan::advice::KnownNames;
-use crate::plan::claims::Claim;
 use crate::plan::claims::Claims;
 use crate::plan::claims::ListedNames;
+use crate::plan::claims::TableClaim;
 use crate::plan::filter::Filter;
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub struct SelectionArgs {
 
 /// What becomes of a listed testcase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Choice {
+pub enum TestcaseChoice {
     /// The table that lists it does not run it; it is not mentioned.
     NotPlanned,
     /// It is planned, but a filter leaves it out.
@@ -166,20 +166,20 @@ impl Selection {
     }
 
     /// Says what becomes of a testcase that is listed for this table.
-    pub fn choose(&self, table: usize, id: &TestcaseId) -> Choice {
+    pub fn choose(&self, table: usize, id: &TestcaseId) -> TestcaseChoice {
         match self.claims.of(table, id) {
-            Claim::None | Claim::Clashes(_) => Choice::NotPlanned,
-            _ if !self.selects(id) => Choice::Deselected,
-            Claim::Selects => Choice::Selected,
-            Claim::Names => Choice::SelectedByName,
+            TableClaim::None | TableClaim::Clashes(_) => TestcaseChoice::NotPlanned,
+            _ if !self.selects(id) => TestcaseChoice::Deselected,
+            TableClaim::Selects => TestcaseChoice::Selected,
+            TableClaim::Names => TestcaseChoice::SelectedByName,
         }
     }
 
     /// Returns the table that runs a testcase instead of this one, although their settings differ.
     pub fn clash(&self, table: usize, id: &TestcaseId) -> Option<usize> {
         match self.claims.of(table, id) {
-            Claim::Clashes(other) => Some(other),
-            Claim::None | Claim::Selects | Claim::Names => None,
+            TableClaim::Clashes(other) => Some(other),
+            TableClaim::None | TableClaim::Selects | TableClaim::Names => None,
         }
     }
 

@@ -24,7 +24,7 @@ use crate::model::test::ModuleInVariant;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
-use crate::plan::Choice;
+use crate::plan::TestcaseChoice;
 use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
@@ -56,7 +56,7 @@ use std::time::Instant;
 #[derive(Clone, Copy)]
 pub(super) struct ListSelection<'a> {
     /// What becomes of a testcase that is listed for a table.
-    pub(super) choose: &'a (dyn Fn(usize, &TestcaseId) -> Choice + Send + Sync),
+    pub(super) choose: &'a (dyn Fn(usize, &TestcaseId) -> TestcaseChoice + Send + Sync),
     /// Whether to stop after listing.
     pub(super) only_lists: bool,
 }
@@ -313,10 +313,10 @@ impl Listing<'_> {
         for listed in found {
             let mut testcase = testcase_of(build, group.in_variant(module), listed);
             match (selection.choose)(group.table, &testcase.id) {
-                Choice::NotPlanned => {}
-                Choice::Deselected => deselected += 1,
-                Choice::Selected => selected.push(testcase),
-                Choice::SelectedByName => {
+                TestcaseChoice::NotPlanned => {}
+                TestcaseChoice::Deselected => deselected += 1,
+                TestcaseChoice::Selected => selected.push(testcase),
+                TestcaseChoice::SelectedByName => {
                     testcase.skip = false;
                     selected.push(testcase);
                 }

@@ -11,7 +11,7 @@ use crate::model::build::BuildName;
 use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
-use crate::plan::Choice;
+use crate::plan::TestcaseChoice;
 use crate::schedule::building;
 use crate::schedule::context::TaskContext;
 use crate::schedule::history::History;
@@ -55,7 +55,7 @@ pub struct SessionSpec<'a> {
     /// The modules, in the order in which they start.
     pub modules: &'a [PlannedModule],
     /// What becomes of a testcase that is listed for a table.
-    pub choose: &'a (dyn Fn(usize, &TestcaseId) -> Choice + Send + Sync),
+    pub choose: &'a (dyn Fn(usize, &TestcaseId) -> TestcaseChoice + Send + Sync),
     /// The session's name.
     pub session_id: String,
     /// Where runs get their directories.
