@@ -4,6 +4,7 @@ use crate::commands::reporting::host_name;
 use crate::commands::resolved::Resolved;
 use crate::commands::session::Session;
 use crate::commands::session_folders::SessionFolder;
+use crate::commands::shared_folders::SharedFolders;
 use crate::config::RunnerConfig;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -175,9 +176,9 @@ pub(super) fn execute(
     let began = clock.now();
     let mut folder = session_folder(resolved, work.command, began)?;
     let agent_dir = session.agent_dir()?;
-    let python_path = edges.environment.get(env::PYTHONPATH);
     let mut unmatched = Unmatched::new(work.selection);
     let listed = Listed::new(work.selection);
+    let shared = SharedFolders::look(work.modules, &resolved.config.build_dir);
     let stream = RefCell::new(Stream {
         state: SessionState::default(),
         reports,
@@ -206,7 +207,7 @@ pub(super) fn execute(
             limit: resolved.config.session_timeout,
             base_env: session.base_env(),
             agent_dir,
-            inherited_python_path: python_path.map(str::to_owned),
+            inherited_python_path: edges.environment.get(env::PYTHONPATH).map(str::to_owned),
             only_lists,
         },
         &mut sink,
@@ -221,6 +222,7 @@ pub(super) fn execute(
     let unmatched = unmatched.problems(&stream.state, &names);
     let known = session.warnings.iter().chain(&work.warnings).cloned();
     known
+        .chain(shared.warnings())
         .chain(unmatched)
         .chain(of_tables)
         .for_each(|notice| stream.send(&Event::Notice(Box::new(notice))));

@@ -83,10 +83,7 @@ pub(super) fn check(builds: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) 
         check_builds(reading, &names, test);
         let selection = test.tables[0].build_selection();
         let builds: Vec<&BuildName> = names.iter().filter(|name| selection.covers(name)).collect();
-        let runs = test
-            .tables
-            .len()
-            .saturating_mul(test.tables[0].modules.len());
+        let runs = test.tables.iter().map(|table| table.modules.len()).sum();
         planned = planned.saturating_add(builds.len().saturating_mul(runs));
         if planned > PLANNED_MAX {
             let problem = Diagnostic::error(
@@ -173,6 +170,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         env,
         import_path,
         project_dir,
+        cwd,
         waves,
         run_files,
         isolation,
@@ -191,6 +189,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("env", *env != other.env),
         ("paths", import_path.folders != other.import_path.folders),
         ("project_dir", *project_dir != other.project_dir),
+        ("cwd", *cwd != other.cwd),
         ("waves", *waves != other.waves),
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),

@@ -80,6 +80,7 @@ impl Table {
             Self::Sv => &["sv"],
             Self::Test => &[
                 "build",
+                "cwd",
                 "env",
                 "fail_on_hdl_error",
                 "fork",
@@ -150,6 +151,7 @@ pub(super) fn known_as(key: &str) -> Option<&'static str> {
         "sim_build" => "build_dir",
         "testcases" | "cocotb_testcase" | "tests_to_run" => "testcase",
         "skip" | "skip_testcases" | "exclude" => "skip_testcase",
+        "workdir" | "working_dir" | "working_directory" | "run_dir" => "cwd",
         "timeout" => "timeout_s",
         "session_timeout" => "session_timeout_s",
         "build_timeout" => "build_timeout_s",

@@ -38,6 +38,7 @@ mod top;
 mod tree;
 mod variables;
 mod variants;
+mod working_dir;
 
 pub use build_selection::BuildSelection;
 pub use check::unknown_build;

@@ -62,8 +62,13 @@ impl Claims {
     pub(super) fn new(config: &RunnerConfig) -> Self {
         let mut tables: Vec<NamingTable> = Vec::new();
         for table in &config.tests {
-            let is_known = |it: &NamingTable| Arc::ptr_eq(&it.names, &table.testcases);
-            if !table.testcases.is_all() && !tables.iter().any(is_known) {
+            if table.testcases.is_all() {
+                continue;
+            }
+            let mut known = tables.iter_mut();
+            if let Some(known) = known.find(|it| Arc::ptr_eq(&it.names, &table.testcases)) {
+                known.modules.extend(table.modules.iter().cloned());
+            } else {
                 tables.push(NamingTable {
                     names: Arc::clone(&table.testcases),
                     modules: table.modules.clone(),

@@ -74,6 +74,7 @@ async def hidden(dut):
 
 @cocotb.test()
 async def fine(dut):
+    open('written', 'w').close()
     return 7
 
 
@@ -301,13 +302,16 @@ fn provoke_by_testcases(all: &mut Provoked) {
 
     all.configure(
         "",
-        &format!("{BUILD}{TEST}preload = [\"no_such_module\"]\nmatrix.seed = [1]\n"),
+        &format!(
+            "{BUILD}{TEST}preload = [\"no_such_module\"]\nmatrix.seed = [1]\ncwd = \"project\"\n"
+        ),
     );
     let name = ("COCOTB_TESTCASE", OsStr::new("x"));
     let warnings = [
         "select::variable",
         "select::variant",
         "test::preload",
+        "test::shared-folder",
         "test::never-runs",
         "test::returned-value",
     ];

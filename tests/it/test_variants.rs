@@ -239,3 +239,83 @@ fn tables_select_testcases_of_one_module_and_what_they_name_runs_though_it_is_ma
         ran.stderr
     );
 }
+
+const READS: &str = "\
+import cocotb
+from cocotb.triggers import Timer
+
+
+@cocotb.test()
+async def reads(dut):
+    await Timer(5, 'ns')
+    assert open('data.txt').read() == 'here'
+    open('left.txt', 'w').close()
+
+
+@cocotb.test()
+async def writes_elsewhere(dut):
+    await Timer(5, 'ns')
+";
+
+#[test]
+fn runs_start_in_the_folder_that_cwd_names_and_leave_only_what_they_write_themselves() {
+    let table = |cwd: &str, keys: &str| {
+        format!(
+            "[[test]]\ntest_module = \"reads\"\npaths = [\"tb\"]\ncwd = \"{cwd}\"\n\
+             name = \"{cwd}{}\"\nwaves = true\n{keys}",
+            keys.len()
+        )
+    };
+    let spawned = "fork = false\n";
+    let tables = [
+        table("module", ""),
+        table("module", spawned),
+        table("project", ""),
+        table("project", spawned),
+        table("run", ""),
+    ];
+    let project = project(&tables.concat());
+    project
+        .file(
+            "top.sv",
+            "module top;\n  reg q = 0;\n  always #1 q = !q;\nendmodule\n",
+        )
+        .file("tb/reads.py", READS)
+        .file("tb/data.txt", "here")
+        .file("data.txt", "here");
+    let before = |folder: &str| -> BTreeSet<String> {
+        let names = fs::read_dir(project.path(folder)).unwrap();
+        names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    let (root, module) = (before("."), before("tb"));
+    let ran = project.run(&["test", "--format", "json"]).expect_code(1);
+    for (id, result) in finished(&ran.events()) {
+        let is_bad = id.contains("/run0::reads");
+        assert_eq!(
+            result["outcome"],
+            if is_bad { "failed" } else { "passed" },
+            "{id}"
+        );
+        let dir = std::path::Path::new(result["run_dir"].as_str().unwrap());
+        for file in ["results.xml", "sim.log", "waves.fst"] {
+            assert!(dir.join(file).exists(), "{id}: {file}");
+        }
+    }
+    let new = |folder: &str, known: &BTreeSet<String>| -> Vec<String> {
+        before(folder).difference(known).cloned().collect()
+    };
+    assert_eq!(new(".", &root), ["left.txt", "sim_build"]);
+    assert_eq!(new("tb", &module), ["left.txt"]);
+    let warnings = ran
+        .stderr
+        .matches("warning[test::shared-folder]: files appeared");
+    assert_eq!(warnings.count(), 2, "{}", ran.stderr);
+    assert_eq!(
+        ran.stderr.matches(" runs: `left.txt`").count(),
+        2,
+        "{}",
+        ran.stderr
+    );
+}

@@ -235,3 +235,40 @@ fn mistakes_in_names_of_testcases_are_reported_at_once() {
     assert_eq!(reported.len(), 1, "{reported:?}");
     assert!(reported[0].contains("planned twice"), "{reported:?}");
 }
+
+#[test]
+fn a_working_directory_is_that_of_the_run_the_project_or_each_module() {
+    let project = Project::fifo();
+    project.put("tests/sub/__init__.py", "");
+    let folders = |cwd: &str| -> Vec<String> {
+        let text = format!(
+            "{BUILD}[[test]]\ntest_module = ['test_ram', 'sub', 'test_fifo']\npaths = ['tests']\n\
+             cwd = '{cwd}'\n"
+        );
+        let tests = project.fine(&text).tests;
+        let cwd = tests.iter().map(|table| table.settings.cwd.clone());
+        let cwd: Vec<Utf8PathBuf> = cwd.map(Option::unwrap_or_default).collect();
+        project.names(&cwd)
+    };
+    assert_eq!(folders("run"), [""]);
+    assert_eq!(folders("project"), [""]);
+    assert_eq!(folders("module"), ["tests", "tests/sub"]);
+    let config = project.fine(&tests("cwd = 'project'\n"));
+    assert_eq!(config.tests[0].settings.cwd.as_ref(), Some(&project.root));
+    check(
+        "cwd = 'tests'\n",
+        &[
+            "6 bad-value: invalid working directory `tests` (help: write `\"run\"`, `\"project\"` or \
+         `\"module\"`)",
+        ],
+    );
+    check(
+        "cwd = 'module'\nrun_files = ['hdl/fifo.sv']\n",
+        &[
+            "6 bad-value: `cwd = \"module\"`: there is no file of module `m` in `paths` (help: add its \
+         folder to `paths`, or write `cwd = \"project\"`)",
+            "7 bad-value: `run_files` has no use with `cwd = \"module\"` (help: they are linked into each \
+         run's own directory, where the design does not look then)",
+        ],
+    );
+}
