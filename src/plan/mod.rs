@@ -15,8 +15,10 @@ pub use selection::SelectionArgs;
 pub use selection::TestcaseChoice;
 
 use crate::config::RunnerConfig;
+use crate::config::Variant;
 use crate::model::build::Build;
 use crate::model::test::PlannedModule;
+use crate::model::test::RunSettings;
 use crate::plan::claims::Claims;
 
 use std::collections::BTreeMap;
@@ -37,8 +39,9 @@ pub struct Plan {
 /// A build can dump waves if its table says so, or a test that runs on it does. A module
 /// that several tables plan on one build with the same settings is planned once, for the first.
 pub fn expand(config: &RunnerConfig) -> Plan {
-    let variants = config.builds.iter().flat_map(|table| &table.variants);
-    let mut builds: Vec<Build> = variants.map(|variant| variant.build.clone()).collect();
+    let tables = config.builds.iter();
+    let variants: Vec<&Variant> = tables.flat_map(|table| &table.variants).collect();
+    let mut builds: Vec<Build> = variants.iter().map(|it| it.build.clone()).collect();
     let mut modules: Vec<PlannedModule> = Vec::new();
     let mut claims = Claims::new(config);
     // The indices of a module that tables with different settings plan.
@@ -50,11 +53,10 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                 continue;
             }
             build.waves |= table.settings.waves;
+            let settings = with_parameters(&table.settings, variants[number]);
             for module in &table.modules {
                 let alike = planned.entry((number, module, &table.variant)).or_default();
-                let known = alike
-                    .iter()
-                    .find(|at| modules[**at].settings == table.settings);
+                let known = alike.iter().find(|at| modules[**at].settings == settings);
                 let at = known.copied().unwrap_or(modules.len());
                 if at == modules.len() {
                     alike.push(at);
@@ -63,7 +65,7 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                         module: module.clone(),
                         variant: table.variant.clone(),
                         table: index,
-                        settings: table.settings.clone(),
+                        settings: settings.clone(),
                     });
                 }
                 claims.add(&modules[at], &table.testcases);
@@ -76,6 +78,18 @@ pub fn expand(config: &RunnerConfig) -> Plan {
         modules,
         claims,
     }
+}
+
+/// Returns the settings of a table on one build, whose parameters its environment may name.
+fn with_parameters(settings: &RunSettings, variant: &Variant) -> RunSettings {
+    let mut settings = settings.clone();
+    if let Some(param_env) = &settings.param_env {
+        for (name, value) in variant.values() {
+            let entry = settings.env.entry(param_env.variable(name));
+            entry.or_insert_with(|| value.in_text());
+        }
+    }
+    settings
 }
 
 #[cfg(test)]
