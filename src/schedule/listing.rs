@@ -24,6 +24,7 @@ use crate::model::test::ModuleInVariant;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
+use crate::plan::TestcaseChoice;
 use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
@@ -54,8 +55,8 @@ use std::time::Instant;
 /// Which of the listed testcases are run.
 #[derive(Clone, Copy)]
 pub(super) struct ListSelection<'a> {
-    /// Whether a listed testcase is selected.
-    pub(super) selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
+    /// What becomes of a testcase that is listed for a table.
+    pub(super) choose: &'a (dyn Fn(usize, &TestcaseId) -> TestcaseChoice + Send + Sync),
     /// Whether to stop after listing.
     pub(super) only_lists: bool,
 }
@@ -310,18 +311,26 @@ impl Listing<'_> {
     ) -> Vec<Testcase> {
         let group = &self.task.group;
         let (build, variant) = (&group.design.name, group.in_variant(module).variant);
-        let total = found.len();
-        let selected: Vec<Testcase> = found
-            .into_iter()
-            .map(|listed| testcase_of(build, group.in_variant(module), listed))
-            .filter(|testcase| (selection.selects)(&testcase.id))
-            .collect();
+        let mut selected: Vec<Testcase> = Vec::new();
+        let mut deselected = 0;
+        for listed in found {
+            let mut testcase = testcase_of(build, group.in_variant(module), listed);
+            match (selection.choose)(group.table, &testcase.id) {
+                TestcaseChoice::NotPlanned => {}
+                TestcaseChoice::Deselected => deselected += 1,
+                TestcaseChoice::Selected => selected.push(testcase),
+                TestcaseChoice::SelectedByName => {
+                    testcase.skip = false;
+                    selected.push(testcase);
+                }
+            }
+        }
         (self.emit)(Effect::Send(Event::ModuleListed {
             build: build.clone(),
             module: module.clone(),
             variant: variant.cloned(),
             selected: selected.clone(),
-            deselected: total - selected.len(),
+            deselected,
         }));
         if selection.only_lists {
             return Vec::new();
