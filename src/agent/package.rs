@@ -29,6 +29,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("selection.py", include_str!("cocorun_agent/selection.py")),
     ("serve.py", include_str!("cocorun_agent/serve.py")),
     ("text.py", include_str!("cocorun_agent/text.py")),
+    ("user_code.py", include_str!("cocorun_agent/user_code.py")),
     ("v1.py", include_str!("cocorun_agent/v1.py")),
     ("v2.py", include_str!("cocorun_agent/v2.py")),
     ("waiting.py", include_str!("cocorun_agent/waiting.py")),

@@ -75,6 +75,12 @@ pub struct Request {
     /// For a server: modules to import before it forks, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preload: Vec<String>,
+    /// VPI libraries that the simulator must have loaded.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub vpi_libraries: Vec<Utf8PathBuf>,
+    /// Functions (`package.module:function`) to call once cocotb is initialised, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub pygpi_users: Vec<String>,
     /// The signal upon which the process writes Python's stack to its log and continues.
     pub dump_signal: i32,
     /// The signal upon which it writes at once, if no Python code runs, what the testcase awaits.

@@ -9,6 +9,7 @@ use crate::config::name_glob::NameGlob;
 use crate::config::param_env;
 use crate::config::suggest::closest;
 use crate::config::test_table::LocatedTest;
+use crate::config::user_code;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::BuildName;
@@ -122,12 +123,18 @@ pub(super) fn check(build_tables: &[&BuildTable], tests: &[(&Reading, &LocatedTe
         covered.push(builds);
     }
     for ((reading, test), builds) in tests.iter().zip(&covered) {
-        let Some(param_env) = &test.tables[0].settings.param_env else {
+        let param_env = &test.tables[0].settings.param_env;
+        if param_env.is_none() && test.vpi_libraries.is_none() {
             continue;
-        };
+        }
         let builds: BTreeSet<&BuildName> = builds.iter().copied().collect();
-        let variants = variants_of(build_tables).filter(|it| builds.contains(&it.build.name));
-        param_env::check(reading, &test.range, param_env, variants);
+        let variants = || variants_of(build_tables).filter(|it| builds.contains(&it.build.name));
+        if let Some(param_env) = param_env {
+            param_env::check(reading, &test.range, param_env, variants());
+        }
+        if let Some(range) = &test.vpi_libraries {
+            user_code::check_vpi_libraries(reading, range, variants());
+        }
     }
     check_twice(tests, &covered);
 }
@@ -215,6 +222,8 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         isolation,
         fork,
         preload,
+        vpi_libraries,
+        pygpi_users,
         fail_on_hdl_error,
         // The variants are the same, so what they stand for is compared by its values.
         fixed: _,
@@ -235,6 +244,8 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("isolation", *isolation != other.isolation),
         ("fork", *fork != other.fork),
         ("preload", *preload != other.preload),
+        ("vpi_libraries", *vpi_libraries != other.vpi_libraries),
+        ("pygpi_users", *pygpi_users != other.pygpi_users),
         (
             "fail_on_hdl_error",
             *fail_on_hdl_error != other.fail_on_hdl_error,

@@ -39,6 +39,7 @@ mod testcase_names;
 mod timescale;
 mod top;
 mod tree;
+mod user_code;
 mod variables;
 mod variants;
 mod vendor_options;

@@ -17,6 +17,7 @@ use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
 use crate::config::test_variants;
 use crate::config::testcase_names;
+use crate::config::user_code;
 use crate::config::working_dir;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -73,6 +74,8 @@ pub(super) struct LocatedTest {
     pub(super) range: Range<usize>,
     /// The entries of `build`.
     pub(super) builds: Vec<Located<String>>,
+    /// Where `vpi_libraries` is, if there are any.
+    pub(super) vpi_libraries: Option<Range<usize>>,
 }
 
 /// Reads one `[[test]]`.
@@ -90,37 +93,7 @@ pub(super) fn read(
         |folders| ImportFolders::new(files, folders),
     );
     let modules = read_modules(&section, files, &folders);
-    let settings = RunSettings {
-        timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
-        seed: section
-            .get("seed")
-            .and_then(|value| value.integer(0, i64::from(u32::MAX)))
-            .and_then(|seed| u32::try_from(seed).ok())
-            .map(Seed),
-        test_args: plain(section.texts("test_args")),
-        plusargs: read_plusargs(&section),
-        env: read_env(&section, refused_variable)
-            .into_iter()
-            .map(|(name, text)| (name, text.value))
-            .collect(),
-        param_env: match section.get("param_env") {
-            Some(value) => param_env::read(&value),
-            None => defaults.param_env.clone(),
-        },
-        import_path: folders.path,
-        project_dir: files.project_dir.to_owned(),
-        cwd: None,
-        waves: section.switch("waves", false),
-        run_files: read_run_files(&section, files),
-        isolation: section
-            .get("isolation")
-            .and_then(|value| read_isolation(&value))
-            .unwrap_or(defaults.isolation),
-        fork: section.switch("fork", defaults.fork),
-        preload: read_preload(&section),
-        fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
-        fixed: FixedSettings::default(),
-    };
+    let settings = read_settings(&section, files, folders.path, defaults);
     let testcases = Arc::new(testcase_names::read(&section));
     let groups = working_dir::read(&section, files, &settings.import_path, modules);
     let table =
@@ -151,7 +124,49 @@ pub(super) fn read(
             .collect(),
         range: section.range.clone(),
         builds,
+        vpi_libraries: section.get("vpi_libraries").map(|value| value.range),
     })
+}
+
+fn read_settings(
+    section: &Section<'_>,
+    files: &Files<'_>,
+    import_path: ImportPath,
+    defaults: &Defaults,
+) -> RunSettings {
+    RunSettings {
+        timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
+        seed: section
+            .get("seed")
+            .and_then(|value| value.integer(0, i64::from(u32::MAX)))
+            .and_then(|seed| u32::try_from(seed).ok())
+            .map(Seed),
+        test_args: plain(section.texts("test_args")),
+        plusargs: read_plusargs(section),
+        env: read_env(section, refused_variable)
+            .into_iter()
+            .map(|(name, text)| (name, text.value))
+            .collect(),
+        param_env: match section.get("param_env") {
+            Some(value) => param_env::read(&value),
+            None => defaults.param_env.clone(),
+        },
+        import_path,
+        project_dir: files.project_dir.to_owned(),
+        cwd: None,
+        waves: section.switch("waves", false),
+        run_files: read_run_files(section, files),
+        isolation: section
+            .get("isolation")
+            .and_then(|value| read_isolation(&value))
+            .unwrap_or(defaults.isolation),
+        fork: section.switch("fork", defaults.fork),
+        preload: read_preload(section),
+        vpi_libraries: user_code::read_vpi_libraries(section, files),
+        pygpi_users: user_code::read_pygpi_users(section),
+        fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
+        fixed: FixedSettings::default(),
+    }
 }
 
 fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
@@ -297,12 +312,7 @@ fn ambiguous_module(
 fn read_preload(section: &Section<'_>) -> Vec<String> {
     let mut names = Vec::new();
     for text in section.texts("preload") {
-        let is_word = |word: &str| {
-            !word.starts_with(|first: char| first.is_ascii_digit())
-                && !word.is_empty()
-                && word.chars().all(|c| c.is_alphanumeric() || c == '_')
-        };
-        if text.value.split('.').all(is_word) {
+        if user_code::is_dotted_name(&text.value) {
             names.push(text.value);
             continue;
         }

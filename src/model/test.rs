@@ -247,6 +247,11 @@ pub struct RunSettings {
     pub fork: bool,
     /// Python modules that a fork server imports before it forks, in order.
     pub preload: Vec<String>,
+    /// VPI libraries that the simulator loads, in order, absolute.
+    pub vpi_libraries: Vec<Utf8PathBuf>,
+    /// Python functions (`package.module:function`) that are called, in order, when cocotb is
+    /// initialised, before test modules are imported.
+    pub pygpi_users: Vec<String>,
     /// Whether an HDL `$error` fails a testcase that passed according to cocotb.
     pub fail_on_hdl_error: bool,
     /// Which of these the variant stands for.
@@ -272,6 +277,8 @@ impl RunSettings {
             isolation: Isolation::default(),
             fork: true,
             preload: Vec::new(),
+            vpi_libraries: Vec::new(),
+            pygpi_users: Vec::new(),
             fail_on_hdl_error: true,
             fixed: FixedSettings::default(),
         }

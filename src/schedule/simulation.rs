@@ -61,6 +61,8 @@ impl Simulation<'_> {
             ambiguous: self.settings.import_path.ambiguous.clone(),
             cpus: Vec::new(),
             preload: Vec::new(),
+            vpi_libraries: self.settings.vpi_libraries.clone(),
+            pygpi_users: self.settings.pygpi_users.clone(),
             dump_signal: STACK_SIGNAL,
             wait_signal: WAIT_SIGNAL,
         };
@@ -133,6 +135,8 @@ pub(super) fn server_command(
         ambiguous: settings.import_path.ambiguous.clone(),
         cpus: processors(),
         preload: settings.preload.clone(),
+        vpi_libraries: settings.vpi_libraries.clone(),
+        pygpi_users: Vec::new(),
         dump_signal: STACK_SIGNAL,
         wait_signal: WAIT_SIGNAL,
     };
@@ -161,6 +165,7 @@ fn command(
         design,
         tool: &installed.tool,
         python: &context.tools.python,
+        vpi_libraries: &settings.vpi_libraries,
         test_args: &settings.test_args,
         plusargs: &settings.plusargs,
         waves,

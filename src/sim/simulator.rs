@@ -97,6 +97,11 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns why it cannot load VPI libraries, and what to do instead; `None` if it can.
+    fn refused_vpi_libraries(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
     /// Returns the commands that make a build.
     fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe;
 
@@ -263,6 +268,8 @@ pub struct LaunchInput<'a> {
     pub tool: &'a SimulatorTool,
     /// The Python environment.
     pub python: &'a PythonEnv,
+    /// VPI libraries to load, in order, absolute.
+    pub vpi_libraries: &'a [Utf8PathBuf],
     /// Extra simulator arguments.
     pub test_args: &'a [String],
     /// With the leading `+`.

@@ -57,4 +57,5 @@ mod test_variants;
 mod traps;
 mod traps_table;
 mod unkillable;
+mod user_code;
 mod waiting;

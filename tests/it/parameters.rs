@@ -1,4 +1,5 @@
-//! Values of parameters arrive in the HDL as they are written, and paths may contain blanks.
+//! Values of parameters arrive in the HDL as they are written, as do those of C functions, and paths
+//! may contain blanks.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -19,12 +20,18 @@ module top #(
 ) (
     output logic [31:0] milli, output logic [31:0] pico, output logic [31:0] quarter, output logic same
 );
+`ifdef VERILATOR
+  import \"DPI-C\" function int same_number(int number);
+`else
+  function integer same_number(input integer number); same_number = number; endfunction
+`endif
   initial milli = $rtoi(GAIN * `SCALE);
   initial pico = $rtoi(TINY * 1.0e12);
   initial quarter = $rtoi(REAL / 4 * `SCALE);
   initial same = NAME == \"a\\\"b\" && LONG == \"say \\\"hi\\\"\"
       && {16'h1, LINES, 16'h2, SLASH, 16'h3, QUOTE, 16'h4, BOTH, 16'h5, FIRST, 16'h6, LAST}
-      == 184'h0001_610a62_0002_5c_0003_22_0004_5c22_0005_220a_0006_615c;
+      == 184'h0001_610a62_0002_5c_0003_22_0004_5c22_0005_220a_0006_615c
+      && same_number(42) == 42;
 endmodule
 ";
 const TEST_TOP: &str = "\
@@ -40,6 +47,8 @@ async def arrive(dut):
     assert dut.same.value == 1
 ";
 
+/// Verilator gets a function by DPI, which it has in place of VPI libraries.
+///
 /// The project's folder, those of its sources and of Python, and a source have names with blanks.
 fn project() -> Project {
     let project = Project::new();
@@ -51,12 +60,16 @@ fn project() -> Project {
          LAST = 'a\\' }\n\
          matrix = { GAIN = [2.5, -0.5] }\n\
          [build.top.icarus]\nbuild_args = [\"-DSTRING=\"]\n\
-         [build.top.verilator]\nbuild_args = [\"-DSTRING=string\"]\n\
+         [build.top.verilator]\nsources = [\"my hdl/my dpi.cpp\"]\nbuild_args = [\"-DSTRING=string\"]\n\
          [[test]]\ntest_module = \"test_top\"\n";
     for (name, text) in [
         ("runner.toml", toml),
         ("my hdl/my top.sv", TOP),
         ("my inc/scale.svh", "`define SCALE 1000.0\n"),
+        (
+            "my hdl/my dpi.cpp",
+            "extern \"C\" int same_number(int number) { return number; }\n",
+        ),
         ("test_top.py", TEST_TOP),
     ] {
         project.file(&format!("my project/{name}"), text);

@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any
 
-from cocorun_agent import events, imports, output, request, seeds, waiting
+from cocorun_agent import events, imports, output, request, seeds, user_code, waiting
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
@@ -62,7 +62,7 @@ def start(*args: Any) -> None:
             _prepare(reporter, wanted)
         else:
             interpreter.resume_collection()
-        _run_cocotb(wanted.entry_points if wanted else None, args)
+        _run_cocotb(args)
     except BaseException as error:
         if reporter is not None:
             with reporter.guard("startup"):
@@ -87,6 +87,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
     from cocorun_agent import child, serve
 
     _greet(reporter)
+    user_code.check_vpi_libraries(server.vpi_libraries)
     imports.set_path(server.paths, server.ambiguous)
     serve.warm()
     seeds.begin(server.seed)
@@ -111,6 +112,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
 def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     """Sends the hello event and installs the hooks for this cocotb."""
     major = _greet(reporter)
+    user_code.check_vpi_libraries(wanted.vpi_libraries)
     imports.set_path(wanted.paths, wanted.ambiguous)
     seeds.begin(wanted.seed)
     request.apply_to_environment(wanted, major)
@@ -124,6 +126,7 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     else:
         with reporter.guard("install"):
             adapter.install()
+    user_code.add_pygpi_users(wanted.pygpi_users, major)
 
 
 def _greet(reporter: Reporter) -> int:
@@ -151,15 +154,13 @@ def _asked(simulator: Any, function: str) -> str | None:
         return None
 
 
-def _run_cocotb(entry_points: str | None, args: Any) -> None:
-    """Runs the entry points that cocotb would have run itself, or those the user set."""
+def _run_cocotb(args: Any) -> None:
+    """Runs the entry points that cocotb would have run itself."""
     if "cocotb" in sys.modules and _cocotb_1_entry is not None:
         _cocotb_1_entry[1](*args)
         return
     for name in _USERS_VARIABLES:
         os.environ.pop(name, None)
-    if entry_points:
-        os.environ["PYGPI_USERS"] = entry_points
     from pygpi import entry
 
     entry.load_entry(*args)

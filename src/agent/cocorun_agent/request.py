@@ -27,7 +27,6 @@ _KEYS = {
     "cpus",
     "cwd",
     "dump_signal",
-    "entry_points",
     "env",
     "event_fd",
     "event_file",
@@ -37,12 +36,14 @@ _KEYS = {
     "paths",
     "preload",
     "protocol",
+    "pygpi_users",
     "request_fd",
     "request_file",
     "results_file",
     "run",
     "seed",
     "testcases",
+    "vpi_libraries",
     "wait_signal",
 }
 
@@ -85,7 +86,8 @@ class Request:
             ]
         self.seed: int | None = fields.get("seed")
         self.results_file: str | None = fields.get("results_file")
-        self.entry_points: str | None = fields.get("entry_points")
+        self.vpi_libraries: list[str] = [str(path) for path in fields.get("vpi_libraries") or ()]
+        self.pygpi_users: list[str] = [str(name) for name in fields.get("pygpi_users") or ()]
         self.request_fd: int | None = fields.get("request_fd")
         if self.request_fd is None and os.environ.get(REQUEST_FD_VARIABLE):
             self.request_fd = int(os.environ.pop(REQUEST_FD_VARIABLE))

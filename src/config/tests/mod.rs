@@ -9,6 +9,7 @@ mod mistakes;
 mod patterns;
 mod steps;
 mod test_variants;
+mod user_code;
 mod values;
 mod variants;
 

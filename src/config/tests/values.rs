@@ -238,6 +238,8 @@ fn the_examples_of_the_reference_are_valid() {
         "hdl/ram_single.sv",
         "hdl/ram_dual.sv",
         "hdl/core.sv",
+        "hdl/chip.sv",
+        "lib/models.vpi",
         "lib/spec.py",
     ] {
         project.put(name, "");

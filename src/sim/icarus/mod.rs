@@ -136,6 +136,10 @@ impl Simulator for Icarus {
             args.extend(["-M".to_owned(), libs.to_string()]);
             args.extend(["-m".to_owned(), "libcocotbvpi_icarus".to_owned()]);
         }
+        // The agent makes sure that it has loaded them: vvp goes on without.
+        for library in launch.vpi_libraries {
+            args.extend(["-m".to_owned(), library.to_string()]);
+        }
         args.push(launch.design.artifact.to_string());
         // `-fst` and `-none` are read by vvp's system tasks, so they follow the design.
         let format = if launch.waves.is_some() {

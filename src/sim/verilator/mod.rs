@@ -215,6 +215,14 @@ impl Simulator for Verilator {
         Some((why, instead))
     }
 
+    /// Nothing in its runtime loads a library, and `vpi_register_systf` does nothing (seen in 5.48).
+    fn refused_vpi_libraries(&self) -> Option<(&'static str, &'static str)> {
+        let why = "a model of Verilator loads no VPI libraries, and knows no system tasks of users";
+        let instead = "use DPI: list the C++ file in `sources` and declare its functions with \
+                       `import \"DPI-C\"`; or name only builds of other simulators in `build`";
+        Some((why, instead))
+    }
+
     fn is_complaint(&self, line: &str) -> bool {
         line.starts_with("%Warning")
             || log_text::is_common_complaint(line) && !line.contains("Exiting due to")
