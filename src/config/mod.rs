@@ -7,6 +7,7 @@
 
 mod ambiguous;
 mod build_selection;
+mod build_steps;
 mod build_table;
 mod check;
 mod combinations;
@@ -27,18 +28,21 @@ mod path_set;
 mod places;
 mod problems;
 mod run_values;
+mod step_table;
 pub(crate) mod suggest;
 mod syntax;
 mod tables;
 mod template;
 mod test_table;
 mod test_variants;
+mod testcase_names;
 mod timescale;
 mod top;
 mod tree;
 mod variables;
 mod variants;
 mod vendor_options;
+mod working_dir;
 
 pub use build_selection::BuildSelection;
 pub use check::unknown_build;
@@ -51,6 +55,8 @@ pub use tables::PythonConfig;
 pub use tables::RunnerConfig;
 pub use tables::TestTable;
 pub use tables::Variant;
+pub use testcase_names::TestcaseName;
+pub use testcase_names::TestcaseNames;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;

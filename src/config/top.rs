@@ -21,6 +21,7 @@ use crate::config::include;
 use crate::config::include::Included;
 use crate::config::keys::Table;
 use crate::config::param_env;
+use crate::config::step_table::StepTables;
 use crate::config::test_table;
 use crate::config::test_table::Defaults;
 use crate::config::test_table::FoundPaths;
@@ -375,9 +376,12 @@ fn read_builds(
             problem.help("give each build a name: `[build.NAME]`"),
         );
     }
+    let steps = StepTables::read(top);
     entries
         .iter()
-        .filter_map(|(name, value)| build_table::read(reading, files, simulators, name, value))
+        .filter_map(|(name, value)| {
+            build_table::read(reading, files, simulators, &steps, name, value)
+        })
         .collect()
 }
 

@@ -21,7 +21,6 @@ use std::thread;
 use crate::seen::Session;
 use crate::seen::expect_forked_like_spawned;
 use crate::support::Project;
-use crate::support::clean_command;
 use crate::support::python;
 use crate::support::repository;
 
@@ -258,7 +257,7 @@ fn under_make(
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{}:{path}", project.path("bin").display(), bin.display());
     let log = File::create(dir.join("make.log")).unwrap();
-    let mut make = clean_command("make");
+    let mut make = Command::new("make");
     make.arg(format!("SIM={simulator}"))
         .arg(format!("PARAM_{}={}", flavour.parameter, flavour.width))
         .env("PATH", path)

@@ -87,7 +87,7 @@ error[config::duplicate-name]: module `b` is planned twice on build `fifo`, by t
   first at runner.toml:4
   different: `seed`
   1 more like this
-help: give each table a `name` of its own if both are to run, or narrow `build` or `test_module`
+help: give each table a `name` of its own if both are to run, or narrow `build`, `test_module` or the testcases of both (`testcase`, `skip_testcase`)
 ";
     assert_eq!(Project::fifo().reported(&text), expected);
 }
@@ -257,7 +257,8 @@ fn unknown_keys_are_reported_with_a_suggestion() {
                     "6 missing-key: `[build.b]` is missing `hdl_toplevel`",
                     "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
              `defines`, `env`, `exclude`, `extra_toplevels`, `hdl_toplevel`, `icarus`, `include`, \
-             `includes`, `matrix`, `parameters`, `simulator`, `sources`, `timescale`, \
+             `includes`, `matrix`, `needs`, `parameters`, `prepare`, `prepare_inputs`, `simulator`, \
+             `sources`, `timescale`, \
              `unknown_parameters`, `variables`, `variants`, `verilator` and `waves`)",
                 ],
             ),

@@ -7,6 +7,7 @@ mod import_paths;
 mod include;
 mod mistakes;
 mod patterns;
+mod steps;
 mod test_variants;
 mod values;
 mod variants;

@@ -221,6 +221,7 @@ fn the_examples_of_the_reference_are_valid() {
     project.put("rtl/uart.f", "hdl/fifo.sv");
     project.put("hdl/uart_wrap.sv", "");
     project.put("hdl/uart.sv", "");
+    project.put("hdl/ram.sv", "");
     project.put("blocks/fifo/checks.py", "");
     project.put("blocks/uart/checks.py", "");
     project.put("rtl/soc.sv", "");
@@ -233,7 +234,12 @@ fn the_examples_of_the_reference_are_valid() {
         project.put(&format!("blocks/{block}/top.sv"), "");
     }
     let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
-    for name in ["hdl/ram_single.sv", "hdl/ram_dual.sv"] {
+    for name in [
+        "hdl/ram_single.sv",
+        "hdl/ram_dual.sv",
+        "hdl/core.sv",
+        "lib/spec.py",
+    ] {
         project.put(name, "");
     }
     assert_eq!(blocks.len(), page.matches("```toml").count());

@@ -185,7 +185,7 @@ impl Simulator for Icarus {
 }
 
 fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
-    let mut words = Words::new(&build.project_dir);
+    let mut words = Words::new(build);
     words.own(["-g2012", "-o"]);
     words.own_output("", ARTIFACT);
     words.own_output("-Mall=", DEPENDENCIES);

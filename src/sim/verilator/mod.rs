@@ -340,7 +340,7 @@ fn is_package(root: &Utf8Path, python: &PythonEnv) -> bool {
 /// Returns the arguments of `verilator`, which writes C++.
 fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     let libs = &python.libs_dir;
-    let mut words = Words::new(&build.project_dir);
+    let mut words = Words::new(build);
     words.own(["-cc", "--exe", "--vpi", "--public-flat-rw"]);
     words.own(["--prefix", "Vtop", "-o", "sim", "-Mdir"]);
     words.own_output("", CPP);
@@ -409,7 +409,7 @@ fn string(text: &str) -> String {
 
 /// Returns the arguments of `make`, which compiles and links the C++.
 fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Word> {
-    let mut words = Words::new(&build.project_dir);
+    let mut words = Words::new(build);
     words.own(["--no-print-directory", "-C"]);
     words.own_output("", CPP);
     words.own(["-f", "Vtop.mk"]);
