@@ -458,10 +458,12 @@ mod tests {
     fn neither_the_compiler_nor_what_it_wrote_is_an_input() {
         let build = Build {
             name: BuildName("top".to_owned()),
+            table: "top".to_owned(),
             simulator: SimulatorName("any".to_owned()),
-            sources: vec![Source::new(Utf8PathBuf::from("/p/top.sv"))],
-            includes: Vec::new(),
+            sources: [Source::new(Utf8PathBuf::from("/p/top.sv"))].into(),
+            includes: [].into(),
             hdl_toplevel: "top".to_owned(),
+            extra_toplevels: Vec::new(),
             defines: BTreeMap::new(),
             parameters: BTreeMap::new(),
             timescale: None,

@@ -131,9 +131,12 @@ fn at_parameter(
     context: &BuildContext<'_>,
     name: &str,
 ) -> Diagnostic {
-    let table = build.name.table();
-    let place = |key| (context.place_of)(&["build", table, key, name]);
-    match place("parameters").or_else(|| place("matrix")) {
+    let place = |key| (context.place_of)(build, &[key, name]);
+    let variants = || (context.place_of)(build, &["variants"]);
+    match place("parameters")
+        .or_else(|| place("matrix"))
+        .or_else(variants)
+    {
         Some(place) => problem.at(place),
         None => problem,
     }

@@ -4,6 +4,7 @@ use crate::diagnostic::Snippet;
 use crate::edge::edges::Edges;
 use crate::edge::jobs::JobPool;
 use crate::lock::Options;
+use crate::model::build::Build;
 use crate::sim::simulator::Simulator;
 use crate::sim::tools::Tools;
 
@@ -33,8 +34,8 @@ pub struct BuildContext<'a> {
     pub build_timeout: Duration,
     /// The session's job budget; a compile is one job, and its `make` uses any that are free.
     pub jobs: &'a JobPool,
-    /// Returns where a key of `runner.toml` is, given the names of its tables.
-    pub place_of: &'a dyn Fn(&[&str]) -> Option<Snippet>,
+    /// Returns where a key in the table of a build is, which the names of inner tables lead to.
+    pub place_of: &'a dyn Fn(&Build, &[&str]) -> Option<Snippet>,
     /// Whether to build even what is up to date.
     pub force: bool,
     /// Whether to use what exists, without waiting, compiling or writing.

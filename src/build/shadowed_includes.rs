@@ -111,10 +111,12 @@ mod tests {
         let project_dir = Utf8PathBuf::from(project_dir);
         Build {
             name: BuildName("top".to_owned()),
+            table: "top".to_owned(),
             simulator: SimulatorName("any".to_owned()),
-            sources: vec![Source::new(project_dir.join("hdl/top.sv"))],
+            sources: [Source::new(project_dir.join("hdl/top.sv"))].into(),
             includes: includes.iter().map(|dir| project_dir.join(dir)).collect(),
             hdl_toplevel: "top".to_owned(),
+            extra_toplevels: Vec::new(),
             defines: BTreeMap::new(),
             parameters: BTreeMap::new(),
             timescale: None,

@@ -71,9 +71,9 @@ impl<'a> Unmatched<'a> {
         }
     }
 
-    /// Warns about filters that selected nothing while others did. If a build or a module failed,
-    /// it may contain what they select.
-    pub(super) fn warnings(
+    /// Refuses filters that selected nothing while others did: with a mistyped one, less would run
+    /// than was asked for. If a build or a module failed, it may contain what they select.
+    pub(super) fn problems(
         &self,
         state: &SessionState,
         testcases: &BTreeSet<String>,
@@ -82,14 +82,14 @@ impl<'a> Unmatched<'a> {
             return Vec::new();
         }
         let filters = self.filters.iter().flatten();
-        let warning = |filter: &String| {
+        let problem = |filter: &String| {
             let text = format!("`{filter}` selects no testcase");
             Diagnostic {
                 help: self.selection.advice_on(filter, testcases),
-                ..Diagnostic::warning(Code::NothingSelected, text)
+                ..Diagnostic::error(Code::NothingSelected, text)
             }
         };
-        filters.map(warning).collect()
+        filters.map(problem).collect()
     }
 }
 
@@ -184,13 +184,13 @@ pub(super) fn execute(
     );
     let mut stream = stream.into_inner();
     let names = listed.into_names();
-    let warnings = unmatched.warnings(&stream.state, &names);
+    let unmatched = unmatched.problems(&stream.state, &names);
     let known = session.warnings.iter().chain(&work.warnings).cloned();
     known
-        .chain(warnings)
-        .for_each(|warning| stream.send(&Event::Notice(Box::new(warning))));
+        .chain(unmatched)
+        .for_each(|notice| stream.send(&Event::Notice(Box::new(notice))));
     let exit_code = stream.state.exit_code(raised_signal(&edges.interrupt));
-    if exit_code == ExitCode::NothingSelected {
+    if exit_code == ExitCode::NothingSelected && stream.state.listed() == 0 {
         let problem = nothing_selected(&work.selection.advice(&names));
         stream.send(&Event::Notice(Box::new(problem)));
     }

@@ -60,10 +60,9 @@ fn exit_in_words(exit: ExitCode, code: Code) -> String {
     let failed_build = ExitCode::BuildFailed.code();
     match exit {
         ExitCode::Guard => format!("{number}, from `cocorun lock` and `cocorun once`"),
-        ExitCode::NothingSelected => format!(
-            "{number} if nothing is selected at all; a filter that selects nothing while others do \
-             is a warning"
-        ),
+        ExitCode::NothingSelected => {
+            format!("{number}, unless a testcase or a build failed as well or the environment did")
+        }
         ExitCode::TestFailed => format!(
             "{number}, unless a build failed as well ({failed_build}) or the environment did ({})",
             ExitCode::Environment.code()

@@ -55,7 +55,8 @@ pub(super) fn list(
     // Modules come in the order in which simulators answered; people and diffs need plan order.
     let place = |testcase: &Testcase| {
         modules.iter().position(|module| {
-            module.build == testcase.id.build && module.module == testcase.id.module
+            let is_module = module.module_in_variant() == testcase.id.module_in_variant();
+            is_module && module.build == testcase.id.build
         })
     };
     reports.found.sort_by_key(place);

@@ -36,8 +36,8 @@ impl Session {
     /// # Errors
     /// What is wrong with the files of these builds; else as [`find_tools`].
     pub(super) fn inspect(resolved: Resolved, builds: &[Build], console: Console) -> Result<Self> {
-        let tables = builds.iter().map(|build| build.name.table());
-        let warnings = resolved.config.build_problems.of(tables)?;
+        let names = builds.iter().map(|build| &build.name);
+        let warnings = resolved.config.build_problems.of(names)?;
         let cache = NodeCache::open(&resolved.edges.environment);
         let tools = find_tools(&resolved, &cache, builds, console)?;
         Ok(Self {
@@ -81,7 +81,7 @@ impl Session {
             lock_timeout: config.lock_timeout,
             build_timeout: config.build_timeout,
             jobs: &self.resolved.pool,
-            place_of: &|names| config.places.of(names),
+            place_of: &|build, keys| config.places.of_build(build, keys),
             force: self.resolved.force,
             assume_built: self.resolved.assume_built,
         };
@@ -90,11 +90,8 @@ impl Session {
 
     /// Returns the environment variables of every simulation, such as where Python stores byte code.
     pub(super) fn base_env(&self) -> BTreeMap<String, String> {
-        let Resolved { config, edges, .. } = &self.resolved;
-        let mut env = BTreeMap::from([(
-            env::COCORUN_PROJECT_DIR.to_owned(),
-            config.project_dir.to_string(),
-        )]);
+        let edges = &self.resolved.edges;
+        let mut env = BTreeMap::new();
         if let Some(seed) = edges.environment.get(env::PYTHONHASHSEED) {
             env.insert(env::PYTHONHASHSEED.to_owned(), seed.to_owned());
         }

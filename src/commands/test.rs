@@ -72,11 +72,13 @@ fn session(
     console: Console,
     junit: Option<&Arc<OutputFile>>,
 ) -> Result<ExitCode> {
-    let without_effect = without_effect(&startup.edges.environment);
+    let mut without_effect = without_effect(&startup.edges.environment);
     let resolved = Resolved::open(global, &args.work, startup)?;
     let mut plan = plan::expand(&resolved.config);
-    apply_overrides(args, &typed_settings(args)?, &mut plan);
+    let typed = typed_settings(args)?;
+    apply_overrides(args, &typed, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
+    without_effect.extend(kept_by_variants(args, &typed, &modules));
     let session = Session::inspect(resolved, &builds, console)?;
     let mut reports = console.reports(args, junit);
     let work = Work {
@@ -176,18 +178,29 @@ fn typed_settings(args: &TestArgs) -> Result<TypedSettings> {
 
 /// Applies the options of the command line to the plan.
 fn apply_overrides(args: &TestArgs, typed: &TypedSettings, plan: &mut Plan) {
-    let name_of = |plusarg: &str| plusarg.split('=').next().unwrap_or_default().to_owned();
-    let typed_names: Vec<String> = typed.plusargs.iter().map(|it| name_of(it)).collect();
+    let typed_names: Vec<String> = typed.plusargs.iter().map(|it| plusarg_name(it)).collect();
     for module in &mut plan.modules {
         let settings = &mut module.settings;
-        settings.seed = args.seed.map(Seed).or(settings.seed);
+        // What a variant is named after stays.
+        let fixed = settings.fixed.clone();
+        if !fixed.seed {
+            settings.seed = args.seed.map(Seed).or(settings.seed);
+        }
         settings.waves |= args.waves;
         settings.fork &= !args.no_fork;
         // Simulators use the first of several values.
-        let is_kept = |it: &String| !typed_names.contains(&name_of(it));
+        let is_fixed = |plusarg: &str| fixed.plusargs.contains(&plusarg_name(plusarg));
+        let is_kept = |it: &String| is_fixed(it) || !typed_names.contains(&plusarg_name(it));
         settings.plusargs.retain(is_kept);
-        settings.plusargs.extend(typed.plusargs.iter().cloned());
-        settings.env.extend(typed.env.clone());
+        let plusargs = typed.plusargs.iter().filter(|it| !is_fixed(it));
+        settings.plusargs.extend(plusargs.cloned());
+        let env = typed
+            .env
+            .iter()
+            .filter(|(name, _)| !fixed.env.contains(*name));
+        settings
+            .env
+            .extend(env.map(|(name, value)| (name.clone(), value.clone())));
         settings.isolation = args.isolation.unwrap_or(settings.isolation);
         if let Some(limit) = args.timeout {
             settings.timeout = Duration::from_secs_f64(limit);
@@ -196,6 +209,52 @@ fn apply_overrides(args: &TestArgs, typed: &TypedSettings, plan: &mut Plan) {
     for build in &mut plan.builds {
         build.waves |= args.waves;
     }
+}
+
+/// Warns about options that do not change the values that variants are named after.
+fn kept_by_variants(
+    args: &TestArgs,
+    typed: &TypedSettings,
+    modules: &[PlannedModule],
+) -> Vec<Diagnostic> {
+    let seed = args.seed.map(Seed);
+    let mut kept: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for planned in modules {
+        let settings = &planned.settings;
+        let fixed = &settings.fixed;
+        let mut keep = |option: String| {
+            let module = planned.module_in_variant().to_string();
+            kept.entry(option).or_default().insert(module);
+        };
+        if let Some(seed) = seed.filter(|seed| fixed.seed && settings.seed != Some(*seed)) {
+            keep(format!("--seed {seed}"));
+        }
+        let plusargs = typed.plusargs.iter().filter(|it| {
+            fixed.plusargs.contains(&plusarg_name(it)) && !settings.plusargs.contains(it)
+        });
+        plusargs.for_each(|it| keep(format!("--plusarg {}", &it[1..])));
+        let env = typed.env.iter().filter(|(name, value)| {
+            fixed.env.contains(*name) && settings.env.get(*name) != Some(value)
+        });
+        env.for_each(|(name, value)| keep(format!("--env {name}={value}")));
+    }
+    let warning = |(option, modules): (String, BTreeSet<String>)| {
+        let first = modules.first().map_or("", String::as_str);
+        let others = match modules.len() - 1 {
+            0 => String::new(),
+            1 => " and 1 other variant".to_owned(),
+            number => format!(" and {number} other variants"),
+        };
+        let words = format!("`{option}` does not change `{first}`{others}");
+        Diagnostic::warning(Code::SelectVariant, words)
+            .help("`cocorun list` shows the variants; select others with `--module`")
+    };
+    kept.into_iter().map(warning).collect()
+}
+
+/// Returns the part of a plusarg before its value, with the leading `+`.
+fn plusarg_name(plusarg: &str) -> String {
+    plusarg.split('=').next().unwrap_or_default().to_owned()
 }
 
 /// Picks the builds and modules that have selected testcases.

@@ -2,7 +2,6 @@
 
 use crate::config::name_glob::NameGlob;
 use crate::config::tables::TestTable;
-use crate::config::variants::designates;
 use crate::model::build::BuildName;
 
 /// The builds that a `[[test]]` runs on, compiled for many queries.
@@ -28,11 +27,11 @@ impl Entry {
         Ok(Self::Name(text.to_owned()))
     }
 
-    /// Says whether the entry selects the build: by its full name, or by the name of its table.
+    /// Says whether the entry selects the build, by one of the names that name it.
     pub(super) fn covers(&self, full: &BuildName) -> bool {
         match self {
-            Self::Name(name) => designates(name, full),
-            Self::Pattern(glob) => glob.is_match(full.as_str()) || glob.is_match(full.table()),
+            Self::Name(name) => full.is_named_by(name),
+            Self::Pattern(glob) => full.names().any(|name| glob.is_match(name)),
         }
     }
 }
@@ -74,6 +73,7 @@ mod tests {
             ("fifo/DEPTH", false),
             ("fif", false),
             ("fif?", true),
+            ("fifo/DEPTH=?", true),
             ("f*", true),
             ("*@icarus", true),
             ("*WIDTH=8*", true),

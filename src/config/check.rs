@@ -10,9 +10,11 @@ use crate::config::test_table::LocatedTest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::BuildName;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::RunSettings;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// How many modules a plan may have, over all builds.
 const PLANNED_MAX: usize = 1_000_000;
@@ -30,13 +32,9 @@ pub fn unknown_build<'a>(
     };
     let problem = Diagnostic::error(Code::ConfigUnknownBuild, message);
     let mut names: Vec<&str> = Vec::new();
+    let mut seen = BTreeSet::new();
     for name in known {
-        let full = name.as_str();
-        for candidate in [name.table(), full] {
-            if names.last() != Some(&candidate) {
-                names.push(candidate);
-            }
-        }
+        names.extend(name.names().filter(|name| seen.insert(*name)));
     }
     match closest(wanted, names.iter().copied()) {
         Some(name) => problem.help(format!("did you mean `{name}`?")),
@@ -70,23 +68,26 @@ fn known_words(names: &[&str]) -> String {
 }
 
 /// Reports problems that involve several tables.
-pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTest]) {
-    // What could not be read is absent here and would look like a mistake.
-    if !reading.is_whole() {
-        return;
-    }
+///
+/// Tests come with their files. What could not be read is absent here and would look like a mistake,
+/// so there are none of files that such a thing could concern.
+pub(super) fn check(builds: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) {
     let names: Vec<BuildName> = builds
         .iter()
-        .flat_map(BuildTable::variants)
-        .map(|variant| variant.name)
+        .flat_map(|table| &table.variants)
+        .map(|variant| variant.build.name.clone())
         .collect();
     let mut covered = Vec::with_capacity(tests.len());
     let mut planned: usize = 0;
-    for test in tests {
+    for (reading, test) in tests {
         check_builds(reading, &names, test);
-        let selection = test.table.build_selection();
+        let selection = test.tables[0].build_selection();
         let builds: Vec<&BuildName> = names.iter().filter(|name| selection.covers(name)).collect();
-        planned = planned.saturating_add(builds.len().saturating_mul(test.table.modules.len()));
+        let runs = test
+            .tables
+            .len()
+            .saturating_mul(test.tables[0].modules.len());
+        planned = planned.saturating_add(builds.len().saturating_mul(runs));
         if planned > PLANNED_MAX {
             let problem = Diagnostic::error(
                 Code::ConfigBadValue,
@@ -97,59 +98,64 @@ pub(super) fn check(reading: &Reading, builds: &[BuildTable], tests: &[LocatedTe
         }
         covered.push(builds);
     }
-    check_twice(reading, tests, &covered);
+    check_twice(tests, &covered);
 }
 
 fn check_builds(reading: &Reading, names: &[BuildName], test: &LocatedTest) {
     for build in &test.builds {
-        let entry = Entry::new(&build.value);
+        let entry = Entry::new(&reading.full_name(&build.value));
         if !entry.is_ok_and(|entry| names.iter().any(|name| entry.covers(name))) {
-            reading.at(&build.range, "", unknown_build(&build.value, names));
+            // As they are called in this file.
+            let start = reading.full_name("");
+            let local = |name: &BuildName| name.as_str().strip_prefix(&start).map(str::to_owned);
+            let local: Vec<BuildName> = names.iter().filter_map(local).map(BuildName).collect();
+            reading.at(&build.range, "", unknown_build(&build.value, &local));
         }
     }
 }
 
-/// Reports every pair of tables that plan one module on one build with different settings.
-fn check_twice(reading: &Reading, tests: &[LocatedTest], covered: &[Vec<&BuildName>]) {
-    let mut first: BTreeMap<(&str, &str), usize> = BTreeMap::new();
-    let mut clashes: BTreeMap<(usize, usize), (usize, &str, &str)> = BTreeMap::new();
-    for (index, (test, builds)) in tests.iter().zip(covered).enumerate() {
-        for build in builds {
-            for module in &test.table.modules {
-                let key = (build.as_str(), module.0.as_str());
-                let earlier = *first.entry(key).or_insert(index);
-                if earlier != index && tests[earlier].table.settings != test.table.settings {
-                    clashes
-                        .entry((index, earlier))
-                        .or_insert((0, key.1, key.0))
-                        .0 += 1;
+/// Reports every pair of tables that plan one module on one build with different settings and no
+/// variant that sets them apart.
+fn check_twice(tests: &[(&Reading, &LocatedTest)], covered: &[Vec<&BuildName>]) {
+    let mut first: BTreeMap<(&str, ModuleInVariant<'_>), (usize, &TestTable)> = BTreeMap::new();
+    let mut clashes = BTreeMap::new();
+    for (index, ((_, test), builds)) in tests.iter().zip(covered).enumerate() {
+        for table in &test.tables {
+            for build in builds {
+                for module in &table.modules {
+                    let variant = table.variant.as_ref();
+                    let key = (build.as_str(), ModuleInVariant { module, variant });
+                    let (earlier, other) = *first.entry(key).or_insert((index, table));
+                    if earlier != index && other.settings != table.settings {
+                        let clash = clashes.entry((index, earlier));
+                        clash.or_insert((0, key, (table, other))).0 += 1;
+                    }
                 }
             }
         }
     }
-    for ((index, earlier), (count, module, build)) in clashes {
-        let (test, other) = (&tests[index], &tests[earlier]);
+    for ((index, earlier), (count, (build, module), (table, other_table))) in clashes {
+        let ((reading, test), (other_reading, other)) = (tests[index], tests[earlier]);
         let message = format!(
             "module `{module}` is planned twice on build `{build}`, by tables with different settings"
         );
         let mut problem = Diagnostic::error(Code::ConfigDuplicateName, message)
             .fact(format!(
                 "first at {}",
-                reading.document.place(other.range.start)
+                other_reading.document.place(other.range.start)
             ))
-            .fact(format!(
-                "different: {}",
-                differences(&test.table, &other.table)
-            ));
+            .fact(format!("different: {}", differences(table, other_table)));
         if count > 1 {
             problem = problem.fact(format!("{} more like this", count - 1));
         }
-        let paths = |test: &LocatedTest| test.table.settings.import_path.folders.clone();
-        let help = if paths(test) == paths(other) {
-            "give both tables the same settings, or narrow `build` or `test_module`"
+        let paths = |table: &TestTable| table.settings.import_path.folders.clone();
+        let help = if paths(table) == paths(other_table) {
+            "give each table a `name` of its own if both are to run, or narrow `build` or \
+             `test_module`"
         } else {
-            "name the modules by their folders, as in `test_module = \"a.test_x\"` with \
-             `paths = [\"a\", \".\"]`, or narrow `build`"
+            "give each table a `name` of its own if both are to run; or name the modules by their \
+             folders, as in `test_module = \"a.test_x\"` with `paths = [\"a\", \".\"]`; or narrow \
+             `build`"
         };
         reading.at(&test.range, "planned again here", problem.help(help));
     }
@@ -164,12 +170,15 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         plusargs,
         env,
         import_path,
+        project_dir,
         waves,
         run_files,
         isolation,
         fork,
         preload,
         fail_on_hdl_error,
+        // The variants are the same, so what they stand for is compared by its values.
+        fixed: _,
     } = &one.settings;
     let other = &other.settings;
     let keys = [
@@ -179,6 +188,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("plusargs", *plusargs != other.plusargs),
         ("env", *env != other.env),
         ("paths", import_path.folders != other.import_path.folders),
+        ("project_dir", *project_dir != other.project_dir),
         ("waves", *waves != other.waves),
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),

@@ -1,5 +1,6 @@
 //! `runner.toml` as spanned values, and the collection of every problem found in it.
 //!
+//! Each file of a session has its own document and its own problems.
 //! Nothing here stops at the first problem: a reader that finds one records it and returns `None`.
 //! What a syntax error has damaged is read silently, so that one mistake is reported once.
 
@@ -14,6 +15,7 @@ use crate::sim::registry::Registry;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
+use std::cell::Cell;
 use std::cell::RefCell;
 use std::ops::Range;
 use std::sync::Arc;
@@ -93,6 +95,14 @@ impl Document {
     }
 }
 
+/// Joins the name of a build, or part of one, to its prefix.
+pub(super) fn join_name(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() {
+        return name.to_owned();
+    }
+    format!("{prefix}/{name}")
+}
+
 /// Result of a check that does not know which position in the document it examines.
 pub(super) type Unplaced<T> = Result<T, Box<Diagnostic>>;
 
@@ -128,7 +138,10 @@ pub(super) struct Reading {
     pub(super) document: Document,
     /// The simulators that may be named.
     pub(super) registry: Registry,
+    /// What the names of its builds begin with; empty for the file that a session is started with.
+    pub(super) prefix: String,
     damage: Damage,
+    lacks_builds: Cell<bool>,
     problems: RefCell<Vec<FoundProblem>>,
 }
 
@@ -137,14 +150,32 @@ impl Reading {
         Self {
             document,
             registry,
+            prefix: String::new(),
             damage,
+            lacks_builds: Cell::new(false),
             problems: RefCell::default(),
         }
+    }
+
+    /// Returns a name or pattern for builds of this file as the whole session knows it.
+    pub(super) fn full_name(&self, name: &str) -> String {
+        join_name(&self.prefix, name)
     }
 
     /// Says whether the whole document could be read, so that what is absent really is absent.
     pub(super) fn is_whole(&self) -> bool {
         self.damage.errors.is_empty()
+    }
+
+    /// Notes that builds are absent that should be there, such as those of a file that could not be
+    /// included.
+    pub(super) fn note_absent_builds(&self) {
+        self.lacks_builds.set(true);
+    }
+
+    /// Says whether [`Self::note_absent_builds`] was called.
+    pub(super) fn lacks_builds(&self) -> bool {
+        self.lacks_builds.get()
     }
 
     /// Records a problem at a position in the document.
@@ -188,6 +219,8 @@ pub(super) struct Section<'a> {
     /// Its header, to point at when a key is missing.
     pub(super) range: Range<usize>,
     table: &'a DeTable<'a>,
+    /// The keys that unknown ones are probably meant for.
+    meant: Vec<String>,
 }
 
 impl<'a> Section<'a> {
@@ -199,24 +232,26 @@ impl<'a> Section<'a> {
         range: Range<usize>,
         table: &'a DeTable<'a>,
     ) -> Self {
-        let section = Self {
+        let mut section = Self {
             reading,
             title: title.into(),
             range,
             table,
+            meant: Vec::new(),
         };
         let simulators = reading.registry.names();
         let keys = kind.keys(&simulators);
-        for key in section.table.keys() {
+        for key in table.keys() {
             let is_known = keys.contains(&&**key.get_ref());
             if !is_known && !reading.damage.touches(&key.span()) {
-                reading.at(&key.span(), "", section.unknown_key(kind, key.get_ref()));
+                let problem = section.unknown_key(kind, key.get_ref());
+                reading.at(&key.span(), "", problem);
             }
         }
         section
     }
 
-    fn unknown_key(&self, kind: Table, key: &str) -> Diagnostic {
+    fn unknown_key(&mut self, kind: Table, key: &str) -> Diagnostic {
         let place = if kind == Table::Top {
             "at the top level"
         } else {
@@ -228,14 +263,16 @@ impl<'a> Section<'a> {
         );
         let simulators = self.reading.registry.names();
         let known_keys = kind.keys(&simulators);
-        if let Some(known) = keys::known_as(key).filter(|known| known_keys.contains(known)) {
-            return problem.help(format!("did you mean `{known}`?"));
-        }
-        if let Some(home) = keys::home_of(key, &simulators) {
+        let alias = keys::known_as(key).filter(|known| known_keys.contains(known));
+        let home = keys::home_of(key, &simulators).filter(|_| alias.is_none());
+        if let Some(home) = home {
             return problem.help(format!("`{key}` belongs in {home}"));
         }
-        match closest(key, known_keys.iter().copied()) {
-            Some(known) => problem.help(format!("did you mean `{known}`?")),
+        match alias.or_else(|| closest(key, known_keys.iter().copied())) {
+            Some(known) => {
+                self.meant.push(known.to_owned());
+                problem.help(format!("did you mean `{known}`?"))
+            }
             None => problem.help(format!("known keys: {}", keys::in_words(&known_keys))),
         }
     }
@@ -247,9 +284,11 @@ impl<'a> Section<'a> {
         value.is_sound(&key.span()).then_some(value)
     }
 
-    /// Returns the value of a required key.
+    /// Returns the value of a required key. That it is missing is not reported if a misspelt key is
+    /// probably it.
     pub(super) fn require(&self, key: &str) -> Option<Value<'a>> {
-        if !self.table.contains_key(key) && self.reading.is_whole() {
+        let is_misspelt = self.meant.iter().any(|meant| meant == key);
+        if !self.table.contains_key(key) && self.reading.is_whole() && !is_misspelt {
             let problem = Diagnostic::error(
                 Code::ConfigMissingKey,
                 format!("`{}` is missing `{key}`", self.title),

@@ -51,13 +51,16 @@ pub(super) struct SourceSet {
 
 impl SourceSet {
     /// Creates an empty set for a build with these simulators.
-    pub(super) fn for_simulators(names: &[SimulatorName], registry: &Registry) -> Self {
+    pub(super) fn for_simulators<'a>(
+        names: impl Iterator<Item = &'a SimulatorName>,
+        registry: &Registry,
+    ) -> Self {
         let languages = |name: &SimulatorName| {
             let simulator = registry.get(name.as_str())?;
             Some((name.clone(), simulator.languages()))
         };
         Self {
-            languages: names.iter().filter_map(languages).collect(),
+            languages: names.filter_map(languages).collect(),
             ..Self::default()
         }
     }

@@ -19,6 +19,7 @@ use crate::edge::fs;
 use crate::edge::fs::DirEntry;
 use crate::edge::fs::EntryKind;
 
+use camino::Utf8Component;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use globset::GlobBuilder;
@@ -41,7 +42,7 @@ pub(super) struct Files<'a> {
     /// The folder of `runner.toml`, absolute.
     pub(super) project_dir: &'a Utf8Path,
     /// What globs must not descend into: files that cocorun created are not sources.
-    build_dir: &'a Utf8Path,
+    build_dirs: Vec<&'a Utf8Path>,
     environment: &'a Environment,
     listings: RefCell<BTreeMap<Utf8PathBuf, Listing>>,
 }
@@ -57,10 +58,16 @@ impl<'a> Files<'a> {
     ) -> Self {
         Self {
             project_dir,
-            build_dir,
+            build_dirs: vec![build_dir],
             environment,
             listings: RefCell::default(),
         }
+    }
+
+    /// Leaves out another folder as well.
+    pub(super) fn without(mut self, build_dir: &'a Utf8Path) -> Self {
+        self.build_dirs.push(build_dir);
+        self
     }
 
     /// Expands the variables of a path.
@@ -245,9 +252,9 @@ impl<'a> Files<'a> {
         Ok(walk.found)
     }
 
-    /// Says whether a folder is `build_dir`, in which nothing is the user's.
+    /// Says whether a folder is a `build_dir`, in which nothing is the user's.
     pub(super) fn is_build_dir(&self, dir: &Utf8Path) -> bool {
-        dir == self.build_dir
+        self.build_dirs.contains(&dir)
     }
 
     /// Lists a directory, once per reading.
@@ -271,6 +278,19 @@ pub(super) fn non_empty(text: &str) -> Unplaced<&str> {
 /// Joins a path to its base, without `.` components; `..` stays, since a link may precede it.
 pub(super) fn join(base: &Utf8Path, text: &str) -> Utf8PathBuf {
     base.join(text).components().collect()
+}
+
+/// Resolves `..` lexically, only to recognise or name a folder and not to open it.
+pub(super) fn without_parents(path: &Utf8Path) -> Utf8PathBuf {
+    let mut plain = Utf8PathBuf::new();
+    for component in path.components() {
+        if component == Utf8Component::ParentDir {
+            plain.pop();
+        } else {
+            plain.push(component);
+        }
+    }
+    plain
 }
 
 /// Says whether a path is a pattern.

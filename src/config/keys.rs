@@ -8,19 +8,26 @@ use crate::model::build::SimulatorName;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Table {
     Top,
+    Include,
     Python,
     Build,
     Simulator,
+    /// `{ sv = "…" }`.
+    Sv,
     Test,
+    TestVariant,
 }
 
 impl Table {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 8] = [
         Self::Top,
+        Self::Include,
         Self::Python,
         Self::Build,
         Self::Simulator,
+        Self::Sv,
         Self::Test,
+        Self::TestVariant,
     ];
 
     /// Returns the keys that this table takes, besides tables named after simulators.
@@ -31,6 +38,7 @@ impl Table {
                 "build_dir",
                 "build_timeout_s",
                 "fork",
+                "include",
                 "isolation",
                 "jobs",
                 "lock_timeout_s",
@@ -40,12 +48,16 @@ impl Table {
                 "test",
                 "timeout_s",
             ],
+            Self::Include => &["file", "prefix"],
             Self::Python => &["interpreter", "paths", "requirements"],
             Self::Build => &[
                 "build_args",
                 "defines",
                 "env",
+                "exclude",
+                "extra_toplevels",
                 "hdl_toplevel",
+                "include",
                 "includes",
                 "matrix",
                 "parameters",
@@ -53,15 +65,27 @@ impl Table {
                 "sources",
                 "timescale",
                 "unknown_parameters",
+                "variables",
+                "variants",
                 "waves",
             ],
-            Self::Simulator => &["build_args"],
+            Self::Simulator => &[
+                "build_args",
+                "defines",
+                "extra_toplevels",
+                "includes",
+                "parameters",
+                "sources",
+            ],
+            Self::Sv => &["sv"],
             Self::Test => &[
                 "build",
                 "env",
                 "fail_on_hdl_error",
                 "fork",
                 "isolation",
+                "matrix",
+                "name",
                 "paths",
                 "plusargs",
                 "preload",
@@ -70,8 +94,10 @@ impl Table {
                 "test_args",
                 "test_module",
                 "timeout_s",
+                "variants",
                 "waves",
             ],
+            Self::TestVariant => &["env", "plusargs", "seed"],
         }
     }
 
@@ -89,10 +115,13 @@ impl Table {
     fn header(self) -> &'static str {
         match self {
             Self::Top => "the top level, above all `[tables]`",
+            Self::Include => "an entry of `include`",
             Self::Python => "`[python]`",
             Self::Build => "`[build.NAME]`",
             Self::Simulator => "`[build.NAME.SIMULATOR]`",
+            Self::Sv => "the value of a parameter",
             Self::Test => "`[[test]]`",
+            Self::TestVariant => "`variants` and `matrix` of `[[test]]`",
         }
     }
 }
@@ -111,7 +140,7 @@ pub(super) fn known_as(key: &str) -> Option<&'static str> {
         "toplevel" | "top" | "top_module" | "cocotb_toplevel" => "hdl_toplevel",
         "module" | "modules" | "test_modules" | "cocotb_test_modules" => "test_module",
         "verilog_sources" | "files" | "source" => "sources",
-        "include_dirs" | "incdirs" | "verilog_include_dirs" => "includes",
+        "include" | "include_dirs" | "incdirs" | "verilog_include_dirs" => "includes",
         "extra_env" | "environment" => "env",
         "extra_args" | "compile_args" => "build_args",
         "sim_args" => "test_args",
@@ -122,6 +151,7 @@ pub(super) fn known_as(key: &str) -> Option<&'static str> {
         "build_timeout" => "build_timeout_s",
         "lock_timeout" => "lock_timeout_s",
         "random_seed" | "cocotb_random_seed" => "seed",
+        "members" | "subprojects" => "include",
         "builds" => "build",
         "tests" => "test",
         "generics" | "params" => "parameters",

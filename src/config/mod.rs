@@ -1,6 +1,6 @@
 //! `runner.toml` with spans, turned into values of the model.
 //!
-//! Every problem in the file is reported at once, each with its line. What [`load`]
+//! Every problem in the files is reported at once, each with its line. What [`load`]
 //! returns is valid: names resolve, files exist, paths are absolute, values are in range, and no
 //! module is planned twice on one build with different settings. `docs/runner-toml.md` is the
 //! reference of the keys.
@@ -9,20 +9,32 @@ mod ambiguous;
 mod build_selection;
 mod build_table;
 mod check;
+mod combinations;
 mod document;
+mod draft;
+mod expansion;
+mod expression;
 mod file_list;
 mod files;
+mod hdl_values;
+mod include;
 mod keys;
 mod modules;
 pub mod name_glob;
+mod parameters;
 mod path_set;
 mod places;
 mod problems;
+mod run_values;
 pub(crate) mod suggest;
 mod syntax;
 mod tables;
+mod template;
 mod test_table;
+mod test_variants;
+mod timescale;
 mod top;
+mod tree;
 mod variables;
 mod variants;
 
@@ -30,16 +42,14 @@ pub use build_selection::BuildSelection;
 pub use check::unknown_build;
 pub use places::Places;
 pub use problems::BuildProblems;
+pub use run_values::plusarg;
+pub use run_values::refused_variable;
 pub use tables::BuildTable;
 pub use tables::PythonConfig;
 pub use tables::RunnerConfig;
 pub use tables::TestTable;
-pub use test_table::plusarg;
-pub use test_table::refused_variable;
-pub use variants::Variant;
+pub use tables::Variant;
 
-use crate::config::document::Document;
-use crate::config::document::Reading;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -84,21 +94,21 @@ pub fn find(start: &Utf8Path, explicit: Option<&Utf8Path>) -> Result<Utf8PathBuf
     .into())
 }
 
-/// Reads and checks a `runner.toml`; environment and current folder are those of this process.
+/// Reads and checks a `runner.toml` and the files that it includes; environment and current folder are those of this process.
 ///
 /// # Errors
-/// Every problem in the file, in its order.
+/// Every problem in the files, in their order.
 pub fn load(path: &Utf8Path, registry: &Registry) -> Result<RunnerConfig> {
     let environment = Environment::of_this_process();
     load_from(path, &fs::current_dir()?, &environment, registry)
 }
 
-/// Reads and checks a `runner.toml`, with a given current folder and environment.
+/// Reads and checks a `runner.toml` and the files that it includes, with a given current folder and environment.
 ///
-/// Messages name the file relative to `current_dir` if it is below, else by its absolute path.
+/// Messages name a file relative to `current_dir` if it is below, else by its absolute path.
 ///
 /// # Errors
-/// Every problem in the file, in its order. Problems with the files of builds are kept in
+/// Every problem in the files, in their order. Problems with the files of builds are kept in
 /// [`RunnerConfig::build_problems`] if there are no others: they must not stop a session that does
 /// not need these builds.
 pub fn load_from(
@@ -107,46 +117,7 @@ pub fn load_from(
     environment: &Environment,
     registry: &Registry,
 ) -> Result<RunnerConfig> {
-    let path = files::join(current_dir, path.as_str());
-    let shown = path.strip_prefix(current_dir).unwrap_or(&path);
-    let text = read_text(&path, shown)?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let document = Document::new(shown, text);
-    let repaired = syntax::repair(&document);
-    let (table, damage, slips) = syntax::parse(&document, &repaired);
-    let reading = Reading::new(document.clone(), damage, registry.clone());
-    for slip in slips {
-        let start = slip.snippet.as_ref().map_or(0, |place| place.range.start);
-        reading.elsewhere(start, slip);
-    }
-    let mut config = top::read(&reading, &table, &path, environment);
-    config.build_problems = BuildProblems::new(reading.into_problems())?;
-    Ok(config)
-}
-
-fn read_text(path: &Utf8Path, shown: &Utf8Path) -> Result<String> {
-    let unreadable = |why: &str| {
-        Diagnostic::error(
-            Code::ConfigUnreadable,
-            format!("cannot read `{shown}`: {why}"),
-        )
-    };
-    let bytes = match fs::stamp(path)? {
-        None => {
-            let message = format!("`{shown}` does not exist");
-            return Err(Diagnostic::error(Code::ConfigNotFound, message).into());
-        }
-        Some(stamp) if stamp.is_dir => return Err(unreadable("it is a directory").into()),
-        Some(_) => fs::read(path).map_err(|error| {
-            let words = error.message.as_str();
-            unreadable(words.rsplit(": ").next().unwrap_or(words))
-        })?,
-    };
-    String::from_utf8(bytes).map_err(|error| {
-        let valid = &error.as_bytes()[..error.utf8_error().valid_up_to()];
-        let line = valid.split(|byte| *byte == b'\n').count();
-        unreadable(&format!("line {line} is not UTF-8")).into()
-    })
+    tree::read(path, current_dir, environment, registry)
 }
 
 #[cfg(test)]

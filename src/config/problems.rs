@@ -5,6 +5,7 @@ use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::diagnostic::Severity;
+use crate::model::build::BuildName;
 
 use std::collections::BTreeMap;
 
@@ -17,12 +18,19 @@ pub(super) const NO_FOLDER: &str = "there is no folder";
 /// A problem, and what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct FoundProblem {
-    /// The byte offset in `runner.toml` that it is sorted by.
+    /// The byte offset in its file that it is sorted by.
     pub(super) order: usize,
-    /// The `[build.NAME]` whose files it is about; it matters only if that is needed. `None` if it
-    /// always matters.
+    /// The name, with its prefix, of the table of builds whose files it is about; it matters only if
+    /// one of them is needed. `None` if it always matters.
     pub(super) build: Option<String>,
     pub(super) problem: Diagnostic,
+}
+
+impl FoundProblem {
+    /// Says whether nothing can be done before it is solved.
+    fn is_fatal(&self) -> bool {
+        self.build.is_none() && is_error(&self.problem)
+    }
 }
 
 /// Problems with the files of builds: they matter to sessions that need the build.
@@ -35,23 +43,25 @@ impl BuildProblems {
     /// # Errors
     /// All of them, folded, if one is an error whatever is built.
     pub(super) fn new(found: Vec<FoundProblem>) -> Result<Self> {
-        let always = |it: &FoundProblem| it.build.is_none() && is_error(&it.problem);
-        if found.iter().any(always) {
+        if found.iter().any(FoundProblem::is_fatal) {
             let problems = found.into_iter().map(|it| it.problem);
             return Err(Problems(folded(problems)));
         }
         Ok(Self(found))
     }
 
-    /// Returns the warnings about builds, given by the names of their tables.
+    /// Returns the warnings about these builds.
     ///
     /// # Errors
     /// Every error about one of them, and then the warnings too.
-    pub fn of<'a>(&self, tables: impl IntoIterator<Item = &'a str>) -> Result<Vec<Diagnostic>> {
-        let tables: Vec<&str> = tables.into_iter().collect();
+    pub fn of<'a>(
+        &self,
+        builds: impl IntoIterator<Item = &'a BuildName>,
+    ) -> Result<Vec<Diagnostic>> {
+        let builds: Vec<&BuildName> = builds.into_iter().collect();
         let is_needed = |it: &&FoundProblem| {
-            let build = it.build.as_deref();
-            build.is_none_or(|name| tables.contains(&name))
+            let table = it.build.as_deref();
+            table.is_none_or(|table| builds.iter().any(|build| build.is_named_by(table)))
         };
         let needed = self.0.iter().filter(is_needed);
         let problems = folded(needed.map(|it| it.problem.clone()));

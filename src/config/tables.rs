@@ -2,13 +2,11 @@
 
 use crate::config::places::Places;
 use crate::config::problems::BuildProblems;
+use crate::model::build::Build;
 use crate::model::build::HdlValue;
-use crate::model::build::SimulatorName;
-use crate::model::build::Source;
-use crate::model::build::Timescale;
-use crate::model::build::UnknownParameters;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -17,9 +15,9 @@ use std::time::Duration;
 /// The whole of `runner.toml`, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RunnerConfig {
-    /// The file itself, absolute.
+    /// The file that the session is started with, absolute.
     pub path: Utf8PathBuf,
-    /// Its folder, from which all relative paths start.
+    /// Its folder, from which its relative paths start.
     pub project_dir: Utf8PathBuf,
     /// `build_dir`: where builds, runs and environments are kept, absolute; default `sim_build`.
     /// It may be on a disk that many nodes share.
@@ -34,9 +32,10 @@ pub struct RunnerConfig {
     pub lock_timeout: Duration,
     /// `[python]`.
     pub python: PythonConfig,
-    /// `[build.NAME]`, in the order of the file.
+    /// `[build.NAME]`, in the order of the files; those of an included file come after those of the
+    /// file that includes it.
     pub builds: Vec<BuildTable>,
-    /// `[[test]]`, in the order of the file.
+    /// `[[test]]`, in the same order, each variant as one.
     pub tests: Vec<TestTable>,
     /// Where the keys are, for problems found later.
     pub places: Places,
@@ -56,38 +55,26 @@ pub struct PythonConfig {
     pub requirements: Vec<String>,
 }
 
-/// `[build.NAME]`: one design, and the variants it is built in.
+/// `[build.NAME]`: one design, and every variant it is built in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildTable {
-    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    /// What the names of its builds begin with: the prefix of its file and [`Self::local_name`].
     pub name: String,
+    /// The name in the header: letters, digits, `_`, `-`, `.`.
+    pub local_name: String,
     /// The line of its header, from 1.
     pub line: usize,
-    /// `simulator`, or the one of the top level, or the default one; not empty.
-    pub simulators: Vec<SimulatorName>,
-    /// `sources` with patterns and lists followed: absolute, each once, in order; not empty.
-    pub sources: Vec<Source>,
-    /// `includes`, then those of the lists: absolute.
-    pub includes: Vec<Utf8PathBuf>,
-    /// `hdl_toplevel`.
-    pub hdl_toplevel: String,
-    /// `defines`.
-    pub defines: BTreeMap<String, HdlValue>,
-    /// `parameters`, without those of the matrix.
-    pub parameters: BTreeMap<String, HdlValue>,
-    /// `unknown_parameters`: what happens to parameters that the toplevel does not have.
-    pub unknown_parameters: UnknownParameters,
-    /// `matrix`: parameters with several values each; one build per combination; no list is empty.
-    pub matrix: BTreeMap<String, Vec<HdlValue>>,
-    /// `timescale`, for sources that set none; default `1ns/1ps`.
-    pub timescale: Timescale,
-    /// Arguments for each simulator's compiler: what lists add, `build_args`, and those of
-    /// `[build.NAME.SIMULATOR]`, in this order.
-    pub build_args: BTreeMap<SimulatorName, Vec<String>>,
-    /// `env`: environment variables for the compiler, added to the inherited ones.
-    pub env: BTreeMap<String, String>,
-    /// `waves`: whether the design is built so that it can dump waves, whatever the tests say.
-    pub waves: bool,
+    /// Its builds: each combination of its values on each of its simulators; at most 10000.
+    pub variants: Vec<Variant>,
+}
+
+/// One build of a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variant {
+    /// The build, whole, as it is compiled if no test needs waves.
+    pub build: Build,
+    /// Values that only stand in braces, by their names; the parameters are those of the build.
+    pub variables: BTreeMap<String, HdlValue>,
 }
 
 /// `[[test]]`: modules, the builds they run on, and how.
@@ -95,10 +82,14 @@ pub struct BuildTable {
 pub struct TestTable {
     /// The line of its header, from 1.
     pub line: usize,
-    /// `build`: names, and patterns for base names and full names; all builds if absent.
+    /// `build`: names and patterns, with the prefix of its file; all builds if absent and no file is
+    /// included.
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,
+    /// What sets its runs apart from others of the same modules: `name`, and one of what `variants`
+    /// and `matrix` lead to, each of which is a table of its own here.
+    pub variant: Option<TestVariant>,
     /// How each of its runs goes.
     pub settings: RunSettings,
 }

@@ -3,17 +3,21 @@
 use crate::config::TestTable;
 use crate::config::ambiguous;
 use crate::config::build_selection::Entry;
-use crate::config::build_table::plain;
-use crate::config::build_table::read_env;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
+use crate::config::draft::plain;
+use crate::config::draft::read_env;
 use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::keys::Table;
 use crate::config::modules;
+use crate::config::run_values::plusarg;
+use crate::config::run_values::refused_variable;
+use crate::config::test_variants;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::model::test::FixedSettings;
 use crate::model::test::ImportPath;
 use crate::model::test::Isolation;
 use crate::model::test::RunSettings;
@@ -38,7 +42,8 @@ pub(super) struct Defaults {
 /// A `[[test]]` with the positions that later checks point at.
 #[derive(Clone, Debug)]
 pub(super) struct LocatedTest {
-    pub(super) table: TestTable,
+    /// One for each variant, never empty; they differ only in `variant` and `settings`.
+    pub(super) tables: Vec<TestTable>,
     /// Its header.
     pub(super) range: Range<usize>,
     /// The entries of `build`.
@@ -69,8 +74,12 @@ pub(super) fn read(
             .map(Seed),
         test_args: plain(section.texts("test_args")),
         plusargs: read_plusargs(&section),
-        env: read_env(&section, refused_variable),
+        env: read_env(&section, refused_variable)
+            .into_iter()
+            .map(|(name, text)| (name, text.value))
+            .collect(),
         import_path,
+        project_dir: files.project_dir.to_owned(),
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),
         isolation: section
@@ -80,15 +89,21 @@ pub(super) fn read(
         fork: section.switch("fork", defaults.fork),
         preload: read_preload(&section),
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
+        fixed: FixedSettings::default(),
     };
-    let table = TestTable {
+    let table = |(variant, settings)| TestTable {
         line: reading.document.line(section.range.start),
-        builds: section.get("build").map(|_| plain(builds.clone())),
-        modules,
+        builds: section.get("build").map(|_| {
+            let names = builds.iter().map(|build| reading.full_name(&build.value));
+            names.collect()
+        }),
+        modules: modules.clone(),
+        variant,
         settings,
     };
+    let variants = test_variants::read(&section, &settings);
     Some(LocatedTest {
-        table,
+        tables: variants.into_iter().map(table).collect(),
         range: section.range.clone(),
         builds,
     })
@@ -257,12 +272,6 @@ fn read_plusargs(section: &Section<'_>) -> Vec<String> {
     plusargs
 }
 
-/// Returns a plusarg with its leading `+`, which may be left out; `None` if it has no name.
-pub fn plusarg(text: &str) -> Option<String> {
-    let name = text.strip_prefix('+').unwrap_or(text);
-    (!name.is_empty() && !name.starts_with(['=', '+'])).then(|| format!("+{name}"))
-}
-
 /// Files that a run writes in its own directory.
 const RUN_FILES_OF_OURS: [&str; 8] = [
     "coverage.dat",
@@ -324,30 +333,4 @@ pub(super) fn read_isolation(value: &Value<'_>) -> Option<Isolation> {
         );
     }
     isolation
-}
-
-/// Returns what to do instead of setting a variable that cocorun sets for every simulation.
-pub fn refused_variable(name: &str) -> Option<String> {
-    let instead = match name {
-        "COCOTB_TESTCASE" | "TESTCASE" | "COCOTB_TEST_FILTER" => {
-            "name testcases on the command line"
-        }
-        "COCOTB_TEST_MODULES" | "MODULE" => "use `test_module`",
-        "COCOTB_RANDOM_SEED" | "RANDOM_SEED" => "use `seed`",
-        "COCOTB_TOPLEVEL" | "TOPLEVEL" => "use `hdl_toplevel` of the build",
-        "COCOTB_TRUST_INERTIAL_WRITES"
-        | "TOPLEVEL_LANG"
-        | "GPI_USERS"
-        | "PYGPI_USERS"
-        | "PYGPI_ENTRY_POINT"
-        | "PYGPI_PYTHON_BIN"
-        | "LIBPYTHON_LOC"
-        | "PYTHONHOME"
-        | "VIRTUAL_ENV" => "remove it; `interpreter` in `[python]` chooses the Python",
-        "PYTHONPATH" => "use `paths` in this `[[test]]`",
-        "COCOTB_RESULTS_FILE" | "PYTHONDONTWRITEBYTECODE" | "PYTHONPYCACHEPREFIX" => "remove it",
-        _ if name.starts_with("COCORUN_") => "remove it",
-        _ => return None,
-    };
-    Some(instead.to_owned())
 }

@@ -10,6 +10,7 @@ use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
 
@@ -146,6 +147,8 @@ pub enum Event {
         build: BuildName,
         /// Which module.
         module: TestModule,
+        /// Which of its runs on the build, if there can be several.
+        variant: Option<TestVariant>,
         /// The selected ones, in cocotb's order.
         selected: Vec<Testcase>,
         /// How many the filters left out.

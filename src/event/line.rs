@@ -18,6 +18,7 @@ use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 
 use camino::Utf8Path;
 use serde::Deserialize;
@@ -39,13 +40,7 @@ pub(super) enum Line<'a> {
     },
     BuildWaiting(BuildWaitingLine<'a>),
     BuildFinished(BuildFinishedLine<'a>),
-    ModuleListed {
-        elapsed_s: f64,
-        build: Cow<'a, BuildName>,
-        module: Cow<'a, TestModule>,
-        selected: Vec<ListedLine<'a>>,
-        deselected: usize,
-    },
+    ModuleListed(ModuleListedLine<'a>),
     RunStarted(RunStartedLine<'a>),
     TestcaseStarted {
         elapsed_s: f64,
@@ -133,6 +128,17 @@ pub(super) enum BuildOutcomeWord {
 }
 
 #[derive(Debug, Serialize, Deserialize)]
+pub(super) struct ModuleListedLine<'a> {
+    pub(super) elapsed_s: f64,
+    pub(super) build: Cow<'a, BuildName>,
+    pub(super) module: Cow<'a, TestModule>,
+    #[serde(default)]
+    pub(super) variant: Option<Cow<'a, TestVariant>>,
+    pub(super) selected: Vec<ListedLine<'a>>,
+    pub(super) deselected: usize,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct RunStartedLine<'a> {
     pub(super) elapsed_s: f64,
     pub(super) run: u32,
@@ -187,13 +193,15 @@ pub(super) struct SessionFinishedLine<'a> {
     pub(super) duration_s: f64,
 }
 
-/// A testcase's identity; `id` joins the other three with `::`.
+/// A testcase's identity; `id` joins the others.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Identity<'a> {
     #[serde(default)]
     pub(super) id: String,
     pub(super) build: Cow<'a, BuildName>,
     pub(super) module: Cow<'a, TestModule>,
+    #[serde(default)]
+    pub(super) variant: Option<Cow<'a, TestVariant>>,
     pub(super) testcase: Cow<'a, str>,
 }
 
@@ -204,6 +212,8 @@ pub(super) struct ListedLine<'a> {
     pub(super) id: String,
     pub(super) build: Cow<'a, BuildName>,
     pub(super) module: Cow<'a, TestModule>,
+    #[serde(default)]
+    pub(super) variant: Option<Cow<'a, TestVariant>>,
     pub(super) testcase: Cow<'a, str>,
     #[serde(default)]
     pub(super) occurrence: u32,

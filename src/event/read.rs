@@ -17,6 +17,7 @@ use crate::event::line::BuildWaitingLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
+use crate::event::line::ModuleListedLine;
 use crate::event::line::OrderDependenceLine;
 use crate::event::line::Place;
 use crate::event::line::Problem;
@@ -223,21 +224,7 @@ fn event_of(line: Line<'_>) -> Read<RecordedEvent> {
         }
         Line::BuildWaiting(line) => (line.elapsed_s, build_waiting(line)?),
         Line::BuildFinished(line) => (line.elapsed_s, build_finished(line)?),
-        Line::ModuleListed {
-            elapsed_s,
-            build,
-            module,
-            selected,
-            deselected,
-        } => {
-            let event = Event::ModuleListed {
-                build: build.into_owned(),
-                module: module.into_owned(),
-                selected: selected.into_iter().map(listed).collect(),
-                deselected,
-            };
-            (elapsed_s, event)
-        }
+        Line::ModuleListed(line) => (line.elapsed_s, module_listed(line)),
         Line::RunStarted(line) => (line.elapsed_s, run_started(line)),
         Line::TestcaseStarted {
             elapsed_s,
@@ -334,6 +321,16 @@ fn build_finished(line: BuildFinishedLine<'_>) -> Read<Event> {
     })
 }
 
+fn module_listed(line: ModuleListedLine<'_>) -> Event {
+    Event::ModuleListed {
+        build: line.build.into_owned(),
+        module: line.module.into_owned(),
+        variant: owned(line.variant),
+        selected: line.selected.into_iter().map(listed).collect(),
+        deselected: line.deselected,
+    }
+}
+
 fn run_started(line: RunStartedLine<'_>) -> Event {
     Event::RunStarted {
         run: line.run,
@@ -390,6 +387,7 @@ fn identity(line: Identity<'_>) -> TestcaseId {
     TestcaseId {
         build: line.build.into_owned(),
         module: line.module.into_owned(),
+        variant: owned(line.variant),
         testcase: line.testcase.into_owned(),
     }
 }
@@ -399,6 +397,7 @@ fn listed(line: ListedLine<'_>) -> Testcase {
         id: TestcaseId {
             build: line.build.into_owned(),
             module: line.module.into_owned(),
+            variant: owned(line.variant),
             testcase: line.testcase.into_owned(),
         },
         occurrence: line.occurrence,

@@ -99,13 +99,16 @@ pub enum Contradiction {
 pub struct SessionState {
     started: Option<SessionStarted>,
     counts: Counts,
+    /// The part of `counts` that is modules whose testcases are not known.
+    module_counts: Counts,
     builds: BuildCounts,
     listed: usize,
     deselected: usize,
     modules_listed: usize,
-    whole_modules: usize,
     has_tests: bool,
     has_environment_error: bool,
+    /// Something that was asked for by name selects no testcase.
+    is_selection_incomplete: bool,
     stopping: Option<String>,
     finished: Option<SessionFinished>,
     simulators: BTreeMap<BuildName, SimulatorName>,
@@ -141,7 +144,9 @@ impl SessionState {
                 self.order_dependences.insert(testcase, found.clone());
             }
             Event::Notice(problem) if problem.severity == Severity::Error => {
-                self.has_environment_error |= problem.code.exit_code() == ExitCode::Environment;
+                let exit_code = problem.code.exit_code();
+                self.has_environment_error |= exit_code == ExitCode::Environment;
+                self.is_selection_incomplete |= exit_code == ExitCode::NothingSelected;
             }
             Event::Stopping { reason } => self.stopping = Some(reason.clone()),
             Event::SessionFinished(finished) => self.finished = Some(finished.clone()),
@@ -184,15 +189,16 @@ impl SessionState {
 
     fn take_result(&mut self, result: &TestcaseResult) {
         self.has_tests = true;
-        if !self.tested_builds.contains(&result.id.build) {
+        let is_whole_module = result.id.is_whole_module();
+        if !is_whole_module && !self.tested_builds.contains(&result.id.build) {
             self.tested_builds.insert(result.id.build.clone());
         }
         let is_planned = self.supersede(result) || self.close(&result.id);
         if !is_planned && result.attempt > 1 {
             // An earlier attempt that is not remembered passed.
             self.counts.remove(Outcome::Passed);
-        } else if result.id.is_whole_module() {
-            self.whole_modules += 1;
+        } else if is_whole_module {
+            self.module_counts.add(result.outcome);
         } else if !is_planned {
             *self.unplanned.entry(result.id.clone()).or_default() += 1;
         }
@@ -250,9 +256,20 @@ impl SessionState {
             .map_or_else(SessionCommand::default, |session| session.command)
     }
 
-    /// Returns the testcases by outcome; of each, the last attempt counts.
+    /// Returns the results by outcome; of each testcase, the last attempt counts, and a module whose
+    /// testcases are not known counts as one.
     pub fn counts(&self) -> Counts {
         self.counts
+    }
+
+    /// Returns the testcases by outcome; of each, the last attempt counts.
+    pub fn testcase_counts(&self) -> Counts {
+        self.counts.without(&self.module_counts)
+    }
+
+    /// Returns the modules that have a result as a whole, because their testcases are not known.
+    pub fn module_counts(&self) -> Counts {
+        self.module_counts
     }
 
     /// Returns the builds by outcome.
@@ -293,18 +310,18 @@ impl SessionState {
 
     /// Says whether every testcase that a filter could mean was listed.
     pub fn knows_all_testcases(&self) -> bool {
-        self.whole_modules == 0 && self.failed_builds.is_empty()
+        self.module_counts.total() == 0 && self.failed_builds.is_empty() && !self.is_open()
     }
 
     /// Says whether modules are still to be listed, so that more testcases may become known.
     pub fn is_open(&self) -> bool {
         let modules = self.started.as_ref().map_or(0, |session| session.modules);
-        self.modules_listed + self.whole_modules < modules
+        self.modules_listed + self.module_counts.total() < modules
     }
 
     /// Returns how many testcases are known to belong to the session, with a result or without.
     pub fn planned(&self) -> usize {
-        self.counts.total() + self.open.values().sum::<usize>()
+        self.testcase_counts().total() + self.open.values().sum::<usize>()
     }
 
     /// Returns why the session is being ended, once it is.
@@ -369,7 +386,7 @@ impl SessionState {
             || self.has_strays()
         {
             ExitCode::TestFailed
-        } else if modules > 0 && self.listed == 0 {
+        } else if self.is_selection_incomplete || (modules > 0 && self.listed == 0) {
             ExitCode::NothingSelected
         } else {
             ExitCode::Success

@@ -28,6 +28,7 @@ use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
 
@@ -63,6 +64,7 @@ fn id(testcase: &str) -> TestcaseId {
     TestcaseId {
         build: BuildName("fifo".to_owned()),
         module: TestModule("tests.test_fifo".to_owned()),
+        variant: Some(TestVariant("slow/seed=1".to_owned())),
         testcase: testcase.to_owned(),
     }
 }
@@ -80,6 +82,7 @@ fn listed(testcases: &[&str]) -> Event {
     Event::ModuleListed {
         build: id("").build,
         module: id("").module,
+        variant: id("").variant,
         selected: testcases.iter().enumerate().map(testcase).collect(),
         deselected: 2,
     }
@@ -259,6 +262,29 @@ fn what_cannot_be_right_about_a_stream_is_found_and_is_no_success() {
 }
 
 #[test]
+fn a_module_whose_testcases_are_not_known_is_no_testcase() {
+    let mut state = session(&["a"], &[("a", Outcome::Passed, 1)]);
+    let whole = TestcaseId::WHOLE_MODULE;
+    state.take(&result(whole, Outcome::Errored, 1));
+    assert_eq!((state.testcase_counts().total(), state.planned()), (1, 1));
+    assert_eq!(state.module_counts().errored, 1);
+    assert_eq!((state.counts().total(), state.counts().errored), (2, 1));
+    assert_eq!(state.exit_code(None), ExitCode::TestFailed);
+}
+
+#[test]
+fn a_name_that_selects_nothing_while_others_do_is_no_success() {
+    let problem = Diagnostic::error(Code::NothingSelected, "`x` selects no testcase");
+    let notice = Event::Notice(Box::new(problem));
+    let mut state = session(&["a"], &[("a", Outcome::Passed, 1)]);
+    state.take(&notice);
+    assert_eq!(state.exit_code(None), ExitCode::NothingSelected);
+    let mut state = session(&["a"], &[("a", Outcome::Failed, 1)]);
+    state.take(&notice);
+    assert_eq!(state.exit_code(None), ExitCode::TestFailed);
+}
+
+#[test]
 fn what_is_only_listed_needs_no_result() {
     let mut state = state_of(&[started(SessionCommand::List), listed(&["a", "b"])]);
     assert_eq!((state.listed(), state.planned()), (2, 0));
@@ -433,10 +459,14 @@ fn the_place_of_a_problem_looks_the_same_wherever_in_the_file_it_is() {
 #[test]
 fn a_line_that_an_older_cocorun_wrote_is_read() {
     let line = r#"{"event":"session-started","elapsed_s":0.0,"schema":1,"cocorun":"0.1.0","session_id":"s","started_at":"2026-11-21T08:40:26Z","config":"/p/runner.toml","jobs":4,"seed":7,"builds":1,"from_the_future":[1]}"#;
-    let read = read(&format!("{line}\n"));
-    let Event::SessionStarted(session) = &read[0].event else {
+    let started = r#"{"event":"testcase-started","elapsed_s":0.0,"run":1,"slot":0,"testcase":{"id":"b::m::t","build":"b","module":"m","testcase":"t"}}"#;
+    let read = read(&format!("{line}\n{started}\n"));
+    let (Event::SessionStarted(session), Event::TestcaseStarted { testcase, .. }) =
+        (&read[0].event, &read[1].event)
+    else {
         panic!("{read:?}")
     };
+    assert_eq!(testcase.variant, None);
     assert_eq!(session.command, SessionCommand::Test);
     assert_eq!(session.rerun_prefix, "cocorun test");
 }

@@ -15,6 +15,7 @@ use crate::event::line::BuildWaitingLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
+use crate::event::line::ModuleListedLine;
 use crate::event::line::OrderDependenceLine;
 use crate::event::line::Place;
 use crate::event::line::Problem;
@@ -108,15 +109,17 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
         Event::ModuleListed {
             build,
             module,
+            variant,
             selected,
             deselected,
-        } => Line::ModuleListed {
+        } => Line::ModuleListed(ModuleListedLine {
             elapsed_s,
             build: Cow::Borrowed(build),
             module: Cow::Borrowed(module),
+            variant: variant.as_ref().map(Cow::Borrowed),
             selected: selected.iter().map(listed).collect(),
             deselected: *deselected,
-        },
+        }),
         Event::TestcaseStarted {
             run,
             slot,
@@ -238,6 +241,7 @@ fn identity(id: &TestcaseId) -> Identity<'_> {
         id: id.to_string(),
         build: Cow::Borrowed(&id.build),
         module: Cow::Borrowed(&id.module),
+        variant: id.variant.as_ref().map(Cow::Borrowed),
         testcase: Cow::Borrowed(&id.testcase),
     }
 }
@@ -247,6 +251,7 @@ fn listed(testcase: &Testcase) -> ListedLine<'_> {
         id: testcase.id.to_string(),
         build: Cow::Borrowed(&testcase.id.build),
         module: Cow::Borrowed(&testcase.id.module),
+        variant: testcase.id.variant.as_ref().map(Cow::Borrowed),
         testcase: Cow::Borrowed(&testcase.id.testcase),
         occurrence: testcase.occurrence,
         file: testcase.file.as_deref().map(Cow::Borrowed),

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 /// The name of a simulator, as `runner.toml` and cocotb spell it; `sim::registry` knows them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -91,9 +92,10 @@ impl Source {
 }
 
 /// The full name of a build: table name, matrix values, and the simulator if there are several.
+/// That of an included file begins with the file's prefix.
 ///
-/// Examples: `fifo`, `fifo/DEPTH=4/WIDTH=8`, `fifo/DEPTH=4@SIMULATOR`. Unique in a plan. Never
-/// empty; contains no whitespace and no `::`.
+/// Examples: `fifo`, `fifo/DEPTH=4/WIDTH=8`, `fifo/DEPTH=4@SIMULATOR`, `PREFIX/fifo`. Unique in a
+/// plan. Never empty; contains no whitespace and no `::`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BuildName(pub String);
@@ -104,9 +106,18 @@ impl BuildName {
         &self.0
     }
 
-    /// Returns the name of the `[build.NAME]` of which it is a variant.
-    pub fn table(&self) -> &str {
-        self.0.split(['/', '@']).next().unwrap_or_default()
+    /// Says whether `wanted` names this build: it is the whole name, or the name continues after it
+    /// with `/` or `@`, as that of a variant does.
+    pub fn is_named_by(&self, wanted: &str) -> bool {
+        let rest = self.0.strip_prefix(wanted);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '@']))
+    }
+
+    /// Returns every name that names this build, from the shortest to its full name: `fifo`,
+    /// `fifo/DEPTH=4`, `fifo/DEPTH=4@SIMULATOR`.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let ends = self.0.match_indices(['/', '@']).map(|(at, _)| at);
+        ends.chain([self.0.len()]).map(|end| &self.0[..end])
     }
 
     /// Returns the name as a valid path component: letters, digits, `_`, `-`, `=`, `.`.
@@ -145,6 +156,8 @@ pub enum HdlValue {
     Boolean(bool),
     /// A string; each simulator's backend quotes it.
     Text(String),
+    /// SystemVerilog, used as it is: `32'hDEAD_BEEF`, `pkg::MODE_A`.
+    Sv(String),
     /// A define without a value (`+define+NAME`). Not allowed for parameters.
     Flag,
 }
@@ -165,7 +178,7 @@ impl fmt::Display for HdlValue {
         match self {
             Self::Integer(value) => write!(f, "{value}"),
             Self::Boolean(value) => write!(f, "{value}"),
-            Self::Real(value) | Self::Text(value) => f.write_str(value),
+            Self::Real(value) | Self::Text(value) | Self::Sv(value) => f.write_str(value),
             Self::Flag => Ok(()),
         }
     }
@@ -197,19 +210,24 @@ impl fmt::Display for Timescale {
     }
 }
 
-/// One elaboration as planned: paths are absolute, globs and matrices are expanded.
+/// One elaboration as planned: paths are absolute, globs and matrices are expanded. What variants
+/// of a design have in common is shared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Build {
     /// Unique name in this plan.
     pub name: BuildName,
+    /// The NAME of its `[build.NAME]`, as it is written there.
+    pub table: String,
     /// What compiles and runs it.
     pub simulator: SimulatorName,
     /// Source files in the order the user gave them; file lists are expanded in place.
-    pub sources: Vec<Source>,
+    pub sources: Arc<[Source]>,
     /// Include directories in search order.
-    pub includes: Vec<Utf8PathBuf>,
+    pub includes: Arc<[Utf8PathBuf]>,
     /// The module that is elaborated, `hdl_toplevel` in `runner.toml`.
     pub hdl_toplevel: String,
+    /// Further modules that are elaborated next to it, such as `glbl`.
+    pub extra_toplevels: Vec<String>,
     /// Compile-time macros.
     pub defines: BTreeMap<String, HdlValue>,
     /// Elaboration-time parameters of the toplevel.
@@ -224,7 +242,7 @@ pub struct Build {
     pub waves: bool,
     /// Environment variables for the compiler, added to the inherited ones.
     pub build_env: BTreeMap<String, String>,
-    /// The folder of `runner.toml`; the compiler's working directory.
+    /// The folder of its `runner.toml`; the compiler's working directory.
     pub project_dir: Utf8PathBuf,
 }
 

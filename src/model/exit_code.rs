@@ -11,7 +11,7 @@ pub enum ExitCode {
     Usage,
     /// 3: a build failed; testcases of other builds were still run.
     BuildFailed,
-    /// 4: nothing was selected, so nothing was proved.
+    /// 4: nothing was selected, or less than was asked for by name.
     NothingSelected,
     /// 5: environment failure: lock, disk, simulator or interpreter.
     Environment,

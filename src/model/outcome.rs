@@ -224,6 +224,19 @@ impl Counts {
         *number = number.saturating_sub(1);
     }
 
+    /// Returns these counts without a part of them.
+    #[must_use]
+    pub fn without(self, part: &Self) -> Self {
+        Self {
+            passed: self.passed.saturating_sub(part.passed),
+            failed: self.failed.saturating_sub(part.failed),
+            errored: self.errored.saturating_sub(part.errored),
+            timed_out: self.timed_out.saturating_sub(part.timed_out),
+            skipped: self.skipped.saturating_sub(part.skipped),
+            not_run: self.not_run.saturating_sub(part.not_run),
+        }
+    }
+
     /// Returns how many testcases were counted.
     pub fn total(&self) -> usize {
         self.passed + self.bad() + self.skipped

@@ -6,6 +6,7 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -17,6 +18,36 @@ pub struct TestModule(pub String);
 impl fmt::Display for TestModule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// Sets the runs of one `[[test]]` apart from others of the same module on the same build: its
+/// `name`, then the values of its `variants` and `matrix` (`slow/MODE=fast/seed=1`).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TestVariant(pub String);
+
+impl fmt::Display for TestVariant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A module with its variant, as people see and select it: `MODULE` or `MODULE/VARIANT`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ModuleInVariant<'a> {
+    /// The Python module.
+    pub module: &'a TestModule,
+    /// The variant, if its table has any.
+    pub variant: Option<&'a TestVariant>,
+}
+
+impl fmt::Display for ModuleInVariant<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.variant {
+            Some(variant) => write!(f, "{}/{variant}", self.module),
+            None => self.module.fmt(f),
+        }
     }
 }
 
@@ -34,13 +65,15 @@ impl fmt::Display for Seed {
     }
 }
 
-/// Names one testcase in a session: `BUILD::MODULE::TESTCASE`.
+/// Names one testcase in a session: `BUILD::MODULE::TESTCASE`, or `BUILD::MODULE/VARIANT::TESTCASE`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct TestcaseId {
     /// The build it runs on.
     pub build: BuildName,
     /// Its Python module.
     pub module: TestModule,
+    /// Which of the module's runs on the build it is part of, if there can be several.
+    pub variant: Option<TestVariant>,
     /// cocotb's name for it, with the parametrisation (`burst/width=8`).
     pub testcase: String,
 }
@@ -50,6 +83,14 @@ impl TestcaseId {
     /// build failed. No cocotb testcase can have this name.
     pub const WHOLE_MODULE: &str = "(module)";
 
+    /// Returns its module as people see it.
+    pub fn module_in_variant(&self) -> ModuleInVariant<'_> {
+        ModuleInVariant {
+            module: &self.module,
+            variant: self.variant.as_ref(),
+        }
+    }
+
     /// Says whether this represents a module as a whole.
     pub fn is_whole_module(&self) -> bool {
         self.testcase == Self::WHOLE_MODULE
@@ -58,7 +99,8 @@ impl TestcaseId {
 
 impl fmt::Display for TestcaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}::{}::{}", self.build, self.module, self.testcase)
+        let module = self.module_in_variant();
+        write!(f, "{}::{module}::{}", self.build, self.testcase)
     }
 }
 
@@ -79,6 +121,26 @@ pub struct Testcase {
     pub skip: bool,
     /// cocotb's stage: lower ones run first within one simulator process.
     pub stage: i64,
+}
+
+impl Testcase {
+    /// Creates the testcase that represents a module as a whole.
+    pub fn whole_module(build: &BuildName, module: ModuleInVariant<'_>) -> Self {
+        Self {
+            id: TestcaseId {
+                build: build.clone(),
+                module: module.module.clone(),
+                variant: module.variant.cloned(),
+                testcase: TestcaseId::WHOLE_MODULE.to_owned(),
+            },
+            occurrence: 0,
+            file: None,
+            line: None,
+            doc: None,
+            skip: false,
+            stage: 0,
+        }
+    }
 }
 
 /// How many testcases share one simulator process.
@@ -123,6 +185,18 @@ pub struct ImportPath {
     pub ambiguous: BTreeMap<String, Vec<Utf8PathBuf>>,
 }
 
+/// What a variant stands for: options of the command line leave it alone, since its name would not
+/// be true otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct FixedSettings {
+    /// Names of environment variables.
+    pub env: BTreeSet<String>,
+    /// Names of plusargs, with the leading `+`.
+    pub plusargs: BTreeSet<String>,
+    /// Whether the seed is one.
+    pub seed: bool,
+}
+
 /// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
@@ -138,6 +212,8 @@ pub struct RunSettings {
     pub env: BTreeMap<String, String>,
     /// Where modules are imported from.
     pub import_path: ImportPath,
+    /// The folder of its `runner.toml`, absolute.
+    pub project_dir: Utf8PathBuf,
     /// Whether a wave file is written.
     pub waves: bool,
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
@@ -152,6 +228,8 @@ pub struct RunSettings {
     pub preload: Vec<String>,
     /// Whether an HDL `$error` fails a testcase that passed according to cocotb.
     pub fail_on_hdl_error: bool,
+    /// Which of these the variant stands for.
+    pub fixed: FixedSettings,
 }
 
 #[cfg(test)]
@@ -165,12 +243,14 @@ impl RunSettings {
             plusargs: Vec::new(),
             env: BTreeMap::new(),
             import_path: ImportPath::default(),
+            project_dir: Utf8PathBuf::new(),
             waves: false,
             run_files: Vec::new(),
             isolation: Isolation::default(),
             fork: true,
             preload: Vec::new(),
             fail_on_hdl_error: true,
+            fixed: FixedSettings::default(),
         }
     }
 }
@@ -182,8 +262,20 @@ pub struct PlannedModule {
     pub build: BuildName,
     /// The Python module.
     pub module: TestModule,
-    /// Which `[[test]]` table of `runner.toml` asked for it, from 0.
+    /// Which of the module's runs on the build this is, if there can be several.
+    pub variant: Option<TestVariant>,
+    /// Which `[[test]]` table of the configuration asked for it, from 0; each variant is one.
     pub table: usize,
     /// How it runs.
     pub settings: RunSettings,
+}
+
+impl PlannedModule {
+    /// Returns it as people see it.
+    pub fn module_in_variant(&self) -> ModuleInVariant<'_> {
+        ModuleInVariant {
+            module: &self.module,
+            variant: self.variant.as_ref(),
+        }
+    }
 }

@@ -51,13 +51,19 @@ impl KnownNames<'_> {
     /// Returns the name that one part of a filter is probably meant for; itself if it is in one.
     fn nearest<'a>(&'a self, part: &'a str) -> Option<&'a str> {
         let all = with_and_without(&self.builds, &['/', '@'])
-            .chain(self.modules.iter().copied())
+            .chain(self.modules.iter().flat_map(|name| prefixes(name)))
             .chain(with_and_without(&self.testcases, &['/']));
         if all.clone().any(|name| name.contains(part)) {
             return Some(part);
         }
         closest(part, all)
     }
+}
+
+/// Returns what is before each `/` of a module's name, and the name itself.
+pub(super) fn prefixes(module: &str) -> impl Iterator<Item = &str> + Clone {
+    let ends = module.match_indices('/').map(|(at, _)| at);
+    ends.chain([module.len()]).map(|end| &module[..end])
 }
 
 /// Returns each name after what is before the first of these marks in it.

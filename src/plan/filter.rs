@@ -8,7 +8,7 @@ use crate::config::name_glob::NameGlob;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::BuildName;
-use crate::model::test::TestModule;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::TestcaseId;
 
 /// Separates the parts of a testcase's identity; occurs in none of them.
@@ -62,13 +62,13 @@ impl Filter {
     /// Says whether it selects a testcase.
     pub(super) fn is_match(&self, id: &TestcaseId) -> bool {
         match &self.builds {
-            Some(named) => self.is_match_of_module(named, &id.build, &id.module),
+            Some(named) => self.is_match_of_module(named, &id.build, id.module_in_variant()),
             None => self.matcher.is_match(&id.to_string()),
         }
     }
 
     /// Says whether it could select a testcase of a module on a build.
-    pub(super) fn may_match(&self, build: &BuildName, module: &TestModule) -> bool {
+    pub(super) fn may_match(&self, build: &BuildName, module: ModuleInVariant<'_>) -> bool {
         if let Some(named) = &self.builds {
             return self.is_match_of_module(named, build, module);
         }
@@ -89,7 +89,7 @@ impl Filter {
         &self,
         named: &BuildSelection,
         build: &BuildName,
-        module: &TestModule,
+        module: ModuleInVariant<'_>,
     ) -> bool {
         named.covers(build)
             || self

@@ -16,8 +16,8 @@ use crate::diagnostic::Result;
 use crate::model::build::Build;
 use crate::model::build::BuildName;
 use crate::model::build::SimulatorName;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::PlannedModule;
-use crate::model::test::TestModule;
 use crate::model::test::TestcaseId;
 use crate::plan::Plan;
 use crate::plan::advice;
@@ -39,7 +39,8 @@ pub struct SelectionArgs {
     /// `--build`: names and patterns, as of `build` in `[[test]]`; `fifo` selects `fifo/DEPTH=4`
     /// and `fifo@SIMULATOR` too.
     pub builds: Vec<String>,
-    /// `--module`: names of modules.
+    /// `--module`: names of modules; `test_fifo` selects `test_fifo/VARIANT` too, except on builds
+    /// where it is the full name of one.
     pub modules: Vec<String>,
     /// `--testcase`: names of testcases; `grants` selects `grants/x=1` too.
     pub testcases: Vec<String>,
@@ -56,6 +57,8 @@ pub struct Selection {
     simulators: BTreeMap<BuildName, SimulatorName>,
     needed: BTreeSet<BuildName>,
     modules: BTreeSet<String>,
+    /// The builds on which a module is planned under exactly a name that `--module` gives.
+    exact: BTreeSet<(BuildName, String)>,
 }
 
 impl Selection {
@@ -76,13 +79,10 @@ impl Selection {
         for wanted in &args.builds {
             problems.extend(refused_build(wanted, plan));
         }
-        let modules: BTreeSet<&str> = plan
-            .modules
-            .iter()
-            .map(|planned| planned.module.0.as_str())
-            .collect();
+        let modules = known_modules(plan);
         for wanted in &args.modules {
-            if !modules.contains(wanted.as_str()) {
+            let mut known = modules.iter();
+            if !known.any(|name| designates(wanted, name)) {
                 problems.push(unknown_module(wanted, &modules));
             }
         }
@@ -101,8 +101,16 @@ impl Selection {
             filters,
             simulators,
             needed: BTreeSet::new(),
-            modules: modules.into_iter().map(str::to_owned).collect(),
+            modules,
+            exact: BTreeSet::new(),
         };
+        selection.exact = plan
+            .modules
+            .iter()
+            .map(|planned| (&planned.build, planned.module_in_variant().to_string()))
+            .filter(|(_, name)| selection.args.modules.contains(name))
+            .map(|(build, name)| (build.clone(), name))
+            .collect();
         selection.needed = selection
             .modules(plan)
             .map(|module| module.build.clone())
@@ -121,8 +129,8 @@ impl Selection {
     }
 
     /// Says whether some testcase of this module on this build may be selected.
-    pub fn may_select_module(&self, build: &BuildName, module: &TestModule) -> bool {
-        if !self.admits_build(build) || !self.admits_module(module) {
+    pub fn may_select_module(&self, build: &BuildName, module: ModuleInVariant<'_>) -> bool {
+        if !self.admits_build(build) || !self.admits_module(build, module) {
             return false;
         }
         self.filters.is_empty()
@@ -136,12 +144,13 @@ impl Selection {
     pub fn modules<'a>(&self, plan: &'a Plan) -> impl Iterator<Item = &'a PlannedModule> {
         plan.modules
             .iter()
-            .filter(|planned| self.may_select_module(&planned.build, &planned.module))
+            .filter(|planned| self.may_select_module(&planned.build, planned.module_in_variant()))
     }
 
     /// Says whether a testcase is selected.
     pub fn selects(&self, id: &TestcaseId) -> bool {
-        if !self.admits_testcase(&id.testcase) || !self.may_select_module(&id.build, &id.module) {
+        let module = id.module_in_variant();
+        if !self.admits_testcase(&id.testcase) || !self.may_select_module(&id.build, module) {
             return false;
         }
         self.filters.is_empty() || self.filters.iter().any(|filter| filter.is_match(id))
@@ -157,7 +166,7 @@ impl Selection {
             if filters.is_empty() && testcases.is_empty() {
                 break;
             }
-            testcases.retain(|wanted| !designates_testcase(wanted, &id.testcase));
+            testcases.retain(|wanted| !designates(wanted, &id.testcase));
             filters.retain(|(_, filter)| !filter.is_match(id));
         }
         let filters = filters.into_iter().map(|(text, _)| text.clone());
@@ -210,19 +219,42 @@ impl Selection {
         by_simulator && self.builds.covers(build)
     }
 
-    fn admits_module(&self, module: &TestModule) -> bool {
-        self.args.modules.is_empty() || self.args.modules.contains(&module.0)
+    fn admits_module(&self, build: &BuildName, module: ModuleInVariant<'_>) -> bool {
+        if self.args.modules.is_empty() {
+            return true;
+        }
+        let name = module.to_string();
+        let is_exact = |wanted: &String| self.exact.contains(&(build.clone(), wanted.clone()));
+        self.args
+            .modules
+            .iter()
+            .any(|wanted| *wanted == name || designates(wanted, &name) && !is_exact(wanted))
     }
 
     fn admits_testcase(&self, testcase: &str) -> bool {
         let mut wanted = self.args.testcases.iter();
-        self.args.testcases.is_empty() || wanted.any(|name| designates_testcase(name, testcase))
+        self.args.testcases.is_empty() || wanted.any(|name| designates(name, testcase))
     }
 }
 
-/// Says whether `wanted` selects a testcase: by its name, or by a part of it before a parameter.
-fn designates_testcase(wanted: &str, testcase: &str) -> bool {
-    let rest = testcase.strip_prefix(wanted);
+/// Returns the names of all planned modules, without and with their variants.
+fn known_modules(plan: &Plan) -> BTreeSet<String> {
+    let mut known = BTreeSet::new();
+    for planned in &plan.modules {
+        if !known.contains(&planned.module.0) {
+            known.insert(planned.module.0.clone());
+        }
+        if planned.variant.is_some() {
+            known.insert(planned.module_in_variant().to_string());
+        }
+    }
+    known
+}
+
+/// Says whether `wanted` selects a testcase or a module: by its name, or by a part of it before a
+/// parameter or a variant.
+fn designates(wanted: &str, name: &str) -> bool {
+    let rest = name.strip_prefix(wanted);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
@@ -240,12 +272,13 @@ fn refused_build(wanted: &str, plan: &Plan) -> Option<Diagnostic> {
     (!is_there).then(|| unknown_build(wanted, &mut names))
 }
 
-fn unknown_module(wanted: &str, known: &BTreeSet<&str>) -> Diagnostic {
+fn unknown_module(wanted: &str, known: &BTreeSet<String>) -> Diagnostic {
     let problem = Diagnostic::error(
         Code::UsageBadArgument,
         format!("no `[[test]]` runs a module called `{wanted}`"),
     );
-    if let Some(name) = closest(wanted, known.iter().copied()) {
+    let names = known.iter().flat_map(|name| advice::prefixes(name));
+    if let Some(name) = closest(wanted, names) {
         return problem.help(format!("did you mean `{name}`?"));
     }
     let shown = known.iter().take(SHOWN_MAX);

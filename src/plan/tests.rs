@@ -4,19 +4,22 @@ use super::*;
 
 use crate::config::BuildProblems;
 use crate::config::BuildSelection;
+use crate::config::BuildTable;
 use crate::config::Places;
 use crate::config::PythonConfig;
 use crate::config::TestTable;
+use crate::config::Variant;
 use crate::diagnostic::Code;
 use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
-use crate::model::build::Timescale;
 use crate::model::build::UnknownParameters;
 use crate::model::test::Isolation;
 use crate::model::test::RunSettings;
+use crate::model::test::Seed;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 use crate::model::test::TestcaseId;
 
 use camino::Utf8PathBuf;
@@ -39,29 +42,56 @@ fn simulator(name: &str) -> SimulatorName {
 }
 
 fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTable {
-    let values = |values: &[i64]| values.iter().copied().map(HdlValue::Integer).collect();
-    let args = |name: &str| (simulator(name), vec![format!("-{name}")]);
+    let mut combinations = vec![(name.to_owned(), vec![("BASE", 1)])];
+    for (key, values) in matrix {
+        let extended = |(name, parameters): &(String, Vec<(_, i64)>)| {
+            let (name, parameters) = (name.clone(), parameters.clone());
+            values.iter().map(move |value| {
+                let parameters = [parameters.clone(), vec![(*key, *value)]].concat();
+                (format!("{name}/{key}={value}"), parameters)
+            })
+        };
+        combinations = combinations.iter().flat_map(extended).collect();
+    }
+    let variants = combinations.iter().flat_map(|(name, parameters)| {
+        simulators.iter().map(move |simulator| {
+            let name = match simulators {
+                [_] => name.clone(),
+                _ => format!("{name}@{simulator}"),
+            };
+            let build = build(name, simulator, parameters);
+            let variables = BTreeMap::new();
+            Variant { build, variables }
+        })
+    });
     BuildTable {
-        unknown_parameters: UnknownParameters::Error,
         name: name.to_owned(),
+        local_name: name.to_owned(),
         line: 1,
-        simulators: simulators.iter().copied().map(simulator).collect(),
-        sources: vec![Source::new(Utf8PathBuf::from("/project/a.sv"))],
-        includes: Vec::new(),
+        variants: variants.collect(),
+    }
+}
+
+fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
+    let parameters = parameters.iter();
+    Build {
+        table: "fifo".to_owned(),
+        name: BuildName(name),
+        simulator: SimulatorName(simulator.to_owned()),
+        sources: [Source::new(Utf8PathBuf::from("/project/a.sv"))].into(),
+        includes: [].into(),
         hdl_toplevel: "top".to_owned(),
+        extra_toplevels: Vec::new(),
         defines: BTreeMap::new(),
-        parameters: BTreeMap::from([("BASE".to_owned(), HdlValue::Integer(1))]),
-        matrix: matrix
-            .iter()
-            .map(|(key, list)| ((*key).to_owned(), values(list)))
+        parameters: parameters
+            .map(|(name, value)| ((*name).to_owned(), HdlValue::Integer(*value)))
             .collect(),
-        timescale: Timescale {
-            unit: "1ns".to_owned(),
-            precision: "1ps".to_owned(),
-        },
-        build_args: SIMULATORS.map(args).into_iter().collect(),
-        env: BTreeMap::new(),
+        unknown_parameters: UnknownParameters::Error,
+        timescale: None,
+        build_args: Vec::new(),
         waves: false,
+        build_env: BTreeMap::new(),
+        project_dir: Utf8PathBuf::from("/project"),
     }
 }
 
@@ -74,6 +104,7 @@ fn test(builds: Option<&[&str]>, modules: &[&str]) -> TestTable {
             .iter()
             .map(|name| TestModule((*name).to_owned()))
             .collect(),
+        variant: None,
         settings: settings(false),
     }
 }
@@ -124,12 +155,13 @@ fn id(build: &str, module: &str, testcase: &str) -> TestcaseId {
     TestcaseId {
         build: BuildName(build.to_owned()),
         module: TestModule(module.to_owned()),
+        variant: None,
         testcase: testcase.to_owned(),
     }
 }
 
 #[test]
-fn a_build_has_the_settings_of_its_table_and_its_variant() {
+fn builds_are_those_of_the_tables_in_their_order() {
     let plan = sample();
     assert_eq!(
         build_names(&plan),
@@ -141,17 +173,8 @@ fn a_build_has_the_settings_of_its_table_and_its_variant() {
             "uart",
         ]
     );
-    let build = &plan.builds[3];
-    assert_eq!(build.simulator, simulator("verilator"));
-    let parameters: Vec<String> = build
-        .parameters
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    assert_eq!(parameters, ["BASE=1", "DEPTH=16"]);
-    assert_eq!(build.build_args, ["-verilator"]);
-    assert_eq!(build.project_dir, "/project");
-    assert_eq!(plan.builds[4].build_args, ["-icarus"]);
+    let fifo = table("fifo", &SIMULATORS, &[("DEPTH", &[4, 16])]);
+    assert_eq!(plan.builds[3], fifo.variants[3].build);
 }
 
 #[test]
@@ -366,6 +389,73 @@ fn ten_thousand_modules_are_expanded_and_selected_in_linear_time() {
     assert_eq!(selection.modules(&plan).count(), 1);
 }
 
+/// Tests of one module on one build: without a variant, and in these.
+fn in_variants(variants: &[&str]) -> Plan {
+    let table_of = |variant: Option<&str>| TestTable {
+        variant: variant.map(|name| TestVariant(name.to_owned())),
+        settings: RunSettings {
+            seed: variant.map(|name| Seed(u32::try_from(name.len()).expect("short"))),
+            ..settings(false)
+        },
+        ..test(None, &["tb.m"])
+    };
+    let variants = variants.iter().copied().map(Some);
+    let tests = [None].into_iter().chain(variants).map(table_of);
+    expand(&config(vec![table("b", &["icarus"], &[])], tests.collect()))
+}
+
+#[test]
+fn each_variant_is_planned_and_selected_by_its_own_name() {
+    let variants = ["fast", "fast/seed=1", "slow/seed=1"];
+    let plan = in_variants(&variants);
+    assert_eq!(plan.modules.len(), 4);
+    let selected = |args: SelectionArgs| -> Vec<String> {
+        let selection = Selection::new(args, &plan).expect("sound arguments");
+        let modules = selection.modules(&plan);
+        modules
+            .map(|it| it.module_in_variant().to_string())
+            .collect()
+    };
+    let module = |name: &str| SelectionArgs {
+        modules: vec![name.to_owned()],
+        ..SelectionArgs::default()
+    };
+    assert_eq!(selected(module("tb.m")), ["tb.m"]);
+    assert_eq!(selected(module("tb.m/fast")), ["tb.m/fast"]);
+    assert_eq!(selected(module("tb.m/slow")), ["tb.m/slow/seed=1"]);
+    assert_eq!(selected(module("tb.m/fast/seed=1")), ["tb.m/fast/seed=1"]);
+    assert_eq!(selected(filters(&["m/fast::"])), ["tb.m/fast"]);
+    assert_eq!(selected(filters(&["*/seed=1::*"])).len(), 2);
+    assert_eq!(selected(filters(&["b::tb.m::"])), ["tb.m"]);
+    let only_variants = Plan {
+        modules: plan.modules[1..].to_vec(),
+        ..plan.clone()
+    };
+    let selection = Selection::new(module("tb.m"), &only_variants).expect("sound");
+    assert_eq!(selection.modules(&only_variants).count(), 3);
+}
+
+#[test]
+fn a_mistyped_variant_gets_a_near_name() {
+    let plan = in_variants(&["fast/size=1", "slow/size=1"]);
+    for (wanted, meant) in [
+        ("tb.m/fats", Some("tb.m/fast")),
+        ("tb.m/slow/size=2", Some("tb.m/slow/size=1")),
+        ("tb.m/other-one", None),
+    ] {
+        let args = SelectionArgs {
+            modules: vec![wanted.to_owned()],
+            ..SelectionArgs::default()
+        };
+        let problems = Selection::new(args, &plan).expect_err("it does not exist");
+        let help = meant.map(|name| format!("did you mean `{name}`?"));
+        assert_eq!(problems.0[0].help, help, "{wanted}");
+    }
+    let selection = Selection::new(filters(&["tb.m/fats"]), &plan).expect("sound");
+    let help = selection.advice_on("tb.m/fats", &BTreeSet::new());
+    assert_eq!(help.as_deref(), Some("did you mean `tb.m/fast`?"));
+}
+
 prop_compose! {
     /// Small matrices of distinct values.
     fn matrices()(
@@ -385,7 +475,7 @@ fn built(name: &str, simulators: usize, matrix: &[(String, Vec<i64>)]) -> BuildT
 
 proptest! {
     #[test]
-    fn a_matrix_multiplies_and_every_name_is_unique(
+    fn a_test_runs_on_each_build_that_it_names_or_on_all(
         first in matrices(), second in matrices(), simulators in 1..=2_usize,
     ) {
         let config = config(
@@ -397,8 +487,6 @@ proptest! {
             matrix.iter().map(|(_, values)| values.len()).product::<usize>() * simulators
         };
         prop_assert_eq!(plan.builds.len(), count(&first) + count(&second));
-        let names: BTreeSet<&str> = build_names(&plan).into_iter().collect();
-        prop_assert_eq!(names.len(), plan.builds.len());
         prop_assert_eq!(plan.modules.len(), plan.builds.len() + count(&second));
         // The same file gives the same plan, in the same order.
         prop_assert_eq!(expand(&config), plan);
@@ -425,6 +513,7 @@ proptest! {
                 let named = |testcase: &String| TestcaseId {
                     build: planned.build.clone(),
                     module: planned.module.clone(),
+                    variant: planned.variant.clone(),
                     testcase: testcase.clone(),
                 };
                 testcases.iter().map(named).collect::<Vec<_>>()
@@ -480,6 +569,7 @@ proptest! {
             let subject = TestcaseId {
                 build: planned.build.clone(),
                 module: planned.module.clone(),
+                variant: planned.variant.clone(),
                 testcase: testcase.clone(),
             };
             prop_assert_eq!(selection.selects(&subject), matched, "{}", id);

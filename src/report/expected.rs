@@ -197,6 +197,7 @@ pub(super) fn id(build: &str, module: &str, testcase: &str) -> TestcaseId {
     TestcaseId {
         build: BuildName(build.to_owned()),
         module: TestModule(module.to_owned()),
+        variant: None,
         testcase: testcase.to_owned(),
     }
 }
@@ -309,6 +310,7 @@ pub(super) fn listed(ids: &[TestcaseId]) -> Event {
     Event::ModuleListed {
         build: ids[0].build.clone(),
         module: ids[0].module.clone(),
+        variant: ids[0].variant.clone(),
         selected: ids.iter().map(testcase).collect(),
         deselected: 5,
     }

@@ -3,7 +3,8 @@
 //! One suite per build and test module, one testcase per testcase; the last attempt decides.
 //! Whatever keeps a session from being a success is in the file as a failure or an error: a build
 //! that failed, an interruption, a testcase whose verdict never came. A file without failures and
-//! errors means exit code 0. It is this session's from the moment that the command line is known: a
+//! errors means exit code 0. A module that a failed build kept from running is named by the error of
+//! that build: its testcases are not known, and it is not one. It is this session's from the moment that the command line is known: a
 //! placeholder says that the session has not ended, since a CI server would otherwise collect the
 //! green results of an earlier one. A pipe, socket or device gets one document, at the end.
 //!
@@ -69,12 +70,16 @@ const DESCRIPTION_BYTES_MIN: usize = 2 * 1024;
 const MESSAGE_COLUMNS_MAX: usize = 1000;
 /// The suite for what concerns no build and no module.
 const SESSION_SUITE: &str = "cocorun";
+/// The name of the testcase that stands for a failed build.
+const FAILED_BUILD: &str = "build";
 
 /// Writes the session as JUnit XML.
 pub struct JunitReport {
     options: JunitOptions,
     clock: Arc<dyn Clock>,
     suites: BTreeMap<String, Suite>,
+    /// The modules that each failed build kept from running.
+    lost_modules: BTreeMap<BuildName, Vec<String>>,
     /// How much of logs and tracebacks may still be quoted.
     quotable_bytes: u64,
     clean: CleanTexts,
@@ -118,6 +123,7 @@ impl JunitReport {
             options,
             clock,
             suites: BTreeMap::new(),
+            lost_modules: BTreeMap::new(),
             quotable_bytes: QUOTED_BYTES_TOTAL_MAX,
             clean: CleanTexts::default(),
         }
@@ -179,7 +185,7 @@ impl JunitReport {
     ) {
         let name = build.to_string();
         let problem = wording::build_problem(problem, build, state.started());
-        let mut testcase = problem_testcase(&name, "build", &problem);
+        let mut testcase = problem_testcase(&name, FAILED_BUILD, &problem);
         testcase.set_time(took);
         if let Some(log) = log {
             testcase.add_property(("log", &*text::visible(log.as_str())));
@@ -191,9 +197,17 @@ impl JunitReport {
         suite.xml.add_test_case(testcase);
         suite.outcomes.push(Outcome::Errored);
         suite.duration += took;
+        self.lost_modules.insert(build.clone(), Vec::new());
     }
 
     fn add_result(&mut self, result: &TestcaseResult, state: &SessionState) {
+        if result.cause == Some(Cause::Build)
+            && result.id.is_whole_module()
+            && let Some(modules) = self.lost_modules.get_mut(&result.id.build)
+        {
+            modules.push(result.id.module.0.clone());
+            return;
+        }
         let name = wording::group(&result.id);
         let testcase = self.testcase(result, &name, state);
         let suite = self.suite(&name, Some(&result.id.build), state);
@@ -219,16 +233,37 @@ impl JunitReport {
 
     /// Adds to a failure that the testcase passes after others.
     fn add_order_dependence(&mut self, found: &OrderDependence) {
-        let Some(suite) = self.suites.get_mut(&wording::group(&found.testcase)) else {
+        let words = wording::order_dependence(found);
+        let suite = wording::group(&found.testcase);
+        self.add_to_description(&suite, &found.testcase.testcase, &words);
+    }
+
+    /// Names the modules that could not run with the builds that failed.
+    fn add_lost_modules(&mut self) {
+        for (build, modules) in std::mem::take(&mut self.lost_modules) {
+            if !modules.is_empty() {
+                let names = text::visible(&modules.join(", ")).into_owned();
+                let number = text::count(modules.len(), "module");
+                let words = format!("{number} could not run: {names}");
+                self.add_to_description(build.as_str(), FAILED_BUILD, &words);
+            }
+        }
+    }
+
+    /// Adds words to the text of a failure.
+    fn add_to_description(&mut self, suite: &str, testcase: &str, words: &str) {
+        let Some(suite) = self.suites.get_mut(suite) else {
             return;
         };
-        let name = text::visible(&found.testcase.testcase);
+        let name = text::visible(testcase);
         let mut testcases = suite.xml.test_cases.iter_mut().rev();
         if let Some(testcase) = testcases.find(|known| known.name.as_str() == name)
             && let TestCaseStatus::NonSuccess { description, .. } = &mut testcase.status
         {
-            let former = description.as_ref().map_or("", XmlString::as_str);
-            let words = wording::order_dependence(found);
+            let former = description
+                .as_ref()
+                .map_or("", XmlString::as_str)
+                .trim_end();
             *description = Some(format!("{former}\n\n{words}").into());
         }
     }
@@ -492,6 +527,7 @@ impl Report for JunitReport {
 
     /// Writes the document: whole, or an earlier file of that name stays as it is.
     fn finish(&mut self, state: &SessionState) -> Result<()> {
+        self.add_lost_modules();
         self.add_session_problems(state);
         self.write(state)
     }

@@ -45,9 +45,10 @@ pub(super) fn name(id: &TestcaseId) -> String {
     text::visible(&id.to_string()).replace('\n', "\\n")
 }
 
-/// Returns what a testcase belongs to: `BUILD::MODULE`, the name of its JUnit suite.
+/// Returns what a testcase belongs to: `BUILD::MODULE` or `BUILD::MODULE/VARIANT`, the name of its
+/// JUnit suite.
 pub(super) fn group(id: &TestcaseId) -> String {
-    format!("{}::{}", id.build, id.module)
+    format!("{}::{}", id.build, id.module_in_variant())
 }
 
 /// Returns one line that says what went wrong, with the exception's type where there was one.
@@ -126,7 +127,7 @@ pub(super) fn rerun_command(prefix: &str, result: &TestcaseResult) -> String {
         text::add(&mut command, format_args!(" --{flag}{joint}{value}"));
     };
     add("build", id.build.as_str());
-    add("module", &id.module.0);
+    add("module", &id.module_in_variant().to_string());
     if !id.is_whole_module() {
         add("testcase", &id.testcase);
     }

@@ -16,13 +16,13 @@ use crate::model::build::Build;
 use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
 use crate::model::test::PlannedModule;
+use crate::model::test::Testcase;
 use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
 use crate::schedule::group::Group;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
-use crate::schedule::result::whole_module;
 use crate::schedule::task::ListTask;
 use crate::sim::simulator::Simulator;
 use crate::sim::tools::InstalledSimulator;
@@ -48,6 +48,7 @@ pub(super) fn equal_builds(builds: &[Build]) -> Vec<Vec<usize>> {
     for (index, build) in builds.iter().enumerate() {
         let nameless = Build {
             name: BuildName(String::new()),
+            table: String::new(),
             ..build.clone()
         };
         let design = serde_json::to_string(&nameless).expect("its parts have a form in JSON");
@@ -185,7 +186,7 @@ pub(super) fn give_up(
     emit: &Emit<'_>,
 ) {
     for planned in modules {
-        let testcase = whole_module(&build.name, &planned.module);
+        let testcase = Testcase::whole_module(&build.name, planned.module_in_variant());
         let nothing = RunFacts::nothing_started(context.seed, 1);
         emit_unrun(emit, &testcase, problems, nothing);
     }
@@ -232,6 +233,7 @@ fn lists_of(
                     group: Arc::new(Group::new(
                         Arc::clone(design),
                         planned.settings.clone(),
+                        planned.variant.clone(),
                         Arc::clone(simulator),
                         simulator.wave_file_name(&build.build_args),
                     )),

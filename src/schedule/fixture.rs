@@ -14,6 +14,7 @@ pub(super) fn testcase(name: &str) -> Testcase {
         id: TestcaseId {
             build: BuildName("b".to_owned()),
             module: TestModule("m".to_owned()),
+            variant: None,
             testcase: name.to_owned(),
         },
         occurrence: 0,

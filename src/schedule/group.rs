@@ -13,7 +13,11 @@ use crate::diagnostic::Result;
 use crate::edge::memory;
 use crate::edge::process::Process;
 use crate::model::build::BuiltDesign;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::RunSettings;
+use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
+use crate::model::test::Testcase;
 use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::schedule::servers::ServerOwner;
@@ -44,6 +48,8 @@ pub(super) struct Group {
     pub(super) design: Arc<BuiltDesign>,
     /// The settings of its runs.
     pub(super) settings: RunSettings,
+    /// What sets its runs apart from others of the same modules.
+    variant: Option<TestVariant>,
     /// The design it runs on.
     pub(super) simulator: Arc<dyn Simulator>,
     /// The name of the wave file of a run, by the format that the build was made for.
@@ -104,12 +110,14 @@ impl Group {
     pub(super) fn new(
         design: Arc<BuiltDesign>,
         settings: RunSettings,
+        variant: Option<TestVariant>,
         simulator: Arc<dyn Simulator>,
         wave_file: &'static str,
     ) -> Self {
         Self {
             design,
             settings,
+            variant,
             simulator,
             wave_file,
             server: Mutex::new(Server::Untried),
@@ -126,7 +134,21 @@ impl Group {
             ..self.settings.clone()
         };
         let (design, simulator) = (Arc::clone(&self.design), Arc::clone(&self.simulator));
-        Self::new(design, settings, simulator, self.wave_file)
+        let variant = self.variant.clone();
+        Self::new(design, settings, variant, simulator, self.wave_file)
+    }
+
+    /// Returns one of its modules as people see it.
+    pub(super) fn in_variant<'a>(&'a self, module: &'a TestModule) -> ModuleInVariant<'a> {
+        ModuleInVariant {
+            module,
+            variant: self.variant.as_ref(),
+        }
+    }
+
+    /// Returns the testcase that represents one of its modules as a whole.
+    pub(super) fn whole_module(&self, module: &TestModule) -> Testcase {
+        Testcase::whole_module(&self.design.name, self.in_variant(module))
     }
 
     /// Starts a simulation: forked if possible, else spawned.
@@ -342,6 +364,7 @@ mod tests {
         Arc::new(Group::new(
             Arc::new(design("b")),
             settings,
+            None,
             simulator,
             "w.fst",
         ))

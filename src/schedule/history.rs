@@ -10,7 +10,9 @@
 use crate::model::build::BuildName;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 use crate::model::test::Testcase;
 
 use serde::Deserialize;
@@ -32,6 +34,8 @@ pub(super) enum Record {
         build: BuildName,
         key: String,
         module: TestModule,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        variant: Option<TestVariant>,
         testcase: String,
         duration_s: f64,
         is_bad: bool,
@@ -62,7 +66,7 @@ struct Measured {
     at_s: u64,
 }
 
-type Name = (BuildName, TestModule, String);
+type Name = (BuildName, TestModule, Option<TestVariant>, String);
 
 /// What earlier sessions have measured.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -83,6 +87,7 @@ impl History {
                 build,
                 key,
                 module,
+                variant,
                 testcase,
                 duration_s,
                 is_bad,
@@ -97,7 +102,8 @@ impl History {
                     is_bad,
                     at_s,
                 };
-                let known = self.testcases.entry((build, module, testcase)).or_default();
+                let name = (build, module, variant, testcase);
+                let known = self.testcases.entry(name).or_default();
                 match known.iter_mut().find(|other| other.key == measured.key) {
                     Some(other) if (other.at_s, other.duration) < (at_s, duration) => {
                         *other = measured;
@@ -131,7 +137,8 @@ impl History {
                 build: name.0.clone(),
                 key: one.key.clone(),
                 module: name.1.clone(),
-                testcase: name.2.clone(),
+                variant: name.2.clone(),
+                testcase: name.3.clone(),
                 duration_s: one.duration.as_secs_f64(),
                 is_bad: one.is_bad,
                 at_s: one.at_s,
@@ -160,7 +167,8 @@ impl History {
         let mut sum = Estimate::default();
         for testcase in testcases {
             let id = &testcase.id;
-            let name = (id.build.clone(), id.module.clone(), id.testcase.clone());
+            let (module, variant) = (id.module.clone(), id.variant.clone());
+            let name = (id.build.clone(), module, variant, id.testcase.clone());
             let known = self.testcases.get(&name).and_then(|known| {
                 let same_key = known.iter().find(|one| one.key == key);
                 same_key.or_else(|| known.first())
@@ -181,15 +189,22 @@ impl History {
     pub(super) fn longest<'a>(
         &self,
         build: &BuildName,
-        modules: impl IntoIterator<Item = &'a TestModule>,
+        modules: impl IntoIterator<Item = ModuleInVariant<'a>>,
     ) -> Option<Duration> {
         let mut longest = Duration::ZERO;
-        for module in modules {
-            let first = (build.clone(), module.clone(), String::new());
+        for ModuleInVariant { module, variant } in modules {
+            let first = (
+                build.clone(),
+                module.clone(),
+                variant.cloned(),
+                String::new(),
+            );
+            let is_of_module =
+                |name: &Name| name.0 == *build && name.1 == *module && name.2.as_ref() == variant;
             let of_module = self
                 .testcases
                 .range(first..)
-                .take_while(|(name, _)| name.0 == *build && name.1 == *module)
+                .take_while(|(name, _)| is_of_module(name))
                 .filter_map(|(_, known)| known.first());
             longest = longest.max(of_module.map(|one| one.duration).max()?);
         }
@@ -210,7 +225,12 @@ impl History {
     ///
     /// It is the estimate for a new testcase: before the shorter half, after the longer one.
     pub(super) fn typical(&self, build: &BuildName) -> Duration {
-        let first = (build.clone(), TestModule(String::new()), String::new());
+        let first = (
+            build.clone(),
+            TestModule(String::new()),
+            None,
+            String::new(),
+        );
         let of_build = self.testcases.range(first..);
         let of_build = of_build.take_while(|(name, _)| name.0 == *build);
         median(of_build.map(|(_, known)| known)).unwrap_or(self.overall)
@@ -234,6 +254,7 @@ impl Record {
             build: result.id.build.clone(),
             key: key.to_owned(),
             module: result.id.module.clone(),
+            variant: result.id.variant.clone(),
             testcase: result.id.testcase.clone(),
             duration_s: result.duration.as_secs_f64(),
             is_bad: !result.outcome.is_good(),
@@ -259,6 +280,7 @@ mod tests {
             build: BuildName("fifo".to_owned()),
             key: key.to_owned(),
             module: TestModule("test_fifo".to_owned()),
+            variant: None,
             testcase: testcase.to_owned(),
             duration_s,
             is_bad: false,
@@ -280,6 +302,7 @@ mod tests {
             id: TestcaseId {
                 build: BuildName("fifo".to_owned()),
                 module: TestModule("test_fifo".to_owned()),
+                variant: None,
                 testcase: name.to_owned(),
             },
             occurrence: 0,
@@ -343,6 +366,7 @@ mod tests {
             build,
             key: "k".to_owned(),
             module,
+            variant: None,
             testcase: "b".to_owned(),
             duration_s: 2.0,
             is_bad: true,
@@ -358,8 +382,34 @@ mod tests {
         let known = history([record("a", "k", 1.0, 1), record("b", "k", 5.0, 1)]);
         let fifo = BuildName("fifo".to_owned());
         let (seen, unseen) = (TestModule("test_fifo".into()), TestModule("test".into()));
-        assert_eq!(known.longest(&fifo, [&seen]), Some(Duration::from_secs(5)));
-        assert_eq!(known.longest(&fifo, [&seen, &unseen]), None);
+        let [seen, unseen] = [&seen, &unseen].map(|module| ModuleInVariant {
+            module,
+            variant: None,
+        });
+        assert_eq!(known.longest(&fifo, [seen]), Some(Duration::from_secs(5)));
+        assert_eq!(known.longest(&fifo, [seen, unseen]), None);
+    }
+
+    #[test]
+    fn each_variant_of_a_module_has_durations_of_its_own() {
+        let fast = TestVariant("fast".to_owned());
+        let mut slow = record("a", "k", 9.0, 1);
+        if let Record::Testcase { variant, .. } = &mut slow {
+            *variant = Some(fast.clone());
+        }
+        let known = history([record("a", "k", 1.0, 1), slow]);
+        expect(&known, "a", "k", 1.0);
+        let (fifo, module) = (BuildName("fifo".into()), TestModule("test_fifo".into()));
+        let longest = |variant| {
+            let module = ModuleInVariant {
+                module: &module,
+                variant,
+            };
+            known.longest(&fifo, [module])
+        };
+        assert_eq!(longest(None), Some(Duration::from_secs(1)));
+        assert_eq!(longest(Some(&fast)), Some(Duration::from_secs(9)));
+        assert_eq!(longest(Some(&TestVariant("other".to_owned()))), None);
     }
 
     #[test]

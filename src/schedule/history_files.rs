@@ -137,6 +137,7 @@ mod tests {
     use super::*;
 
     use crate::model::build::BuildName;
+    use crate::model::test::ModuleInVariant;
     use crate::model::test::TestModule;
 
     use std::time::Duration;
@@ -154,6 +155,7 @@ mod tests {
             build: BuildName(build.to_owned()),
             key: "k".to_owned(),
             module: TestModule("m".to_owned()),
+            variant: None,
             testcase: "t".to_owned(),
             duration_s,
             is_bad: false,
@@ -168,7 +170,11 @@ mod tests {
     fn seconds(dir: &Utf8Path, build: &str) -> Option<u64> {
         let module = TestModule("m".to_owned());
         let history = load(dir, NOW_S).history;
-        let longest = history.longest(&BuildName(build.to_owned()), [&module]);
+        let module = ModuleInVariant {
+            module: &module,
+            variant: None,
+        };
+        let longest = history.longest(&BuildName(build.to_owned()), [module]);
         longest.as_ref().map(Duration::as_secs)
     }
 

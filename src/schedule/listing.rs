@@ -20,6 +20,7 @@ use crate::model::outcome::Cause;
 use crate::model::outcome::LogSpan;
 use crate::model::outcome::Outcome;
 use crate::model::test::Isolation;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
@@ -40,7 +41,6 @@ use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_skipped;
 use crate::schedule::result::emit_unrun;
 use crate::schedule::result::finished;
-use crate::schedule::result::whole_module;
 use crate::schedule::run_log;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::task::ListTask;
@@ -94,13 +94,12 @@ pub(super) fn list(
     selection: ListSelection<'_>,
     emit: &Emit<'_>,
 ) {
-    let build = &task.group.design.name;
     let (process, folder) = match start(context, task, slot) {
         Ok(started) => started,
         Err(problems) => {
             for module in &task.modules {
                 let nothing = RunFacts::nothing_started(context.seed, 1);
-                emit_unrun(emit, &whole_module(build, module), &problems, nothing);
+                emit_unrun(emit, &task.group.whole_module(module), &problems, nothing);
             }
             return;
         }
@@ -306,16 +305,18 @@ impl Listing<'_> {
         found: Vec<ListedTestcase>,
         selection: ListSelection<'_>,
     ) -> Vec<Testcase> {
-        let build = &self.task.group.design.name;
+        let group = &self.task.group;
+        let (build, variant) = (&group.design.name, group.in_variant(module).variant);
         let total = found.len();
         let selected: Vec<Testcase> = found
             .into_iter()
-            .map(|listed| testcase_of(build, module, listed))
+            .map(|listed| testcase_of(build, group.in_variant(module), listed))
             .filter(|testcase| (selection.selects)(&testcase.id))
             .collect();
         (self.emit)(Effect::Send(Event::ModuleListed {
             build: build.clone(),
             module: module.clone(),
+            variant: variant.cloned(),
             selected: selected.clone(),
             deselected: total - selected.len(),
         }));
@@ -343,7 +344,7 @@ impl Listing<'_> {
             }),
             ..RunFacts::nothing_started(self.context.seed, 1)
         };
-        let testcase = whole_module(&self.task.group.design.name, module);
+        let testcase = self.task.group.whole_module(module);
         (self.emit)(finished(&testcase, verdict, run));
     }
 }
@@ -374,11 +375,12 @@ fn never_runs(module: &TestModule, lost: &UnreachableTestcase) -> Diagnostic {
     warning.help(help)
 }
 
-fn testcase_of(build: &BuildName, module: &TestModule, listed: ListedTestcase) -> Testcase {
+fn testcase_of(build: &BuildName, module: ModuleInVariant<'_>, listed: ListedTestcase) -> Testcase {
     Testcase {
         id: TestcaseId {
             build: build.clone(),
-            module: module.clone(),
+            module: module.module.clone(),
+            variant: module.variant.cloned(),
             testcase: listed.testcase,
         },
         occurrence: listed.occurrence,

@@ -9,7 +9,9 @@ use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Isolation;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 use crate::model::test::Testcase;
+use crate::model::test::TestcaseId;
 use crate::schedule::group::Group;
 use crate::schedule::task::OrderCheck;
 use crate::schedule::task::RunTask;
@@ -26,6 +28,13 @@ const CHECKS_MAX: usize = 8;
 /// in a check, where its own is longer.
 const CHECK_TIME_MAX: Duration = Duration::from_secs(30);
 
+/// A module in one of its variants on a build.
+type Key = (BuildName, TestModule, Option<TestVariant>);
+
+fn key_of(id: &TestcaseId) -> Key {
+    (id.build.clone(), id.module.clone(), id.variant.clone())
+}
+
 /// The results of a module whose testcases have processes of their own.
 struct ModuleResults {
     group: Arc<Group>,
@@ -36,7 +45,7 @@ struct ModuleResults {
 /// The modules of a session that are not over, and what was checked.
 #[derive(Default)]
 pub(super) struct OrderSuspects {
-    modules: BTreeMap<(BuildName, TestModule), ModuleResults>,
+    modules: BTreeMap<Key, ModuleResults>,
     bad: usize,
     checks: usize,
 }
@@ -49,7 +58,7 @@ impl OrderSuspects {
                 continue;
             }
             for testcase in &run.testcases {
-                let key = (testcase.id.build.clone(), testcase.id.module.clone());
+                let key = key_of(&testcase.id);
                 let module = self.modules.entry(key).or_insert_with(|| ModuleResults {
                     group: Arc::clone(&run.group),
                     testcases: Vec::new(),
@@ -67,7 +76,7 @@ impl OrderSuspects {
             return None;
         };
         self.bad += usize::from(!result.outcome.is_good());
-        let key = (result.id.build.clone(), result.id.module.clone());
+        let key = key_of(&result.id);
         let module = self.modules.get_mut(&key)?;
         module.note(result);
         if module.results.contains(&None) {
@@ -147,7 +156,13 @@ mod tests {
             waves: true,
             ..RunSettings::plain(Duration::from_secs(600))
         };
-        let group = Group::new(Arc::new(design("b")), settings, simulator, "waves.fst");
+        let group = Group::new(
+            Arc::new(design("b")),
+            settings,
+            None,
+            simulator,
+            "waves.fst",
+        );
         let group = Arc::new(group);
         let run = |name: &&str| RunTask {
             group: Arc::clone(&group),

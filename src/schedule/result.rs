@@ -4,16 +4,13 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::event::Event;
-use crate::model::build::BuildName;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::LogSpan;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Seed;
-use crate::model::test::TestModule;
 use crate::model::test::Testcase;
-use crate::model::test::TestcaseId;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
 use crate::schedule::judge::TestcaseVerdict;
@@ -110,22 +107,5 @@ fn unrun(problem: &Diagnostic) -> (Outcome, Cause) {
         | Code::LockTimeout
         | Code::LockStorage => (Outcome::Errored, Cause::Build),
         _ => (Outcome::Errored, Cause::Startup),
-    }
-}
-
-/// Creates the testcase that represents a module as a whole.
-pub(super) fn whole_module(build: &BuildName, module: &TestModule) -> Testcase {
-    Testcase {
-        id: TestcaseId {
-            build: build.clone(),
-            module: module.clone(),
-            testcase: TestcaseId::WHOLE_MODULE.to_owned(),
-        },
-        occurrence: 0,
-        file: None,
-        line: None,
-        doc: None,
-        skip: false,
-        stage: 0,
     }
 }

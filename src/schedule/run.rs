@@ -309,8 +309,8 @@ fn modules_of(testcases: &[Testcase]) -> Vec<TestModule> {
 fn label(testcases: &[Testcase]) -> String {
     let modules = modules_of(testcases);
     match (testcases, modules.as_slice()) {
-        ([only], _) => format!("{}.{}", only.id.module, only.id.testcase),
-        (_, [module]) => module.to_string(),
+        ([only], _) => format!("{}.{}", only.id.module_in_variant(), only.id.testcase),
+        ([first, ..], [_]) => first.id.module_in_variant().to_string(),
         _ => "all".to_owned(),
     }
 }

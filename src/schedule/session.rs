@@ -217,7 +217,8 @@ fn build_tasks(
 ) -> Vec<BuildTask> {
     let longest = |build: &Build| {
         let planned = spec.modules.iter().filter(|it| it.build == build.name);
-        let testcase = history.longest(&build.name, planned.map(|it| &it.module))?;
+        let testcase =
+            history.longest(&build.name, planned.map(PlannedModule::module_in_variant))?;
         Some(history.compile(&build.name)? + testcase)
     };
     let task = |names: &Vec<usize>| BuildTask {

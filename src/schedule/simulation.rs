@@ -165,6 +165,8 @@ fn command(
     let own_order = env.get(variables::PYTHONHASHSEED).cloned();
     env.extend(context.base_env.clone());
     env.extend(own_order.map(|seed| (variables::PYTHONHASHSEED.to_owned(), seed)));
+    let project_dir = settings.project_dir.to_string();
+    env.insert(variables::COCORUN_PROJECT_DIR.to_owned(), project_dir);
     env.insert(
         variables::PYTHONPATH.to_owned(),
         context.python_path(settings),

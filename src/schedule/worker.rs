@@ -24,7 +24,6 @@ use crate::schedule::order_suspects::OrderSuspects;
 use crate::schedule::queue::Queue;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
-use crate::schedule::result::whole_module;
 use crate::schedule::run;
 use crate::schedule::task::ListTask;
 use crate::schedule::task::RunTask;
@@ -136,7 +135,7 @@ impl Workshop<'_> {
             }
             Task::List(list) => {
                 for module in &list.modules {
-                    let testcase = whole_module(&list.group.design.name, module);
+                    let testcase = list.group.whole_module(module);
                     emit_unrun(&emit, &testcase, &problems, nothing(1));
                 }
             }
@@ -214,7 +213,9 @@ impl Workshop<'_> {
     }
 
     fn longest(&self, list: &ListTask) -> Option<Duration> {
-        self.history.longest(&list.group.design.name, &list.modules)
+        let modules = list.modules.iter();
+        let modules = modules.map(|module| list.group.in_variant(module));
+        self.history.longest(&list.group.design.name, modules)
     }
 
     fn estimate(&self, run: &RunTask, typical: Duration) -> Estimate {

@@ -85,6 +85,18 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     /// Returns the compiler arguments for a library in a file list.
     fn args_for_library(&self, library: &Library) -> Vec<String>;
 
+    /// Returns why it cannot give a parameter this SystemVerilog text as its value, and what to do
+    /// instead; `None` if it can.
+    fn refused_parameter(&self, text: &str) -> Option<(&'static str, &'static str)> {
+        let _ = text;
+        None
+    }
+
+    /// Returns why it cannot elaborate several toplevels, and what to do instead; `None` if it can.
+    fn refused_toplevels(&self) -> Option<(&'static str, &'static str)> {
+        None
+    }
+
     /// Returns the commands that make a build.
     fn recipe(&self, build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Recipe;
 

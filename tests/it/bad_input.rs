@@ -513,7 +513,7 @@ fn a_design_that_does_not_compile_is_shown_with_file_and_line() {
         let project = project(&runner);
         project.file("top.sv", &TOP.replace("= clk", "= clkk"));
         let ran = project.run(&["test"]);
-        let words = ["top.sv:2", "clkk", "build.log", "1 testcase could not run"];
+        let words = ["top.sv:2", "clkk", "build.log", "1 module could not run"];
         let ran = expect_error(ran, 3, "build::compile", &words);
         assert!(!ran.text.contains("PASS"), "{}", ran.text);
         // A second attempt reports the same.

@@ -116,9 +116,21 @@ fn only_what_a_filter_can_match_is_built_and_mistyped_names_get_near_ones() {
         let ran = test(args).expect_code(4);
         assert!(ran.text.contains(near), "{args:?}: {}", ran.text);
     }
-    let ran = test(&["--build", "other", "other", "othr_than"]).expect_code(0);
-    let warning = "`othr_than` selects no testcase\nhelp: did you mean `other_than_top`?";
-    assert!(ran.text.contains(warning), "{}", ran.text);
+    for (args, problem) in [
+        (
+            &["--build", "other", "other", "othr_than"][..],
+            "error[select::nothing]: `othr_than` selects no testcase\n\
+             help: did you mean `other_than_top`?",
+        ),
+        (
+            &["--testcase", "grants", "--testcase", "grnats"],
+            "error[select::nothing]: `grnats` selects no testcase\nhelp: did you mean `grants`?",
+        ),
+    ] {
+        let ran = test(args).expect_code(4);
+        assert!(ran.text.contains(problem), "{args:?}: {}", ran.text);
+        assert!(ran.text.contains("PASS"), "{args:?}: {}", ran.text);
+    }
 }
 
 fn owned(texts: &[&str]) -> Vec<String> {

@@ -209,6 +209,16 @@ fn provoke_by_configuration(all: &mut Provoked) {
             "[build.o]\nsources = [\"odd*.sv\"]\nhdl_toplevel = \"o\"\n",
         ),
         (
+            "config::include",
+            "include = [{ file = \"runner.toml\", prefix = \"own\" }]\n",
+            "",
+        ),
+        (
+            "config::template",
+            "",
+            "[build.o]\nsources = [\"top.sv\"]\nhdl_toplevel = \"{WIDHT}\"\n",
+        ),
+        (
             "config::file-list",
             "",
             "[build.o]\nsources = [\"o.f\"]\nhdl_toplevel = \"o\"\n",
@@ -285,16 +295,17 @@ fn provoke_by_builds(all: &mut Provoked) {
 fn provoke_by_testcases(all: &mut Provoked) {
     all.configure(
         "",
-        &format!("{BUILD}{TEST}preload = [\"no_such_module\"]\n"),
+        &format!("{BUILD}{TEST}preload = [\"no_such_module\"]\nmatrix.seed = [1]\n"),
     );
     let name = ("COCOTB_TESTCASE", OsStr::new("x"));
     let warnings = [
         "select::variable",
+        "select::variant",
         "test::preload",
         "test::never-runs",
         "test::returned-value",
     ];
-    all.run_with(&warnings, &["test", "fine"], name.0, name.1);
+    all.run_with(&warnings, &["test", "fine", "--seed", "7"], name.0, name.1);
     all.project
         .file("test_import.py", "import no_such_module\n")
         .file("test_empty.py", "")

@@ -255,7 +255,7 @@ fn a_filter_that_selects_nothing_is_explained() {
     for (args, code, words) in [
         (&["test_top.py"][..], 4, "`--module test_top`"),
         (&["fin?"], 4, "write `*fin?`"),
-        (&["fine", "wron?"], 0, "write `*wron?`"),
+        (&["fine", "wron?"], 4, "write `*wron?`"),
         (&["--module", "zzz"], 2, "known modules: `test_top`"),
     ] {
         let said = help(args, code);

@@ -441,28 +441,3 @@ fn an_error_in_a_final_block_fails_the_last_testcase() {
     let ran = project.run(&["test"]).expect_code(1);
     assert!(ran.text.contains("scoreboard is not empty"), "{}", ran.text);
 }
-
-#[test]
-fn a_filter_that_selects_nothing_while_others_do_is_a_warning() {
-    let project = Project::with_cocotb(
-        COCOTB,
-        "[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\
-         [[test]]\ntest_module = \"test_top\"\n",
-    );
-    project
-        .file("top.sv", "module top; logic a; endmodule\n")
-        .file(
-            "test_top.py",
-            "import cocotb\nfrom cocotb.triggers import Timer\n\n\n\
-             @cocotb.test()\nasync def is_green(dut):\n    await Timer(1, 'ns')\n",
-        );
-    let ran = project
-        .run(&["test", "is_green", "nothing_of_that_name"])
-        .expect_code(0);
-    assert!(
-        ran.text
-            .contains("`nothing_of_that_name` selects no testcase"),
-        "{}",
-        ran.text
-    );
-}

@@ -213,8 +213,9 @@ fn tables_that_mean_different_modules_by_one_name_on_one_build_are_reported() {
     for words in [
         "module `checks` is planned twice on build `b`, by tables with different settings",
         "different: `paths`",
-        "help: name the modules by their folders, as in `test_module = \"a.test_x\"` with \
-         `paths = [\"a\", \".\"]`, or narrow `build`",
+        "help: give each table a `name` of its own if both are to run; or name the modules by their \
+         folders, as in `test_module = \"a.test_x\"` with `paths = [\"a\", \".\"]`; or narrow \
+         `build`",
     ] {
         assert!(reported.contains(words), "{reported}");
     }

@@ -87,7 +87,7 @@ error[config::duplicate-name]: module `b` is planned twice on build `fifo`, by t
   first at runner.toml:4
   different: `seed`
   1 more like this
-help: give both tables the same settings, or narrow `build` or `test_module`
+help: give each table a `name` of its own if both are to run, or narrow `build` or `test_module`
 ";
     assert_eq!(Project::fifo().reported(&text), expected);
 }
@@ -127,20 +127,6 @@ error[config::syntax]: the value of `sources` is never closed
   |           ^ opened here
 ";
     assert_eq!(Project::fifo().reported(text), expected);
-}
-
-/// Checks pairs of a text and its messages; `BUILD` is a valid build.
-fn check(project: &Project, cases: &[(&str, &[&str])]) {
-    for (text, expected) in cases {
-        let text = text.replace("BUILD", BUILD);
-        let reported = project.brief(&text);
-        assert_eq!(
-            reported,
-            *expected,
-            "in\n{text}\n{}",
-            project.reported(&text)
-        );
-    }
 }
 
 #[test]
@@ -270,8 +256,9 @@ fn unknown_keys_are_reported_with_a_suggestion() {
                     "6 missing-key: `[build.b]` is missing `sources`",
                     "6 missing-key: `[build.b]` is missing `hdl_toplevel`",
                     "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
-             `defines`, `env`, `hdl_toplevel`, `icarus`, `includes`, `matrix`, `parameters`, \
-             `simulator`, `sources`, `timescale`, `unknown_parameters`, `verilator` and `waves`)",
+             `defines`, `env`, `exclude`, `extra_toplevels`, `hdl_toplevel`, `icarus`, `include`, \
+             `includes`, `matrix`, `parameters`, `simulator`, `sources`, `timescale`, \
+             `unknown_parameters`, `variables`, `variants`, `verilator` and `waves`)",
                 ],
             ),
             (
@@ -368,7 +355,8 @@ fn bad_values_of_a_build_are_reported() {
                 &[
                     "4 bad-value: `1A` is not an HDL identifier",
                     "4 bad-value: `defines.B` is not a finite number",
-                    "4 wrong-type: `defines.C` takes a number, a boolean or a string, not a list",
+                    "4 wrong-type: `defines.C` takes a number, a boolean, a string or `{ sv = \"…\" }`, not \
+             a list",
                     "5 bad-value: `parameters.D` takes an integer from -9223372036854775808 to \
              9223372036854775807",
                     "6 wrong-type: `waves` takes `true` or `false`, not an integer",
@@ -437,7 +425,8 @@ fn bad_timescales_variables_and_paths_are_reported() {
 
 #[test]
 fn a_matrix_with_too_many_builds_is_rejected_and_not_expanded() {
-    let values = vec!["1"; 100].join(",");
+    let values: Vec<String> = (0..100).map(|value| value.to_string()).collect();
+    let values = values.join(",");
     let lists: Vec<String> = (0..40)
         .map(|key| format!("K{key} = [{values}]\n"))
         .collect();

@@ -1,17 +1,25 @@
 //! How `runner.toml` is read, and the messages for every mistake in it.
 
 mod any_text;
+mod braces;
 mod import_paths;
+mod include;
 mod mistakes;
 mod patterns;
+mod test_variants;
 mod values;
+mod variants;
 
 use super::*;
 
 use crate::diagnostic::Problems;
 use crate::diagnostic::render::to_text;
+use crate::model::build::BuildName;
+use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
+
+use std::collections::BTreeMap;
 
 /// A project on disk.
 struct Project {
@@ -57,8 +65,12 @@ impl Project {
             &environment,
             &registry,
         )?;
-        let all = config.builds.iter().map(|build| build.name.as_str());
-        config.build_problems.of(all)?;
+        let all: Vec<BuildName> = config
+            .builds
+            .iter()
+            .map(|build| BuildName(build.name.clone()))
+            .collect();
+        config.build_problems.of(&all)?;
         Ok(config)
     }
 
@@ -109,6 +121,27 @@ impl Project {
         let name = |path: &Utf8PathBuf| path.strip_prefix(&self.root).unwrap_or(path).to_string();
         paths.iter().map(name).collect()
     }
+}
+
+/// Checks pairs of a text and its messages; `BUILD` is a valid build.
+fn check(project: &Project, cases: &[(&str, &[&str])]) {
+    for (text, expected) in cases {
+        let text = text.replace("BUILD", BUILD);
+        let reported = project.brief(&text);
+        assert_eq!(
+            reported,
+            *expected,
+            "in\n{text}\n{}",
+            project.reported(&text)
+        );
+    }
+}
+
+fn owned(pairs: &[(&str, HdlValue)]) -> BTreeMap<String, HdlValue> {
+    let pairs = pairs.iter();
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
 }
 
 fn simulator(name: &str) -> SimulatorName {

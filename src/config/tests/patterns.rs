@@ -30,7 +30,7 @@ fn patterns_match_what_a_shell_would_and_nothing_in_the_build_dir() {
     ] {
         let text = format!("[build.b]\nsources = ['{pattern}']\nhdl_toplevel = 'b'\n");
         let config = project.fine(&text);
-        let found = project.source_names(&config.builds[0].sources);
+        let found = project.source_names(&config.builds[0].variants[0].build.sources);
         assert_eq!(found, expected, "`{pattern}`");
     }
 }
@@ -71,10 +71,11 @@ fn file_lists_are_expanded_in_place() {
     project.put("ip/ip.f", own);
     project.put("ip/deep/d.f", "$IP/deep/d.v\n");
     let config = project.fine(
-        "[build.b]\nsources = ['list.f', 'top.sv']\nhdl_toplevel = 'top'\nincludes = ['ip/inc']\n\
+        "simulator = ['icarus', 'verilator']\n[build.b]\nsources = ['list.f', 'top.sv']\nhdl_toplevel = 'top'\nincludes = ['ip/inc']\n\
          defines = { WIDTH = 16 }\nbuild_args = ['-z']\n",
     );
-    let build = &config.builds[0];
+    let variants = &config.builds[0].variants;
+    let build = &variants[0].build;
     let sources = [
         "hdl/my b.sv",
         "hdl/a.sv",
@@ -91,7 +92,11 @@ fn file_lists_are_expanded_in_place() {
         .collect();
     assert_eq!(defines, ["DEPTH=4", "FAST=", "WIDTH=16"]);
     let root = &project.root;
-    let args = |name| build.build_args[&simulator(name)].join(" ");
+    let args = |name: &str| {
+        let of = |variant: &&Variant| variant.build.simulator == simulator(name);
+        let variant = variants.iter().find(of).expect("a build of it");
+        variant.build.build_args.join(" ")
+    };
     let icarus = format!("-l {root}/lib/cell.v -y {root}/lib -Y.v -Y.sv -z");
     assert_eq!(args("icarus"), icarus);
     let verilator = format!("-v {root}/lib/cell.v -y {root}/lib +libext+.v +libext+.sv -z");
@@ -104,7 +109,10 @@ fn a_list_named_with_its_option_reads_paths_from_its_own_folder() {
     project.put("ip/ip.txt", "c.v\n");
     let text = "[build.b]\nsources = ['-F ip/ip.txt']\nhdl_toplevel = 'c'\n";
     let config = project.fine(text);
-    assert_eq!(project.source_names(&config.builds[0].sources), ["ip/c.v"]);
+    assert_eq!(
+        project.source_names(&config.builds[0].variants[0].build.sources),
+        ["ip/c.v"]
+    );
 }
 
 #[test]

@@ -2,10 +2,10 @@
 
 use super::*;
 
-use crate::model::build::HdlValue;
+use crate::model::build::Timescale;
 use crate::model::test::Isolation;
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 #[test]
@@ -29,9 +29,15 @@ fn every_key_of_the_top_level_and_of_python_arrives() {
 fn every_key_of_a_build_arrives() {
     let project = Project::fifo();
     let config = project.fine(EVERY_KEY);
-    let fifo = &config.builds[0];
-    assert_eq!((fifo.name.as_str(), fifo.line), ("fifo", 16));
-    assert_eq!(fifo.simulators, Registry::builtin().names());
+    let table = &config.builds[0];
+    assert_eq!((table.name.as_str(), table.line), ("fifo", 16));
+    let simulators: BTreeSet<&SimulatorName> = table
+        .variants
+        .iter()
+        .map(|it| &it.build.simulator)
+        .collect();
+    assert!(simulators.into_iter().eq(&Registry::builtin().names()));
+    let fifo = &table.variants[0].build;
     let sources = ["hdl/fifo_pkg.sv", "hdl/fifo.sv"];
     assert_eq!(project.source_names(&fifo.sources), sources);
     assert_eq!(project.names(&fifo.includes), ["hdl"]);
@@ -45,33 +51,30 @@ fn every_key_of_a_build_arrives() {
     ];
     assert_eq!(fifo.defines, owned(&defines));
     let parameters = [
+        ("DEPTH", HdlValue::Integer(4)),
         ("EMPTY", text("")),
         ("FILE", text("x.hex")),
         ("LOG", HdlValue::Boolean(false)),
+        ("WIDTH", HdlValue::Integer(8)),
     ];
     assert_eq!(fifo.parameters, owned(&parameters));
-    let widths = [HdlValue::Integer(8), HdlValue::Integer(16)];
-    assert_eq!(fifo.matrix["WIDTH"], widths);
-    assert_eq!(fifo.timescale.to_string(), "10ns/100ps");
-    assert_eq!(fifo.build_args[&simulator("icarus")], ["-Wall"]);
-    let of_verilator = ["-Wall", "-Wno-WIDTH"];
-    assert_eq!(fifo.build_args[&simulator("verilator")], of_verilator);
-    assert_eq!(fifo.env["N"], "1");
+    assert_eq!(shown(fifo.timescale.as_ref()), "10ns/100ps");
+    assert_eq!(fifo.build_args, ["-Wall"]);
+    let of_verilator = &table.variants[1].build;
+    assert_eq!(of_verilator.build_args, ["-Wall", "-Wno-WIDTH"]);
+    assert_eq!(fifo.build_env["N"], "1");
     assert!(fifo.waves);
 }
 
-fn owned(pairs: &[(&str, HdlValue)]) -> BTreeMap<String, HdlValue> {
-    let pairs = pairs.iter();
-    pairs
-        .map(|(name, value)| ((*name).to_owned(), value.clone()))
-        .collect()
+fn shown(timescale: Option<&Timescale>) -> String {
+    timescale.map(ToString::to_string).unwrap_or_default()
 }
 
 #[test]
 fn builds_are_named_by_matrix_and_simulator() {
     let config = Project::fifo().fine(EVERY_KEY);
-    let variants = config.builds.iter().flat_map(BuildTable::variants);
-    let names: Vec<String> = variants.map(|variant| variant.name.0).collect();
+    let variants = config.builds.iter().flat_map(|table| &table.variants);
+    let names: Vec<&str> = variants.map(|it| it.build.name.as_str()).collect();
     assert_eq!(
         names,
         [
@@ -116,9 +119,12 @@ fn what_is_left_out_has_the_defaults_of_the_reference() {
         config.python.paths.as_slice(),
         std::slice::from_ref(&project.root)
     );
-    let build = &config.builds[0];
-    assert_eq!(build.simulators, [simulator("icarus")]);
-    assert_eq!(build.timescale.to_string(), "1ns/1ps");
+    let [variant] = config.builds[0].variants.as_slice() else {
+        panic!("one simulator, no matrix");
+    };
+    let build = &variant.build;
+    assert_eq!(build.simulator, simulator("icarus"));
+    assert_eq!(shown(build.timescale.as_ref()), "1ns/1ps");
     assert!(!build.waves);
     let test = &config.tests[0];
     assert_eq!(test.builds, None);
@@ -217,8 +223,21 @@ fn the_examples_of_the_reference_are_valid() {
     project.put("hdl/uart.sv", "");
     project.put("blocks/fifo/checks.py", "");
     project.put("blocks/uart/checks.py", "");
+    project.put("rtl/soc.sv", "");
+    project.put("hdl/router.sv", "");
+    project.put("hdl/alu.sv", "");
+    project.put("tests/test_bus_protocol.py", "");
+    for block in ["fifo", "uart"] {
+        let text = "[build.top]\nsources = ['top.sv']\nhdl_toplevel = 'top'\n";
+        project.put(&format!("blocks/{block}/runner.toml"), text);
+        project.put(&format!("blocks/{block}/top.sv"), "");
+    }
     let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
-    assert_eq!(blocks.len(), 3);
+    for name in ["hdl/ram_single.sv", "hdl/ram_dual.sv"] {
+        project.put(name, "");
+    }
+    assert_eq!(blocks.len(), page.matches("```toml").count());
+    assert!(!blocks.is_empty());
     for block in blocks {
         project.fine(block.split("```").next().unwrap_or_default());
     }
@@ -252,12 +271,15 @@ fn problems_with_the_files_of_a_build_matter_only_to_sessions_that_need_it() {
     let environment = Environment::from_pairs([("HOME", "/")]);
     let registry = Registry::builtin();
     let config = load_from(&path, &project.root, &environment, &registry).expect("kept for later");
-    let of = |tables: &[&str]| config.build_problems.of(tables.iter().copied());
+    let of = |names: &[&str]| {
+        let names: Vec<BuildName> = names.iter().map(|it| BuildName((*it).to_owned())).collect();
+        config.build_problems.of(&names)
+    };
     let warnings = of(&["fifo"]).expect("only warnings");
     let texts: Vec<&str> = warnings.iter().map(|it| it.message.as_str()).collect();
     assert_eq!(texts, ["the include folder `inc` does not exist"]);
     assert_eq!(
-        project.names(&config.builds[0].includes),
+        project.names(&config.builds[0].variants[0].build.includes),
         ["inc"],
         "it may be made later"
     );

@@ -3,6 +3,7 @@
 use super::*;
 
 use crate::edge::fs;
+use crate::model::test::TestcaseId;
 use crate::report::expected;
 use crate::report::expected::Expected;
 use crate::report::expected::Junit;
@@ -164,7 +165,14 @@ fn the_counts_of_every_element_are_right() {
 #[test]
 fn a_failed_build_is_an_error_of_a_suite_of_its_own() {
     let failure = BuildOutcome::Failed(Box::new(expected::compile_error()));
-    let mut events = expected::session_of(vec![], ExitCode::BuildFailed);
+    let lost = |module: &str| {
+        let mut result = expected::passed(expected::id("broken", module, TestcaseId::WHOLE_MODULE));
+        result.outcome = Outcome::Errored;
+        result.cause = Some(Cause::Build);
+        result
+    };
+    let lost = vec![lost("test_a"), lost("test_b")];
+    let mut events = expected::session_of(lost, ExitCode::BuildFailed);
     events.splice(1..1, expected::build_events("broken", "icarus", failure));
     let report = read(&play(&events));
     let testcase = find(&report, "broken", "build");
@@ -187,6 +195,8 @@ fn a_failed_build_is_an_error_of_a_suite_of_its_own() {
         description.contains("hdl/broken.sv:3: syntax error"),
         "{description}"
     );
+    let lost = "\n\n2 modules could not run: test_a, test_b";
+    assert!(description.ends_with(lost), "{description}");
     assert_eq!((report.tests, report.errors), (1, 1));
 }
 

@@ -14,7 +14,9 @@ use crate::model::test::Seed;
 use crate::report::terminal::failures::FailedBuild;
 use crate::report::terminal::failures::FailedTestcase;
 use crate::report::terminal::failures::Failures;
+use crate::report::terminal::frame::COULD_NOT_RUN;
 use crate::report::terminal::frame::count_words;
+use crate::report::terminal::frame::modules_failed;
 use crate::report::terminal::frame::summary_words;
 use crate::report::terminal::style::LineStyle;
 use crate::report::terminal::style::Palette;
@@ -215,13 +217,17 @@ impl Ending {
         // Those that were under way have a line of their own above.
         let stopped = self.failures.testcases.iter();
         let stopped = stopped.filter(|it| it.result.outcome == Outcome::NotRun);
-        let never_begun = state.counts().not_run.saturating_sub(stopped.count());
-        if never_begun > 0 {
-            let label = text::count(never_begun, "testcase");
-            lines.push(
-                self.palette
-                    .line(LineStyle::Notable, "NOT RUN", None, &label),
-            );
+        let never_begun = state.testcase_counts().not_run;
+        let never_begun = never_begun.saturating_sub(stopped.count());
+        let unknown = state.module_counts().not_run;
+        for (number, noun) in [(never_begun, "testcase"), (unknown, "module")] {
+            if number > 0 {
+                let label = text::count(number, noun);
+                lines.push(
+                    self.palette
+                        .line(LineStyle::Notable, "NOT RUN", None, &label),
+                );
+            }
         }
         lines
             .iter()
@@ -230,7 +236,8 @@ impl Ending {
 }
 
 fn result_words(state: &SessionState, palette: Palette) -> String {
-    let (counts, builds) = (state.counts(), state.builds());
+    let (counts, modules) = (state.testcase_counts(), state.module_counts());
+    let builds = state.builds();
     if !state.has_tests() && !is_empty_selection(state) {
         return build_words(state, palette);
     }
@@ -242,14 +249,23 @@ fn result_words(state: &SessionState, palette: Palette) -> String {
     let number = text::count(counts.total(), "testcase");
     let mut line = format!("{number} on {}", text::count(on, "build"));
     let mut words = summary_words(&counts, palette);
-    let mut add = |number: usize, style, word: &str| {
+    let unfinished = [
+        (
+            modules_failed(&modules),
+            "module",
+            LineStyle::Bad,
+            COULD_NOT_RUN,
+        ),
+        (modules.not_run, "module", LineStyle::Notable, "not run"),
+        (builds.failed, "build", LineStyle::Bad, "failed"),
+        (builds.not_built, "build", LineStyle::Notable, "not built"),
+    ];
+    for (number, noun, style, word) in unfinished {
         if number > 0 {
-            let number = text::count(number, "build");
+            let number = text::count(number, noun);
             words.push(count_words(palette, style, &format!("{number} {word}")));
         }
-    };
-    add(builds.failed, LineStyle::Bad, "failed");
-    add(builds.not_built, LineStyle::Notable, "not built");
+    }
     if !words.is_empty() {
         text::add(&mut line, format_args!(": {}", words.join(", ")));
     }
@@ -267,7 +283,7 @@ fn result_words(state: &SessionState, palette: Palette) -> String {
 
 fn is_empty_selection(state: &SessionState) -> bool {
     let end = state.finished();
-    end.is_some_and(|end| end.exit_code == ExitCode::NothingSelected)
+    state.listed() == 0 && end.is_some_and(|end| end.exit_code == ExitCode::NothingSelected)
 }
 
 /// Returns the words for a session without testcases: `cocorun build`.

@@ -8,6 +8,7 @@ use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::report::log;
+use crate::report::terminal::frame::COULD_NOT_RUN;
 use crate::report::text;
 use crate::report::traceback;
 use crate::report::wording;
@@ -212,9 +213,16 @@ impl Failures {
                     .iter()
                     .any(|failed| failed.build == it.result.id.build)
         };
-        let lost = self.testcases.iter().filter(is_lost).count();
-        if lost > 0 {
-            problem = problem.fact(format!("{} could not run", text::count(lost, "testcase")));
+        let (modules, testcases): (Vec<_>, Vec<_>) = self
+            .testcases
+            .iter()
+            .filter(is_lost)
+            .partition(|it| it.result.id.is_whole_module());
+        for (lost, noun) in [(modules, "module"), (testcases, "testcase")] {
+            if !lost.is_empty() {
+                let number = text::count(lost.len(), noun);
+                problem = problem.fact(format!("{number} {COULD_NOT_RUN}"));
+            }
         }
         wording::build_problem(&problem, &first.build, state.started())
     }

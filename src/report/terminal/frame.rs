@@ -30,6 +30,8 @@ pub(super) struct Frame {
     pub(super) rows: Vec<Row>,
     /// Testcases by outcome so far.
     pub(super) counts: Counts,
+    /// Modules whose testcases are not known, by outcome so far.
+    pub(super) modules: Counts,
     /// How many testcases are known so far.
     pub(super) planned: usize,
     /// Whether more testcases may become known: modules are still to be listed.
@@ -95,7 +97,7 @@ impl Frame {
             (0, true) => (LineStyle::Work, "Listing", format!("{found} found")),
             (0, false) if self.planned == 0 => (LineStyle::Work, "Building", String::new()),
             _ => {
-                let style = if self.counts.bad() > 0 {
+                let style = if self.counts.bad() + self.modules.bad() > 0 {
                     LineStyle::Bad
                 } else {
                     LineStyle::Work
@@ -110,6 +112,10 @@ impl Frame {
 
     fn progress_words(&self) -> String {
         let mut words = summary_words(&self.counts, Palette { color: false });
+        if modules_failed(&self.modules) > 0 {
+            let number = text::count(modules_failed(&self.modules), "module");
+            words.push(format!("{number} {COULD_NOT_RUN}"));
+        }
         for (number, word) in [(self.running, "running"), (self.building, "building")] {
             if number > 0 {
                 words.push(format!("{number} {word}"));
@@ -152,6 +158,14 @@ impl Frame {
     }
 }
 
+/// What happened to a module whose testcases are not known.
+pub(super) const COULD_NOT_RUN: &str = "could not run";
+
+/// Returns how many modules failed as a whole.
+pub(super) fn modules_failed(modules: &Counts) -> usize {
+    modules.bad() - modules.not_run
+}
+
 /// Returns the counts that are not zero, in words: `21 passed`, `1 failed`.
 pub(super) fn summary_words(counts: &Counts, palette: Palette) -> Vec<String> {
     let numbers = [
@@ -192,6 +206,7 @@ mod tests {
                 failed: 1,
                 ..Counts::default()
             },
+            modules: Counts::default(),
             planned: 24,
             is_open: false,
             running: rows,

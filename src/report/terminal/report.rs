@@ -374,7 +374,8 @@ impl TerminalReport {
         Frame {
             rows,
             running,
-            counts: state.counts(),
+            counts: state.testcase_counts(),
+            modules: state.module_counts(),
             planned: state.planned(),
             is_open: state.is_open(),
             building,

@@ -3,6 +3,7 @@
 use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::model::build::Build;
+use crate::model::build::HdlValue;
 use crate::model::build::Language;
 use crate::model::build::SimulatorName;
 use crate::model::tool::PythonEnv;
@@ -186,6 +187,10 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     words.own_output("-Mall=", DEPENDENCIES);
     words.own(["-s"]);
     words.value("hdl_toplevel", "", &build.hdl_toplevel);
+    for (index, module) in build.extra_toplevels.iter().enumerate() {
+        words.own(["-s"]);
+        words.value(&format!("extra_toplevels[{index}]"), "", module);
+    }
     // cocotb 1.9's runner defines this macro, 2.0 no longer does.
     if !python.cocotb.at_least(2, 0) {
         words.own(["-DCOCOTB_SIM=1"]);
@@ -195,6 +200,9 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.path(&format!("includes[{index}]"), "-I", dir);
     }
     for (name, value) in &build.parameters {
+        if matches!(value, HdlValue::Sv(_)) {
+            continue;
+        }
         words.value(
             &Word::parameter(name),
             &format!("-P{}.{name}=", build.hdl_toplevel),
@@ -206,6 +214,10 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
         words.own_output("", COMMANDS);
     }
     words.given(&build.build_args);
+    for (index, (name, _)) in sv_parameters(build).enumerate() {
+        words.fixed(&Word::parameter(name), "-s");
+        words.fixed(&Word::parameter(name), &parameter_module(index));
+    }
     if build.waves {
         // Under POSIXLY_CORRECT, everything after the first source is a source.
         words.fixed("waves", "-s");
@@ -213,6 +225,9 @@ fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     }
     for (index, source) in build.sources.iter().enumerate() {
         words.path(&format!("sources[{index}]"), "", &source.path);
+    }
+    for (index, (name, _)) in sv_parameters(build).enumerate() {
+        words.output(&Word::parameter(name), "", parameter_file(index));
     }
     if build.waves {
         words.output("waves", "", DUMP_FILE);
@@ -255,7 +270,44 @@ fn files(build: &Build) -> Vec<GeneratedFile> {
         path: Utf8PathBuf::from(DUMP_FILE),
         content: Word::new("waves", [Piece::Fixed(dump_module(&build.hdl_toplevel))]),
     });
-    commands.into_iter().chain(dump).collect()
+    let parameters = sv_parameters(build).enumerate();
+    let parameters = parameters.map(|(index, (name, text))| GeneratedFile {
+        path: Utf8PathBuf::from(parameter_file(index)),
+        content: Word::new(
+            &Word::parameter(name),
+            [
+                Piece::Fixed(format!(
+                    "module {};\ndefparam {}.{name} = ",
+                    parameter_module(index),
+                    build.hdl_toplevel
+                )),
+                Piece::Value(text.to_owned()),
+                Piece::Fixed(";\nendmodule\n".to_owned()),
+            ],
+        ),
+    });
+    let parameters: Vec<GeneratedFile> = parameters.collect();
+    commands.into_iter().chain(dump).chain(parameters).collect()
+}
+
+/// Returns the parameters whose value is SystemVerilog.
+///
+/// `-P` reads few literals and no expressions: not `_`, x or z, nor names of packages (seen in
+/// 11.0). A module that is elaborated next to the toplevel can set them with `defparam`.
+fn sv_parameters(build: &Build) -> impl Iterator<Item = (&String, &str)> {
+    let parameters = build.parameters.iter();
+    parameters.filter_map(|(name, value)| match value {
+        HdlValue::Sv(text) => Some((name, text.as_str())),
+        _ => None,
+    })
+}
+
+fn parameter_module(index: usize) -> String {
+    format!("cocorun_parameter_{index}")
+}
+
+fn parameter_file(index: usize) -> String {
+    format!("{}.v", parameter_module(index))
 }
 
 fn dump_module(toplevel: &str) -> String {

@@ -199,6 +199,22 @@ impl Simulator for Verilator {
         }
     }
 
+    /// `-G` takes one literal, without a sign before a base (seen in 5.48).
+    fn refused_parameter(&self, text: &str) -> Option<(&'static str, &'static str)> {
+        let why = "Verilator takes a single literal as the value of a parameter";
+        let instead = "write the number, such as `{ sv = \"8'hff\" }`, or set the parameter in a \
+                       module that instantiates the toplevel";
+        (!literal::is_literal(text)).then_some((why, instead))
+    }
+
+    /// Without `--top-module` it takes every module that none instantiates (seen in 5.48).
+    fn refused_toplevels(&self) -> Option<(&'static str, &'static str)> {
+        let why = "Verilator elaborates a single toplevel";
+        let instead = "instantiate the others in a module around `hdl_toplevel`, or list them for \
+                       other simulators only, in `[build.NAME.SIMULATOR]`";
+        Some((why, instead))
+    }
+
     fn is_complaint(&self, line: &str) -> bool {
         line.starts_with("%Warning")
             || log_text::is_common_complaint(line) && !line.contains("Exiting due to")
@@ -210,7 +226,7 @@ impl Simulator for Verilator {
     }
 
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
-        let table = build.name.table();
+        let table = &build.table;
         if let Some(code) = needs_timing(log) {
             return Some(format!(
                 "the HDL has delays or event controls ({code}): write `build_args = [\"--timing\"]` in \

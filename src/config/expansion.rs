@@ -1,0 +1,358 @@
+//! The builds of a table: each combination of its matrix on each of its simulators, whole.
+//!
+//! What builds have in common is read once and shared: ten thousand variants of a hundred sources
+//! are ten thousand small values.
+
+use crate::config::Variant;
+use crate::config::combinations::Combination;
+use crate::config::combinations::Values;
+use crate::config::document::Located;
+use crate::config::document::Section;
+use crate::config::document::Unplaced;
+use crate::config::draft::Draft;
+use crate::config::draft::Parts;
+use crate::config::file_list::ListReader;
+use crate::config::file_list::SourceSet;
+use crate::config::file_list::folder_of;
+use crate::config::file_list::is_file_list;
+use crate::config::files::Files;
+use crate::config::files::PathKind;
+use crate::config::files::non_empty;
+use crate::config::hdl_values::Setting;
+use crate::config::parameters::Parameters;
+use crate::config::path_set::PathSet;
+use crate::config::template::Scope;
+use crate::config::template::Template;
+use crate::config::variants;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::model::build::Build;
+use crate::model::build::BuildName;
+use crate::model::build::HdlValue;
+use crate::model::build::SimulatorName;
+use crate::model::build::Source;
+
+use camino::Utf8PathBuf;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Makes the builds of a table: the simulator varies fastest.
+pub(super) fn expand(
+    section: &Section<'_>,
+    files: &Files<'_>,
+    table: &str,
+    draft: &Draft,
+    combinations: Vec<Combination>,
+) -> Vec<Variant> {
+    let parameters = draft.simulators.iter().map(|simulator| {
+        let parts = draft.parts(simulator).map(|parts| &parts.parameters);
+        Parameters::new(section.reading, parts)
+    });
+    let parameters: Vec<Parameters<'_>> = parameters.collect();
+    let mut expansion = Expansion {
+        section,
+        files,
+        table,
+        draft,
+        found: BTreeMap::new(),
+        reported: BTreeSet::new(),
+    };
+    let mut variants = Vec::with_capacity(combinations.len() * draft.simulators.len());
+    for combination in combinations {
+        for (simulator, parameters) in draft.simulators.iter().zip(&parameters) {
+            let variant = expansion.variant(&combination, simulator, parameters);
+            variants.push(variant);
+        }
+    }
+    variants
+}
+
+/// Splits the values of a combination into variables and parameters; returns all variables.
+fn split(variables: &Values, values: &Values) -> (Values, Values) {
+    let (mut variables, mut parameters) = (variables.clone(), Values::new());
+    for (key, value) in values {
+        let varied = if variables.contains_key(key) {
+            &mut variables
+        } else {
+            &mut parameters
+        };
+        varied.insert(key.clone(), value.clone());
+    }
+    (variables, parameters)
+}
+
+/// The work on one table.
+struct Expansion<'a> {
+    section: &'a Section<'a>,
+    files: &'a Files<'a>,
+    /// Its name with the prefix of its file.
+    table: &'a str,
+    draft: &'a Draft,
+    /// What was found so far, by the entries of `sources` and `includes` as rendered.
+    found: BTreeMap<(Vec<String>, Vec<String>), Rc<FoundFiles>>,
+    /// Problems with files that are reported already, with their places.
+    reported: BTreeSet<(usize, String)>,
+}
+
+/// The files of a build.
+struct FoundFiles {
+    sources: Arc<[Source]>,
+    includes: Arc<[Utf8PathBuf]>,
+    set: SourceSet,
+}
+
+impl Expansion<'_> {
+    fn variant(
+        &mut self,
+        combination: &Combination,
+        simulator: &SimulatorName,
+        parameters: &Parameters<'_>,
+    ) -> Variant {
+        let (draft, reading) = (self.draft, self.section.reading);
+        let suffix = combination.suffix();
+        let name = match draft.simulators.as_slice() {
+            [_] => format!("{}{suffix}", self.table),
+            _ => format!("{}{suffix}@{simulator}", self.table),
+        };
+        let (variables, given) = split(&draft.variables, &combination.values);
+        let (parameters, unknown) = parameters.resolve(reading, &name, &variables, &given);
+        self.check_parameters(&name, simulator, &parameters);
+        let scope = Scope::new(&name).with(&variables).with(&parameters);
+        let scope = scope.without(unknown);
+        let render_all = |pick: fn(&Parts) -> &Vec<Template>| -> Vec<Located<String>> {
+            let templates = draft.parts(simulator).flat_map(pick);
+            let rendered = templates.filter_map(|template| {
+                Some(Located {
+                    value: template.render(reading, &scope)?,
+                    range: template.source.range.clone(),
+                })
+            });
+            rendered.collect()
+        };
+        let found = self.find(
+            simulator,
+            &render_all(|parts| &parts.sources),
+            &render_all(|parts| &parts.includes),
+        );
+        let mut build_args = Vec::new();
+        if let Some(backend) = reading.registry.get(simulator.as_str()) {
+            build_args.extend(found.set.build_args(backend.as_ref()));
+        }
+        let given = render_all(|parts| &parts.build_args);
+        build_args.extend(given.into_iter().map(|arg| arg.value));
+        // `runner.toml` takes precedence: its own definition of a macro hides that of a list.
+        let mut defines = found.set.macros.clone();
+        for (name, setting) in draft.parts(simulator).flat_map(|parts| &parts.defines) {
+            let value = match setting {
+                Setting::Fixed(value) => Some(value.clone()),
+                Setting::Template(template) => template.value(reading, &scope),
+            };
+            defines.extend(value.map(|value| (name.clone(), value)));
+        }
+        let env = draft
+            .env
+            .iter()
+            .filter_map(|(name, template)| Some((name.clone(), template.render(reading, &scope)?)));
+        let build = Build {
+            hdl_toplevel: self.toplevel(&scope).unwrap_or_default(),
+            extra_toplevels: self.extra_toplevels(&scope, simulator),
+            build_env: env.collect(),
+            build_args,
+            simulator: simulator.clone(),
+            sources: Arc::clone(&found.sources),
+            includes: Arc::clone(&found.includes),
+            defines,
+            unknown_parameters: draft.unknown_parameters,
+            timescale: Some(draft.timescale.clone()),
+            waves: draft.waves,
+            project_dir: self.files.project_dir.to_owned(),
+            parameters,
+            name: BuildName(name),
+            // Its prefix ends with the last `/`.
+            table: self.table.rsplit('/').next().unwrap_or_default().to_owned(),
+        };
+        Variant { build, variables }
+    }
+
+    fn toplevel(&self, scope: &Scope<'_>) -> Option<String> {
+        let template = self.draft.hdl_toplevel.as_ref()?;
+        self.module_name(template, scope)
+    }
+
+    /// Reports values that the simulator cannot give to a parameter.
+    fn check_parameters(
+        &mut self,
+        build: &str,
+        simulator: &SimulatorName,
+        parameters: &BTreeMap<String, HdlValue>,
+    ) {
+        let reading = self.section.reading;
+        let Some(backend) = reading.registry.get(simulator.as_str()) else {
+            return;
+        };
+        for (name, value) in parameters {
+            let HdlValue::Sv(text) = value else {
+                continue;
+            };
+            let Some((why, instead)) = backend.refused_parameter(text) else {
+                continue;
+            };
+            let message = format!("`{name}` cannot be `{text}`: {why}");
+            let place = variants::place_of(self.section, simulator, name);
+            if self.reported.insert((place.start, message.clone())) {
+                let problem = Diagnostic::error(Code::ConfigBadValue, message);
+                let problem = problem.fact(format!("in build `{build}`"));
+                reading.at(&place, "", problem.help(instead));
+            }
+        }
+    }
+
+    /// Returns the modules that are elaborated next to the toplevel.
+    fn extra_toplevels(&self, scope: &Scope<'_>, simulator: &SimulatorName) -> Vec<String> {
+        let reading = self.section.reading;
+        let backend = reading.registry.get(simulator.as_str());
+        let refused = backend.and_then(|it| it.refused_toplevels());
+        let parts = self.draft.parts(simulator);
+        let templates = parts.flat_map(|parts| &parts.extra_toplevels);
+        let mut names = Vec::new();
+        for template in templates {
+            let Some(name) = self.module_name(template, scope) else {
+                continue;
+            };
+            if let Some((why, instead)) = refused {
+                let message = format!("`{name}` cannot be another toplevel: {why}");
+                let problem = Diagnostic::error(Code::ConfigBadValue, message);
+                let problem = problem.fact(format!("in build `{}`", scope.build()));
+                template.refuse(reading, problem.help(instead), "");
+            } else if !names.contains(&name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
+    fn module_name(&self, template: &Template, scope: &Scope<'_>) -> Option<String> {
+        let reading = self.section.reading;
+        let toplevel = template.render(reading, scope)?;
+        let is_name = !toplevel.trim().is_empty()
+            && !toplevel.contains(char::is_whitespace)
+            && !toplevel.starts_with('-');
+        if !is_name {
+            let message = format!("`{toplevel}` is not a module name");
+            template.refuse(
+                reading,
+                Diagnostic::error(Code::ConfigBadValue, message),
+                "name one module to elaborate",
+            );
+            return None;
+        }
+        Some(toplevel)
+    }
+
+    /// Looks up the files of a build; builds with the same entries share them.
+    fn find(
+        &mut self,
+        simulator: &SimulatorName,
+        sources: &[Located<String>],
+        includes: &[Located<String>],
+    ) -> Rc<FoundFiles> {
+        let texts = |entries: &[Located<String>]| -> Vec<String> {
+            entries.iter().map(|entry| entry.value.clone()).collect()
+        };
+        let key = (texts(sources), texts(includes));
+        if let Some(found) = self.found.get(&key) {
+            return Rc::clone(found);
+        }
+        let own_sources = |name: &SimulatorName| {
+            let own = self.draft.own.get(name).map(|own| &own.sources);
+            let own = own.into_iter().flatten();
+            own.map(|it| it.source.range.clone()).collect::<Vec<_>>()
+        };
+        let with_these = self.draft.simulators.iter();
+        let with_these = with_these.filter(|other| own_sources(other) == own_sources(simulator));
+        let registry = &self.section.reading.registry;
+        let mut set = SourceSet::for_simulators(with_these, registry);
+        for entry in sources {
+            self.add_source(entry, &mut set);
+        }
+        let mut dirs = PathSet::default();
+        for entry in includes {
+            dirs.extend(self.find_includes(entry));
+        }
+        dirs.extend(set.includes.clone().into_paths());
+        let paths = set.sources.clone().into_paths().into_iter();
+        let found = Rc::new(FoundFiles {
+            sources: paths.map(Source::new).collect(),
+            includes: dirs.into_paths().into(),
+            set,
+        });
+        self.found.insert(key, Rc::clone(&found));
+        found
+    }
+
+    /// Adds what an entry of `sources` names: a file, what matches a pattern, or a list.
+    fn add_source(&mut self, entry: &Located<String>, set: &mut SourceSet) {
+        let document = &self.section.reading.document;
+        let mut reader = ListReader::new(self.files, folder_of(&document.shown));
+        let result = read_source(&entry.value, self.files, &mut reader, set);
+        let problems = std::mem::take(&mut reader.problems);
+        if let Err(problem) = result {
+            self.report(entry, problem.at(document.snippet(&entry.range, "")));
+        }
+        for problem in problems {
+            self.report(entry, problem);
+        }
+    }
+
+    /// Looks up an entry of `includes`: a folder or a pattern.
+    fn find_includes(&mut self, entry: &Located<String>) -> Vec<Utf8PathBuf> {
+        let found = non_empty(&entry.value)
+            .and_then(|path| self.files.expand(path))
+            .and_then(|path| self.files.find_includes(self.files.project_dir, &path));
+        let (dirs, problem) = match found {
+            Ok(found) => found,
+            Err(problem) => (Vec::new(), Some(*problem)),
+        };
+        if let Some(problem) = problem {
+            let document = &self.section.reading.document;
+            let problem = problem.at(document.snippet(&entry.range, ""));
+            self.report(entry, problem);
+        }
+        dirs
+    }
+
+    /// Reports a problem with a file, once for all builds that have it.
+    fn report(&mut self, entry: &Located<String>, problem: Diagnostic) {
+        let order = entry.range.start;
+        if self.reported.insert((order, problem.to_string())) {
+            self.section.reading.in_build(self.table, order, problem);
+        }
+    }
+}
+
+fn read_source(
+    entry: &str,
+    files: &Files<'_>,
+    reader: &mut ListReader<'_>,
+    set: &mut SourceSet,
+) -> Unplaced<()> {
+    let text = files.expand(non_empty(entry)?)?;
+    let relative_to_itself = text.strip_prefix("-F ").map(str::trim);
+    let name = relative_to_itself.or_else(|| text.strip_prefix("-f ").map(str::trim));
+    for path in files.find(files.project_dir, name.unwrap_or(&text), PathKind::File)? {
+        if name.is_some() || is_file_list(&path) {
+            let own = relative_to_itself.is_some();
+            let base = if own {
+                folder_of(&path)
+            } else {
+                files.project_dir
+            };
+            reader.read(&path, base, set)?;
+        } else {
+            set.add_source(path)?;
+        }
+    }
+    Ok(())
+}
