@@ -140,7 +140,7 @@ impl Simulator for Toy {
     }
 
     fn recipe(&self, build: &Build, tool: &SimulatorTool, _python: &PythonEnv) -> Recipe {
-        let mut words = Words::new(&build.project_dir);
+        let mut words = Words::new(build);
         words.own_output("", "design.toy");
         words.own_output("", "inputs.txt");
         for (name, value) in &build.parameters {

@@ -7,6 +7,7 @@
 use crate::build::compile_error::compile_error;
 use crate::build::context::BuildContext;
 use crate::build::dependencies::read_dependencies;
+use crate::build::dependencies::without_parents;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Fingerprint;
 use crate::build::fingerprint::digest_file;
@@ -77,10 +78,7 @@ pub(super) fn compile(
     leader: &Leader,
 ) -> Result<Compiled, Failed> {
     let out = leader.dir().to_owned();
-    let places = BuildDirs {
-        output: &out,
-        project: &build.project_dir,
-    };
+    let places = BuildDirs::new(build, &out);
     let recipe = &print.recipe;
     let installed = context
         .tools
@@ -387,6 +385,17 @@ fn input_paths(
     paths
 }
 
+/// Says whether a step has written a file, which the key holds already. Recording its place as well
+/// would tie the build to one attempt of the step.
+fn is_of_step(build: &Build, path: &Utf8Path) -> bool {
+    let is_listed = |(step, inside): (&str, &Utf8Path)| {
+        let files = build.step_results.get(step).map(|it| &it.files);
+        files.into_iter().flatten().any(|file| file.path == inside)
+    };
+    let plain = without_parents(path);
+    build.step_of(&plain).is_some_and(is_listed)
+}
+
 /// Digests what the compiler has read, unless one of the files was touched meanwhile.
 fn digest_inputs(
     build: &Build,
@@ -396,6 +405,7 @@ fn digest_inputs(
     let (started, ended) = while_compiling.into_inner();
     paths
         .par_iter()
+        .filter(|path| !is_of_step(build, path))
         .map(|path| {
             let stamp = fs::stamp(path).map_err(transient)?;
             let touched = |time: Option<SystemTime>| time > started && time <= ended;
@@ -405,11 +415,11 @@ fn digest_inputs(
                 return Err(transient(changed_under_us(build)));
             }
             let digest = digest_file(path).map_err(transient)?;
-            let path = path
-                .strip_prefix(&build.project_dir)
-                .unwrap_or(path)
-                .to_owned();
-            Ok(Input { path, digest })
+            let path = path.strip_prefix(&build.project_dir).unwrap_or(path);
+            Ok(Input {
+                path: path.to_owned(),
+                digest,
+            })
         })
         .collect()
 }
@@ -471,6 +481,8 @@ mod tests {
             waves: false,
             unknown_parameters: UnknownParameters::Error,
             build_env: BTreeMap::new(),
+            steps: Vec::new(),
+            step_results: BTreeMap::new(),
             project_dir: Utf8PathBuf::from("/p"),
         };
         let discovered = [

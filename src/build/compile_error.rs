@@ -7,6 +7,7 @@ use crate::diagnostic::Diagnostic;
 use crate::edge::fs;
 use crate::model::build::Build;
 use crate::sim::complaint::complaints;
+use crate::sim::complaint::declared_modules;
 use crate::sim::complaint::declared_parameters;
 use crate::sim::complaint::unknown_parameters;
 
@@ -26,8 +27,13 @@ pub(super) fn compile_error(
     let installed = context.tools.simulator(&build.simulator).ok();
     let simulator = installed.map(|installed| installed.simulator.as_ref());
     let unknown = simulator.map(|it| unknown_parameters(it, build, &text));
+    let lacks_toplevel = simulator.is_some_and(|it| {
+        let mut lines = text.lines();
+        lines.any(|line| it.is_unknown_toplevel(line, &build.hdl_toplevel))
+    });
     let mut problem = match unknown.unwrap_or_default().first() {
         Some(name) => unknown_parameter(build, context, name),
+        None if lacks_toplevel => unknown_toplevel(build, context, how),
         None => refused(build, how),
     };
     let mut lines = simulator.map_or_else(Vec::new, |it| complaints(it, &text, LINES_MAX));
@@ -122,6 +128,23 @@ fn unknown_parameter(build: &Build, context: &BuildContext<'_>, name: &str) -> D
     };
     let problem = Diagnostic::error(Code::BuildUnknownParameter, message).help(help);
     at_parameter(problem, build, context, name)
+}
+
+/// Returns the problem for a toplevel that no source defines.
+fn unknown_toplevel(build: &Build, context: &BuildContext<'_>, how: &str) -> Diagnostic {
+    let toplevel = &build.hdl_toplevel;
+    let texts = build.sources.iter();
+    let texts = texts.filter_map(|source| fs::read_if_there(&source.path));
+    let defined: Vec<String> = texts.flat_map(|text| declared_modules(&text)).collect();
+    let help = match closest(toplevel, defined.iter().map(String::as_str)) {
+        Some(meant) => format!("did you mean `{meant}`?"),
+        None => format!("add the file that defines `{toplevel}` to `sources`"),
+    };
+    let problem = refused(build, how).help(help);
+    match (context.place_of)(build, &["hdl_toplevel"]) {
+        Some(place) => problem.at(place),
+        None => problem,
+    }
 }
 
 /// Adds where a parameter is given.

@@ -1,5 +1,7 @@
 //! What making a build needs, apart from the build itself.
 
+use crate::build::step_program::Programs;
+use crate::build::step_runs::StepRuns;
 use crate::diagnostic::Snippet;
 use crate::edge::edges::Edges;
 use crate::edge::jobs::JobPool;
@@ -34,8 +36,14 @@ pub struct BuildContext<'a> {
     pub build_timeout: Duration,
     /// The session's job budget; a compile is one job, and its `make` uses any that are free.
     pub jobs: &'a JobPool,
+    /// What the steps of the session came to so far.
+    pub step_runs: &'a StepRuns,
+    /// Environment variables of every step, such as where Python stores byte code.
+    pub step_env: BTreeMap<String, String>,
     /// Returns where a key in the table of a build is, which the names of inner tables lead to.
     pub place_of: &'a dyn Fn(&Build, &[&str]) -> Option<Snippet>,
+    /// Returns where a key of a step of a build is, which the names of all tables lead to.
+    pub step_place_of: &'a dyn Fn(&Build, &[&str]) -> Option<Snippet>,
     /// Whether to build even what is up to date.
     pub force: bool,
     /// Whether to use what exists, without waiting, compiling or writing.
@@ -53,6 +61,14 @@ pub struct ObjectCache {
 }
 
 impl BuildContext<'_> {
+    /// Returns how programs of steps are found.
+    pub(super) fn programs(&self) -> Programs<'_> {
+        Programs {
+            python: &self.tools.python,
+            environment: &self.edges.environment,
+        }
+    }
+
     /// Returns the inherited variables that change what a simulator's builds make.
     pub(super) fn inherited(&self, simulator: &dyn Simulator) -> BTreeMap<String, String> {
         let names = simulator.inherited_variables().iter();

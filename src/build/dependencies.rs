@@ -102,6 +102,7 @@ fn relative(path: &Utf8Path, dir: &Utf8Path) -> Utf8PathBuf {
 mod tests {
     use super::*;
 
+    use std::collections::BTreeMap;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -119,6 +120,7 @@ mod tests {
         let dirs = BuildDirs {
             output: &output,
             project: &project,
+            steps: &BTreeMap::new(),
         };
         let named = |name: &str| from_project(name, &output.join("cpp"), dirs);
         let is = |name: &str| Some(name.to_owned());
@@ -142,6 +144,7 @@ mod tests {
         let dirs = BuildDirs {
             output: &output,
             project: root,
+            steps: &BTreeMap::new(),
         };
         let named = from_project("../../a.h", &output.join("cpp"), dirs);
         assert_eq!(named.as_deref(), Some("a.h"));

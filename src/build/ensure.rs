@@ -14,6 +14,9 @@ use crate::build::fingerprint::Fingerprint;
 use crate::build::intermediates;
 use crate::build::manifest::Judgement;
 use crate::build::manifest::Manifest;
+use crate::build::news::BuildNews;
+use crate::build::news::OnNews;
+use crate::build::step::ensure_steps;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -71,7 +74,7 @@ pub struct Ready {
 
 /// Makes sure that `build` exists; compiles it if no other process has.
 ///
-/// `on_wait` is called several times a second while another process holds the guard.
+/// The steps of the build are made sure of first.
 ///
 /// # Errors
 /// The compiler rejected the design, a limit passed, the session stops, or the disk failed. Nothing
@@ -79,11 +82,12 @@ pub struct Ready {
 pub fn ensure_built(
     build: &Build,
     context: &BuildContext<'_>,
-    on_wait: &dyn Fn(&WaitProgress<'_>),
+    on_news: &OnNews<'_>,
 ) -> Result<Ready> {
+    let build = &ensure_steps(build, context, on_news)?;
     let mut force = context.force;
     for _ in 0..CHANGES_MAX {
-        match attempt(build, context, on_wait, force)? {
+        match attempt(build, context, on_news, force)? {
             Attempt::Ready(ready) => return Ok(*ready),
             Attempt::SourcesChanged => force = false,
         }
@@ -107,7 +111,7 @@ enum Attempt {
 fn attempt(
     build: &Build,
     context: &BuildContext<'_>,
-    on_wait: &dyn Fn(&WaitProgress<'_>),
+    on_news: &OnNews<'_>,
     force: bool,
 ) -> Result<Attempt> {
     let print = fingerprint::fingerprint(build, context)?;
@@ -129,7 +133,7 @@ fn attempt(
         build,
         context,
         print: &print,
-        on_wait,
+        on_news,
         force,
         reasons: Vec::new(),
         ignored_parameters: Vec::new(),
@@ -167,7 +171,7 @@ struct Compilation<'a> {
     build: &'a Build,
     context: &'a BuildContext<'a>,
     print: &'a Fingerprint,
-    on_wait: &'a dyn Fn(&WaitProgress<'_>),
+    on_news: &'a OnNews<'a>,
     force: bool,
     /// Why no result was accepted, then why it is compiled.
     reasons: Vec<String>,
@@ -203,7 +207,7 @@ impl OnceStep for Compilation<'_> {
 
     fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
         self.has_waited = true;
-        (self.on_wait)(progress);
+        (self.on_news)(&BuildNews::Waiting(progress));
         match self.context.edges.interrupt.raised() {
             Some(_) => ControlFlow::Break(()),
             None => ControlFlow::Continue(()),

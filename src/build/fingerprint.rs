@@ -11,6 +11,7 @@
 //! | whether parameters that the toplevel does not have are left out | what runs may be less |
 //! | generated files | commands read them |
 //! | sources and other files that arguments name: name below the project, content | the design itself |
+//! | what steps have written: name below the step's directory, content | likewise |
 //!
 //! The arguments hold toplevel, parameters, defines, include directories and flags, as the compiler
 //! gets them. Files that the compiler finds itself are not known before it has run; the manifest
@@ -29,6 +30,7 @@ use crate::diagnostic::Result;
 use crate::edge::fs;
 use crate::model::build::Build;
 use crate::model::build::UnknownParameters;
+use crate::model::step;
 use crate::sim::recipe::CompileStep;
 use crate::sim::recipe::Dependencies;
 use crate::sim::recipe::GeneratedFile;
@@ -84,6 +86,8 @@ pub struct Ingredients {
     /// Digests of the files that the commands name, by path: below the project relative to it, else
     /// absolute.
     pub inputs: BTreeMap<Utf8PathBuf, String>,
+    /// Digests of the files that steps have written, by their paths as `runner.toml` names them.
+    pub step_files: BTreeMap<String, String>,
 }
 
 /// One ingredient, as it is digested and explained.
@@ -130,6 +134,7 @@ fn gather(build: &Build, context: &BuildContext<'_>) -> Result<Ingredients> {
         recipe: installed.simulator.recipe(build, tool, python),
         omits_unknown_parameters: build.unknown_parameters == UnknownParameters::Warn,
         inputs: digest_named_files(build)?,
+        step_files: step_files(build),
     })
 }
 
@@ -147,22 +152,27 @@ fn with_real_paths(variables: &BTreeMap<String, String>) -> BTreeMap<String, Str
         .collect()
 }
 
-/// Digests ingredients; every field is preceded by its length, so that different lists cannot
-/// produce the same bytes.
+/// Digests ingredients.
 fn digest(ingredients: Ingredients) -> Fingerprint {
     let parts = ingredients.parts();
+    Fingerprint {
+        key: key_of(&parts),
+        parts,
+        recipe: ingredients.recipe,
+    }
+}
+
+/// Returns the key of what consists of these parts; every field is preceded by its length, so that
+/// different lists cannot produce the same bytes.
+pub(super) fn key_of(parts: &[Part]) -> String {
     let mut hasher = blake3::Hasher::new();
-    for part in &parts {
+    for part in parts {
         for field in [&part.label, &part.value] {
             hasher.update(&(field.len() as u64).to_le_bytes());
             hasher.update(field.as_bytes());
         }
     }
-    Fingerprint {
-        key: hasher.finalize().to_hex().to_string(),
-        parts,
-        recipe: ingredients.recipe,
-    }
+    hasher.finalize().to_hex().to_string()
 }
 
 impl Ingredients {
@@ -181,6 +191,7 @@ impl Ingredients {
             recipe,
             omits_unknown_parameters,
             inputs,
+            step_files,
         } = self;
         let mut parts = vec![
             Part::text("simulator", simulator),
@@ -224,9 +235,13 @@ impl Ingredients {
         ));
         parts.push(Part::json(OUTPUT_FILES, outputs));
         parts.push(Part::json("unknown_parameters", omits_unknown_parameters));
+        let inputs = inputs.iter().map(|(path, digest)| (path.as_str(), digest));
+        let step_files = step_files
+            .iter()
+            .map(|(path, digest)| (path.as_str(), digest));
         parts.extend(
             inputs
-                .iter()
+                .chain(step_files)
                 .map(|(path, digest)| Part::hidden(&format!("content of `{path}`"), digest)),
         );
         parts
@@ -240,7 +255,7 @@ fn environment(variables: &BTreeMap<String, String>) -> impl Iterator<Item = Par
 }
 
 impl Part {
-    fn text(label: &str, value: &str) -> Self {
+    pub(super) fn text(label: &str, value: &str) -> Self {
         Self {
             label: label.to_owned(),
             value: value.to_owned(),
@@ -248,7 +263,7 @@ impl Part {
         }
     }
 
-    fn hidden(label: &str, value: &str) -> Self {
+    pub(super) fn hidden(label: &str, value: &str) -> Self {
         Self {
             shown: None,
             ..Self::text(label, value)
@@ -258,6 +273,14 @@ impl Part {
     fn json<T: Serialize>(label: &str, value: &T) -> Self {
         let text = serde_json::to_string(value).expect("strings and lists have a form in JSON");
         Self::hidden(label, &text)
+    }
+
+    /// Makes one from a list of words, of which people see `shown`.
+    pub(super) fn list(label: &str, words: &[String], shown: String) -> Self {
+        Self {
+            shown: Some(shown),
+            ..Self::json(label, &words)
+        }
     }
 
     fn word(word: &Word) -> Self {
@@ -270,10 +293,23 @@ impl Part {
     }
 }
 
-/// Digests the files named as sources or in `build_args`.
+/// Lists what steps have written: any of these files may be read, if only by an `` `include ``.
+fn step_files(build: &Build) -> BTreeMap<String, String> {
+    let results = build.step_results.iter();
+    let files = results.flat_map(|(step, result)| result.files.iter().map(move |it| (step, it)));
+    files
+        .map(|(step, file)| {
+            let path = step::shown(&step::path_in(step, &file.path));
+            (path, file.digest.clone())
+        })
+        .collect()
+}
+
+/// Digests the files named as sources or in `build_args`, besides those that steps have written.
 fn digest_named_files(build: &Build) -> Result<BTreeMap<Utf8PathBuf, String>> {
     let sources = build.sources.iter().map(|source| source.path.clone());
-    let files: Vec<Utf8PathBuf> = sources.chain(named_files(build)).collect();
+    let files = sources.chain(named_files(build));
+    let files: Vec<Utf8PathBuf> = files.filter(|it| build.step_of(it).is_none()).collect();
     files
         .par_iter()
         .map(|path| {

@@ -124,6 +124,8 @@ mod tests {
             waves: false,
             unknown_parameters: UnknownParameters::Error,
             build_env: BTreeMap::new(),
+            steps: Vec::new(),
+            step_results: BTreeMap::new(),
             project_dir,
         }
     }

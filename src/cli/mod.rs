@@ -42,7 +42,8 @@ pub struct Cli {
 /// Options of every subcommand.
 #[derive(Args, Clone, Debug)]
 pub struct Global {
-    /// Configuration file; default: `runner.toml` in this folder or the nearest one above
+    /// Configuration file, from whose folder its paths start; default: `runner.toml` in this folder
+    /// or the nearest one above
     #[arg(long, global = true, value_name = "FILE")]
     pub config: Option<Utf8PathBuf>,
     /// When to use colour

@@ -9,6 +9,7 @@ use crate::commands::reporting::Console;
 use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
 use crate::commands::session::Session;
+use crate::commands::test::without_effect;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -31,6 +32,7 @@ pub(super) fn build(
     startup: Startup,
     console: Console,
 ) -> Result<ExitCode> {
+    let warnings = without_effect(&startup.edges.environment);
     let resolved = Resolved::open(global, &args.work, startup)?;
     let plan = plan::expand(&resolved.config);
     let names = SelectionArgs {
@@ -58,7 +60,7 @@ pub(super) fn build(
         command: SessionCommand::Build,
         seed: None,
         rerun_prefix: rerun_prefix(global),
-        warnings: Vec::new(),
+        warnings,
     };
     execute(&session, &work, &mut reports)
 }

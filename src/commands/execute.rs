@@ -159,7 +159,7 @@ pub(super) fn execute(
     schedule::session::execute(
         schedule::session::SessionSpec {
             edges,
-            ensure: &|build, on_wait| session.ensure_built(build, on_wait),
+            ensure: &|build, on_news| session.ensure_built(build, on_news),
             tools: &session.tools,
             builds: work.builds,
             modules: work.modules,

@@ -12,6 +12,7 @@ use crate::commands::resolved::Resolved;
 use crate::commands::resolved::Startup;
 use crate::commands::session::Session;
 use crate::commands::test::select;
+use crate::commands::test::without_effect;
 use crate::diagnostic::Result;
 use crate::event::Event;
 use crate::event::SessionCommand;
@@ -34,6 +35,7 @@ pub(super) fn list(
     startup: Startup,
     console: Console,
 ) -> Result<ExitCode> {
+    let warnings = without_effect(&startup.edges.environment);
     let resolved = Resolved::open(global, &args.work, startup)?;
     let plan = plan::expand(&resolved.config);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
@@ -49,7 +51,7 @@ pub(super) fn list(
         command: SessionCommand::List,
         seed: None,
         rerun_prefix: rerun_prefix(global),
-        warnings: Vec::new(),
+        warnings,
     };
     let exit_code = execute(&session, &work, &mut reports)?;
     // Modules come in the order in which simulators answered; people and diffs need plan order.

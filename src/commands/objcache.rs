@@ -20,6 +20,7 @@ use crate::edge::process::CommandSpec;
 use crate::edge::process::Completion;
 use crate::edge::process::SystemHost;
 use crate::edge::process::complete;
+use crate::edge::programs;
 use crate::edge::storage::SystemStorage;
 use crate::lock::Acceptance;
 use crate::lock::CallOnce;
@@ -75,8 +76,8 @@ fn launcher(environment: &Environment) -> Vec<String> {
     let path = environment.get(env::PATH).unwrap_or_default();
     ["ccache", "sccache"]
         .into_iter()
-        .find_map(|name| which::which_in(name, Some(path), "/").ok())
-        .and_then(|path| path.into_os_string().into_string().ok())
+        .find_map(|name| programs::on_path(name, path))
+        .map(Utf8PathBuf::into_string)
         .into_iter()
         .collect()
 }

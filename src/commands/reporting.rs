@@ -228,12 +228,30 @@ pub(super) fn host_name() -> String {
         .unwrap_or_default()
 }
 
+/// How much of a file is read to recognise a report.
+const BEGIN_BYTES: u64 = 256;
+
 /// Opens the file of `--junit`.
 ///
 /// # Errors
-/// It cannot be written, or something else of this session goes to the same file.
+/// It cannot be written, something else of this session goes to the same file, or it is a file that
+/// is no report, such as a source.
 pub(super) fn junit_file(path: &Utf8Path, format: Format) -> Result<Arc<OutputFile>> {
+    let refuse = |text: String| {
+        let problem = Diagnostic::error(Code::UsageBadArgument, text);
+        Problems::from(problem.help("give `--junit` a file of its own"))
+    };
+    if path.as_str().ends_with('/')
+        || fs::stamp(path).is_ok_and(|it| it.is_some_and(|it| it.is_dir))
+    {
+        return Err(refuse(format!("`--junit {path}` is a directory")));
+    }
     let file = OutputFile::open(path).map_err(|error| unwritable(path, &error))?;
+    if file.is_replaceable() && !may_be_replaced(path) {
+        return Err(refuse(format!(
+            "`--junit {path}` would replace a file that is no report"
+        )));
+    }
     if format == Format::Json && file.descriptor() == Some(1) {
         let text = format!("`--format json` and `--junit {path}` both write to standard output");
         let problem = Diagnostic::error(Code::UsageBadArgument, text);
@@ -244,11 +262,17 @@ pub(super) fn junit_file(path: &Utf8Path, format: Format) -> Result<Arc<OutputFi
     for (number, stream) in streams {
         if file.descriptor() != Some(number) && file.is_file_of(number) {
             let text = format!("`--junit {path}` is the file that {stream} is written to");
-            let problem = Diagnostic::error(Code::UsageBadArgument, text);
-            return Err(problem.help("give `--junit` a file of its own").into());
+            return Err(refuse(text));
         }
     }
     Ok(Arc::new(file))
+}
+
+/// Says whether a regular file is absent, empty, or an XML document, as a former report is.
+fn may_be_replaced(path: &Utf8Path) -> bool {
+    let begin = fs::read_range_lossy(path, 0, BEGIN_BYTES);
+    let begin = begin.trim_start_matches('\u{feff}').trim_start();
+    begin.is_empty() || begin.starts_with('<')
 }
 
 /// Creates the JUnit report of a session.

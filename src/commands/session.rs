@@ -5,15 +5,18 @@ use crate::build::context::BuildContext;
 use crate::build::context::ObjectCache;
 use crate::build::ensure;
 use crate::build::ensure::Ready;
+use crate::build::news::OnNews;
+use crate::build::step_program::Programs;
+use crate::build::step_runs::StepRuns;
 use crate::commands::find_tools::find_tools;
 use crate::commands::objcache;
 use crate::commands::reporting::Console;
 use crate::commands::resolved::Resolved;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::env;
 use crate::edge::fs;
-use crate::lock::WaitProgress;
 use crate::model::build::Build;
 use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
@@ -28,6 +31,8 @@ pub(super) struct Session {
     /// Warnings about the files of its builds.
     pub(super) warnings: Vec<Diagnostic>,
     cache: NodeCache,
+    /// What the steps of its builds came to.
+    step_runs: StepRuns,
 }
 
 impl Session {
@@ -40,11 +45,20 @@ impl Session {
         let warnings = resolved.config.build_problems.of(names)?;
         let cache = NodeCache::open(&resolved.edges.environment);
         let tools = find_tools(&resolved, &cache, builds, console)?;
+        let programs = Programs {
+            python: &tools.python,
+            environment: &resolved.edges.environment,
+        };
+        let missing = programs.missing(builds);
+        if !missing.is_empty() {
+            return Err(Problems(missing));
+        }
         Ok(Self {
             resolved,
             tools,
             warnings,
             cache,
+            step_runs: StepRuns::default(),
         })
     }
 
@@ -52,11 +66,7 @@ impl Session {
     ///
     /// # Errors
     /// As [`ensure::ensure_built`].
-    pub(super) fn ensure_built(
-        &self,
-        build: &Build,
-        on_wait: &dyn Fn(&WaitProgress<'_>),
-    ) -> Result<Ready> {
+    pub(super) fn ensure_built(&self, build: &Build, on_news: &OnNews<'_>) -> Result<Ready> {
         let Resolved { config, edges, .. } = &self.resolved;
         let session_id = &self.resolved.session_id;
         let launcher = edges.environment.get(env::OBJCACHE).unwrap_or_default();
@@ -81,11 +91,14 @@ impl Session {
             lock_timeout: config.lock_timeout,
             build_timeout: config.build_timeout,
             jobs: &self.resolved.pool,
+            step_runs: &self.step_runs,
+            step_env: self.python_env(),
             place_of: &|build, keys| config.places.of_build(build, keys),
+            step_place_of: &|build, names| config.places.in_file_of(build, names),
             force: self.resolved.force,
             assume_built: self.resolved.assume_built,
         };
-        ensure::ensure_built(build, &context, on_wait)
+        ensure::ensure_built(build, &context, on_news)
     }
 
     /// Returns the environment variables of every simulation, such as where Python stores byte code.
@@ -95,8 +108,15 @@ impl Session {
         if let Some(seed) = edges.environment.get(env::PYTHONHASHSEED) {
             env.insert(env::PYTHONHASHSEED.to_owned(), seed.to_owned());
         }
-        // Byte code never goes next to shared sources: many nodes would write it at once, by
-        // rename. An empty PYTHONDONTWRITEBYTECODE counts as not set.
+        env.extend(self.python_env());
+        env
+    }
+
+    /// Returns variables by which byte code never goes next to shared sources, where many nodes
+    /// would write it at once, by rename.
+    fn python_env(&self) -> BTreeMap<String, String> {
+        let mut env = BTreeMap::new();
+        // An empty PYTHONDONTWRITEBYTECODE counts as not set.
         match self.cache.byte_code_dir() {
             Some(dir) => {
                 env.insert("PYTHONPYCACHEPREFIX".to_owned(), dir.to_string());

@@ -94,7 +94,7 @@ fn session(
 }
 
 /// Warns about variables that plain cocotb would have used to select something else.
-fn without_effect(environment: &Environment) -> Vec<Diagnostic> {
+pub(super) fn without_effect(environment: &Environment) -> Vec<Diagnostic> {
     let is_set = |name: &str| environment.get(name).is_some();
     TYPED_VARIABLES
         .into_iter()

@@ -1,6 +1,7 @@
 //! Reads `[build.NAME]`.
 
 use crate::config::BuildTable;
+use crate::config::build_steps::BuildSteps;
 use crate::config::document::Located;
 use crate::config::document::Reading;
 use crate::config::document::Section;
@@ -9,6 +10,7 @@ use crate::config::draft::Draft;
 use crate::config::expansion;
 use crate::config::files::Files;
 use crate::config::keys::Table;
+use crate::config::step_table::StepTables;
 use crate::config::variants;
 use crate::config::variants::is_name;
 use crate::diagnostic::Code;
@@ -25,6 +27,7 @@ pub(super) fn read(
     reading: &Reading,
     files: &Files<'_>,
     default_simulators: &[SimulatorName],
+    step_tables: &StepTables,
     name: &Located<String>,
     value: &Value<'_>,
 ) -> Option<BuildTable> {
@@ -33,7 +36,8 @@ pub(super) fn read(
     let draft = Draft::read(&section, default_simulators);
     let combinations = variants::read(&section, &name.value, draft.simulators.len());
     check_overlap(&section, &draft);
-    let variants = expansion::expand(&section, files, &full_name, &draft, combinations);
+    let steps = BuildSteps::read(&section, files, &full_name, step_tables);
+    let variants = expansion::expand(&section, files, &full_name, &draft, &steps, combinations);
     Some(BuildTable {
         name: full_name,
         local_name: name.value.clone(),

@@ -2,9 +2,11 @@
 
 use crate::config::BuildTable;
 use crate::config::TestTable;
+use crate::config::Variant;
 use crate::config::build_selection::Entry;
 use crate::config::document::Reading;
 use crate::config::name_glob::NameGlob;
+use crate::config::param_env;
 use crate::config::suggest::closest;
 use crate::config::test_table::LocatedTest;
 use crate::diagnostic::Code;
@@ -36,7 +38,12 @@ pub fn unknown_build<'a>(
     for name in known {
         names.extend(name.names().filter(|name| seen.insert(*name)));
     }
-    match closest(wanted, names.iter().copied()) {
+    // The name within an included file.
+    let with_prefix = names.iter().copied().find(|name| {
+        let rest = name.strip_suffix(wanted);
+        rest.is_some_and(|rest| rest.ends_with('/'))
+    });
+    match with_prefix.or_else(|| closest(wanted, names.iter().copied())) {
         Some(name) => problem.help(format!("did you mean `{name}`?")),
         None => match names.as_slice() {
             [] => problem,
@@ -71,10 +78,8 @@ fn known_words(names: &[&str]) -> String {
 ///
 /// Tests come with their files. What could not be read is absent here and would look like a mistake,
 /// so there are none of files that such a thing could concern.
-pub(super) fn check(builds: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) {
-    let names: Vec<BuildName> = builds
-        .iter()
-        .flat_map(|table| &table.variants)
+pub(super) fn check(build_tables: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) {
+    let names: Vec<BuildName> = variants_of(build_tables)
         .map(|variant| variant.build.name.clone())
         .collect();
     let mut covered = Vec::with_capacity(tests.len());
@@ -98,7 +103,19 @@ pub(super) fn check(builds: &[&BuildTable], tests: &[(&Reading, &LocatedTest)]) 
         }
         covered.push(builds);
     }
+    for ((reading, test), builds) in tests.iter().zip(&covered) {
+        let Some(param_env) = &test.tables[0].settings.param_env else {
+            continue;
+        };
+        let builds: BTreeSet<&BuildName> = builds.iter().copied().collect();
+        let variants = variants_of(build_tables).filter(|it| builds.contains(&it.build.name));
+        param_env::check(reading, &test.range, param_env, variants);
+    }
     check_twice(tests, &covered);
+}
+
+fn variants_of<'a>(tables: &[&'a BuildTable]) -> impl Iterator<Item = &'a Variant> {
+    tables.iter().flat_map(|table| &table.variants)
 }
 
 fn check_builds(reading: &Reading, names: &[BuildName], test: &LocatedTest) {
@@ -169,6 +186,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         test_args,
         plusargs,
         env,
+        param_env,
         import_path,
         project_dir,
         waves,
@@ -187,6 +205,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("test_args", *test_args != other.test_args),
         ("plusargs", *plusargs != other.plusargs),
         ("env", *env != other.env),
+        ("param_env", *param_env != other.param_env),
         ("paths", import_path.folders != other.import_path.folders),
         ("project_dir", *project_dir != other.project_dir),
         ("waves", *waves != other.waves),

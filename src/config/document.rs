@@ -202,6 +202,11 @@ impl Reading {
         });
     }
 
+    /// Returns how many problems were recorded so far.
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.borrow().len()
+    }
+
     /// Returns the problems in document order.
     pub(super) fn into_problems(self) -> Vec<FoundProblem> {
         let mut problems = self.problems.into_inner();

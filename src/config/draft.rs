@@ -13,7 +13,6 @@ use crate::config::keys::Table;
 use crate::config::suggest::closest;
 use crate::config::template::Braces;
 use crate::config::template::Template;
-use crate::config::timescale::default_timescale;
 use crate::config::timescale::read_timescale;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -40,7 +39,8 @@ pub(super) struct Draft {
     pub(super) variables: BTreeMap<String, HdlValue>,
     pub(super) env: BTreeMap<String, Template>,
     pub(super) unknown_parameters: UnknownParameters,
-    pub(super) timescale: Timescale,
+    /// That of the table itself; one of a file list comes after it.
+    pub(super) timescale: Option<Timescale>,
     pub(super) waves: bool,
 }
 
@@ -105,8 +105,7 @@ impl Draft {
                 .unwrap_or_default(),
             timescale: section
                 .get("timescale")
-                .and_then(|value| read_timescale(&value))
-                .unwrap_or_else(default_timescale),
+                .and_then(|value| read_timescale(&value)),
             waves: section.switch("waves", false),
         }
     }

@@ -4,6 +4,8 @@
 //! are ten thousand small values.
 
 use crate::config::Variant;
+use crate::config::build_steps::BuildSteps;
+use crate::config::build_steps::check_source;
 use crate::config::combinations::Combination;
 use crate::config::combinations::Values;
 use crate::config::document::Located;
@@ -17,12 +19,14 @@ use crate::config::file_list::folder_of;
 use crate::config::file_list::is_file_list;
 use crate::config::files::Files;
 use crate::config::files::PathKind;
+use crate::config::files::is_pattern;
 use crate::config::files::non_empty;
 use crate::config::hdl_values::Setting;
 use crate::config::parameters::Parameters;
 use crate::config::path_set::PathSet;
 use crate::config::template::Scope;
 use crate::config::template::Template;
+use crate::config::timescale::default_timescale;
 use crate::config::variants;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -31,6 +35,8 @@ use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Source;
+use crate::model::step;
+use crate::model::step::Step;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
@@ -44,6 +50,7 @@ pub(super) fn expand(
     files: &Files<'_>,
     table: &str,
     draft: &Draft,
+    steps: &BuildSteps<'_>,
     combinations: Vec<Combination>,
 ) -> Vec<Variant> {
     let parameters = draft.simulators.iter().map(|simulator| {
@@ -56,6 +63,7 @@ pub(super) fn expand(
         files,
         table,
         draft,
+        steps,
         found: BTreeMap::new(),
         reported: BTreeSet::new(),
     };
@@ -90,6 +98,7 @@ struct Expansion<'a> {
     /// Its name with the prefix of its file.
     table: &'a str,
     draft: &'a Draft,
+    steps: &'a BuildSteps<'a>,
     /// What was found so far, by the entries of `sources` and `includes` as rendered.
     found: BTreeMap<(Vec<String>, Vec<String>), Rc<FoundFiles>>,
     /// Problems with files that are reported already, with their places.
@@ -116,11 +125,15 @@ impl Expansion<'_> {
             [_] => format!("{}{suffix}", self.table),
             _ => format!("{}{suffix}@{simulator}", self.table),
         };
+        let outs = self.steps.outs();
         let (variables, given) = split(&draft.variables, &combination.values);
-        let (parameters, unknown) = parameters.resolve(reading, &name, &variables, &given);
+        let known = variables.iter().chain(outs);
+        let known = known.map(|(name, value)| (name.clone(), value.clone()));
+        let (parameters, unknown) = parameters.resolve(reading, &name, &known.collect(), &given);
         self.check_parameters(&name, simulator, &parameters);
         let scope = Scope::new(&name).with(&variables).with(&parameters);
-        let scope = scope.without(unknown);
+        let scope = scope.with(outs).without(unknown);
+        let steps = self.steps.of_build(&scope);
         let render_all = |pick: fn(&Parts) -> &Vec<Template>| -> Vec<Located<String>> {
             let templates = draft.parts(simulator).flat_map(pick);
             let rendered = templates.filter_map(|template| {
@@ -135,6 +148,7 @@ impl Expansion<'_> {
             simulator,
             &render_all(|parts| &parts.sources),
             &render_all(|parts| &parts.includes),
+            &steps,
         );
         let mut build_args = Vec::new();
         if let Some(backend) = reading.registry.get(simulator.as_str()) {
@@ -142,15 +156,6 @@ impl Expansion<'_> {
         }
         let given = render_all(|parts| &parts.build_args);
         build_args.extend(given.into_iter().map(|arg| arg.value));
-        // `runner.toml` takes precedence: its own definition of a macro hides that of a list.
-        let mut defines = found.set.macros.clone();
-        for (name, setting) in draft.parts(simulator).flat_map(|parts| &parts.defines) {
-            let value = match setting {
-                Setting::Fixed(value) => Some(value.clone()),
-                Setting::Template(template) => template.value(reading, &scope),
-            };
-            defines.extend(value.map(|value| (name.clone(), value)));
-        }
         let env = draft
             .env
             .iter()
@@ -163,17 +168,38 @@ impl Expansion<'_> {
             simulator: simulator.clone(),
             sources: Arc::clone(&found.sources),
             includes: Arc::clone(&found.includes),
-            defines,
+            defines: self.defines(simulator, &scope, &found.set.macros),
             unknown_parameters: draft.unknown_parameters,
-            timescale: Some(draft.timescale.clone()),
+            timescale: Some(
+                draft
+                    .timescale
+                    .clone()
+                    .or_else(|| found.set.timescale.clone())
+                    .unwrap_or_else(default_timescale),
+            ),
             waves: draft.waves,
             project_dir: self.files.project_dir.to_owned(),
+            step_results: BTreeMap::new(),
+            steps,
             parameters,
             name: BuildName(name),
             // Its prefix ends with the last `/`.
             table: self.table.rsplit('/').next().unwrap_or_default().to_owned(),
         };
         Variant { build, variables }
+    }
+
+    /// Returns the macros of a build, given those of its lists, which its own definitions hide.
+    fn defines(&self, simulator: &SimulatorName, scope: &Scope<'_>, listed: &Values) -> Values {
+        let mut defines = listed.clone();
+        for (name, setting) in self.draft.parts(simulator).flat_map(|parts| &parts.defines) {
+            let value = match setting {
+                Setting::Fixed(value) => Some(value.clone()),
+                Setting::Template(template) => template.value(self.section.reading, scope),
+            };
+            defines.extend(value.map(|value| (name.clone(), value)));
+        }
+        defines
     }
 
     fn toplevel(&self, scope: &Scope<'_>) -> Option<String> {
@@ -257,6 +283,7 @@ impl Expansion<'_> {
         simulator: &SimulatorName,
         sources: &[Located<String>],
         includes: &[Located<String>],
+        steps: &[Step],
     ) -> Rc<FoundFiles> {
         let texts = |entries: &[Located<String>]| -> Vec<String> {
             entries.iter().map(|entry| entry.value.clone()).collect()
@@ -274,8 +301,9 @@ impl Expansion<'_> {
         let with_these = with_these.filter(|other| own_sources(other) == own_sources(simulator));
         let registry = &self.section.reading.registry;
         let mut set = SourceSet::for_simulators(with_these, registry);
+        set.has_timescale = self.draft.timescale.is_some();
         for entry in sources {
-            self.add_source(entry, &mut set);
+            self.add_source(entry, steps, &mut set);
         }
         let mut dirs = PathSet::default();
         for entry in includes {
@@ -293,7 +321,15 @@ impl Expansion<'_> {
     }
 
     /// Adds what an entry of `sources` names: a file, what matches a pattern, or a list.
-    fn add_source(&mut self, entry: &Located<String>, set: &mut SourceSet) {
+    fn add_source(&mut self, entry: &Located<String>, steps: &[Step], set: &mut SourceSet) {
+        if step::is_marked(&entry.value) {
+            let added = check_source(&entry.value, steps);
+            let added = added.and_then(|()| set.add_source(Utf8PathBuf::from(&entry.value)));
+            if let Err(problem) = added {
+                self.section.reading.at(&entry.range, "", *problem);
+            }
+            return;
+        }
         let document = &self.section.reading.document;
         let mut reader = ListReader::new(self.files, folder_of(&document.shown));
         let result = read_source(&entry.value, self.files, &mut reader, set);
@@ -308,6 +344,18 @@ impl Expansion<'_> {
 
     /// Looks up an entry of `includes`: a folder or a pattern.
     fn find_includes(&mut self, entry: &Located<String>) -> Vec<Utf8PathBuf> {
+        if step::is_marked(&entry.value) {
+            return match step::split_marker(&entry.value) {
+                Some((_, inside)) if !is_pattern(inside) => vec![entry.value.clone().into()],
+                _ => {
+                    let shown = step::shown(&entry.value);
+                    let message = format!("`{shown}` is not one folder in `{{OUT}}`");
+                    let problem = Diagnostic::error(Code::ConfigBadValue, message);
+                    self.section.reading.at(&entry.range, "", problem);
+                    Vec::new()
+                }
+            };
+        }
         let found = non_empty(&entry.value)
             .and_then(|path| self.files.expand(path))
             .and_then(|path| self.files.find_includes(self.files.project_dir, &path));

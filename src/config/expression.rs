@@ -4,6 +4,7 @@
 //! value is an integer of 64 bits, and what does not fit is an error instead of another number.
 
 use crate::model::build::HdlValue;
+use crate::model::step;
 
 use std::ops::Range;
 
@@ -77,6 +78,15 @@ impl Expression {
     /// # Errors
     /// It is not one; the range is within `text`.
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+        // `OUT:NAME` is the directory of a step, whose name may contain `-`.
+        if text.trim().starts_with("OUT:") {
+            let name = text.trim();
+            let start = text.len() - text.trim_start().len();
+            return Ok(Self {
+                node: Node::Name(name.to_owned()),
+                range: start..start + name.len(),
+            });
+        }
         let mut parser = Parser {
             tokens: tokens(text)?,
             at: 0,
@@ -157,7 +167,7 @@ impl Expression {
             Some(HdlValue::Integer(number)) => return Ok(*number),
             Some(HdlValue::Boolean(answer)) => return Ok(i64::from(*answer)),
             Some(HdlValue::Real(text)) => format!("the real number {text}"),
-            Some(HdlValue::Text(text)) => format!("the string `{text}`"),
+            Some(HdlValue::Text(text)) => format!("the string `{}`", step::shown(text)),
             Some(HdlValue::Sv(text)) => format!("the SystemVerilog text `{text}`"),
             Some(HdlValue::Flag) => "a macro without a value".to_owned(),
             None => {

@@ -11,12 +11,16 @@ use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::files::join;
 use crate::config::path_set::PathSet;
+use crate::config::timescale;
+use crate::config::vendor_options::Meaning;
+use crate::config::vendor_options::meaning;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::edge::fs;
 use crate::model::build::HdlValue;
 use crate::model::build::Language;
 use crate::model::build::SimulatorName;
+use crate::model::build::Timescale;
 use crate::sim::registry::Registry;
 use crate::sim::simulator::Library;
 use crate::sim::simulator::Simulator;
@@ -25,6 +29,7 @@ use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+use std::iter::Peekable;
 use std::ops::Range;
 
 /// How deeply lists may nest.
@@ -43,6 +48,10 @@ pub(super) struct SourceSet {
     /// Macros of the lists, by name; the last definition counts.
     pub(super) macros: BTreeMap<String, HdlValue>,
     libraries: Vec<Library>,
+    /// The timescale of the lists, for sources that set none.
+    pub(super) timescale: Option<Timescale>,
+    /// Whether the build has its own, so that those of lists do not matter.
+    pub(super) has_timescale: bool,
     /// The simulators of the build, with what they compile.
     languages: Vec<(SimulatorName, &'static [Language])>,
     /// Lists read so far with the folder their paths start from: a second reading adds nothing.
@@ -187,7 +196,7 @@ impl<'a> ListReader<'a> {
             self.problems
                 .push(problem.at(document.snippet(&range, "opened here")));
         }
-        let mut rest = tokens.into_iter();
+        let mut rest = tokens.into_iter().peekable();
         while let Some(token) = rest.next() {
             let list = List { path, base };
             if let Err(problem) = self.take(&list, &token, &mut rest, into) {
@@ -202,7 +211,7 @@ impl<'a> ListReader<'a> {
         &mut self,
         list: &List<'_>,
         token: &Token,
-        rest: &mut impl Iterator<Item = Token>,
+        rest: &mut Peekable<impl Iterator<Item = Token>>,
         into: &mut SourceSet,
     ) -> Unplaced<()> {
         let word = token.text.as_str();
@@ -210,10 +219,8 @@ impl<'a> ListReader<'a> {
             return self.take_source(list, word, into);
         }
         let mut argument = || {
-            rest.next().map(|token| token.text).ok_or_else(|| {
-                let message = format!("`{word}` is missing its argument");
-                Box::new(Diagnostic::error(Code::ConfigFileList, message))
-            })
+            let next = rest.next().map(|token| token.text);
+            next.ok_or_else(|| missing_argument(word))
         };
         match word {
             "-f" | "-F" => {
@@ -256,12 +263,50 @@ impl<'a> ListReader<'a> {
                 .extend(words_of(suffixes).map(|word| Library::Suffix(word.to_owned())));
             Ok(())
         } else {
-            Err(Diagnostic::error(
+            self.take_vendor_option(list, word, rest, into)
+        }
+    }
+
+    /// Acts on an option that other tools have, or refuses it.
+    fn take_vendor_option(
+        &mut self,
+        list: &List<'_>,
+        word: &str,
+        rest: &mut Peekable<impl Iterator<Item = Token>>,
+        into: &mut SourceSet,
+    ) -> Unplaced<()> {
+        let next = rest.peek().map(|token| token.text.clone());
+        let known = meaning(word, next.as_deref()).filter(|_| !self.files.strict_lists);
+        let needs_argument = match known {
+            Some(Meaning::Skipped { has_argument, .. }) => has_argument,
+            Some(Meaning::Timescale(value)) => value.is_none(),
+            Some(Meaning::IncludeDir | Meaning::Define) => true,
+            None => false,
+        };
+        let argument = if needs_argument { rest.next() } else { None };
+        let argument = argument.map(|token| token.text);
+        if needs_argument && argument.is_none() {
+            return Err(missing_argument(word));
+        }
+        let argument = argument.unwrap_or_default();
+        match known {
+            Some(Meaning::Skipped { kind, .. }) => {
+                let message = format!("the option `{kind}` in a file list is skipped");
+                let warning = Diagnostic::warning(Code::ConfigFileList, message);
+                Err(warning
+                    .fact("it is one of another tool and does not change the design")
+                    .help("`strict_file_lists = true` makes it an error")
+                    .into())
+            }
+            Some(Meaning::Timescale(value)) => take_timescale(value.unwrap_or(&argument), into),
+            Some(Meaning::IncludeDir) => self.take_include(list, &argument, into),
+            Some(Meaning::Define) => take_macro(&self.expanded(&argument)?, into),
+            None => Err(Diagnostic::error(
                 Code::ConfigFileList,
                 format!("unknown option `{word}` in a file list"),
             )
             .help("remove it here, and give it in `build_args` if the simulator supports it")
-            .into())
+            .into()),
         }
     }
 
@@ -313,6 +358,24 @@ pub(super) fn folder_of(path: &Utf8Path) -> &Utf8Path {
 
 fn words_of(text: &str) -> impl Iterator<Item = &str> {
     text.split('+').filter(|word| !word.is_empty())
+}
+
+fn missing_argument(word: &str) -> Box<Diagnostic> {
+    let message = format!("`{word}` is missing its argument");
+    Box::new(Diagnostic::error(Code::ConfigFileList, message))
+}
+
+fn take_timescale(text: &str, into: &mut SourceSet) -> Unplaced<()> {
+    let refuse = |why| Box::new(Diagnostic::error(Code::ConfigFileList, why));
+    let timescale = timescale::parse(text).map_err(refuse)?;
+    let other = into.timescale.get_or_insert_with(|| timescale.clone());
+    if *other == timescale || into.has_timescale {
+        return Ok(());
+    }
+    let message = format!("the timescale `{timescale}` contradicts `{other}` of another list");
+    Err(refuse(message)
+        .help("choose one: `timescale` of the build takes precedence over those of lists")
+        .into())
 }
 
 fn take_macro(text: &str, into: &mut SourceSet) -> Unplaced<()> {

@@ -44,6 +44,8 @@ pub(super) struct Files<'a> {
     /// What globs must not descend into: files that cocorun created are not sources.
     build_dirs: Vec<&'a Utf8Path>,
     environment: &'a Environment,
+    /// Whether options of other tools in file lists are errors.
+    pub(super) strict_lists: bool,
     listings: RefCell<BTreeMap<Utf8PathBuf, Listing>>,
 }
 
@@ -60,6 +62,7 @@ impl<'a> Files<'a> {
             project_dir,
             build_dirs: vec![build_dir],
             environment,
+            strict_lists: false,
             listings: RefCell::default(),
         }
     }

@@ -7,6 +7,7 @@
 
 mod ambiguous;
 mod build_selection;
+mod build_steps;
 mod build_table;
 mod check;
 mod combinations;
@@ -21,11 +22,13 @@ mod include;
 mod keys;
 mod modules;
 pub mod name_glob;
+mod param_env;
 mod parameters;
 mod path_set;
 mod places;
 mod problems;
 mod run_values;
+mod step_table;
 pub(crate) mod suggest;
 mod syntax;
 mod tables;
@@ -37,6 +40,7 @@ mod top;
 mod tree;
 mod variables;
 mod variants;
+mod vendor_options;
 
 pub use build_selection::BuildSelection;
 pub use check::unknown_build;

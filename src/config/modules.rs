@@ -7,8 +7,10 @@ use crate::config::document::Unplaced;
 use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::name_glob::NameGlob;
+use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::edge::fs;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -51,15 +53,58 @@ pub(super) fn resolve(
         }
     }
     if modules.is_empty() {
-        let places: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
-        return Err(Diagnostic::error(
+        let problem = Diagnostic::error(
             Code::ConfigEmptyGlob,
             format!("`{text}` matches no Python module"),
-        )
-        .fact(format!("looked in {} (`paths`)", places.join(", ")))
-        .into());
+        );
+        if let Some(meant) = near_pattern(files, paths, text) {
+            return Err(problem.help(format!("did you mean `{meant}`?")).into());
+        }
+        let places: Vec<String> = paths.iter().map(|path| format!("`{path}`")).collect();
+        return Err(problem
+            .fact(format!("looked in {} (`paths`)", places.join(", ")))
+            .into());
     }
     Ok(modules.into_iter().collect())
+}
+
+/// Returns the pattern that is probably meant by one that matches nothing: with the beginning of a
+/// module's name instead of the part before its first wildcard.
+fn near_pattern(files: &Files<'_>, paths: &[Utf8PathBuf], pattern: &str) -> Option<String> {
+    let fixed = pattern.find(['*', '?', '[', '{'])?;
+    let (fixed, open) = pattern.split_at(fixed);
+    let (package, start) = match fixed.rsplit_once('.') {
+        Some((package, start)) => (format!("{package}."), start),
+        None => (String::new(), fixed),
+    };
+    let length = start.chars().count();
+    let names = modules_in(files, paths, &package);
+    let starts: BTreeSet<String> = names
+        .iter()
+        .map(|name| name.chars().take(length).collect())
+        .collect();
+    let meant = closest(start, starts.iter().map(String::as_str))?;
+    let glob = NameGlob::new(&format!("{meant}{open}")).ok()?;
+    let is_there = names.iter().any(|name| glob.is_match(name));
+    is_there.then(|| format!("{package}{meant}{open}"))
+}
+
+/// Returns the names of modules in a package, which is empty or ends in `.`.
+fn modules_in(files: &Files<'_>, paths: &[Utf8PathBuf], package: &str) -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    for path in paths {
+        let folder = path.join(package.replace('.', "/"));
+        let listing = files.list(&folder);
+        for entry in listing.iter().flatten() {
+            let file = entry.name.strip_suffix(".py");
+            let is_package =
+                || fs::exists(&folder.join(&entry.name).join("__init__.py")) && file.is_none();
+            let name = file.or_else(|| is_package().then_some(entry.name.as_str()));
+            let name = name.filter(|name| !name.starts_with("__"));
+            names.extend(name.map(str::to_owned));
+        }
+    }
+    names
 }
 
 /// Turns a file into the name it is imported by.

@@ -42,10 +42,14 @@ impl Places {
 
     /// Returns the place of a key in the table of a build, as [`Self::of`] does.
     pub fn of_build(&self, build: &Build, names: &[&str]) -> Option<Snippet> {
+        self.in_file_of(build, &[&["build", build.table.as_str()], names].concat())
+    }
+
+    /// Returns the place of a key in the file of a build, as [`Self::of`] does.
+    pub fn in_file_of(&self, build: &Build, names: &[&str]) -> Option<Snippet> {
         let table = build.table.as_str();
         let is_in = |file: &&FileText| build.name.is_named_by(&join_name(&file.prefix, table));
-        let names = [&["build", table], names].concat();
-        self.0.iter().filter(is_in).find_map(|file| file.of(&names))
+        self.0.iter().filter(is_in).find_map(|file| file.of(names))
     }
 }
 

@@ -201,19 +201,49 @@ fn report(
 }
 
 fn diagnose_unclosed(document: &Document, home: &Range<usize>) -> Diagnostic {
-    let opening = document.text[home.clone()]
-        .find(['[', '{'])
-        .map_or(home.start, |offset| home.start + offset);
-    let key = document.text[home.start..opening]
-        .split('=')
-        .next()
-        .unwrap_or_default()
-        .trim();
-    Diagnostic::error(
-        Code::ConfigSyntax,
-        format!("the value of `{key}` is never closed"),
-    )
-    .at(document.snippet(&(opening..opening + 1), "opened here"))
+    let text = &document.text[home.clone()];
+    let first = text.find(['[', '{']).unwrap_or_default();
+    let key = text[..first].split('=').next().unwrap_or_default().trim();
+    let open = unclosed(text).unwrap_or(first);
+    let message = if open == first {
+        format!("the value of `{key}` is never closed")
+    } else {
+        let bracket = &text[open..=open];
+        format!("a `{bracket}` in the value of `{key}` is never closed")
+    };
+    let open = home.start + open;
+    Diagnostic::error(Code::ConfigSyntax, message)
+        .at(document.snippet(&(open..open + 1), "opened here"))
+}
+
+/// Finds the bracket in a value that is closed by one of the other kind, or not at all; of several,
+/// the innermost.
+fn unclosed(value: &str) -> Option<usize> {
+    let mut open: Vec<(usize, char)> = Vec::new();
+    let mut quote = None;
+    let mut is_escaped = false;
+    let mut is_comment = false;
+    for (at, c) in value.char_indices() {
+        // No string in it spans lines: TOML's own do not, but for those with three quotes.
+        let ends_line = c == '\n';
+        match (quote, c) {
+            _ if is_comment => is_comment = !ends_line,
+            _ if is_escaped => is_escaped = false,
+            (Some('"'), '\\') => is_escaped = true,
+            (Some(mark), _) if c == mark || ends_line => quote = None,
+            (None, '"' | '\'') => quote = Some(c),
+            (None, '#') => is_comment = true,
+            (None, '[' | '{') => open.push((at, c)),
+            (None, ']' | '}') => {
+                let expected = if c == ']' { '[' } else { '{' };
+                if open.pop_if(|(_, opened)| *opened == expected).is_none() {
+                    break;
+                }
+            }
+            _ => {}
+        }
+    }
+    open.last().map(|(at, _)| *at)
 }
 
 fn diagnose(document: &Document, complaint: &Complaint) -> Diagnostic {

@@ -77,6 +77,13 @@ pub struct Variant {
     pub variables: BTreeMap<String, HdlValue>,
 }
 
+impl Variant {
+    /// Returns what names in braces stand for: variables and parameters.
+    pub fn values(&self) -> impl Iterator<Item = (&String, &HdlValue)> {
+        self.variables.iter().chain(&self.build.parameters)
+    }
+}
+
 /// `[[test]]`: modules, the builds they run on, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestTable {

@@ -58,6 +58,34 @@ impl<'a> Scope<'a> {
         self
     }
 
+    /// Replaces the values of `{OUT}` and `{OUT:NAME}` by those within the commands of a step.
+    pub(super) fn with_step(mut self, outs: &'a BTreeMap<String, HdlValue>) -> Self {
+        self.values.retain(|name, _| !is_out(name));
+        self.with(outs)
+    }
+
+    /// Says what is wrong with `{OUT}` or `{OUT:NAME}`, which has no value here.
+    fn unknown_out(&self, name: &str) -> Diagnostic {
+        let outs = self.values.keys().filter(|name| is_out(name));
+        let outs: Vec<String> = outs.map(|name| format!("`{{{name}}}`")).collect();
+        let problem = |message: String| Diagnostic::error(Code::ConfigTemplate, message);
+        match (outs.is_empty(), name) {
+            (true, _) => problem(format!(
+                "`{{{name}}}` is the directory of a step, and there is none"
+            ))
+            .help("add `needs` with the name of a `[step.NAME]`, or `prepare`"),
+            (false, "OUT") => problem("`{OUT}` could be the directory of several steps".to_owned())
+                .help(format!("write one of {}", outs.join(", "))),
+            (false, _) => problem(format!(
+                "`{{{name}}}` is not the directory of a needed step"
+            ))
+            .help(format!(
+                "add its name to `needs`, or write {}",
+                outs.join(" or ")
+            )),
+        }
+    }
+
     /// Adds names whose values are missing for a reason that was reported.
     pub(super) fn without(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
         self.unknown.extend(names);
@@ -143,7 +171,7 @@ impl Template {
                 Piece::Text(plain) => text.push_str(plain),
                 Piece::Value(expression, at) => {
                     let value = self.value_of(reading, scope, expression, *at)?;
-                    text.push_str(&in_text(&value));
+                    text.push_str(&value.in_text());
                 }
             }
         }
@@ -201,6 +229,14 @@ impl Template {
         if let Some(scope) = scope {
             problem = problem.fact(format!("in build `{}`", scope.build));
         }
+        let out = fault.unknown_name.as_deref().filter(|name| is_out(name));
+        if let (Some(name), Some(scope)) = (out, scope) {
+            let problem = scope.unknown_out(name);
+            let problem = problem.fact(format!("in build `{}`", scope.build));
+            let range = within(&reading.document, &self.source, &fault.range);
+            reading.at(&range, "", problem);
+            return;
+        }
         let known = scope.map(|scope| &scope.values).into_iter().flatten();
         let names: Vec<&str> = known.map(|(name, _)| *name).collect();
         problem = match fault
@@ -225,12 +261,9 @@ impl Template {
     }
 }
 
-/// Writes a value as part of a text; a boolean as HDL has it, 1 or 0.
-pub(super) fn in_text(value: &HdlValue) -> String {
-    match value {
-        HdlValue::Boolean(answer) => u8::from(*answer).to_string(),
-        other => other.to_string(),
-    }
+/// Says whether a name means the directory of a step.
+fn is_out(name: &str) -> bool {
+    name == "OUT" || name.starts_with("OUT:")
 }
 
 /// Returns where a part of a string stands in the document; the whole string if escapes or line

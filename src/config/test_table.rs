@@ -12,6 +12,7 @@ use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::keys::Table;
 use crate::config::modules;
+use crate::config::param_env;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
 use crate::config::test_variants;
@@ -20,6 +21,7 @@ use crate::diagnostic::Diagnostic;
 use crate::model::test::FixedSettings;
 use crate::model::test::ImportPath;
 use crate::model::test::Isolation;
+use crate::model::test::ParamEnv;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
@@ -32,11 +34,29 @@ use std::ops::Range;
 use std::time::Duration;
 
 /// Defaults of a `[[test]]`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Defaults {
     pub(super) timeout: Duration,
     pub(super) isolation: Isolation,
     pub(super) fork: bool,
+    pub(super) param_env: Option<ParamEnv>,
+    pub(super) strict_file_lists: bool,
+}
+
+/// The folders that `paths` names.
+#[derive(Clone, Debug)]
+pub(super) struct FoundPaths {
+    pub(super) folders: Vec<Utf8PathBuf>,
+    /// Whether each entry could be found; what could not is reported.
+    pub(super) are_all_there: bool,
+}
+
+/// The folders that the runs of a table import from.
+#[derive(Clone, Debug)]
+pub(super) struct ImportFolders {
+    pub(super) path: ImportPath,
+    /// As in [`FoundPaths`].
+    are_all_there: bool,
 }
 
 /// A `[[test]]` with the positions that later checks point at.
@@ -54,17 +74,17 @@ pub(super) struct LocatedTest {
 pub(super) fn read(
     value: &Value<'_>,
     files: &Files<'_>,
-    default_path: &ImportPath,
-    defaults: Defaults,
+    default_folders: &ImportFolders,
+    defaults: &Defaults,
 ) -> Option<LocatedTest> {
     let section = value.section(Table::Test, "[[test]]")?;
     let reading = section.reading;
     let builds = read_builds(&section);
-    let import_path = read_paths(&section, files).map_or_else(
-        || default_path.clone(),
-        |folders| import_path(files, folders),
+    let folders = read_paths(&section, files).map_or_else(
+        || default_folders.clone(),
+        |folders| ImportFolders::new(files, folders),
     );
-    let modules = read_modules(&section, files, &import_path);
+    let modules = read_modules(&section, files, &folders);
     let settings = RunSettings {
         timeout: section.seconds("timeout_s").unwrap_or(defaults.timeout),
         seed: section
@@ -78,7 +98,11 @@ pub(super) fn read(
             .into_iter()
             .map(|(name, text)| (name, text.value))
             .collect(),
-        import_path,
+        param_env: match section.get("param_env") {
+            Some(value) => param_env::read(&value),
+            None => defaults.param_env.clone(),
+        },
+        import_path: folders.path,
         project_dir: files.project_dir.to_owned(),
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),
@@ -128,17 +152,24 @@ fn read_builds(section: &Section<'_>) -> Vec<Located<String>> {
     builds
 }
 
-/// Finds out what is ambiguous in these folders.
-pub(super) fn import_path(files: &Files<'_>, folders: Vec<Utf8PathBuf>) -> ImportPath {
-    ImportPath {
-        ambiguous: ambiguous::find(files, &folders),
-        folders,
+impl ImportFolders {
+    /// Finds out what is ambiguous in these folders.
+    pub(super) fn new(files: &Files<'_>, found: FoundPaths) -> Self {
+        Self {
+            path: ImportPath {
+                ambiguous: ambiguous::find(files, &found.folders),
+                folders: found.folders,
+            },
+            are_all_there: found.are_all_there,
+        }
     }
 }
 
-/// Reads `paths`: folders that modules are imported from; nothing if there are none.
-pub(super) fn read_paths(section: &Section<'_>, files: &Files<'_>) -> Option<Vec<Utf8PathBuf>> {
+/// Reads `paths`: folders that modules are imported from; the project's own if none is named that
+/// exists.
+pub(super) fn read_paths(section: &Section<'_>, files: &Files<'_>) -> Option<FoundPaths> {
     let value = section.get("paths")?;
+    let problems = section.reading.problem_count();
     let paths = files.find_all(section.reading, &value.texts(), PathKind::Dir);
     if let Some(path) = paths.iter().find(|path| path.as_str().contains(':')) {
         let problem = Diagnostic::error(
@@ -148,14 +179,22 @@ pub(super) fn read_paths(section: &Section<'_>, files: &Files<'_>) -> Option<Vec
         let problem = problem.help("rename the folder, or make a link to it with another name");
         section.reading.at(&value.range, "", problem);
     }
-    Some(paths).filter(|paths| !paths.is_empty())
+    let are_all_there = section.reading.problem_count() == problems;
+    if paths.is_empty() && are_all_there {
+        return None;
+    }
+    Some(FoundPaths {
+        folders: paths,
+        are_all_there,
+    })
 }
 
 fn read_modules(
     section: &Section<'_>,
     files: &Files<'_>,
-    import_path: &ImportPath,
+    folders: &ImportFolders,
 ) -> Vec<TestModule> {
+    let import_path = &folders.path;
     let texts = section
         .require("test_module")
         .map(|value| value.text_or_texts())
@@ -170,6 +209,8 @@ fn read_modules(
                 }
                 found.extend(names.into_iter().filter(|name| known.insert(name.clone())));
             }
+            // In a folder that is not there it could be.
+            Err(problem) if problem.code == Code::ConfigEmptyGlob && !folders.are_all_there => {}
             Err(problem) => section.reading.at(&text.range, "", *problem),
         }
     }

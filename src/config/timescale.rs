@@ -15,20 +15,26 @@ pub(super) fn default_timescale() -> Timescale {
 
 /// Reads a unit and a precision.
 pub(super) fn read_timescale(value: &Value<'_>) -> Option<Timescale> {
-    let text = value.text()?.value;
-    let complain = |message: String| {
-        let problem = Diagnostic::error(Code::ConfigBadValue, message);
-        value
-            .reading
-            .at(&value.range, "", problem.help("write it as `\"1ns/1ps\"`"));
-        None
+    match parse(&value.text()?.value) {
+        Ok(timescale) => Some(timescale),
+        Err(message) => {
+            let problem = Diagnostic::error(Code::ConfigBadValue, message);
+            let problem = problem.help("write it as `\"1ns/1ps\"`");
+            value.reading.at(&value.range, "", problem);
+            None
+        }
+    }
+}
+
+/// Reads a text such as `1ns/1ps`.
+///
+/// # Errors
+/// It is no timescale; the text says why.
+pub(super) fn parse(text: &str) -> Result<Timescale, String> {
+    let Some((unit, precision)) = text.split_once('/') else {
+        return Err(format!("invalid timescale `{text}`: it has no `/`"));
     };
-    let parts = text
-        .split_once('/')
-        .map(|(unit, precision)| (unit.trim(), precision.trim()));
-    let Some((unit, precision)) = parts else {
-        return complain(format!("invalid timescale `{text}`: it has no `/`"));
-    };
+    let (unit, precision) = (unit.trim(), precision.trim());
     let (Some((unit, unit_log)), Some((precision, precision_log))) = (time(unit), time(precision))
     else {
         let wrong = if time(unit).is_none() {
@@ -36,16 +42,16 @@ pub(super) fn read_timescale(value: &Value<'_>) -> Option<Timescale> {
         } else {
             precision
         };
-        return complain(format!(
+        return Err(format!(
             "invalid timescale unit `{wrong}`: expected 1, 10 or 100, then s, ms, us, ns, ps or fs"
         ));
     };
     if precision_log > unit_log {
-        return complain(format!(
+        return Err(format!(
             "the precision `{precision}` is coarser than the unit `{unit}`"
         ));
     }
-    Some(Timescale { unit, precision })
+    Ok(Timescale { unit, precision })
 }
 
 /// Reads a time such as `10ns`; returns it without blanks, and its decimal exponent in seconds.

@@ -20,10 +20,13 @@ use crate::config::files::without_parents;
 use crate::config::include;
 use crate::config::include::Included;
 use crate::config::keys::Table;
+use crate::config::param_env;
+use crate::config::step_table::StepTables;
 use crate::config::test_table;
 use crate::config::test_table::Defaults;
+use crate::config::test_table::FoundPaths;
+use crate::config::test_table::ImportFolders;
 use crate::config::test_table::LocatedTest;
-use crate::config::test_table::import_path;
 use crate::config::test_table::read_isolation;
 use crate::config::test_table::read_paths;
 use crate::config::variables;
@@ -91,7 +94,7 @@ impl Inherited {
     /// Returns what the files that a file includes get, given what it has got itself.
     pub(super) fn from(content: &Content, above: Option<&Self>, shown: &Utf8Path) -> Self {
         Self {
-            defaults: content.defaults,
+            defaults: content.defaults.clone(),
             simulators: content.simulators.clone(),
             session: above.map_or(&content.session, |it| &it.session).clone(),
             shown: above.map_or(shown, |it| &it.shown).to_owned(),
@@ -119,7 +122,7 @@ pub(super) fn read<'a>(
         (None, Some(above)) => above.simulators.clone(),
         (None, None) => vec![reading.registry.default_name()],
     };
-    let above = inherited.map(|above| above.defaults);
+    let above = inherited.map(|above| &above.defaults);
     let defaults = Defaults {
         timeout: top
             .seconds("timeout_s")
@@ -129,11 +132,20 @@ pub(super) fn read<'a>(
             .and_then(|value| read_isolation(&value))
             .unwrap_or(above.map(|above| above.isolation).unwrap_or_default()),
         fork: top.switch("fork", above.is_none_or(|above| above.fork)),
+        param_env: match top.get("param_env") {
+            Some(value) => param_env::read(&value),
+            None => above.and_then(|above| above.param_env.clone()),
+        },
+        strict_file_lists: top.switch(
+            "strict_file_lists",
+            above.is_some_and(|above| above.strict_file_lists),
+        ),
     };
+    files.strict_lists = defaults.strict_file_lists;
     let python = read_python(&top, &files);
     let includes = include::read(&top, &files, path);
     let builds = read_builds(&top, &files, &simulators);
-    let tests = read_tests(&top, &files, &python.config.paths, defaults);
+    let tests = read_tests(&top, &files, python.paths.clone(), &defaults);
     drop(files);
     let session = SessionSettings {
         jobs: top
@@ -262,12 +274,16 @@ fn read_build_dir(
 /// `[python]` with the positions of what a session has one of.
 struct LocatedPython {
     config: PythonConfig,
+    paths: FoundPaths,
     interpreter: Range<usize>,
     requirements: Vec<Located<String>>,
 }
 
 fn read_python(top: &Section<'_>, files: &Files<'_>) -> LocatedPython {
-    let default = || vec![files.project_dir.to_owned()];
+    let own_folder = FoundPaths {
+        folders: vec![files.project_dir.to_owned()],
+        are_all_there: true,
+    };
     let section = top
         .get("python")
         .and_then(|value| value.section(Table::Python, "[python]"));
@@ -275,14 +291,15 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> LocatedPython {
         return LocatedPython {
             config: PythonConfig {
                 interpreter: None,
-                paths: default(),
+                paths: own_folder.folders.clone(),
                 requirements: Vec::new(),
             },
+            paths: own_folder,
             interpreter: 0..0,
             requirements: Vec::new(),
         };
     };
-    let paths = read_paths(&section, files);
+    let paths = read_paths(&section, files).unwrap_or(own_folder);
     let interpreter = section.get("interpreter");
     let requirements = read_requirements(&section);
     LocatedPython {
@@ -290,9 +307,10 @@ fn read_python(top: &Section<'_>, files: &Files<'_>) -> LocatedPython {
             interpreter: interpreter
                 .as_ref()
                 .and_then(|value| read_interpreter(value, files)),
-            paths: paths.unwrap_or_else(default),
+            paths: paths.folders.clone(),
             requirements: plain(requirements.clone()),
         },
+        paths,
         interpreter: interpreter.map_or(0..0, |value| value.range),
         requirements,
     }
@@ -358,17 +376,20 @@ fn read_builds(
             problem.help("give each build a name: `[build.NAME]`"),
         );
     }
+    let steps = StepTables::read(top);
     entries
         .iter()
-        .filter_map(|(name, value)| build_table::read(reading, files, simulators, name, value))
+        .filter_map(|(name, value)| {
+            build_table::read(reading, files, simulators, &steps, name, value)
+        })
         .collect()
 }
 
 fn read_tests(
     top: &Section<'_>,
     files: &Files<'_>,
-    python_paths: &[Utf8PathBuf],
-    defaults: Defaults,
+    python_paths: FoundPaths,
+    defaults: &Defaults,
 ) -> Vec<LocatedTest> {
     let Some(value) = top.get("test") else {
         return Vec::new();
@@ -380,10 +401,10 @@ fn read_tests(
             .at(&value.range, value.type_words(), problem.help(help));
         return Vec::new();
     }
-    let default_path = import_path(files, python_paths.to_vec());
+    let default_folders = ImportFolders::new(files, python_paths);
     value
         .items("a list of tables")
         .iter()
-        .filter_map(|item| test_table::read(item, files, &default_path, defaults))
+        .filter_map(|item| test_table::read(item, files, &default_folders, defaults))
         .collect()
 }

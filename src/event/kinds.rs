@@ -128,6 +128,29 @@ pub enum Event {
         /// For how long this session has waited.
         waited: Duration,
     },
+    /// A step of a build begins to run here. One that is up to date has no events, nor has one that
+    /// another process runs.
+    StepStarted {
+        /// Its name; `prepare` for that of a build's own.
+        step: String,
+        /// The build that asked for it first.
+        build: BuildName,
+    },
+    /// A step that began here has ended.
+    StepFinished {
+        /// Its name.
+        step: String,
+        /// The build that asked for it first.
+        build: BuildName,
+        /// Whether it wrote what it must; if not, the build has failed for that reason.
+        is_done: bool,
+        /// Why it ran: what changed, one line each (`--explain`).
+        reasons: Vec<String>,
+        /// How long it took.
+        duration: Duration,
+        /// What its commands have printed.
+        log: Utf8PathBuf,
+    },
     /// A build is decided.
     BuildFinished {
         /// Which one.

@@ -39,6 +39,12 @@ pub(super) enum Line<'a> {
         simulator: SimulatorName,
     },
     BuildWaiting(BuildWaitingLine<'a>),
+    StepStarted {
+        elapsed_s: f64,
+        step: Cow<'a, str>,
+        build: Cow<'a, BuildName>,
+    },
+    StepFinished(StepFinishedLine<'a>),
     BuildFinished(BuildFinishedLine<'a>),
     ModuleListed(ModuleListedLine<'a>),
     RunStarted(RunStartedLine<'a>),
@@ -104,6 +110,25 @@ pub(super) struct BuildWaitingLine<'a> {
     pub(super) holder_since: Option<Cow<'a, str>>,
     pub(super) doing: Option<Cow<'a, str>>,
     pub(super) waited_s: f64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct StepFinishedLine<'a> {
+    pub(super) elapsed_s: f64,
+    pub(super) step: Cow<'a, str>,
+    pub(super) build: Cow<'a, BuildName>,
+    pub(super) outcome: StepOutcomeWord,
+    pub(super) duration_s: f64,
+    pub(super) reasons: Cow<'a, [String]>,
+    pub(super) log: Cow<'a, Utf8Path>,
+}
+
+/// How a step ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum StepOutcomeWord {
+    Done,
+    Failed,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

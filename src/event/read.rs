@@ -26,6 +26,8 @@ use crate::event::line::SCHEMA;
 use crate::event::line::SessionFinishedLine;
 use crate::event::line::SessionStartedLine;
 use crate::event::line::SeverityWord;
+use crate::event::line::StepFinishedLine;
+use crate::event::line::StepOutcomeWord;
 use crate::event::line::TestcaseFinishedLine;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::OrderDependence;
@@ -223,6 +225,15 @@ fn event_of(line: Line<'_>) -> Read<RecordedEvent> {
             (elapsed_s, Event::BuildStarted { build, simulator })
         }
         Line::BuildWaiting(line) => (line.elapsed_s, build_waiting(line)?),
+        Line::StepStarted {
+            elapsed_s,
+            step,
+            build,
+        } => {
+            let (step, build) = (step.into_owned(), build.into_owned());
+            (elapsed_s, Event::StepStarted { step, build })
+        }
+        Line::StepFinished(line) => (line.elapsed_s, step_finished(line)?),
         Line::BuildFinished(line) => (line.elapsed_s, build_finished(line)?),
         Line::ModuleListed(line) => (line.elapsed_s, module_listed(line)),
         Line::RunStarted(line) => (line.elapsed_s, run_started(line)),
@@ -297,6 +308,17 @@ fn build_waiting(line: BuildWaitingLine<'_>) -> Read<Event> {
             doing: owned(line.doing),
         },
         waited: duration(line.waited_s)?,
+    })
+}
+
+fn step_finished(line: StepFinishedLine<'_>) -> Read<Event> {
+    Ok(Event::StepFinished {
+        step: line.step.into_owned(),
+        build: line.build.into_owned(),
+        is_done: line.outcome == StepOutcomeWord::Done,
+        reasons: line.reasons.into_owned(),
+        duration: duration(line.duration_s)?,
+        log: line.log.into_owned(),
     })
 }
 

@@ -151,6 +151,8 @@ impl SessionState {
             Event::Stopping { reason } => self.stopping = Some(reason.clone()),
             Event::SessionFinished(finished) => self.finished = Some(finished.clone()),
             Event::BuildWaiting { .. }
+            | Event::StepStarted { .. }
+            | Event::StepFinished { .. }
             | Event::RunStarted { .. }
             | Event::TestcaseStarted { .. }
             | Event::RunFinished { .. }

@@ -317,8 +317,8 @@ fn full_problem() -> Diagnostic {
         .help("did you mean `DEPTH`?")
 }
 
-/// One event of every kind, with everything in it that a line must carry.
-fn every_kind() -> Vec<Event> {
+/// Every kind of event about builds.
+fn about_builds() -> Vec<Event> {
     let build = id("").build;
     let finished_as = |outcome| Event::BuildFinished {
         build: id("").build,
@@ -327,8 +327,15 @@ fn every_kind() -> Vec<Event> {
         duration: Duration::from_millis(1),
         log: Some("/p/build.log".into()),
     };
+    let step_finished = |is_done| Event::StepFinished {
+        step: "regs".to_owned(),
+        build: id("").build,
+        is_done,
+        reasons: vec!["input `regs.yaml` changed".to_owned()],
+        duration: Duration::from_millis(2),
+        log: "/p/step.log".into(),
+    };
     vec![
-        started(SessionCommand::Test),
         Event::BuildStarted {
             build: build.clone(),
             simulator: SimulatorName("verilator".to_owned()),
@@ -343,10 +350,25 @@ fn every_kind() -> Vec<Event> {
             },
             waited: Duration::from_millis(1500),
         },
+        Event::StepStarted {
+            step: "regs".to_owned(),
+            build: build.clone(),
+        },
+        step_finished(true),
+        step_finished(false),
         finished_as(BuildOutcome::Built),
         finished_as(BuildOutcome::UpToDate),
         finished_as(BuildOutcome::BuiltElsewhere),
         finished_as(BuildOutcome::Failed(Box::new(full_problem()))),
+    ]
+}
+
+/// One event of every kind, with everything in it that a line must carry.
+fn every_kind() -> Vec<Event> {
+    let build = id("").build;
+    let mut events = vec![started(SessionCommand::Test)];
+    events.extend(about_builds());
+    events.extend([
         listed(&["a", "a", "b/width=8"]),
         Event::RunStarted {
             run: 1,
@@ -382,7 +404,8 @@ fn every_kind() -> Vec<Event> {
             reason: "SIGINT".to_owned(),
         },
         finished(ExitCode::Signal(2), Counts::default()),
-    ]
+    ]);
+    events
 }
 
 fn written(events: &[Event]) -> String {
@@ -503,8 +526,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     );
     check(
         &good[..good.len() - 9],
-        15,
-        "line 16 of the recording is cut off",
+        18,
+        "line 19 of the recording is cut off",
     );
     check(&good[..20], 0, "line 1 is not the beginning");
     let other = first.replace("\"schema\":1", "\"schema\":2");
@@ -528,8 +551,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     let code = good.replace("select::variable", "select::moon");
     check(
         &code,
-        13,
-        "line 14 of the recording has an unknown code `select::moon`",
+        16,
+        "line 17 of the recording has an unknown code `select::moon`",
     );
     let time = good.replace("\"waited_s\":1.5", "\"waited_s\":-1.5");
     check(&time, 2, "line 3 of the recording has an impossible time");

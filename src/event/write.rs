@@ -24,6 +24,8 @@ use crate::event::line::SCHEMA;
 use crate::event::line::SessionFinishedLine;
 use crate::event::line::SessionStartedLine;
 use crate::event::line::SeverityWord;
+use crate::event::line::StepFinishedLine;
+use crate::event::line::StepOutcomeWord;
 use crate::event::line::TestcaseFinishedLine;
 use crate::event::state::SessionState;
 use crate::model::build::BuildName;
@@ -72,6 +74,31 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             holder,
             waited,
         } => Line::BuildWaiting(build_waiting(build, holder, *waited, elapsed_s)),
+        Event::StepStarted { step, build } => Line::StepStarted {
+            elapsed_s,
+            step: Cow::Borrowed(step),
+            build: Cow::Borrowed(build),
+        },
+        Event::StepFinished {
+            step,
+            build,
+            is_done,
+            reasons,
+            duration,
+            log,
+        } => Line::StepFinished(StepFinishedLine {
+            elapsed_s,
+            step: Cow::Borrowed(step),
+            build: Cow::Borrowed(build),
+            outcome: if *is_done {
+                StepOutcomeWord::Done
+            } else {
+                StepOutcomeWord::Failed
+            },
+            duration_s: duration.as_secs_f64(),
+            reasons: Cow::Borrowed(reasons),
+            log: Cow::Borrowed(log),
+        }),
         Event::BuildFinished {
             build,
             outcome,

@@ -1,5 +1,8 @@
 //! A build: one elaborated variant of a design, as the user configured it.
 
+use crate::model::step::Step;
+use crate::model::step::StepResult;
+
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -172,6 +175,16 @@ impl HdlValue {
     }
 }
 
+impl HdlValue {
+    /// Returns the value as part of a text; a boolean as HDL has it, 1 or 0.
+    pub fn in_text(&self) -> String {
+        match self {
+            Self::Boolean(answer) => u8::from(*answer).to_string(),
+            other => other.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for HdlValue {
     /// Formats the value as it appears in a build's name.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -244,9 +257,23 @@ pub struct Build {
     pub build_env: BTreeMap<String, String>,
     /// The folder of its `runner.toml`; the compiler's working directory.
     pub project_dir: Utf8PathBuf,
+    /// The steps that write files for it, each after those that it needs. Where other fields name
+    /// the directory of one, they hold its marker until `step_results` are known.
+    pub steps: Vec<Step>,
+    /// What the steps have written, by their names; empty before they were made sure of.
+    pub step_results: BTreeMap<String, StepResult>,
 }
 
 impl Build {
+    /// Returns the step in whose directory a path is, and the path relative to that directory.
+    pub fn step_of<'a>(&self, path: &'a Utf8Path) -> Option<(&str, &'a Utf8Path)> {
+        let mut results = self.step_results.iter();
+        results.find_map(|(step, result)| {
+            let inside = path.strip_prefix(&result.dir).ok()?;
+            Some((step.as_str(), inside))
+        })
+    }
+
     /// Returns the toplevel's language: VHDL if all sources are VHDL, else Verilog.
     pub fn toplevel_language(&self) -> Language {
         let is_vhdl = |source: &Source| source.language == Language::Vhdl;
@@ -254,6 +281,36 @@ impl Build {
             Language::Vhdl
         } else {
             Language::Verilog
+        }
+    }
+}
+
+#[cfg(test)]
+impl Build {
+    /// Returns a build of these sources of a project, with no settings of its own.
+    pub(crate) fn plain(project_dir: &str, sources: &[&str]) -> Self {
+        let project_dir = Utf8PathBuf::from(project_dir);
+        let sources = sources
+            .iter()
+            .map(|name| Source::new(project_dir.join(name)));
+        Self {
+            name: BuildName("top".to_owned()),
+            simulator: SimulatorName("any".to_owned()),
+            sources: sources.collect(),
+            includes: Vec::new().into(),
+            table: "top".to_owned(),
+            hdl_toplevel: "top".to_owned(),
+            extra_toplevels: Vec::new(),
+            defines: BTreeMap::new(),
+            parameters: BTreeMap::new(),
+            unknown_parameters: UnknownParameters::Error,
+            timescale: None,
+            build_args: Vec::new(),
+            waves: false,
+            build_env: BTreeMap::new(),
+            steps: Vec::new(),
+            step_results: BTreeMap::new(),
+            project_dir,
         }
     }
 }

@@ -6,5 +6,6 @@
 pub mod build;
 pub mod exit_code;
 pub mod outcome;
+pub mod step;
 pub mod test;
 pub mod tool;

@@ -197,6 +197,22 @@ pub struct FixedSettings {
     pub seed: bool,
 }
 
+/// Names of variables that carry parameters: `PARAM_{NAME}`, where `{NAME}` is the parameter's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ParamEnv {
+    /// What comes before the name.
+    pub before: String,
+    /// What comes after it.
+    pub after: String,
+}
+
+impl ParamEnv {
+    /// Returns the variable of a parameter.
+    pub fn variable(&self, parameter: &str) -> String {
+        format!("{}{parameter}{}", self.before, self.after)
+    }
+}
+
 /// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
@@ -210,6 +226,9 @@ pub struct RunSettings {
     pub plusargs: Vec<String>,
     /// Environment for the simulator, in addition to the inherited one.
     pub env: BTreeMap<String, String>,
+    /// How the environment names the parameters of the build; `env` takes precedence. `None` if
+    /// they are not in it.
+    pub param_env: Option<ParamEnv>,
     /// Where modules are imported from.
     pub import_path: ImportPath,
     /// The folder of its `runner.toml`, absolute.
@@ -242,6 +261,7 @@ impl RunSettings {
             test_args: Vec::new(),
             plusargs: Vec::new(),
             env: BTreeMap::new(),
+            param_env: None,
             import_path: ImportPath::default(),
             project_dir: Utf8PathBuf::new(),
             waves: false,

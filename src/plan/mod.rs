@@ -12,8 +12,10 @@ pub use selection::Selection;
 pub use selection::SelectionArgs;
 
 use crate::config::RunnerConfig;
+use crate::config::Variant;
 use crate::model::build::Build;
 use crate::model::test::PlannedModule;
+use crate::model::test::RunSettings;
 
 use std::collections::BTreeSet;
 
@@ -31,8 +33,9 @@ pub struct Plan {
 /// A build can dump waves if its table says so, or a test that runs on it does. A module
 /// that several tables plan on one build with the same settings is planned once, for the first.
 pub fn expand(config: &RunnerConfig) -> Plan {
-    let variants = config.builds.iter().flat_map(|table| &table.variants);
-    let mut builds: Vec<Build> = variants.map(|variant| variant.build.clone()).collect();
+    let tables = config.builds.iter();
+    let variants: Vec<&Variant> = tables.flat_map(|table| &table.variants).collect();
+    let mut builds: Vec<Build> = variants.iter().map(|it| it.build.clone()).collect();
     let mut modules = Vec::new();
     let mut planned = BTreeSet::new();
     for (index, table) in config.tests.iter().enumerate() {
@@ -42,6 +45,7 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                 continue;
             }
             build.waves |= table.settings.waves;
+            let settings = with_parameters(&table.settings, variants[number]);
             for module in &table.modules {
                 if planned.insert((number, module, &table.variant)) {
                     modules.push(PlannedModule {
@@ -49,13 +53,25 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                         module: module.clone(),
                         variant: table.variant.clone(),
                         table: index,
-                        settings: table.settings.clone(),
+                        settings: settings.clone(),
                     });
                 }
             }
         }
     }
     Plan { builds, modules }
+}
+
+/// Returns the settings of a table on one build, whose parameters its environment may name.
+fn with_parameters(settings: &RunSettings, variant: &Variant) -> RunSettings {
+    let mut settings = settings.clone();
+    if let Some(param_env) = &settings.param_env {
+        for (name, value) in variant.values() {
+            let entry = settings.env.entry(param_env.variable(name));
+            entry.or_insert_with(|| value.in_text());
+        }
+    }
+    settings
 }
 
 #[cfg(test)]

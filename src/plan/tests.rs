@@ -16,6 +16,7 @@ use crate::model::build::SimulatorName;
 use crate::model::build::Source;
 use crate::model::build::UnknownParameters;
 use crate::model::test::Isolation;
+use crate::model::test::ParamEnv;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
@@ -91,6 +92,8 @@ fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
         build_args: Vec::new(),
         waves: false,
         build_env: BTreeMap::new(),
+        steps: Vec::new(),
+        step_results: BTreeMap::new(),
         project_dir: Utf8PathBuf::from("/project"),
     }
 }
@@ -216,6 +219,26 @@ fn only_the_builds_of_a_test_with_waves_can_dump_them() {
     ));
     let waves: Vec<bool> = plan.builds.iter().map(|build| build.waves).collect();
     assert_eq!(waves, [true, false]);
+}
+
+#[test]
+fn the_environment_of_a_run_has_the_parameters_of_its_build() {
+    let mut named = test(None, &["m"]);
+    named.settings.param_env = Some(ParamEnv {
+        before: "PARAM_".to_owned(),
+        after: String::new(),
+    });
+    let mut own = named.clone();
+    own.modules = vec![TestModule("n".to_owned())];
+    own.settings.env = BTreeMap::from([("PARAM_BASE".to_owned(), "mine".to_owned())]);
+    let mut fifo = table("fifo", &["icarus"], &[("DEPTH", &[4, 16])]);
+    let fast = ("FAST".to_owned(), HdlValue::Boolean(true));
+    fifo.variants[1].variables.extend([fast]);
+    let plan = expand(&config(vec![fifo], vec![named, own]));
+    let env = |index: usize| format!("{:?}", plan.modules[index].settings.env).replace('"', "");
+    assert_eq!(env(0), "{PARAM_BASE: 1, PARAM_DEPTH: 4}");
+    assert_eq!(env(1), "{PARAM_BASE: 1, PARAM_DEPTH: 16, PARAM_FAST: 1}");
+    assert_eq!(env(2), "{PARAM_BASE: mine, PARAM_DEPTH: 4}");
 }
 
 fn select(args: SelectionArgs) -> Selection {

@@ -2,6 +2,8 @@
 
 use crate::build::ensure::Origin;
 use crate::build::ensure::Ready;
+use crate::build::news::BuildNews;
+use crate::build::news::OnNews;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
@@ -33,10 +35,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::time::SystemTime;
 
-/// Makes sure that a build exists; gets the holder while it waits for another process that makes
-/// it.
-pub type Ensure<'a> =
-    dyn Fn(&Build, &dyn Fn(&WaitProgress<'_>)) -> Result<Ready> + Send + Sync + 'a;
+/// Makes sure that a build exists, and reports what happens on the way.
+pub type Ensure<'a> = dyn Fn(&Build, &OnNews<'_>) -> Result<Ready> + Send + Sync + 'a;
 
 /// A build that may be simulated, with its simulator, or why there is none.
 type Ensured<'a> = Result<(Ready, &'a InstalledSimulator)>;
@@ -86,8 +86,29 @@ pub(super) fn build(
             }));
         }
     };
+    let on_news = |news: &BuildNews<'_>| match news {
+        BuildNews::Waiting(waiting) => on_wait(waiting),
+        BuildNews::StepStarted { step } => emit(Effect::Send(Event::StepStarted {
+            step: (*step).to_owned(),
+            build: build.name.clone(),
+        })),
+        BuildNews::StepFinished {
+            step,
+            is_done,
+            reasons,
+            duration,
+            log,
+        } => emit(Effect::Send(Event::StepFinished {
+            step: (*step).to_owned(),
+            build: build.name.clone(),
+            is_done: *is_done,
+            reasons: reasons.to_vec(),
+            duration: *duration,
+            log: log.to_path_buf(),
+        })),
+    };
     let installed = context.tools.simulator(&build.simulator);
-    let outcome = installed.and_then(|it| Ok((ensure(build, &on_wait)?, it)));
+    let outcome = installed.and_then(|it| Ok((ensure(build, &on_news)?, it)));
     let duration = context.clock().now().saturating_duration_since(began);
     let shared = format!("it is the same design as build `{}`", build.name);
     let under_name = |other: &Build| match &outcome {

@@ -36,8 +36,8 @@ use crate::schedule::result::finished;
 use crate::schedule::run_log;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::task::RunTask;
+use crate::schedule::testcase_progress::RunNews;
 use crate::schedule::testcase_progress::RunProgress;
-use crate::schedule::testcase_progress::Step;
 use crate::schedule::testcase_progress::TestcaseFinding;
 
 use camino::Utf8PathBuf;
@@ -250,7 +250,7 @@ impl Consumer for Run<'_> {
             (self.emit)(Effect::Notice(warning));
         }
         match self.progress.take(event)? {
-            Step::Started(index) => {
+            RunNews::Started(index) => {
                 self.testcase_started = now;
                 (self.emit)(Effect::Send(Event::TestcaseStarted {
                     run: self.id,
@@ -259,11 +259,11 @@ impl Consumer for Run<'_> {
                 }));
                 Some(limit)
             }
-            Step::Over(finding) => {
+            RunNews::Over(finding) => {
                 self.finish(finding, None);
                 Some(limit)
             }
-            Step::Exiting => Some(limit.min(EXIT_LIMIT)),
+            RunNews::Exiting => Some(limit.min(EXIT_LIMIT)),
         }
     }
 

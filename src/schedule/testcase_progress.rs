@@ -32,7 +32,7 @@ pub(super) struct TestcaseFinding {
 
 /// Something that the rest of the session should know now.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Step {
+pub(super) enum RunNews {
     /// This testcase began.
     Started(usize),
     /// This testcase is over.
@@ -103,7 +103,7 @@ impl<'a> RunProgress<'a> {
     }
 
     /// Applies one event.
-    pub(super) fn take(&mut self, event: RunEvent) -> Option<Step> {
+    pub(super) fn take(&mut self, event: RunEvent) -> Option<RunNews> {
         match event {
             RunEvent::TestcaseStarted {
                 module,
@@ -115,7 +115,7 @@ impl<'a> RunProgress<'a> {
                 let index = self.find(&module.0, &testcase, occurrence)?;
                 self.has_begun = true;
                 self.running = Some((index, log_offset));
-                Some(Step::Started(index))
+                Some(RunNews::Started(index))
             }
             RunEvent::TestcaseFinished(finished) => {
                 let index =
@@ -150,7 +150,7 @@ impl<'a> RunProgress<'a> {
                 let finding = self.over(index, Said::Missing, None, None);
                 self.hold_or_pass_on(finding, false)
             }
-            RunEvent::RegressionFinished { .. } => Some(Step::Exiting),
+            RunEvent::RegressionFinished { .. } => Some(RunNews::Exiting),
             other => {
                 if let Some(trouble) = Trouble::of(other) {
                     self.note(trouble);
@@ -192,12 +192,16 @@ impl<'a> RunProgress<'a> {
         }
     }
 
-    fn hold_or_pass_on(&mut self, finding: TestcaseFinding, ends_simulation: bool) -> Option<Step> {
+    fn hold_or_pass_on(
+        &mut self,
+        finding: TestcaseFinding,
+        ends_simulation: bool,
+    ) -> Option<RunNews> {
         if ends_simulation || self.is_over.iter().all(|is_over| *is_over) {
             self.held.push(finding);
             return None;
         }
-        Some(Step::Over(finding))
+        Some(RunNews::Over(finding))
     }
 
     /// Ends, with everything that is still open.
@@ -287,7 +291,7 @@ mod tests {
         let mut progress = RunProgress::new(&wanted);
         progress.take(started("first"));
         let step = progress.take(finished("first", "failed"));
-        assert!(matches!(step, Some(Step::Over(finding)) if finding.index == 0));
+        assert!(matches!(step, Some(RunNews::Over(finding)) if finding.index == 0));
         progress.take(started("last"));
         assert_eq!(progress.take(finished("last", "passed")), None);
         assert!(progress.reasons().is_any_bad);

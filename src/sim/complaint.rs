@@ -74,6 +74,25 @@ pub fn declared_parameters(source: &str, module: &str) -> Vec<String> {
     names
 }
 
+/// Returns the modules that a source defines, read as by [`declared_parameters`].
+pub fn declared_modules(source: &str) -> Vec<String> {
+    let code = without_comments_and_strings(source);
+    let tokens: Vec<&str> = tokens(&code).collect();
+    let mut names = Vec::new();
+    let mut rest = tokens.as_slice();
+    while let [token, after @ ..] = rest {
+        rest = after;
+        if matches!(*token, "module" | "macromodule") {
+            let words = after
+                .iter()
+                .skip_while(|it| matches!(**it, "automatic" | "static"));
+            let name = words.copied().next().unwrap_or_default();
+            names.extend(name.starts_with(is_name_start).then(|| name.to_owned()));
+        }
+    }
+    names
+}
+
 fn is_name_start(c: char) -> bool {
     c.is_ascii_alphabetic() || c == '_'
 }
@@ -126,6 +145,14 @@ fn without_comments_and_strings(source: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn modules_of_a_source_are_found_without_a_preprocessor() {
+        let source = "`define X module not_\n// module no\n/* module no */\nmodule a; endmodule : a\n\
+                      macromodule b(input x); initial $display(\"module no\"); endmodule\n\
+                      module static c #(parameter P = 1) (); endmodule module";
+        assert_eq!(declared_modules(source), ["not_", "a", "b", "c"]);
+    }
 
     #[test]
     fn only_what_a_module_declares_is_a_parameter() {

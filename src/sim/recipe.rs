@@ -5,6 +5,8 @@
 //! below the project are separate pieces, so that two checkouts have equal recipes.
 
 use crate::model::build::Build;
+use crate::model::step;
+use crate::model::step::StepResult;
 use crate::sim::literal;
 
 use camino::Utf8Path;
@@ -87,6 +89,8 @@ pub enum Piece {
     Output(Utf8PathBuf),
     /// A path relative to the project's folder.
     Project(Utf8PathBuf),
+    /// A path relative to the directory of the step with this name.
+    Step(String, Utf8PathBuf),
     /// An absolute path outside the project.
     Outside(Utf8PathBuf),
 }
@@ -98,6 +102,19 @@ pub struct BuildDirs<'a> {
     pub output: &'a Utf8Path,
     /// The project's folder, absolute.
     pub project: &'a Utf8Path,
+    /// What the steps of the build have written, by their names.
+    pub steps: &'a BTreeMap<String, StepResult>,
+}
+
+impl<'a> BuildDirs<'a> {
+    /// Returns where a build runs with this output directory.
+    pub fn new(build: &'a Build, output: &'a Utf8Path) -> Self {
+        Self {
+            output,
+            project: &build.project_dir,
+            steps: &build.step_results,
+        }
+    }
 }
 
 impl Word {
@@ -132,6 +149,10 @@ impl Word {
             Piece::Fixed(text) | Piece::Value(text) => Ok(text.clone()),
             Piece::Output(path) => as_text(&places.output.join(path)),
             Piece::Project(path) => as_text(&places.project.join(path)),
+            Piece::Step(step, path) => {
+                let result = places.steps.get(step);
+                as_text(&result.map_or_else(|| path.clone(), |it| it.dir.join(path)))
+            }
             Piece::Outside(path) => as_text(path),
         };
         self.pieces.iter().map(piece).collect()
@@ -145,8 +166,11 @@ impl Word {
             .iter()
             .filter(|piece| only_fixed || !is_fixed(piece))
             .map(|piece| match piece {
-                Piece::Fixed(text) | Piece::Value(text) => text.as_str(),
-                Piece::Output(path) | Piece::Project(path) | Piece::Outside(path) => path.as_str(),
+                Piece::Fixed(text) | Piece::Value(text) => text.clone(),
+                Piece::Output(path) | Piece::Project(path) | Piece::Outside(path) => {
+                    path.to_string()
+                }
+                Piece::Step(step, path) => step::shown(&step::path_in(step, path)),
             })
             .collect()
     }
@@ -155,7 +179,7 @@ impl Word {
 /// Collects the arguments of a step.
 #[derive(Debug)]
 pub struct Words<'a> {
-    project: &'a Utf8Path,
+    build: &'a Build,
     words: Vec<Word>,
 }
 
@@ -163,10 +187,10 @@ impl<'a> Words<'a> {
     /// The label of arguments that no key of `runner.toml` asks for.
     pub const OWN: &'static str = "cocorun's own options";
 
-    /// Creates an empty list.
-    pub fn new(project: &'a Utf8Path) -> Self {
+    /// Creates an empty list for a build.
+    pub fn new(build: &'a Build) -> Self {
         Self {
-            project,
+            build,
             words: Vec::new(),
         }
     }
@@ -242,7 +266,10 @@ impl<'a> Words<'a> {
     }
 
     fn path_piece(&self, path: &Utf8Path) -> Piece {
-        match path.strip_prefix(self.project) {
+        if let Some((step, inside)) = self.build.step_of(path) {
+            return Piece::Step(step.to_owned(), inside.to_owned());
+        }
+        match path.strip_prefix(&self.build.project_dir) {
             Ok(inside) => Piece::Project(inside.to_owned()),
             Err(_) => Piece::Outside(path.to_owned()),
         }
@@ -254,17 +281,26 @@ mod tests {
     use super::*;
 
     #[test]
-    fn paths_are_resolved_against_the_project_and_the_output_directory() {
-        let mut words = Words::new(Utf8Path::new("/p"));
+    fn paths_are_resolved_against_the_project_the_steps_and_the_output_directory() {
+        let step = |dir: &str| StepResult {
+            dir: Utf8PathBuf::from(dir),
+            files: Vec::new(),
+        };
+        let mut build = Build::plain("/p", &[]);
+        build.step_results = BTreeMap::from([("regs".to_owned(), step("/p/b/regs/1"))]);
+        let mut words = Words::new(&build);
         words.path("sources[0]", "", Utf8Path::new("/p/hdl/a.sv"));
         words.path("includes[0]", "-I", Utf8Path::new("/p"));
         words.path("includes[1]", "-I", Utf8Path::new("/pp/inc"));
+        words.path("includes[2]", "-I", Utf8Path::new("/p/b/regs/1/inc"));
         words.own_output("-o", "sim");
         words.given(&["-y".to_owned(), "/p/lib".to_owned()]);
         let words = words.finish();
+        let elsewhere = BTreeMap::from([("regs".to_owned(), step("/b/regs/2"))]);
         let places = BuildDirs {
             output: Utf8Path::new("/b/1"),
             project: Utf8Path::new("/q"),
+            steps: &elsewhere,
         };
         let as_is = |path: &Utf8Path| Ok::<_, ()>(path.to_owned());
         let rendered = words.iter().map(|word| word.render(places, as_is));
@@ -273,16 +309,19 @@ mod tests {
             "/q/hdl/a.sv",
             "-I/q/",
             "-I/pp/inc",
+            "-I/b/regs/2/inc",
             "-o/b/1/sim",
             "-y",
             "/q/lib",
         ];
         assert_eq!(rendered, expected);
+        assert_eq!(words[3].shown(), "{OUT:regs}/inc");
     }
 
     #[test]
     fn explanations_show_values_without_the_options_that_carry_them() {
-        let mut words = Words::new(Utf8Path::new("/p"));
+        let build = Build::plain("/p", &[]);
+        let mut words = Words::new(&build);
         words.value("parameter `N`", "-Ptop.N=", "4");
         words.fixed("waves", "--trace");
         words.path("includes[0]", "-I", Utf8Path::new("/p/inc"));

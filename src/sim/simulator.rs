@@ -111,6 +111,12 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Says whether a line of the compiler's log says that no source has the toplevel `name`.
+    fn is_unknown_toplevel(&self, line: &str, name: &str) -> bool {
+        let (_, _) = (line, name);
+        false
+    }
+
     /// Returns a help line for a compile that failed with this log, if there is one.
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
         let (_, _) = (build, log);

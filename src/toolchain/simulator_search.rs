@@ -8,6 +8,7 @@ use crate::edge::env;
 use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::process::capture;
+use crate::edge::programs;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
 use crate::sim::simulator::Location;
@@ -27,7 +28,6 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
-use std::time::UNIX_EPOCH;
 
 /// What a search gives.
 type Found<T> = std::result::Result<T, Unusable>;
@@ -235,8 +235,7 @@ fn helper(need: &Need, subject: &str, search: &Search<'_>) -> Found<Helper> {
 /// Returns the program of this name that is first on PATH.
 pub(super) fn on_path(name: &str, environment: &Environment) -> Option<Utf8PathBuf> {
     let path = environment.get(env::PATH).unwrap_or_default();
-    let found = which::which_in(name, Some(path), "/").ok()?;
-    Utf8PathBuf::from_path_buf(found).ok()
+    programs::on_path(name, path)
 }
 
 fn version(
@@ -286,17 +285,8 @@ fn version(
 fn identity(programs: &[&Utf8Path], version: &str) -> String {
     let mut text = version.to_owned();
     for program in programs {
-        let real = fs::real_path(program).unwrap_or_else(|_| (*program).to_owned());
-        let stamp = fs::stamp(&real).ok().flatten();
-        let modified = stamp
-            .and_then(|stamp| stamp.modified)
-            .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
-            .map_or(0, |since| since.as_nanos());
-        let size = stamp.map_or(0, |stamp| stamp.size);
-        for part in [real.as_str(), &size.to_string(), &modified.to_string()] {
-            text.push('\n');
-            text.push_str(part);
-        }
+        text.push('\n');
+        text.push_str(&programs::identity(program));
     }
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }

@@ -49,6 +49,21 @@ fn expect_words(ran: &Ran, words: &[&str]) {
 }
 
 #[test]
+fn a_misspelt_toplevel_is_shown_where_it_is_written() {
+    let text = runner("simulator = [\"icarus\", \"verilator\"]");
+    let project = project(&text.replace("hdl_toplevel = \"fifo\"", "hdl_toplevel = \"fiffo\""));
+    let ran = project.run(&["build"]).expect_code(3);
+    let words = [
+        "hdl_toplevel = \"fiffo\"",
+        "^^^^^",
+        "help: did you mean `fifo`?",
+    ];
+    expect_words(&ran, &words);
+    let said = &ran.text;
+    assert_eq!(said.matches("did you mean `fifo`?").count(), 2, "{said}");
+}
+
+#[test]
 fn a_misspelt_parameter_is_shown_where_it_is_written() {
     let both = "simulator = [\"icarus\", \"verilator\"]\n";
     for keys in [

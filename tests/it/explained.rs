@@ -235,6 +235,38 @@ fn provoke_by_configuration(all: &mut Provoked) {
     fs::remove_dir_all(all.project.path("test_top")).unwrap();
 }
 
+/// Returns a step that makes `o.sv`, with more keys.
+fn step(keys: &str) -> String {
+    format!("[step.o]\ncommand = [\"sh\", \"-c\", \"$RUN\"]\noutputs = [\"o.sv\"]\n{keys}")
+}
+
+fn provoke_by_steps(all: &mut Provoked) {
+    let build = "[build.o]\nneeds = [\"o\"]\nsources = [\"{OUT}/o.sv\"]\nhdl_toplevel = \"o\"\n";
+    for (code, tables) in [
+        (
+            "config::unknown-step",
+            "[build.o]\nneeds = [\"o\"]\nsources = [\"top.sv\"]\nhdl_toplevel = \"o\"\n".to_owned(),
+        ),
+        ("config::step-circle", step("needs = [\"o\"]\n")),
+        (
+            "config::step-output",
+            format!("{}{}", step(""), build.replace("o.sv", "p.sv")),
+        ),
+    ] {
+        all.configure("", &format!("{BUILD}{TEST}{tables}"));
+        all.run(&[code], &["test"]);
+    }
+    for (code, run, keys) in [
+        ("step::failed", "false", ""),
+        ("step::timeout", "sleep 60", "timeout_s = 0.2\n"),
+        ("step::output", "true", ""),
+    ] {
+        let step = step(keys).replace("$RUN", run);
+        all.configure("", &format!("{step}{build}"));
+        all.run(&[code], &["build"]);
+    }
+}
+
 fn provoke_by_environment(all: &mut Provoked) {
     let test = &["test", "fine"][..];
     let both = format!("{BUILD}{TEST}");
@@ -259,7 +291,7 @@ fn provoke_by_environment(all: &mut Provoked) {
     all.run_with(&["tool::not-found"], test, "PATH", nowhere);
     let path = all.stub("iverilog", "#!/bin/sh\nexit 1\n");
     all.run_with(&["tool::broken"], test, "PATH", &path);
-    all.run(&["report::unwritable"], &["test", "--junit", "."]);
+    all.run(&["report::unwritable"], &["test", "--junit", "top.sv/x"]);
     all.run(&["usage::bad-argument"], &["explain", "no::code"]);
     all.run(&["select::nothing"], &["test", "absent"]);
 }
@@ -383,6 +415,7 @@ fn the_exit_code_that_explain_names_is_the_one_that_the_problem_leads_to() {
     provoke_by_configuration(&mut all);
     provoke_by_environment(&mut all);
     provoke_by_builds(&mut all);
+    provoke_by_steps(&mut all);
     provoke_by_testcases(&mut all);
     provoke_by_locks(&mut all);
 

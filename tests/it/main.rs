@@ -53,6 +53,7 @@ mod seen;
 mod simulator_names;
 mod smoke;
 mod stale;
+mod steps;
 mod support;
 mod test_variants;
 mod traps;

@@ -65,6 +65,42 @@ fn expect_report(xml: &str, tests: usize, errors: usize) {
     assert_eq!((report.tests, report.errors), (tests, errors), "{xml}");
 }
 
+/// What cannot be written, or is no report, is refused before anything runs.
+fn refuses_what_it_may_not_replace(project: &Project) {
+    let top = fs::read_to_string(project.path("top.sv")).unwrap();
+    symlink("runner.toml", project.path("link-to-runner")).unwrap();
+    for (path, exit_code, words, code) in [
+        ("dir", 2, "is a directory", "usage::bad-argument"),
+        ("new/", 2, "is a directory", "usage::bad-argument"),
+        (
+            "top.sv",
+            2,
+            "a file that is no report",
+            "usage::bad-argument",
+        ),
+        (
+            "link-to-runner",
+            2,
+            "a file that is no report",
+            "usage::bad-argument",
+        ),
+        (
+            "top.sv/report.xml",
+            5,
+            "not a directory",
+            "report::unwritable",
+        ),
+        ("/dev/fd/98765", 5, "bad file", "report::unwritable"),
+    ] {
+        let ran = project
+            .run(&["test", "--junit", path])
+            .expect_code(exit_code);
+        let is_said = [path, words, code].map(|it| ran.text.contains(it));
+        assert_eq!(is_said, [true; 3], "{}", ran.text);
+    }
+    assert_eq!(fs::read_to_string(project.path("top.sv")).unwrap(), top);
+}
+
 #[test]
 fn a_junit_report_destroys_nothing_that_its_path_names() {
     let project = project();
@@ -73,17 +109,7 @@ fn a_junit_report_destroys_nothing_that_its_path_names() {
     fs::create_dir(project.path("dir")).unwrap();
     symlink("reports/real.xml", project.path("link.xml")).unwrap();
 
-    // What cannot be written is refused before anything runs.
-    for (path, words) in [
-        ("dir", "is a directory"),
-        ("new/", "is a directory"),
-        ("top.sv/report.xml", "not a directory"),
-        ("/dev/fd/98765", "bad file"),
-    ] {
-        let ran = project.run(&["test", "--junit", path]).expect_code(5);
-        let is_said = [path, words, "report::unwritable"].map(|it| ran.text.contains(it));
-        assert_eq!(is_said, [true; 3], "{}", ran.text);
-    }
+    refuses_what_it_may_not_replace(&project);
     let args = ["test", "--format", "json", "--junit", "/dev/stdout"];
     let ran = project.run(&args).expect_code(2);
     assert!(ran.text.contains("standard output"), "{}", ran.text);

@@ -25,6 +25,7 @@ mod permissions;
 #[cfg(feature = "locks")]
 pub mod pinned;
 pub mod process;
+pub mod programs;
 #[cfg(feature = "locks")]
 pub mod publish;
 #[cfg(feature = "locks")]

@@ -8,6 +8,8 @@ use crate::model::build::SimulatorName;
 use crate::model::build::Source;
 use crate::model::build::Timescale;
 use crate::model::build::UnknownParameters;
+use crate::model::step::StepFile;
+use crate::model::step::StepResult;
 use crate::model::tool::CocotbVersion;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
@@ -52,6 +54,8 @@ fn build(simulator: &SimulatorName, project: &str) -> Build {
         waves: true,
         unknown_parameters: UnknownParameters::Error,
         build_env: BTreeMap::from([("LICENCE".to_owned(), "x".to_owned())]),
+        steps: Vec::new(),
+        step_results: BTreeMap::new(),
         project_dir,
     }
 }
@@ -98,7 +102,25 @@ fn ingredients(build: &Build) -> Ingredients {
         tool_env: tool.env.clone(),
         recipe: simulator.recipe(build, &tool, &python),
         inputs: digests.collect(),
+        step_files: step_files(build),
     }
+}
+
+/// Returns a build that also compiles what a step has written, in this attempt's directory.
+fn with_step(simulator: &SimulatorName, dir: &str, digest: &str) -> Build {
+    let mut build = build(simulator, "/p");
+    let file = |path: &str, digest: &str| StepFile {
+        path: Utf8PathBuf::from(path),
+        size: 1,
+        digest: digest.to_owned(),
+    };
+    let result = StepResult {
+        dir: Utf8PathBuf::from(dir),
+        files: vec![file("defs.svh", digest), file("regs.sv", "same")],
+    };
+    build.includes = [result.dir.clone()].into();
+    build.step_results = BTreeMap::from([("regs".to_owned(), result)]);
+    build
 }
 
 fn builds() -> Vec<Build> {
@@ -223,6 +245,25 @@ fn two_checkouts_and_two_names_share_a_key() {
         let mut there = build(&simulator, "/home/b/q");
         there.name = BuildName("other".to_owned());
         assert_eq!(here.key, digest(ingredients(&there)).key, "{simulator}");
+    }
+}
+
+#[test]
+fn what_a_step_has_written_is_in_the_key_and_where_is_not() {
+    for simulator in Registry::builtin().names() {
+        let key = |dir, content| digest(ingredients(&with_step(&simulator, dir, content)));
+        let first = key("/p/b/step-regs-1/attempts/1/out", "a");
+        assert_eq!(first.key, key("/p/b/step-regs-1/attempts/2/out", "a").key);
+        assert_eq!(first.key, key("/elsewhere/out", "a").key);
+        let edited = key("/p/b/step-regs-1/attempts/1/out", "b");
+        let line = "content of `{OUT:regs}/defs.svh` changed";
+        assert_eq!(
+            differences(&first.parts, &edited.parts),
+            [line],
+            "{simulator}"
+        );
+        let without = digest(ingredients(&build(&simulator, "/p")));
+        assert_ne!(first.key, without.key);
     }
 }
 

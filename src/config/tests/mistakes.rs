@@ -257,7 +257,8 @@ fn unknown_keys_are_reported_with_a_suggestion() {
                     "6 missing-key: `[build.b]` is missing `hdl_toplevel`",
                     "7 unknown-key: unknown key `colour` in `[build.b]` (help: known keys: `build_args`, \
              `defines`, `env`, `exclude`, `extra_toplevels`, `hdl_toplevel`, `icarus`, `include`, \
-             `includes`, `matrix`, `parameters`, `simulator`, `sources`, `timescale`, \
+             `includes`, `matrix`, `needs`, `parameters`, `prepare`, `prepare_inputs`, `simulator`, \
+             `sources`, `timescale`, \
              `unknown_parameters`, `variables`, `variants`, `verilator` and `waves`)",
                 ],
             ),
@@ -495,7 +496,7 @@ fn bad_values_of_a_test_are_reported() {
 #[test]
 fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
     let project = Project::fifo();
-    let bad = "hdl/fifo.sv\n-timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
+    let bad = "hdl/fifo.sv\n-override_timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
                -f missing.f\n-D 9?\n-f\n";
     project.put("bad.f", bad);
     project.put("open.f", "hdl/fifo.sv /* for ever\n");
@@ -509,7 +510,7 @@ fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
             (
                 "[build.b]\nsources = ['bad.f', 'open.f']\nhdl_toplevel = 'b'\n",
                 &[
-                    "bad.f:2 file-list: unknown option `-timescale=1ns/1ps` in a file list (help: remove \
+                    "bad.f:2 file-list: unknown option `-override_timescale=1ns/1ps` in a file list (help: remove \
              it here, and give it in `build_args` if the simulator supports it)",
                     "bad.f:3 missing-file: `hdl/fifoo.sv` does not exist (help: did you mean \
              `hdl/fifo.sv`?)",

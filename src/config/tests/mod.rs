@@ -2,10 +2,12 @@
 
 mod any_text;
 mod braces;
+mod consequences;
 mod import_paths;
 mod include;
 mod mistakes;
 mod patterns;
+mod steps;
 mod test_variants;
 mod values;
 mod variants;

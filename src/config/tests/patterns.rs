@@ -194,3 +194,63 @@ fn vhdl_is_rejected_wherever_it_is_named() {
         assert_eq!(project.brief(&text(source)), [expected], "{source}");
     }
 }
+
+#[test]
+fn options_of_other_tools_are_translated_or_skipped_with_one_warning_per_kind() {
+    let project = Project::new(&["hdl/a.sv", "inc/x.svh", "other.f"]);
+    let list = "-full64 -sverilog +lint=all +lint=TFIPC\n-timescale=10ns/1ns\n-incdir inc\n\
+                -define WIDTH=8\n+access+rwc -l comp.log -work work\n-full64 hdl/a.sv\n";
+    project.put("vendor.f", list);
+    let text = "[build.b]\nsources = ['vendor.f']\nhdl_toplevel = 'b'\n";
+    let config = project.fine(text);
+    let build = &config.builds[0].variants[0].build;
+    assert_eq!(project.source_names(&build.sources), ["hdl/a.sv"]);
+    assert_eq!(project.names(&build.includes), ["inc"]);
+    assert_eq!(build.defines["WIDTH"].to_string(), "8");
+    let timescale = build.timescale.as_ref().map(ToString::to_string);
+    assert_eq!(timescale.as_deref(), Some("10ns/1ns"));
+    let warnings = config
+        .build_problems
+        .of([&build.name])
+        .expect("warnings only");
+    let texts: Vec<&str> = warnings.iter().map(|it| it.message.as_str()).collect();
+    let skipped = ["-full64", "-sverilog", "+lint", "+access", "-l", "-work"];
+    let skipped = skipped.map(|kind| format!("the option `{kind}` in a file list is skipped"));
+    assert_eq!(texts, skipped);
+    // What the build says itself takes precedence.
+    let own = format!("{text}timescale = '1ns/1ps'\n");
+    let config = project.fine(&own);
+    let timescale = config.builds[0].variants[0].build.timescale.as_ref();
+    assert_eq!(
+        timescale.map(ToString::to_string).as_deref(),
+        Some("1ns/1ps")
+    );
+    let refused = project.brief(&format!("strict_file_lists = true\n{text}"));
+    assert_eq!(refused.len(), 14, "{refused:#?}");
+    assert!(
+        refused[0].starts_with("vendor.f:1 file-list: unknown option `-full64` in a file list")
+    );
+}
+
+#[test]
+fn lists_with_different_timescales_and_options_without_their_values_are_errors() {
+    let project = Project::new(&["hdl/a.sv"]);
+    project.put("a.f", "-timescale=1ns/1ps hdl/a.sv\n");
+    project.put(
+        "b.f",
+        "-timescale 1ns/1ns\n-timescale=1ns\n-assert disable\n-l\n",
+    );
+    let text = "[build.b]\nsources = ['a.f', 'b.f']\nhdl_toplevel = 'b'\n";
+    assert_eq!(
+        project.brief(text),
+        [
+            "b.f:1 file-list: the timescale `1ns/1ns` contradicts `1ns/1ps` of another list (help: \
+             choose one: `timescale` of the build takes precedence over those of lists)",
+            "b.f:2 file-list: invalid timescale `1ns`: it has no `/`",
+            "b.f:3 file-list: unknown option `-assert` in a file list (help: remove it here, and give \
+             it in `build_args` if the simulator supports it)",
+            "b.f:3 missing-file: `disable` does not exist",
+            "b.f:4 file-list: `-l` is missing its argument",
+        ]
+    );
+}

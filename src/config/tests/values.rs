@@ -233,7 +233,12 @@ fn the_examples_of_the_reference_are_valid() {
         project.put(&format!("blocks/{block}/top.sv"), "");
     }
     let blocks: Vec<&str> = page.split("```toml\n").skip(1).collect();
-    for name in ["hdl/ram_single.sv", "hdl/ram_dual.sv"] {
+    for name in [
+        "hdl/ram_single.sv",
+        "hdl/ram_dual.sv",
+        "hdl/core.sv",
+        "lib/spec.py",
+    ] {
         project.put(name, "");
     }
     assert_eq!(blocks.len(), page.matches("```toml").count());

@@ -265,3 +265,39 @@ fn the_example_of_the_reference_makes_the_builds_that_it_names() {
             .all(|name| page.contains(&format!("`{name}`")))
     );
 }
+
+#[test]
+fn names_of_variables_for_parameters_are_checked() {
+    let test = "[[test]]\ntest_module = 'a'\n";
+    check(
+        &Project::fifo(),
+        &[
+            (
+                &format!("param_env = 'P'\nBUILD{test}param_env = '9{{NAME}}'\n"),
+                &[
+                    "1 bad-value: `P` does not name a variable for each parameter (help: write letters, \
+             digits and `_` around one `{NAME}`, as in `\"PARAM_{NAME}\"`)",
+                    "7 bad-value: `9{NAME}` does not name a variable for each parameter (help: write \
+             letters, digits and `_` around one `{NAME}`, as in `\"PARAM_{NAME}\"`)",
+                ],
+            ),
+            (
+                &format!(
+                    "BUILDparameters = {{ A = 1, MODULE = 2 }}\n{test}param_env = '{{NAME}}'\n"
+                ),
+                &[
+                    "5 bad-value: `param_env` would set `MODULE`, which cocorun sets itself (help: use \
+             `test_module`, and choose other names: `param_env = \"PARAM_{NAME}\"`)",
+                ],
+            ),
+            (
+                &format!("BUILD{test}{test}param_env = '{{NAME}}'\n"),
+                &[
+                    "6 duplicate-name: module `a` is planned twice on build `fifo`, by tables with \
+             different settings (help: give each table a `name` of its own if both are to run, or \
+             narrow `build` or `test_module`)",
+                ],
+            ),
+        ],
+    );
+}

@@ -1,9 +1,12 @@
 //! Builds: those under way, and the lines about them.
 
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::model::build::BuildName;
 use crate::model::build::SimulatorName;
+use crate::model::step::PREPARE;
 use crate::report::terminal::frame::Row;
 use crate::report::terminal::style::LineStyle;
 use crate::report::terminal::style::Palette;
@@ -20,6 +23,8 @@ struct BuildRow {
     simulator: SimulatorName,
     since: Instant,
     holder: Option<BuildHolder>,
+    /// The step that runs for it.
+    step: Option<String>,
 }
 
 /// What to print about a finished build.
@@ -54,6 +59,7 @@ impl Builds {
             simulator: simulator.clone(),
             since: now,
             holder: None,
+            step: None,
         };
         self.rows.insert(build.clone(), row);
     }
@@ -72,6 +78,21 @@ impl Builds {
             .palette
             .line(LineStyle::Notable, "WAITING", None, &label);
         Some(line)
+    }
+
+    /// Remembers which step runs for a build, if one does.
+    pub(super) fn run_step(&mut self, build: &BuildName, step: Option<&str>) {
+        if let Some(row) = self.rows.get_mut(build) {
+            row.step = step.map(str::to_owned);
+        }
+    }
+
+    /// Returns the line of a step that has run.
+    pub(super) fn step_line(&self, build: &BuildName, step: &str, took: Duration) -> String {
+        let label = text::visible(&step_label(build, step)).into_owned();
+        let label = self.palette.name(&label);
+        self.palette
+            .line(LineStyle::Good, "STEP", Some(took), &label)
     }
 
     /// Takes a finished build; returns its line, unless it is kept for [`Builds::take_up_to_date`].
@@ -101,7 +122,7 @@ impl Builds {
             }
             BuildOutcome::Failed(problem) => {
                 // What the compiler said first is worth more than that it failed.
-                let why = problem.facts.first().unwrap_or(&problem.message);
+                let why = reason(problem);
                 words = wording::first_line_shown(why, project);
                 (LineStyle::Bad, "BUILD FAILED", label)
             }
@@ -134,6 +155,10 @@ impl Builds {
         let row = |(build, row): (&BuildName, &BuildRow)| {
             let name = wording::build_label(build, Some(row.simulator.as_str()));
             let (word, label, detail) = match &row.holder {
+                _ if row.step.is_some() => {
+                    let step = row.step.as_deref().unwrap_or_default();
+                    ("STEP", step_label(build, step), String::new())
+                }
                 Some(holder) => (
                     "WAITING",
                     format!("{name} for {}", holder.name),
@@ -150,6 +175,26 @@ impl Builds {
         };
         self.rows.iter().map(row).collect()
     }
+}
+
+/// Names a step; one of a build's own with its build.
+fn step_label(build: &BuildName, step: &str) -> String {
+    match step {
+        PREPARE => format!("{step} of {build}"),
+        _ => step.to_owned(),
+    }
+}
+
+/// Returns the line that says most about why a build failed.
+fn reason(problem: &Diagnostic) -> &str {
+    let mut facts = problem.facts.iter();
+    let fact = match problem.code {
+        // A generator says at the end why it gave up.
+        Code::StepFailed => facts.rfind(|fact| !fact.starts_with("log: ")),
+        Code::StepTimeout | Code::StepOutput => None,
+        _ => facts.next(),
+    };
+    fact.unwrap_or(&problem.message)
 }
 
 /// Says since when a holder is at work, and at what.

@@ -213,6 +213,40 @@ impl TerminalReport {
         }
     }
 
+    fn on_build_event(&mut self, now: Instant, event: &Event, project: Option<&Utf8Path>) {
+        match event {
+            Event::BuildStarted { build, simulator } => self.builds.start(now, build, simulator),
+            Event::BuildWaiting { build, holder, .. } => self.on_build_waiting(now, build, holder),
+            Event::StepStarted { step, build } => self.builds.run_step(build, Some(step)),
+            Event::StepFinished {
+                step,
+                build,
+                is_done,
+                reasons,
+                duration,
+                log,
+            } => {
+                self.builds.run_step(build, None);
+                if *is_done && self.says(Verbosity::Normal) {
+                    let line = self.builds.step_line(build, step, *duration);
+                    self.print(now, &line);
+                    self.explain_build(now, reasons, Some(log));
+                }
+            }
+            Event::BuildFinished {
+                build,
+                outcome,
+                reasons,
+                duration,
+                log,
+            } => {
+                self.on_build_finished(now, build, outcome, *duration, project);
+                self.explain_build(now, reasons, log.as_deref());
+            }
+            _ => {}
+        }
+    }
+
     fn on_build_waiting(&mut self, now: Instant, build: &BuildName, holder: &BuildHolder) {
         let line = self.builds.wait(build, holder);
         // The live part shows it anyway.
@@ -452,18 +486,11 @@ impl Report for TerminalReport {
         self.ending.take(event, state);
         match event {
             Event::SessionStarted(session) => self.on_session_started(now, session),
-            Event::BuildStarted { build, simulator } => self.builds.start(now, build, simulator),
-            Event::BuildWaiting { build, holder, .. } => self.on_build_waiting(now, build, holder),
-            Event::BuildFinished {
-                build,
-                outcome,
-                reasons,
-                duration,
-                log,
-            } => {
-                self.on_build_finished(now, build, outcome, *duration, project);
-                self.explain_build(now, reasons, log.as_deref());
-            }
+            Event::BuildStarted { .. }
+            | Event::BuildWaiting { .. }
+            | Event::StepStarted { .. }
+            | Event::StepFinished { .. }
+            | Event::BuildFinished { .. } => self.on_build_event(now, event, project),
             Event::RunStarted {
                 run,
                 slot,

@@ -119,6 +119,10 @@ impl Simulator for Icarus {
         line.contains(&format!("parameter {name} not found in"))
     }
 
+    fn is_unknown_toplevel(&self, line: &str, name: &str) -> bool {
+        line.contains(&format!("Unable to find the root module \"{name}\""))
+    }
+
     fn command(&self, launch: &LaunchInput<'_>) -> (Utf8PathBuf, Vec<String>) {
         let libs = &launch.python.libs_dir;
         // Without -n, `$stop` and SIGINT open a prompt that waits for ever, or goes on at EOF.
@@ -181,7 +185,7 @@ impl Simulator for Icarus {
 }
 
 fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
-    let mut words = Words::new(&build.project_dir);
+    let mut words = Words::new(build);
     words.own(["-g2012", "-o"]);
     words.own_output("", ARTIFACT);
     words.own_output("-Mall=", DEPENDENCIES);

@@ -225,6 +225,10 @@ impl Simulator for Verilator {
             .is_some_and(|rest| log_text::words(rest).any(|word| word == name))
     }
 
+    fn is_unknown_toplevel(&self, line: &str, name: &str) -> bool {
+        line.contains(&format!("--top-module '{name}' was not found"))
+    }
+
     fn remedy(&self, build: &Build, log: &str) -> Option<String> {
         let table = &build.table;
         if let Some(code) = needs_timing(log) {
@@ -336,7 +340,7 @@ fn is_package(root: &Utf8Path, python: &PythonEnv) -> bool {
 /// Returns the arguments of `verilator`, which writes C++.
 fn generate_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
     let libs = &python.libs_dir;
-    let mut words = Words::new(&build.project_dir);
+    let mut words = Words::new(build);
     words.own(["-cc", "--exe", "--vpi", "--public-flat-rw"]);
     words.own(["--prefix", "Vtop", "-o", "sim", "-Mdir"]);
     words.own_output("", CPP);
@@ -405,7 +409,7 @@ fn string(text: &str) -> String {
 
 /// Returns the arguments of `make`, which compiles and links the C++.
 fn make_args(build: &Build, tool: &SimulatorTool, python: &PythonEnv) -> Vec<Word> {
-    let mut words = Words::new(&build.project_dir);
+    let mut words = Words::new(build);
     words.own(["--no-print-directory", "-C"]);
     words.own_output("", CPP);
     words.own(["-f", "Vtop.mk"]);

@@ -1,0 +1,286 @@
+//! Makes sure of the steps of a build: each runs once for its content, whoever needs it.
+//!
+//! Invariant: a build gets only what a step has written completely, in a directory that nothing
+//! writes to any more. Between processes [`CallOnce`] sees to it, and within a session [`StepRuns`].
+
+use crate::build::context::BuildContext;
+use crate::build::fingerprint;
+use crate::build::fingerprint::Part;
+use crate::build::news::BuildNews;
+use crate::build::news::OnNews;
+use crate::build::step_files::with_results;
+use crate::build::step_key::StepKey;
+use crate::build::step_key::step_key;
+use crate::build::step_run::LOG;
+use crate::build::step_run::OUT;
+use crate::build::step_run::StepTask;
+use crate::build::step_runs::StepRuns;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
+use crate::diagnostic::Result;
+use crate::edge::fs;
+use crate::lock::Acceptance;
+use crate::lock::CallOnce;
+use crate::lock::Failure;
+use crate::lock::FailureKind;
+use crate::lock::Leader;
+use crate::lock::OnceStep;
+use crate::lock::Published;
+use crate::lock::StepError;
+use crate::lock::WaitProgress;
+use crate::model::build::Build;
+use crate::model::step::StepFile;
+use crate::model::step::StepResult;
+
+use camino::Utf8Path;
+use serde::Deserialize;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// The step's name in the shared directory.
+const STEP: &str = "generated_sources";
+/// How often a step is repeated because an input changed under it.
+const CHANGES_MAX: u32 = 3;
+
+/// What is published with the files of a step.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct StepRecord {
+    /// What it was made from.
+    parts: Vec<Part>,
+    files: Vec<StepFile>,
+    /// When it was published, RFC 3339.
+    made_at: String,
+}
+
+/// Makes sure of the steps of a build, and returns the build with the places of what they have
+/// written.
+///
+/// # Errors
+/// A step failed, a limit passed, the session stops, or the disk failed.
+pub(super) fn ensure_steps(
+    build: &Build,
+    context: &BuildContext<'_>,
+    on_news: &OnNews<'_>,
+) -> Result<Build> {
+    let mut results = BTreeMap::new();
+    for step in &build.steps {
+        let task = StepTask {
+            step,
+            build,
+            results: &results,
+            context,
+        };
+        let result = ensure(task, on_news)?;
+        results.insert(step.name.clone(), result);
+    }
+    with_results(build, results)
+}
+
+fn ensure(task: StepTask<'_>, on_news: &OnNews<'_>) -> Result<StepResult> {
+    for _ in 0..CHANGES_MAX {
+        let key = step_key(task.step, task.results, task.context)?;
+        let runs: &StepRuns = task.context.step_runs;
+        let name = format!("step-{}-{}", task.step.name, &key.key[..16]);
+        let result = runs.once(&name, || attempt(task, &key, &name, on_news));
+        match result {
+            Err(problems) if problems.0[0].code == Code::BuildSourcesChanged => {}
+            result => return result,
+        }
+    }
+    let message = format!("the inputs of {} changed each time it ran", task.name());
+    let problem = Diagnostic::error(Code::BuildSourcesChanged, message);
+    Err(problem
+        .help("wait until the files stop changing; a step must not write what it reads")
+        .into())
+}
+
+fn attempt(
+    task: StepTask<'_>,
+    key: &StepKey,
+    name: &str,
+    on_news: &OnNews<'_>,
+) -> Result<StepResult> {
+    let context = task.context;
+    let mut once = CallOnce::new(
+        Arc::clone(&context.edges.storage),
+        Arc::clone(&context.edges.clock),
+        context.build_dir.join(name),
+        STEP,
+        context.lock.clone(),
+    );
+    if context.force {
+        once.clean()?;
+    }
+    if context.assume_built {
+        return assumed(task, &once);
+    }
+    let mut run = Run {
+        task,
+        key,
+        on_news,
+        rejected: Vec::new(),
+    };
+    let published = match once.ensure_done(&mut run, Some(context.lock_timeout)) {
+        Ok(done) => done.published(),
+        Err(StepError::Step(problems)) => return Err(problems),
+        Err(StepError::Elsewhere(failed)) => {
+            let how = "in another process";
+            return Err(task.failed(&failed.dir.join(LOG), how).into());
+        }
+        Err(StepError::Interrupted) => return Err(task.interrupted().into()),
+        Err(StepError::Lock(error)) => return Err(error.into()),
+    };
+    result_of(&published).map_err(|why| {
+        let message = format!("what {} wrote cannot be used: {why}", task.name());
+        Diagnostic::error(Code::DiskIo, message).into()
+    })
+}
+
+/// Returns what a step has written, or says why nothing is to be had without running it.
+fn assumed(task: StepTask<'_>, once: &CallOnce) -> Result<StepResult> {
+    let usable = once.results()?.iter().find_map(|it| result_of(it).ok());
+    usable.ok_or_else(|| {
+        let message = format!("{} has not run for its present inputs", task.name());
+        Diagnostic::error(Code::BuildNotBuilt, message)
+            .help("run `cocorun build` first, or leave `--assume-built` out")
+            .into()
+    })
+}
+
+/// Reads what was published, and checks that the files are there.
+fn result_of(published: &Published) -> std::result::Result<StepResult, String> {
+    let record = StepRecord::deserialize(&published.record).map_err(|error| error.to_string())?;
+    let dir = published.dir.join(OUT);
+    for file in &record.files {
+        match fs::stamp(&dir.join(&file.path)) {
+            Ok(Some(stamp)) if stamp.size == file.size => {}
+            Ok(Some(stamp)) => {
+                let (path, size) = (&file.path, stamp.size);
+                return Err(format!(
+                    "`{path}` has {size} bytes instead of {}",
+                    file.size
+                ));
+            }
+            _ => return Err(format!("`{}` is missing", file.path)),
+        }
+    }
+    Ok(StepResult {
+        dir,
+        files: record.files,
+    })
+}
+
+/// Running one step.
+struct Run<'a> {
+    task: StepTask<'a>,
+    key: &'a StepKey,
+    on_news: &'a OnNews<'a>,
+    /// Why results were not accepted.
+    rejected: Vec<String>,
+}
+
+impl OnceStep for Run<'_> {
+    type Error = Problems;
+
+    fn run(
+        &mut self,
+        leader: &Leader,
+    ) -> std::result::Result<serde_json::Value, Failure<Problems>> {
+        let (task, clock) = (self.task, self.task.context.edges.clock.as_ref());
+        let step = task.step.name.as_str();
+        let reasons = self.reasons();
+        let began = clock.now();
+        (self.on_news)(&BuildNews::StepStarted { step });
+        let files = task.run(self.key, leader);
+        (self.on_news)(&BuildNews::StepFinished {
+            step,
+            is_done: files.is_ok(),
+            reasons: &reasons,
+            duration: clock.now().saturating_duration_since(began),
+            log: &leader.dir().join(LOG),
+        });
+        let made_at = jiff::Timestamp::try_from(clock.wall());
+        let record = StepRecord {
+            parts: self.key.parts.clone(),
+            files: files?,
+            made_at: made_at.map(|time| time.to_string()).unwrap_or_default(),
+        };
+        serde_json::to_value(record).map_err(|error| {
+            let message = format!("cannot write the record of {}: {error}", task.name());
+            let problem = Diagnostic::error(Code::DiskIo, message);
+            Failure::new(FailureKind::Transient, problem.into())
+        })
+    }
+
+    fn accept(&mut self, published: &Published) -> Acceptance {
+        match result_of(published) {
+            Ok(_) => Acceptance::Use,
+            Err(why) => {
+                self.rejected.push(why.clone());
+                Acceptance::Broken(why)
+            }
+        }
+    }
+
+    fn on_wait(&mut self, progress: &WaitProgress) -> ControlFlow<()> {
+        (self.on_news)(&BuildNews::Waiting(progress));
+        match self.task.context.edges.interrupt.raised() {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
+        }
+    }
+}
+
+impl Run<'_> {
+    /// Says why nothing could be reused, compared with the most similar result of the same name.
+    fn reasons(&self) -> Vec<String> {
+        let context = self.task.context;
+        if context.force {
+            return vec!["--force was given".to_owned()];
+        }
+        if !self.rejected.is_empty() {
+            return self.rejected.clone();
+        }
+        let prefix = format!("step-{}-", self.task.step.name);
+        let names = fs::list(context.build_dir).unwrap_or_default();
+        let of_name = names.iter().filter(|it| {
+            let key = it.strip_prefix(&prefix);
+            key.is_some_and(|key| key.len() == 16 && !key.contains('-'))
+        });
+        let records = of_name.flat_map(|name| records_under(&context.build_dir.join(name)));
+        let changes = records.map(|record| {
+            let lines = fingerprint::differences(&record.parts, &self.key.parts);
+            (lines, record.made_at)
+        });
+        // Builds may run one step with different values: the most similar result is its former one.
+        let nearest = changes.min_by(|(left, left_at), (right, right_at)| {
+            let by_lines = distance(left).cmp(&distance(right));
+            by_lines.then_with(|| right_at.cmp(left_at))
+        });
+        match nearest {
+            None => vec!["it never ran here".to_owned()],
+            Some((lines, _)) if lines.is_empty() => vec!["its result is gone".to_owned()],
+            Some((lines, _)) => lines,
+        }
+    }
+}
+
+/// Returns how far two results are apart: another command is another variant.
+fn distance(lines: &[String]) -> (usize, usize) {
+    let commands = lines.iter().filter(|line| line.starts_with("command "));
+    (commands.count(), lines.len())
+}
+
+/// Reads the records below one key's directory; unfinished attempts have none.
+fn records_under(dir: &Utf8Path) -> Vec<StepRecord> {
+    let attempts = dir.join("attempts");
+    let names = fs::list(&attempts).unwrap_or_default();
+    names
+        .iter()
+        .filter_map(|name| fs::read_if_there(&attempts.join(name).join("record.json")))
+        .filter_map(|text| serde_json::from_str(&text).ok())
+        .collect()
+}

@@ -1,0 +1,317 @@
+//! The steps of one build: what its table needs and prepares, with the values of the build.
+
+use crate::config::document::Section;
+use crate::config::document::Unplaced;
+use crate::config::file_list::is_file_list;
+use crate::config::files::Files;
+use crate::config::files::PathKind;
+use crate::config::files::is_pattern;
+use crate::config::files::non_empty;
+use crate::config::step_table::StepDraft;
+use crate::config::step_table::StepTables;
+use crate::config::step_table::read_prepare;
+use crate::config::suggest::closest;
+use crate::config::template::Scope;
+use crate::config::template::Template;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::edge::fs;
+use crate::model::build::HdlValue;
+use crate::model::step;
+use crate::model::step::Step;
+
+use camino::Utf8Component;
+use camino::Utf8Path;
+use camino::Utf8PathBuf;
+use globset::GlobBuilder;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+
+/// What stands for the directory of a step in braces.
+pub(super) const OUT: &str = "OUT";
+
+/// The steps of a build table, and what was found out about them for its builds so far.
+pub(super) struct BuildSteps<'a> {
+    section: &'a Section<'a>,
+    files: &'a Files<'a>,
+    table: &'a str,
+    /// Every step, each after those that it needs.
+    drafts: Vec<StepDraft>,
+    /// The names of those whose directories the build itself may name.
+    direct: Vec<String>,
+    /// The values of `{OUT}` and `{OUT:NAME}` in the build.
+    outs: BTreeMap<String, HdlValue>,
+    /// The same in the commands of each step.
+    step_outs: BTreeMap<String, BTreeMap<String, HdlValue>>,
+    /// Which texts of commands name files.
+    named: RefCell<BTreeMap<String, Option<Utf8PathBuf>>>,
+    /// The files of entries of `inputs`.
+    inputs: RefCell<BTreeMap<String, Vec<Utf8PathBuf>>>,
+    /// Problems that are reported already, with their places.
+    reported: RefCell<BTreeSet<(usize, String)>>,
+}
+
+impl<'a> BuildSteps<'a> {
+    /// Reads `needs`, `prepare` and `prepare_inputs` of a build table.
+    pub(super) fn read(
+        section: &'a Section<'a>,
+        files: &'a Files<'a>,
+        table: &'a str,
+        tables: &StepTables,
+    ) -> Self {
+        let needs = tables.known(section.reading, &section.texts("needs"));
+        let mut drafts: Vec<StepDraft> = tables.in_order(&needs).into_iter().cloned().collect();
+        let mut direct: Vec<String> = needs.iter().map(|need| need.value.clone()).collect();
+        if let Some(prepare) = read_prepare(section, &needs) {
+            direct.push(prepare.name.clone());
+            drafts.push(prepare);
+        }
+        let step_outs = drafts.iter().map(|draft| {
+            let needs = draft.needs.iter().map(|need| need.value.as_str());
+            (draft.name.clone(), outs(Some(draft.name.as_str()), needs))
+        });
+        let only = match direct.as_slice() {
+            [only] => Some(only.as_str()),
+            _ => None,
+        };
+        Self {
+            outs: outs(only, direct.iter().map(String::as_str)),
+            step_outs: step_outs.collect(),
+            section,
+            files,
+            table,
+            drafts,
+            direct,
+            named: RefCell::default(),
+            inputs: RefCell::default(),
+            reported: RefCell::default(),
+        }
+    }
+
+    /// Returns the values of `{OUT}` and `{OUT:NAME}` in the strings of the build.
+    pub(super) fn outs(&self) -> &BTreeMap<String, HdlValue> {
+        &self.outs
+    }
+
+    /// Returns the steps of a build with these values, each after those that it needs.
+    pub(super) fn of_build(&self, scope: &Scope<'_>) -> Vec<Step> {
+        let steps = self.drafts.iter();
+        let steps: Vec<Step> = steps.filter_map(|draft| self.step(draft, scope)).collect();
+        self.check_unique(&steps);
+        steps
+    }
+
+    fn step(&self, draft: &StepDraft, scope: &Scope<'_>) -> Option<Step> {
+        let reading = self.section.reading;
+        let outs = self.step_outs.get(&draft.name)?;
+        let scope = scope.clone().with_step(outs);
+        let render = |template: &Template| template.render(reading, &scope);
+        let command = |words: &Vec<Template>| words.iter().map(render).collect();
+        let commands: Option<Vec<Vec<String>>> = draft.commands.iter().map(command).collect();
+        let commands = commands?;
+        let env = draft.env.iter();
+        let env = env.map(|(name, template)| Some((name.clone(), render(template)?)));
+        let mut inputs = BTreeSet::new();
+        for words in &commands {
+            self.add_program(draft, words, &mut inputs);
+            let arguments = words.iter().skip(1);
+            inputs.extend(arguments.flat_map(|word| self.named_files(word)));
+        }
+        for template in &draft.inputs {
+            let text = render(template)?;
+            inputs.extend(self.input_files(template, &text));
+        }
+        let outputs = draft.outputs.iter().map(|template| {
+            let text = render(template)?;
+            self.check_output(template, &text);
+            Some(text)
+        });
+        Some(Step {
+            name: draft.name.clone(),
+            inputs: inputs.into_iter().collect(),
+            outputs: outputs.collect::<Option<_>>()?,
+            env: env.collect::<Option<_>>()?,
+            needs: draft.needs.iter().map(|it| it.value.clone()).collect(),
+            timeout: draft.timeout,
+            project_dir: self.files.project_dir.to_owned(),
+            commands,
+        })
+    }
+
+    /// Adds a program of the project, or reports that it does not exist.
+    fn add_program(&self, draft: &StepDraft, words: &[String], inputs: &mut BTreeSet<Utf8PathBuf>) {
+        let Some(name) = words.first().filter(|name| name.contains('/')) else {
+            return;
+        };
+        match self
+            .files
+            .lookup(self.files.project_dir, name, PathKind::File)
+        {
+            Ok(path) if path.starts_with(self.files.project_dir) => drop(inputs.insert(path)),
+            Ok(_) => {}
+            Err(problem) => self.report(&draft.range, *problem),
+        }
+    }
+
+    /// Returns the files that an argument names, itself or after its `=`.
+    fn named_files(&self, word: &str) -> Vec<Utf8PathBuf> {
+        let mut named = self.named.borrow_mut();
+        let value = word.split_once('=').map(|(_, value)| value);
+        let texts = std::iter::once(word).chain(value);
+        let texts = texts.filter(|text| !text.is_empty() && !step::is_marked(text));
+        texts
+            .filter_map(|text| {
+                let known = named.entry(text.to_owned()).or_insert_with(|| {
+                    let path = self.files.project_dir.join(text);
+                    let stamp = fs::stamp(&path).ok().flatten();
+                    stamp.filter(|stamp| !stamp.is_dir).map(|_| path)
+                });
+                known.clone()
+            })
+            .collect()
+    }
+
+    fn input_files(&self, template: &Template, text: &str) -> Vec<Utf8PathBuf> {
+        let mut inputs = self.inputs.borrow_mut();
+        let found = inputs.entry(text.to_owned()).or_insert_with(|| {
+            let found = non_empty(text)
+                .and_then(|path| self.files.expand(path))
+                .and_then(|path| {
+                    self.files
+                        .find(self.files.project_dir, &path, PathKind::File)
+                });
+            found.unwrap_or_else(|problem| {
+                self.report(&template.source.range, *problem);
+                Vec::new()
+            })
+        });
+        found.clone()
+    }
+
+    fn check_output(&self, template: &Template, text: &str) {
+        let path = Utf8Path::new(text);
+        let is_plain = |it: Utf8Component<'_>| matches!(it, Utf8Component::Normal(_));
+        let problem = if let Some((_, inside)) = step::split_marker(text) {
+            let inside = inside.trim_start_matches('/');
+            let problem = bad_output(text, "outputs are relative to `{OUT}` already");
+            problem.help(format!("write `\"{inside}\"`"))
+        } else if step::is_marked(text) || !path.components().all(is_plain) || text.ends_with('/') {
+            bad_output(text, "an output is a file below `{OUT}`")
+                .help("name it relative to `{OUT}`, without `..`")
+        } else if text.is_empty() {
+            bad_output(text, "it is empty")
+        } else if let Err(error) = GlobBuilder::new(text).build() {
+            bad_output(text, &error.kind().to_string())
+        } else {
+            return;
+        };
+        template.refuse(self.section.reading, problem, "");
+    }
+
+    /// Reports two steps that the build may read and that make a file of one name.
+    fn check_unique(&self, steps: &[Step]) {
+        let mut maker_by_output: BTreeMap<&str, &str> = BTreeMap::new();
+        let direct = steps.iter().filter(|step| self.direct.contains(&step.name));
+        for step in direct {
+            for output in step.outputs.iter().filter(|it| !is_pattern(it)) {
+                let Some(other) = maker_by_output.insert(output, &step.name) else {
+                    continue;
+                };
+                let message = format!("steps `{other}` and `{}` both make `{output}`", step.name);
+                let problem = Diagnostic::error(Code::ConfigStepOutput, message);
+                let problem = problem.help("give one of them another name");
+                if let Some(needs) = self.section.get("needs") {
+                    self.report_always(&needs.range, problem);
+                }
+            }
+        }
+    }
+
+    /// Reports a problem with files, once for all builds of the table that have it.
+    fn report(&self, range: &std::ops::Range<usize>, problem: Diagnostic) {
+        let reading = self.section.reading;
+        if self.is_new(range, &problem) {
+            let problem = problem.at(reading.document.snippet(range, ""));
+            reading.in_build(self.table, range.start, problem);
+        }
+    }
+
+    fn report_always(&self, range: &std::ops::Range<usize>, problem: Diagnostic) {
+        if self.is_new(range, &problem) {
+            self.section.reading.at(range, "", problem);
+        }
+    }
+
+    fn is_new(&self, range: &std::ops::Range<usize>, problem: &Diagnostic) -> bool {
+        let mut reported = self.reported.borrow_mut();
+        reported.insert((range.start, problem.to_string()))
+    }
+}
+
+/// Checks an entry of `sources` below the directory of a step, as it is rendered.
+///
+/// # Errors
+/// What is wrong with it, without a place.
+pub(super) fn check_source(text: &str, steps: &[Step]) -> Unplaced<()> {
+    let refuse = |why: &str| {
+        let message = format!("`{}` {why}", step::shown(text));
+        Diagnostic::error(Code::ConfigBadValue, message)
+    };
+    let Some((name, inside)) = step::split_marker(text) else {
+        return Err(refuse("does not begin with `{OUT}`").into());
+    };
+    let wanted = inside.trim_start_matches('/');
+    if wanted.is_empty() || wanted.split('/').any(|part| part == "..") {
+        return Err(refuse("is not a file below `{OUT}`").into());
+    }
+    if is_file_list(Utf8Path::new(wanted)) {
+        let problem = refuse("is a file list, and those are read before steps run");
+        return Err(problem
+            .help("name the sources, or a pattern such as `{OUT}/*.sv`")
+            .into());
+    }
+    let outputs = steps.iter().find(|step| step.name == name);
+    let outputs = outputs.map_or(&[][..], |step| &step.outputs);
+    let is_made = |output: &String| output == wanted || may_match(output, wanted);
+    if outputs.is_empty() || outputs.iter().any(is_made) {
+        return Ok(());
+    }
+    let message = format!("step `{name}` makes no `{wanted}`");
+    let problem = Diagnostic::error(Code::ConfigStepOutput, message);
+    let names: Vec<String> = outputs.iter().map(|it| format!("`{it}`")).collect();
+    let problem = problem.fact(format!("its `outputs` are {}", names.join(", ")));
+    let near = closest(wanted, outputs.iter().map(String::as_str));
+    Err(problem
+        .help(match near {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => "add it to `outputs` of the step".to_owned(),
+        })
+        .into())
+}
+
+/// Returns the values of `{OUT:NAME}` for each step, and of `{OUT}` for one.
+fn outs<'n>(own: Option<&str>, names: impl Iterator<Item = &'n str>) -> BTreeMap<String, HdlValue> {
+    let value = |name: &str| HdlValue::Text(step::marker(name));
+    let by_name = names.map(|name| (format!("{OUT}:{name}"), value(name)));
+    let own = own.map(|name| (OUT.to_owned(), value(name)));
+    by_name.chain(own).collect()
+}
+
+fn bad_output(text: &str, why: &str) -> Diagnostic {
+    let message = format!("invalid output `{}`: {why}", step::shown(text));
+    Diagnostic::error(Code::ConfigBadValue, message)
+}
+
+/// Says whether an output and an entry of `sources`, of which one or both are patterns, may mean the
+/// same file.
+fn may_match(output: &str, wanted: &str) -> bool {
+    let is_match = |pattern: &str, name: &str| {
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build();
+        glob.is_ok_and(|glob| glob.compile_matcher().is_match(name))
+    };
+    match (is_pattern(output), is_pattern(wanted)) {
+        (true, true) => true,
+        _ => is_match(output, wanted) || is_match(wanted, output),
+    }
+}

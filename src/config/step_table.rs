@@ -1,0 +1,295 @@
+//! Reads `[step.NAME]` and the `prepare` of a build: commands that write files.
+
+use crate::config::document::Located;
+use crate::config::document::Reading;
+use crate::config::document::Section;
+use crate::config::document::Value;
+use crate::config::draft::read_env;
+use crate::config::keys::Table;
+use crate::config::suggest::closest;
+use crate::config::template::Braces;
+use crate::config::template::Template;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
+use crate::model::step::PREPARE;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::time::Duration;
+
+/// Characters that the name of a step may contain besides letters and digits.
+const NAME_MARKS: &str = "_-";
+
+/// A step as it is written; each build that needs it may read its strings differently.
+#[derive(Clone, Debug)]
+pub(super) struct StepDraft {
+    pub(super) name: String,
+    /// Where its commands are, to point at.
+    pub(super) range: Range<usize>,
+    /// None of them is empty, unless a mistake was reported.
+    pub(super) commands: Vec<Vec<Template>>,
+    /// Names and patterns of files.
+    pub(super) inputs: Vec<Template>,
+    /// Names and patterns below its directory.
+    pub(super) outputs: Vec<Template>,
+    pub(super) env: BTreeMap<String, Template>,
+    /// Other steps.
+    pub(super) needs: Vec<Located<String>>,
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Every `[step.NAME]`, none of which needs itself.
+#[derive(Clone, Debug, Default)]
+pub(super) struct StepTables {
+    steps: BTreeMap<String, StepDraft>,
+}
+
+impl StepTables {
+    /// Reads the tables below `step`; unknown names and circles are reported.
+    pub(super) fn read(top: &Section<'_>) -> Self {
+        let Some(value) = top.get("step") else {
+            return Self::default();
+        };
+        if !value.content.is_table() {
+            let problem = value.wrong_type_problem("tables, one for each step");
+            let help = "give each step a name: `[step.NAME]`";
+            let reading = top.reading;
+            reading.at(&value.range, value.type_words(), problem.help(help));
+            return Self::default();
+        }
+        let drafts = value.entries("tables").into_iter();
+        let drafts = drafts.filter_map(|(name, value)| read_step(&name, &value));
+        let mut tables = Self {
+            steps: drafts.map(|it| (it.name.clone(), it)).collect(),
+        };
+        let checked = tables.steps.values().map(|draft| {
+            let needs = tables.known(top.reading, &draft.needs);
+            (draft.name.clone(), needs)
+        });
+        let checked: BTreeMap<String, Vec<Located<String>>> = checked.collect();
+        for (name, needs) in checked {
+            if let Some(draft) = tables.steps.get_mut(&name) {
+                draft.needs = needs;
+            }
+        }
+        tables.break_circles(top.reading);
+        tables
+    }
+
+    /// Returns those names that are steps; others are reported.
+    pub(super) fn known(
+        &self,
+        reading: &Reading,
+        needs: &[Located<String>],
+    ) -> Vec<Located<String>> {
+        let mut known: Vec<Located<String>> = Vec::new();
+        for need in needs {
+            if !self.steps.contains_key(&need.value) {
+                // What could not be read may have held the step.
+                if reading.is_whole() {
+                    reading.at(&need.range, "", self.unknown(&need.value));
+                }
+            } else if known.iter().any(|it| it.value == need.value) {
+                let message = format!("`needs` names `{}` twice", need.value);
+                reading.at(
+                    &need.range,
+                    "",
+                    Diagnostic::error(Code::ConfigBadValue, message),
+                );
+            } else {
+                known.push(need.clone());
+            }
+        }
+        known
+    }
+
+    fn unknown(&self, name: &str) -> Diagnostic {
+        let message = format!("there is no step called `{name}`");
+        let problem = Diagnostic::error(Code::ConfigUnknownStep, message);
+        let names: Vec<&str> = self.steps.keys().map(String::as_str).collect();
+        match closest(name, names.iter().copied()) {
+            Some(near) => problem.help(format!("did you mean `{near}`?")),
+            None if names.is_empty() => problem.help(format!("add a `[step.{name}]`")),
+            None => {
+                let quoted: Vec<String> = names.iter().map(|it| format!("`{it}`")).collect();
+                problem.help(format!("known steps: {}", quoted.join(", ")))
+            }
+        }
+    }
+
+    /// Reports each circle of steps, and removes the need that closes it.
+    fn break_circles(&mut self, reading: &Reading) {
+        while let Some(circle) = self.circle() {
+            let names: Vec<String> = circle.iter().map(|it| format!("`{it}`")).collect();
+            let (first, last) = (&circle[0], &circle[circle.len() - 2]);
+            let message = format!("step `{first}` needs itself");
+            let problem = Diagnostic::error(Code::ConfigStepCircle, message);
+            let problem = problem.fact(names.join(" needs "));
+            let Some(draft) = self.steps.get_mut(last) else {
+                return;
+            };
+            let at = draft.needs.iter().position(|it| it.value == *first);
+            if let Some(at) = at {
+                let need = draft.needs.remove(at);
+                reading.at(&need.range, "closes the circle", problem);
+            }
+        }
+    }
+
+    /// Returns the names along a circle, the first one again at the end.
+    fn circle(&self) -> Option<Vec<String>> {
+        let starts = self.steps.keys();
+        starts.into_iter().find_map(|start| {
+            let mut path = vec![start.clone()];
+            self.way_back(start, &mut path).then_some(path)
+        })
+    }
+
+    /// Extends a path by needs until it comes back to its start.
+    fn way_back(&self, start: &str, path: &mut Vec<String>) -> bool {
+        let last = path.last().and_then(|name| self.steps.get(name));
+        for need in last.into_iter().flat_map(|draft| &draft.needs) {
+            let is_back = need.value == start;
+            if !is_back && path.contains(&need.value) {
+                continue;
+            }
+            path.push(need.value.clone());
+            if is_back || self.way_back(start, path) {
+                return true;
+            }
+            path.pop();
+        }
+        false
+    }
+
+    /// Returns steps with all that they need, each after those that it needs.
+    pub(super) fn in_order(&self, needs: &[Located<String>]) -> Vec<&StepDraft> {
+        let mut ordered = Vec::new();
+        for need in needs {
+            self.add(&need.value, &mut ordered);
+        }
+        ordered
+    }
+
+    fn add<'a>(&'a self, name: &str, ordered: &mut Vec<&'a StepDraft>) {
+        let Some(draft) = self.steps.get(name) else {
+            return;
+        };
+        if ordered.iter().any(|known| known.name == name) {
+            return;
+        }
+        for need in &draft.needs {
+            self.add(&need.value, ordered);
+        }
+        ordered.push(draft);
+    }
+}
+
+fn read_step(name: &Located<String>, value: &Value<'_>) -> Option<StepDraft> {
+    let reading = value.reading;
+    let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
+    let message = match name.value.as_str() {
+        PREPARE => Some(format!("`{PREPARE}` is the key of a build, not a name")),
+        text if text.is_empty() || !text.chars().all(fit) => {
+            Some(format!("`{text}` is not a valid step name"))
+        }
+        _ => None,
+    };
+    if let Some(message) = message {
+        let problem = Diagnostic::error(Code::ConfigBadValue, message);
+        let help = "a name consists of letters, digits, `_` and `-`";
+        reading.at(&name.range, "", problem.help(help));
+    }
+    let section = value.section(Table::Step, &format!("[step.{}]", name.value))?;
+    let command = section.require("command");
+    let words = command.as_ref().map(|value| read_command(value));
+    let outputs = section.require("outputs").map(|it| it.texts());
+    let template = |source| Template::read(reading, source, Braces::Plain);
+    let templates = |texts, braces| Template::read_all(reading, texts, braces);
+    Some(StepDraft {
+        name: name.value.clone(),
+        range: command.map_or(section.range.clone(), |it| it.range),
+        commands: words.into_iter().collect(),
+        inputs: templates(section.texts("inputs"), Braces::Pattern),
+        outputs: templates(outputs.unwrap_or_default(), Braces::Pattern),
+        env: read_env(&section, |_| None)
+            .into_iter()
+            .map(|(name, text)| (name, template(text)))
+            .collect(),
+        needs: section.texts("needs"),
+        timeout: section.seconds("timeout_s"),
+    })
+}
+
+/// Reads `prepare` and `prepare_inputs` of a build, whose needs its commands may read.
+pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> Option<StepDraft> {
+    let inputs = section.texts("prepare_inputs");
+    let Some(value) = section.get(PREPARE) else {
+        if let Some(value) = section.get("prepare_inputs") {
+            value.bad(
+                format!("`{}` has no `{PREPARE}`", section.title),
+                "are read by nothing",
+            );
+        }
+        return None;
+    };
+    let lists = value.content.as_array();
+    if lists.is_some_and(|lists| lists.is_empty()) {
+        value.bad(format!("`{PREPARE}` is an empty list"), "runs nothing");
+    }
+    let is_one_command = |items: &[Value<'_>]| {
+        !items.is_empty() && items.iter().all(|it| it.content.as_str().is_some())
+    };
+    let items = value.items("a list of commands");
+    let commands = if is_one_command(&items) {
+        let problem = value.wrong_type_problem("a list of commands");
+        let help = "put the command in brackets of its own: `[[\"python3\", \"gen.py\"]]`";
+        section.reading.at(&value.range, "", problem.help(help));
+        Vec::new()
+    } else {
+        items.iter().map(read_command).collect()
+    };
+    Some(StepDraft {
+        name: PREPARE.to_owned(),
+        range: value.range.clone(),
+        commands,
+        inputs: Template::read_all(section.reading, inputs, Braces::Pattern),
+        outputs: Vec::new(),
+        env: BTreeMap::new(),
+        needs: needs.to_vec(),
+        timeout: None,
+    })
+}
+
+/// Reads a program and its arguments.
+fn read_command(value: &Value<'_>) -> Vec<Template> {
+    let reading = value.reading;
+    if let Some(text) = value.content.as_str() {
+        let words: Vec<String> = text
+            .split_whitespace()
+            .map(|it| format!("\"{it}\""))
+            .collect();
+        let problem = value.wrong_type_problem("a list of words, since there is no shell");
+        let is_plain = !text.contains(['"', '\\', '\'']) && !words.is_empty();
+        let problem = if is_plain {
+            problem.help(format!("write `[{}]`", words.join(", ")))
+        } else {
+            problem
+        };
+        reading.at(&value.range, value.type_words(), problem);
+        return Vec::new();
+    }
+    let words = value.texts();
+    let is_empty = value.content.as_array().is_some_and(|it| it.is_empty())
+        || words
+            .first()
+            .is_some_and(|word| word.value.trim().is_empty());
+    if is_empty {
+        value.bad(
+            format!("a command of `{}` is empty", value.name),
+            "names no program",
+        );
+        return Vec::new();
+    }
+    Template::read_all(reading, words, Braces::Plain)
+}

@@ -1,0 +1,319 @@
+//! Steps: what is read, and the messages for every mistake.
+
+use super::*;
+
+use crate::model::step;
+use crate::model::step::Step;
+
+/// A project with generators.
+fn project() -> Project {
+    Project::new(&[
+        "hdl/fifo.sv",
+        "gen.py",
+        "regs.yaml",
+        "lib/a.py",
+        "lib/b.py",
+        "tools/gen.sh",
+    ])
+}
+
+/// Two steps, to put before the text that a test is about.
+const STEPS: &str = "[step.regs]\ncommand = ['python3', 'gen.py', '{OUT}']\noutputs = ['regs.sv']\n\
+    [step.bus]\ncommand = ['python3', 'gen.py']\noutputs = ['*.svh', 'bus.sv']\n";
+
+fn steps(project: &Project, text: &str) -> Vec<Vec<Step>> {
+    let config = project.fine(text);
+    let variants = config.builds.into_iter().flat_map(|table| table.variants);
+    variants.map(|variant| variant.build.steps).collect()
+}
+
+#[test]
+fn a_step_reads_what_its_commands_name_and_its_inputs_and_is_rendered_for_each_build() {
+    let project = project();
+    let text = "
+[step.regs]
+command = ['tools/gen.sh', 'regs.yaml', '--out={OUT}', '--lib=lib/a.py', 'none.txt', '{W * 2}']
+inputs = ['lib/*.py']
+outputs = ['regs_{W}.sv']
+env = { W = '{W}' }
+timeout_s = 2
+[step.bus]
+command = ['gen', '{OUT:regs}/regs_{W}.sv', '{OUT}']
+needs = ['regs']
+outputs = ['bus.sv']
+[build.fifo]
+needs = ['bus']
+prepare = [['python3', 'gen.py', '{OUT:bus}'], ['sh', '-c', 'true']]
+prepare_inputs = ['regs.yaml']
+sources = ['{OUT:bus}/bus.sv', '{OUT:prepare}/*.sv', 'hdl/fifo.sv']
+includes = ['{OUT:prepare}/inc']
+defines = { ROM = '{OUT:prepare}/rom.hex' }
+build_args = ['-y{OUT:bus}']
+hdl_toplevel = 'fifo'
+matrix = { W = [8, 16] }
+";
+    let builds = steps(&project, text);
+    let [_, wide] = builds.as_slice() else {
+        panic!("two builds: {builds:?}");
+    };
+    let names: Vec<&str> = wide.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!(names, ["regs", "bus", "prepare"]);
+    let [regs, bus, prepare] = wide.as_slice() else {
+        panic!("three steps");
+    };
+    let inputs = ["lib/a.py", "lib/b.py", "regs.yaml", "tools/gen.sh"];
+    assert_eq!(project.names(&regs.inputs), inputs);
+    assert_eq!(regs.outputs, ["regs_16.sv"]);
+    assert_eq!(regs.env["W"], "16");
+    assert_eq!(regs.timeout.map(|it| it.as_secs()), Some(2));
+    assert_eq!(regs.commands[0].last().map(String::as_str), Some("32"));
+    assert_eq!(step::shown(&regs.commands[0][2]), "--out={OUT:regs}");
+    assert_eq!(step::shown(&bus.commands[0][1]), "{OUT:regs}/regs_16.sv");
+    assert_eq!(bus.needs, ["regs"]);
+    assert_eq!(prepare.commands.len(), 2);
+    assert_eq!(project.names(&prepare.inputs), ["gen.py", "regs.yaml"]);
+    let config = project.fine(text);
+    let build = &config.builds[0].variants[0].build;
+    let shown = |path: &Utf8Path| step::shown(path.as_str());
+    let sources: Vec<String> = build.sources.iter().map(|it| shown(&it.path)).collect();
+    assert_eq!(sources[..2], ["{OUT:bus}/bus.sv", "{OUT:prepare}/*.sv"]);
+    assert_eq!(shown(&build.includes[0]), "{OUT:prepare}/inc");
+    assert_eq!(step::shown(&build.build_args[0]), "-y{OUT:bus}");
+}
+
+#[test]
+fn the_only_step_of_a_build_needs_no_name_in_braces() {
+    let project = project();
+    let text = format!(
+        "{STEPS}[build.a]\nneeds = ['regs']\nsources = ['{{OUT}}/regs.sv']\nhdl_toplevel = 'a'\n\
+         [build.b]\nprepare = [['gen', '{{OUT}}']]\nsources = ['{{OUT}}/b.sv']\nhdl_toplevel = 'b'\n"
+    );
+    let config = project.fine(&text);
+    let builds = config.builds.iter().map(|table| &table.variants[0].build);
+    let sources: Vec<String> = builds
+        .map(|build| step::shown(build.sources[0].path.as_str()))
+        .collect();
+    assert_eq!(sources, ["{OUT:regs}/regs.sv", "{OUT:prepare}/b.sv"]);
+}
+
+#[test]
+fn mistakes_in_steps() {
+    check(
+        &project(),
+        &[
+            (
+                "step = 1\nBUILD",
+                &[
+                    "1 wrong-type: `step` takes tables, one for each step, not an integer (help: give each step a name: `[step.NAME]`)",
+                ],
+            ),
+            (
+                "BUILD[step.x]\ncommand = 'python3 gen.py'\noutputs = []\n",
+                &[
+                    "5 wrong-type: `command` takes a list of words, since there is no shell, not a string (help: write `[\"python3\", \"gen.py\"]`)",
+                ],
+            ),
+            (
+                "BUILD[step.'a b']\ncommand = []\n",
+                &[
+                    "4 missing-key: `[step.a b]` is missing `outputs`",
+                    "4 bad-value: `a b` is not a valid step name (help: a name consists of letters, digits, `_` and `-`)",
+                    "5 bad-value: a command of `command` is empty",
+                ],
+            ),
+            (
+                "BUILD[step.prepare]\ncommand = ['x']\noutputs = []\nlimit = 1\n",
+                &[
+                    "4 bad-value: `prepare` is the key of a build, not a name (help: a name consists of letters, digits, `_` and `-`)",
+                    "7 unknown-key: unknown key `limit` in `[step.prepare]` (help: known keys: `command`, `env`, `inputs`, `needs`, `outputs` and `timeout_s`)",
+                ],
+            ),
+            (
+                "BUILD[step.a]\ncommand = ['x']\noutputs = []\nneeds = ['b', 'c']\n\
+                 [step.b]\ncommand = ['x']\noutputs = []\nneeds = ['a', 'b2', 'b']\n",
+                &[
+                    "7 unknown-step: there is no step called `c` (help: known steps: `a`, `b`)",
+                    "11 step-circle: step `a` needs itself",
+                    "11 unknown-step: there is no step called `b2` (help: did you mean `b`?)",
+                    "11 step-circle: step `b` needs itself",
+                ],
+            ),
+        ],
+    );
+}
+
+#[test]
+fn mistakes_of_builds_with_steps() {
+    let project = project();
+    let cases: [(&str, &[&str]); 12] = [
+        (
+            "needs = ['rgs', 'bus', 'bus']\n",
+            &[
+                "7 unknown-step: there is no step called `rgs` (help: did you mean `regs`?)",
+                "7 bad-value: `needs` names `bus` twice",
+            ],
+        ),
+        (
+            "needs = ['regs', 'bus']\nincludes = ['{OUT}', '{OUT:ergs}']\n",
+            &[
+                "8 template: `{OUT}` could be the directory of several steps (help: write one of `{OUT:bus}`, `{OUT:regs}`)",
+                "8 template: `{OUT:ergs}` is not the directory of a needed step (help: add its name to `needs`, or write `{OUT:bus}` or `{OUT:regs}`)",
+            ],
+        ),
+        (
+            "includes = ['{OUT}']\n",
+            &[
+                "7 template: `{OUT}` is the directory of a step, and there is none (help: add `needs` with the name of a `[step.NAME]`, or `prepare`)",
+            ],
+        ),
+        (
+            "needs = ['regs']\nincludes = ['inc{OUT}', '{OUT}/*']\n",
+            &[
+                "8 bad-value: `inc{OUT:regs}` is not one folder in `{OUT}`",
+                "8 bad-value: `{OUT:regs}/*` is not one folder in `{OUT}`",
+            ],
+        ),
+        (
+            "prepare = ['python3', 'gen.py']\n",
+            &[
+                "7 wrong-type: `prepare` takes a list of commands, not a list (help: put the command in brackets of its own: `[[\"python3\", \"gen.py\"]]`)",
+            ],
+        ),
+        (
+            "prepare = []\n",
+            &["7 bad-value: `prepare` is an empty list"],
+        ),
+        (
+            "prepare = [[], [''], [1], 'x']\n",
+            &[
+                "7 bad-value: a command of `prepare` is empty",
+                "7 wrong-type: `prepare` takes a list of strings, not an integer",
+                "7 wrong-type: `prepare` takes a list of words, since there is no shell, not a string (help: write `[\"x\"]`)",
+            ],
+        ),
+        (
+            "prepare_inputs = ['gen.py']\n",
+            &["7 bad-value: `[build.fifo]` has no `prepare`"],
+        ),
+        (
+            "prepare = [['gen.sh/x', '{WIDHT}']]\n",
+            &[
+                "7 template: no parameter is called `WIDHT` (help: a brace that is not a parameter is doubled: `{{` and `}}`)",
+            ],
+        ),
+        (
+            "prepare = [['./none.sh']]\nprepare_inputs = ['none.yaml', 'x/*.py']\n",
+            &[
+                "7 missing-file: `./none.sh` does not exist",
+                "8 missing-file: `none.yaml` does not exist",
+                "8 empty-glob: `x/*.py` matches no file",
+            ],
+        ),
+        (
+            "needs = ['regs']\nprepare = [['x', '{OUT:bus}']]\n",
+            &[
+                "8 template: `{OUT:bus}` is not the directory of a needed step (help: add its name to `needs`, or write `{OUT}` or `{OUT:regs}`)",
+            ],
+        ),
+        (
+            "needs = ['regs', 'bus']\n[step.more]\ncommand = ['x']\noutputs = []\n",
+            &[],
+        ),
+    ];
+    for (keys, expected) in cases {
+        let build = "[build.fifo]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = 'fifo'\n";
+        let text = format!("{build}PLACE\n{keys}{STEPS}").replace("PLACE\n", "\n\n\n");
+        let reported = project.brief(&text);
+        assert_eq!(
+            reported,
+            expected,
+            "in\n{text}\n{}",
+            project.reported(&text)
+        );
+    }
+}
+
+#[test]
+fn mistakes_in_what_steps_make() {
+    let project = project();
+    let source = |needs: &str, entry: &str| {
+        let text = format!(
+            "{STEPS}[build.a]\nneeds = [{needs}]\nhdl_toplevel = 'a'\nsources = ['{entry}']\n"
+        );
+        project.brief(&text)
+    };
+    let none: [&str; 0] = [];
+    assert_eq!(source("'bus'", "{OUT}/bus.sv"), none);
+    assert_eq!(source("'bus'", "{OUT}/*.sv"), none);
+    assert_eq!(source("'bus'", "{OUT}/any.svh"), none);
+    for (needs, entry, expected) in [
+        (
+            "'regs'",
+            "{OUT}/reg.sv",
+            "step-output: step `regs` makes no `reg.sv` (help: did you mean `regs.sv`?)",
+        ),
+        (
+            "'regs'",
+            "{OUT}/x/regs.sv",
+            "step-output: step `regs` makes no `x/regs.sv` (help: did you mean `regs.sv`?)",
+        ),
+        (
+            "'regs'",
+            "{OUT}/*.vh",
+            "step-output: step `regs` makes no `*.vh` (help: add it to `outputs` of the step)",
+        ),
+        (
+            "'regs'",
+            "hdl/{OUT}/regs.sv",
+            "bad-value: `hdl/{OUT:regs}/regs.sv` does not begin with `{OUT}`",
+        ),
+        (
+            "'regs'",
+            "{OUT}/../regs.sv",
+            "bad-value: `{OUT:regs}/../regs.sv` is not a file below `{OUT}`",
+        ),
+        (
+            "'regs'",
+            "{OUT}",
+            "bad-value: `{OUT:regs}` is not a file below `{OUT}`",
+        ),
+        (
+            "'regs'",
+            "{OUT}/all.f",
+            "bad-value: `{OUT:regs}/all.f` is a file list, and those are read before steps run (help: name the sources, or a pattern such as `{OUT}/*.sv`)",
+        ),
+    ] {
+        assert_eq!(source(needs, entry), [format!("10 {expected}")]);
+    }
+    for (output, expected) in [
+        (
+            "../a.sv",
+            "invalid output `../a.sv`: an output is a file below `{OUT}` (help: name it relative to `{OUT}`, without `..`)",
+        ),
+        (
+            "/a.sv",
+            "invalid output `/a.sv`: an output is a file below `{OUT}` (help: name it relative to `{OUT}`, without `..`)",
+        ),
+        (
+            "a/",
+            "invalid output `a/`: an output is a file below `{OUT}` (help: name it relative to `{OUT}`, without `..`)",
+        ),
+        (
+            "{OUT}/a.sv",
+            "invalid output `{OUT:x}/a.sv`: outputs are relative to `{OUT}` already (help: write `\"a.sv\"`)",
+        ),
+        (
+            "a[.sv",
+            "invalid output `a[.sv`: unclosed character class; missing ']'",
+        ),
+    ] {
+        let text =
+            format!("BUILD\nneeds = ['x']\n[step.x]\ncommand = ['x']\noutputs = ['{output}']\n");
+        let text = text.replace("BUILD\n", BUILD);
+        assert_eq!(project.brief(&text), [format!("7 bad-value: {expected}")]);
+    }
+    let twice = "needs = ['regs', 'other']\n[step.other]\ncommand = ['x']\noutputs = ['regs.sv']\n";
+    let text = format!("{STEPS}{BUILD}{twice}");
+    let expected = "10 step-output: steps `regs` and `other` both make `regs.sv` (help: give one of them another name)";
+    assert_eq!(project.brief(&text), [expected]);
+}
