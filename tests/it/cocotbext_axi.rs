@@ -114,7 +114,7 @@ fn under_make(
     let path = std::env::var("PATH").unwrap();
     let path = format!("{}:{}:{path}", project.path("bin").display(), bin.display());
     let log = File::create(dir.join("make.log")).unwrap();
-    let mut make = clean_command("make");
+    let mut make = Command::new("make");
     make.arg(format!("SIM={simulator}"))
         .arg(format!("PARAM_{}={}", flavour.parameter, flavour.width))
         .env("PATH", path)

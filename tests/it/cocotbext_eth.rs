@@ -22,22 +22,22 @@ use crate::support::Project;
 
 /// Builds of cocorun, and the folders that the pytest functions give their own.
 const FLAVOURS: [(&str, &str); 15] = [
-    ("eth_mac/AXIS_DATA_W=64", "test_eth_mac-64-"),
-    ("eth_mac/AXIS_DATA_W=512", "test_eth_mac-512-"),
+    ("eth_mac/AXIS_DATA_W=64", "test_eth_mac-64"),
+    ("eth_mac/AXIS_DATA_W=512", "test_eth_mac-512"),
     ("ptp_clock", "test_ptp_clock"),
     ("ptp_clock_sim_time", "test_ptp_clock"),
     // From here on only with `COCORUN_TEST_ALL`.
-    ("eth_mac/AXIS_DATA_W=8", "test_eth_mac-8-"),
-    ("eth_mac/AXIS_DATA_W=32", "test_eth_mac-32-"),
-    ("gmii/DATA_W=8", "test_gmii-8-"),
-    ("gmii/DATA_W=16", "test_gmii-16-"),
+    ("eth_mac/AXIS_DATA_W=8", "test_eth_mac-8"),
+    ("eth_mac/AXIS_DATA_W=32", "test_eth_mac-32"),
+    ("gmii/DATA_W=8", "test_gmii-8"),
+    ("gmii/DATA_W=16", "test_gmii-16"),
     ("gmii_phy", "test_gmii_phy"),
     ("mii", "test_mii"),
     ("mii_phy", "test_mii_phy"),
     ("rgmii", "test_rgmii"),
     ("rgmii_phy", "test_rgmii_phy"),
-    ("xgmii/CTRL_W=4/DATA_W=32", "test_xgmii-32-"),
-    ("xgmii/CTRL_W=8/DATA_W=64", "test_xgmii-64-"),
+    ("xgmii/CTRL_W=4/DATA_W=32", "test_xgmii-32"),
+    ("xgmii/CTRL_W=8/DATA_W=64", "test_xgmii-64"),
 ];
 const USUAL: usize = 4;
 /// The parametrisation of its Makefile.
@@ -81,7 +81,11 @@ fn foreign_suites_end_as_under_their_own_pytest_functions() {
     let flavours = &FLAVOURS[..count];
     let project = foreign_project("cocotbext-eth", "0.1.28", "2.1.0", "");
     plant(&project);
-    succeed(Command::new("cp").args(["-r", "tests", "make"]).current_dir(project.path(".")));
+    succeed(
+        Command::new("cp")
+            .args(["-r", "tests", "make"])
+            .current_dir(project.path(".")),
+    );
     let selected: Vec<&str> = flavours
         .iter()
         .flat_map(|(build, _)| ["--build", build])
@@ -96,11 +100,16 @@ fn foreign_suites_end_as_under_their_own_pytest_functions() {
     for (build, folder) in flavours {
         let suite = suite(build);
         let dir = project.path(&format!("tests/{suite}"));
-        // `test_eth_mac-64-` is the function's `test_eth_mac[64]`.
-        let function = folder.replacen('-', "[", 1).replacen('-', "]", 1);
+        // `test_eth_mac-64` is the function's `test_eth_mac[64]`.
+        let function = match folder.split_once('-') {
+            Some((name, value)) => format!("{name}[{value}]"),
+            None => (*folder).to_owned(),
+        };
         let test = format!("test_{suite}.py::{function}");
         run_in(&dir, &environment, pytest.to_str().unwrap(), &[&test]);
-        let outcomes = results(&dir.join("sim_build").join(folder).join("results.xml"));
+        // cocotb's runner names the file after the function.
+        let file = format!("sim_build/{folder}/{function}.result.xml");
+        let outcomes = results(&dir.join(file));
         assert!(!outcomes.is_empty(), "{build}");
         theirs.insert((*build).to_owned(), outcomes);
     }
