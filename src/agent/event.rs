@@ -286,6 +286,8 @@ pub struct Awaited {
     pub function: Option<String>,
     /// Simulated nanoseconds since the start.
     pub sim_time_ns: Option<f64>,
+    /// The same for people, with more frames and the other tasks.
+    pub text: String,
 }
 
 /// One line on a fork server's own channel.

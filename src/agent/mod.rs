@@ -8,5 +8,6 @@
 
 pub mod event;
 pub mod fork_server;
+pub mod machinery;
 pub mod package;
 pub mod request;

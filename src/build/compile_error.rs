@@ -50,7 +50,10 @@ pub(super) fn compile_error(
         problem = problem.fact(line);
     }
     problem = problem
-        .fact(format!("log: {log} ({} lines)", text.lines().count()))
+        .fact(match text.lines().count() {
+            1 => format!("log: {log} (1 line)"),
+            number => format!("log: {log} ({number} lines)"),
+        })
         .log(log);
     let remedy = simulator.and_then(|it| it.remedy(build, &text));
     match remedy.or_else(|| two_elements(build, &text)) {

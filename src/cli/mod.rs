@@ -102,11 +102,12 @@ pub enum Command {
 
 /// Which testcases to select.
 #[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Selection")]
 pub struct SelectArgs {
     /// Substring of `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) that matches all of
-    /// it; if several are given, one has to match. The name of a build, or a pattern for one, is not
-    /// searched in names of testcases
-    #[arg(value_name = "FILTER")]
+    /// it; of several, one has to match, and each has to select something. The name of a build, or
+    /// a pattern for one, is not searched in names of testcases
+    #[arg(value_name = "FILTER", help_heading = "Arguments")]
     pub filters: Vec<String>,
     /// Only this build with all its variants, or builds that match a pattern; repeat to select
     /// several
@@ -129,6 +130,7 @@ pub struct SelectArgs {
     clippy::struct_excessive_bools,
     reason = "each is a switch of its own on the command line"
 )]
+#[command(next_help_heading = "Building and scheduling")]
 pub struct WorkArgs {
     /// Maximum number of compilers and simulators running at the same time; default:
     /// `$COCORUN_JOBS`, `jobs` in `runner.toml`, or the number of available processors
@@ -160,6 +162,7 @@ pub enum Format {
 
 /// `cocorun test`.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Runs and reports")]
 pub struct TestArgs {
     /// Which testcases to select.
     #[command(flatten)]
@@ -168,7 +171,7 @@ pub struct TestArgs {
     #[command(flatten)]
     pub work: WorkArgs,
     /// Random seed of every run; overrides `runner.toml`
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", allow_negative_numbers = true, value_parser = seed)]
     pub seed: Option<u32>,
     /// Wall-clock limit per testcase in seconds; overrides `runner.toml`
     #[arg(long, value_name = "S", allow_negative_numbers = true, value_parser = seconds)]
@@ -264,6 +267,11 @@ fn isolation() -> impl TypedValueParser<Value = Isolation> {
 fn jobs(text: &str) -> Result<usize, String> {
     text.parse()
         .map_err(|_| "must be a number, at least 1".to_owned())
+}
+
+fn seed(text: &str) -> Result<u32, String> {
+    let range = || format!("must be a whole number from 0 to {}", u32::MAX);
+    text.parse().map_err(|_| range())
 }
 
 fn seconds(text: &str) -> Result<f64, String> {

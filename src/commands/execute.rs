@@ -4,6 +4,8 @@ use crate::commands::reporting::host_name;
 use crate::commands::resolved::Resolved;
 use crate::commands::session::Session;
 use crate::commands::session_folders::SessionFolder;
+use crate::commands::shared_folders::SharedFolders;
+use crate::config::RunnerConfig;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -22,13 +24,17 @@ use crate::model::exit_code::ExitCode;
 use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
+use crate::plan::ListedNames;
 use crate::plan::Selection;
+use crate::plan::TestcaseChoice;
 use crate::report::Report;
 use crate::schedule;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 use std::time::Duration;
 use std::time::Instant;
@@ -96,33 +102,61 @@ impl<'a> Unmatched<'a> {
 /// What listings find, selected or not.
 struct Listed<'a> {
     selection: &'a Selection,
-    testcases: Mutex<BTreeSet<String>>,
+    names: Mutex<ListedNames>,
+    /// The testcases that two tables with different settings select, by both tables.
+    clashes: Mutex<BTreeMap<(usize, usize), BTreeSet<TestcaseId>>>,
 }
 
 impl<'a> Listed<'a> {
     fn new(selection: &'a Selection) -> Self {
         Self {
             selection,
-            testcases: Mutex::default(),
+            names: Mutex::default(),
+            clashes: Mutex::default(),
         }
     }
 
-    /// Says whether a listed testcase is selected, and keeps its name.
-    fn selects(&self, id: &TestcaseId) -> bool {
-        let mut names = self
-            .testcases
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        names.insert(id.testcase.clone());
-        self.selection.selects(id)
+    /// Says what becomes of a testcase that is listed for a table, and keeps its name.
+    fn choose(&self, table: usize, id: &TestcaseId) -> TestcaseChoice {
+        locked(&self.names).take(id);
+        if let Some(other) = self.selection.clash(table, id) {
+            let mut clashes = locked(&self.clashes);
+            let testcases = clashes.entry((other, table)).or_default();
+            testcases.insert(id.clone());
+        }
+        self.selection.choose(table, id)
+    }
+
+    /// Returns the errors in tables that show once testcases are listed.
+    fn problems(&self, config: &RunnerConfig) -> Vec<Diagnostic> {
+        let unknown = self.selection.unknown_testcases(&locked(&self.names));
+        let clashes = locked(&self.clashes);
+        let line = |table: &usize| config.tests.get(*table).map_or(0, |it| it.line);
+        let twice = clashes.iter().filter_map(|((first, second), testcases)| {
+            let words = format!(
+                "testcase `{}` is selected by two tables with different settings",
+                testcases.first()?
+            );
+            let problem = Diagnostic::error(Code::ConfigTestcaseTwice, words)
+                .fact(format!("first in line {}, with which it ran", line(first)))
+                .fact(format!("again in line {}", line(second)))
+                .help("narrow `testcase` or `skip_testcase`, or give each table a `name`");
+            Some(match testcases.len() - 1 {
+                0 => problem,
+                more => problem.fact(format!("{more} more like this")),
+            })
+        });
+        unknown.into_iter().chain(twice).collect()
     }
 
     /// Returns the names of all testcases.
-    fn into_names(self) -> BTreeSet<String> {
-        self.testcases
-            .into_inner()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn names(&self) -> BTreeSet<String> {
+        locked(&self.names).testcases()
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs a session, feeds its reports and returns its exit code.
@@ -142,9 +176,9 @@ pub(super) fn execute(
     let began = clock.now();
     let mut folder = session_folder(resolved, work.command, began)?;
     let agent_dir = session.agent_dir()?;
-    let python_path = edges.environment.get(env::PYTHONPATH);
     let mut unmatched = Unmatched::new(work.selection);
     let listed = Listed::new(work.selection);
+    let shared = SharedFolders::look(work.modules, &resolved.config.build_dir);
     let stream = RefCell::new(Stream {
         state: SessionState::default(),
         reports,
@@ -163,7 +197,7 @@ pub(super) fn execute(
             tools: &session.tools,
             builds: work.builds,
             modules: work.modules,
-            selects: &|id| listed.selects(id),
+            choose: &|table, id| listed.choose(table, id),
             session_id: resolved.session_id.clone(),
             session_dir: resolved.session_dir(),
             history_dir: resolved.config.build_dir.join("history"),
@@ -173,7 +207,7 @@ pub(super) fn execute(
             limit: resolved.config.session_timeout,
             base_env: session.base_env(),
             agent_dir,
-            inherited_python_path: python_path.map(str::to_owned),
+            inherited_python_path: edges.environment.get(env::PYTHONPATH).map(str::to_owned),
             only_lists,
         },
         &mut sink,
@@ -183,11 +217,14 @@ pub(super) fn execute(
         },
     );
     let mut stream = stream.into_inner();
-    let names = listed.into_names();
+    let names = listed.names();
+    let of_tables = listed.problems(&resolved.config);
     let unmatched = unmatched.problems(&stream.state, &names);
     let known = session.warnings.iter().chain(&work.warnings).cloned();
     known
+        .chain(shared.warnings())
         .chain(unmatched)
+        .chain(of_tables)
         .for_each(|notice| stream.send(&Event::Notice(Box::new(notice))));
     let exit_code = stream.state.exit_code(raised_signal(&edges.interrupt));
     if exit_code == ExitCode::NothingSelected && stream.state.listed() == 0 {

@@ -21,6 +21,7 @@ use crate::event::listed_testcase;
 use crate::model::exit_code::ExitCode;
 use crate::model::test::Testcase;
 use crate::plan;
+use crate::plan::TestcaseChoice;
 use crate::report::Report;
 
 use std::time::Instant;
@@ -58,7 +59,9 @@ pub(super) fn list(
     let place = |testcase: &Testcase| {
         modules.iter().position(|module| {
             let is_module = module.module_in_variant() == testcase.id.module_in_variant();
-            is_module && module.build == testcase.id.build
+            let is_of_table =
+                || selection.choose(module.table, &testcase.id) != TestcaseChoice::NotPlanned;
+            is_module && module.build == testcase.id.build && is_of_table()
         })
     };
     reports.found.sort_by_key(place);

@@ -14,6 +14,7 @@ mod reporting;
 mod resolved;
 mod session;
 mod session_folders;
+mod shared_folders;
 mod test;
 
 use crate::cli::Cli;

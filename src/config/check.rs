@@ -38,6 +38,9 @@ pub fn unknown_build<'a>(
     for name in known {
         names.extend(name.names().filter(|name| seen.insert(*name)));
     }
+    if let Some(advice) = advice_on_simulator(wanted, &names) {
+        return problem.help(advice);
+    }
     // The name within an included file.
     let with_prefix = names.iter().copied().find(|name| {
         let rest = name.strip_suffix(wanted);
@@ -50,6 +53,24 @@ pub fn unknown_build<'a>(
             [..] => problem.fact(format!("known builds: {}", known_words(&names))),
         },
     }
+}
+
+/// Returns what is probably meant by a name that ends in `@` and something that no build has there.
+fn advice_on_simulator(wanted: &str, names: &[&str]) -> Option<String> {
+    let (before, simulator) = wanted.rsplit_once('@')?;
+    let known = names.iter().filter_map(|name| name.rsplit_once('@'));
+    let mut known: Vec<&str> = known.map(|(_, simulator)| simulator).collect();
+    known.dedup();
+    if known.contains(&simulator) {
+        return None;
+    }
+    if known.is_empty() {
+        return Some(format!(
+            "only a build for several simulators has one in its name: write `{before}`"
+        ));
+    }
+    let meant = closest(simulator, known)?;
+    Some(format!("did you mean `{before}@{meant}`?"))
 }
 
 /// Lists the base names; if there are many, only the first ones.
@@ -88,10 +109,7 @@ pub(super) fn check(build_tables: &[&BuildTable], tests: &[(&Reading, &LocatedTe
         check_builds(reading, &names, test);
         let selection = test.tables[0].build_selection();
         let builds: Vec<&BuildName> = names.iter().filter(|name| selection.covers(name)).collect();
-        let runs = test
-            .tables
-            .len()
-            .saturating_mul(test.tables[0].modules.len());
+        let runs = test.tables.iter().map(|table| table.modules.len()).sum();
         planned = planned.saturating_add(builds.len().saturating_mul(runs));
         if planned > PLANNED_MAX {
             let problem = Diagnostic::error(
@@ -143,7 +161,9 @@ fn check_twice(tests: &[(&Reading, &LocatedTest)], covered: &[Vec<&BuildName>]) 
                     let variant = table.variant.as_ref();
                     let key = (build.as_str(), ModuleInVariant { module, variant });
                     let (earlier, other) = *first.entry(key).or_insert((index, table));
-                    if earlier != index && other.settings != table.settings {
+                    // Whether selections overlap is known when testcases are listed.
+                    let may_be_apart = !table.testcases.is_all() && !other.testcases.is_all();
+                    if earlier != index && other.settings != table.settings && !may_be_apart {
                         let clash = clashes.entry((index, earlier));
                         clash.or_insert((0, key, (table, other))).0 += 1;
                     }
@@ -167,8 +187,8 @@ fn check_twice(tests: &[(&Reading, &LocatedTest)], covered: &[Vec<&BuildName>]) 
         }
         let paths = |table: &TestTable| table.settings.import_path.folders.clone();
         let help = if paths(table) == paths(other_table) {
-            "give each table a `name` of its own if both are to run, or narrow `build` or \
-             `test_module`"
+            "give each table a `name` of its own if both are to run, or narrow `build`, \
+             `test_module` or the testcases of both (`testcase`, `skip_testcase`)"
         } else {
             "give each table a `name` of its own if both are to run; or name the modules by their \
              folders, as in `test_module = \"a.test_x\"` with `paths = [\"a\", \".\"]`; or narrow \
@@ -189,6 +209,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         param_env,
         import_path,
         project_dir,
+        cwd,
         waves,
         run_files,
         isolation,
@@ -208,6 +229,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("param_env", *param_env != other.param_env),
         ("paths", import_path.folders != other.import_path.folders),
         ("project_dir", *project_dir != other.project_dir),
+        ("cwd", *cwd != other.cwd),
         ("waves", *waves != other.waves),
         ("run_files", *run_files != other.run_files),
         ("isolation", *isolation != other.isolation),

@@ -35,12 +35,14 @@ mod tables;
 mod template;
 mod test_table;
 mod test_variants;
+mod testcase_names;
 mod timescale;
 mod top;
 mod tree;
 mod variables;
 mod variants;
 mod vendor_options;
+mod working_dir;
 
 pub use build_selection::BuildSelection;
 pub use check::unknown_build;
@@ -53,6 +55,8 @@ pub use tables::PythonConfig;
 pub use tables::RunnerConfig;
 pub use tables::TestTable;
 pub use tables::Variant;
+pub use testcase_names::TestcaseName;
+pub use testcase_names::TestcaseNames;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;

@@ -10,10 +10,10 @@ pub fn plusarg(text: &str) -> Option<String> {
 pub fn refused_variable(name: &str) -> Option<String> {
     let instead = match name {
         "COCOTB_TESTCASE" | "TESTCASE" | "COCOTB_TEST_FILTER" => {
-            "name testcases on the command line"
+            "name testcases on the command line, such as `--testcase NAME`"
         }
-        "COCOTB_TEST_MODULES" | "MODULE" => "use `test_module`",
-        "COCOTB_RANDOM_SEED" | "RANDOM_SEED" => "use `seed`",
+        "COCOTB_TEST_MODULES" | "MODULE" => "use `test_module`, or `--module` on the command line",
+        "COCOTB_RANDOM_SEED" | "RANDOM_SEED" => "use `seed`, or `--seed` on the command line",
         "COCOTB_TOPLEVEL" | "TOPLEVEL" => "use `hdl_toplevel` of the build",
         "COCOTB_TRUST_INERTIAL_WRITES"
         | "TOPLEVEL_LANG"

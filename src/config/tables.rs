@@ -2,6 +2,7 @@
 
 use crate::config::places::Places;
 use crate::config::problems::BuildProblems;
+use crate::config::testcase_names::TestcaseNames;
 use crate::model::build::Build;
 use crate::model::build::HdlValue;
 use crate::model::test::RunSettings;
@@ -10,6 +11,7 @@ use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// The whole of `runner.toml`, checked.
@@ -94,6 +96,8 @@ pub struct TestTable {
     pub builds: Option<Vec<String>>,
     /// `test_module` with patterns resolved, each once; not empty.
     pub modules: Vec<TestModule>,
+    /// `testcase` and `skip_testcase`; the variants of one table share them.
+    pub testcases: Arc<TestcaseNames>,
     /// What sets its runs apart from others of the same modules: `name`, and one of what `variants`
     /// and `matrix` lead to, each of which is a table of its own here.
     pub variant: Option<TestVariant>,

@@ -16,6 +16,8 @@ use crate::config::param_env;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
 use crate::config::test_variants;
+use crate::config::testcase_names;
+use crate::config::working_dir;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::test::FixedSettings;
@@ -25,12 +27,14 @@ use crate::model::test::ParamEnv;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
+use crate::model::test::TestVariant;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Defaults of a `[[test]]`.
@@ -62,7 +66,8 @@ pub(super) struct ImportFolders {
 /// A `[[test]]` with the positions that later checks point at.
 #[derive(Clone, Debug)]
 pub(super) struct LocatedTest {
-    /// One for each variant, never empty; they differ only in `variant` and `settings`.
+    /// One for each variant and working directory, never empty; they differ in `variant`, `modules`
+    /// and `settings`.
     pub(super) tables: Vec<TestTable>,
     /// Its header.
     pub(super) range: Range<usize>,
@@ -104,6 +109,7 @@ pub(super) fn read(
         },
         import_path: folders.path,
         project_dir: files.project_dir.to_owned(),
+        cwd: None,
         waves: section.switch("waves", false),
         run_files: read_run_files(&section, files),
         isolation: section
@@ -115,19 +121,34 @@ pub(super) fn read(
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
         fixed: FixedSettings::default(),
     };
-    let table = |(variant, settings)| TestTable {
-        line: reading.document.line(section.range.start),
-        builds: section.get("build").map(|_| {
-            let names = builds.iter().map(|build| reading.full_name(&build.value));
-            names.collect()
-        }),
-        modules: modules.clone(),
-        variant,
-        settings,
-    };
+    let testcases = Arc::new(testcase_names::read(&section));
+    let groups = working_dir::read(&section, files, &settings.import_path, modules);
+    let table =
+        |cwd: &Option<Utf8PathBuf>,
+         modules: &[TestModule],
+         (variant, settings): (Option<TestVariant>, RunSettings)| TestTable {
+            line: reading.document.line(section.range.start),
+            builds: section.get("build").map(|_| {
+                let names = builds.iter().map(|build| reading.full_name(&build.value));
+                names.collect()
+            }),
+            modules: modules.to_vec(),
+            testcases: Arc::clone(&testcases),
+            variant,
+            settings: RunSettings {
+                cwd: cwd.clone(),
+                ..settings
+            },
+        };
     let variants = test_variants::read(&section, &settings);
     Some(LocatedTest {
-        tables: variants.into_iter().map(table).collect(),
+        tables: variants
+            .into_iter()
+            .flat_map(|variant| {
+                let groups = groups.iter();
+                groups.map(move |(cwd, modules)| table(cwd, modules, variant.clone()))
+            })
+            .collect(),
         range: section.range.clone(),
         builds,
     })

@@ -106,9 +106,8 @@ pub struct SessionState {
     deselected: usize,
     modules_listed: usize,
     has_tests: bool,
-    has_environment_error: bool,
-    /// Something that was asked for by name selects no testcase.
-    is_selection_incomplete: bool,
+    /// What errors lead to that are not about one build or testcase.
+    error_exits: BTreeSet<ExitCode>,
     stopping: Option<String>,
     finished: Option<SessionFinished>,
     simulators: BTreeMap<BuildName, SimulatorName>,
@@ -144,9 +143,7 @@ impl SessionState {
                 self.order_dependences.insert(testcase, found.clone());
             }
             Event::Notice(problem) if problem.severity == Severity::Error => {
-                let exit_code = problem.code.exit_code();
-                self.has_environment_error |= exit_code == ExitCode::Environment;
-                self.is_selection_incomplete |= exit_code == ExitCode::NothingSelected;
+                self.error_exits.insert(problem.code.exit_code());
             }
             Event::Stopping { reason } => self.stopping = Some(reason.clone()),
             Event::SessionFinished(finished) => self.finished = Some(finished.clone()),
@@ -380,15 +377,19 @@ impl SessionState {
         let modules = self.started.as_ref().map_or(0, |session| session.modules);
         if codes.contains(&ExitCode::BuildFailed) {
             ExitCode::BuildFailed
-        } else if !codes.is_empty() || self.has_environment_error {
+        } else if !codes.is_empty() || self.error_exits.contains(&ExitCode::Environment) {
             ExitCode::Environment
+        } else if self.error_exits.contains(&ExitCode::Usage) {
+            ExitCode::Usage
         } else if self.counts.bad() > 0
             || self.builds.not_built > 0
             || self.stopping.is_some()
             || self.has_strays()
         {
             ExitCode::TestFailed
-        } else if self.is_selection_incomplete || (modules > 0 && self.listed == 0) {
+        } else if self.error_exits.contains(&ExitCode::NothingSelected)
+            || (modules > 0 && self.listed == 0)
+        {
             ExitCode::NothingSelected
         } else {
             ExitCode::Success

@@ -233,6 +233,8 @@ pub struct RunSettings {
     pub import_path: ImportPath,
     /// The folder of its `runner.toml`, absolute.
     pub project_dir: Utf8PathBuf,
+    /// The working directory of its simulators, absolute; `None` for each run's own directory.
+    pub cwd: Option<Utf8PathBuf>,
     /// Whether a wave file is written.
     pub waves: bool,
     /// Files that are linked into each run's own directory (what `$readmemh` reads by a relative
@@ -264,6 +266,7 @@ impl RunSettings {
             param_env: None,
             import_path: ImportPath::default(),
             project_dir: Utf8PathBuf::new(),
+            cwd: None,
             waves: false,
             run_files: Vec::new(),
             isolation: Isolation::default(),

@@ -17,11 +17,8 @@ pub(super) struct KnownNames<'a> {
 
 /// Returns what is probably wrong with a filter, for a help line.
 pub(super) fn on_filter(filter: &str, known: &KnownNames<'_>) -> Option<String> {
-    let path = Utf8Path::new(filter);
-    if path.extension() == Some("py") {
-        let stem = path.file_stem().unwrap_or_default();
-        let is_of_file = |module: &&&str| module.rsplit('.').next() == Some(stem);
-        let module = known.modules.iter().find(is_of_file).unwrap_or(&"MODULE");
+    if is_file(filter) {
+        let module = known.module_of_file(filter).unwrap_or("MODULE");
         return Some(format!(
             "a filter is part of a testcase's name, not a file: write `--module {module}`"
         ));
@@ -33,6 +30,11 @@ pub(super) fn on_filter(filter: &str, known: &KnownNames<'_>) -> Option<String> 
             format!("a pattern covers the whole of `BUILD::MODULE::TESTCASE`: write `*{filter}`")
         });
     }
+    if let Some(meant) = known.with_separators(filter) {
+        return Some(format!(
+            "`{SEPARATOR}` separates build, module and testcase: write `{meant}`"
+        ));
+    }
     let parts: Option<Vec<&str>> = filter
         .split(SEPARATOR)
         .map(|part| known.nearest(part))
@@ -41,13 +43,113 @@ pub(super) fn on_filter(filter: &str, known: &KnownNames<'_>) -> Option<String> 
     (meant != filter).then(|| format!("did you mean `{meant}`?"))
 }
 
-/// Returns the name that a `--testcase` is probably meant for, for a help line.
+/// Returns what a `--testcase` is probably meant for, for a help line.
 pub(super) fn on_testcase(wanted: &str, known: &KnownNames<'_>) -> Option<String> {
+    if let Some((before, testcase)) = wanted.rsplit_once(SEPARATOR) {
+        let options = options_of(before);
+        return Some(format!(
+            "`--testcase` takes the name alone: write `{options} --testcase {}`, or `'{wanted}'` \
+             without `--testcase`",
+            quoted(testcase)
+        ));
+    }
+    if NameGlob::is_pattern(wanted) {
+        return Some(format!(
+            "`--testcase` takes a name; a pattern is a FILTER: write `'*{SEPARATOR}{wanted}'` \
+             without `--testcase`"
+        ));
+    }
     let meant = closest(wanted, with_and_without(&known.testcases, &['/']))?;
     Some(format!("did you mean `{meant}`?"))
 }
 
+/// Returns what an unknown `--module` is probably meant for, for a help line.
+pub(super) fn on_module(wanted: &str, known: &KnownNames<'_>) -> Option<String> {
+    if let Some((module, testcase)) = wanted.split_once(SEPARATOR) {
+        let is_build = known.builds.iter().any(|build| build.starts_with(module));
+        if is_build && !known.modules.contains(&module) {
+            return Some(format!(
+                "`--module` takes the name alone: write `'{wanted}'` without it"
+            ));
+        }
+        return Some(format!(
+            "`--module` takes the name alone: write `--module {module} --testcase {}`",
+            quoted(testcase)
+        ));
+    }
+    if is_file(wanted) {
+        let module = known.module_of_file(wanted)?;
+        return Some(format!(
+            "`--module` takes a name as `import` does, not a file: write `--module {module}`"
+        ));
+    }
+    if NameGlob::is_pattern(wanted) {
+        return Some(format!(
+            "`--module` takes a name; a pattern is a FILTER: write \
+             `'*{SEPARATOR}{wanted}{SEPARATOR}*'` without `--module`"
+        ));
+    }
+    let names = known.modules.iter().flat_map(|name| prefixes(name));
+    let meant = closest(wanted, names)?;
+    Some(format!("did you mean `{meant}`?"))
+}
+
+/// Says whether a name looks like that of a source file of Python.
+fn is_file(name: &str) -> bool {
+    Utf8Path::new(name).extension() == Some("py")
+}
+
+/// Returns the options that select by build and module as the front of an id does.
+fn options_of(front: &str) -> String {
+    match front.rsplit_once(SEPARATOR) {
+        Some((build, module)) => format!("--build {} --module {module}", quoted(build)),
+        None => format!("--module {front}"),
+    }
+}
+
+/// Returns a name as a shell needs it, in single quotes if it has more than plain characters.
+fn quoted(name: &str) -> String {
+    let is_plain = |c: char| c.is_alphanumeric() || "_-./=@".contains(c);
+    if name.chars().all(is_plain) {
+        name.to_owned()
+    } else {
+        format!("'{name}'")
+    }
+}
+
 impl KnownNames<'_> {
+    /// Returns the module that a file is probably meant to be.
+    fn module_of_file(&self, file: &str) -> Option<&str> {
+        let stem = Utf8Path::new(file).file_stem().unwrap_or_default();
+        let mut modules = self.modules.iter().copied();
+        modules.find(|module| module.rsplit('.').next() == Some(stem))
+    }
+
+    /// Returns a filter in which another mark separates its parts with the right one.
+    fn with_separators(&self, filter: &str) -> Option<String> {
+        for (module, mark) in self
+            .modules
+            .iter()
+            .flat_map(|module| ['.', ':', '/'].map(|mark| (module, mark)))
+        {
+            let Some((before, after)) = filter.split_once(&format!("{module}{mark}")) else {
+                continue;
+            };
+            let is_testcase = self.testcases.iter().any(|name| name.contains(after));
+            if after.is_empty() || !is_testcase {
+                continue;
+            }
+            let build = before.trim_end_matches(['.', ':', '/']);
+            if build.is_empty() && before.is_empty() {
+                return Some(format!("{module}{SEPARATOR}{after}"));
+            }
+            if before.len() > build.len() && self.builds.iter().any(|it| it.contains(build)) {
+                return Some([build, module, after].join(SEPARATOR));
+            }
+        }
+        None
+    }
+
     /// Returns the name that one part of a filter is probably meant for; itself if it is in one.
     fn nearest<'a>(&'a self, part: &'a str) -> Option<&'a str> {
         let all = with_and_without(&self.builds, &['/', '@'])
@@ -61,7 +163,7 @@ impl KnownNames<'_> {
 }
 
 /// Returns what is before each `/` of a module's name, and the name itself.
-pub(super) fn prefixes(module: &str) -> impl Iterator<Item = &str> + Clone {
+fn prefixes(module: &str) -> impl Iterator<Item = &str> + Clone {
     let ends = module.match_indices('/').map(|(at, _)| at);
     ends.chain([module.len()]).map(|end| &module[..end])
 }
@@ -119,11 +221,56 @@ mod tests {
         for far in ["colour", "uart::test_fifo", "test_fifo::colour"] {
             assert_eq!(on_filter(far, &known()), None, "{far}");
         }
+        for (filter, meant) in [
+            ("test_fifo.overflow", "test_fifo::overflow"),
+            ("tb.test_arb.grants", "tb.test_arb::grants"),
+            ("uart.test_fifo.overflow", "uart::test_fifo::overflow"),
+            ("uart::test_fifo:overflow", "uart::test_fifo::overflow"),
+            ("test_fifo/overflow", "test_fifo::overflow"),
+        ] {
+            let advice = on_filter(filter, &known()).unwrap_or_default();
+            assert!(
+                advice.ends_with(&format!("write `{meant}`")),
+                "{filter}: {advice}"
+            );
+        }
         let testcase = |wanted: &str| on_testcase(wanted, &known());
         assert_eq!(
             testcase("grnats"),
             Some("did you mean `grants`?".to_owned())
         );
         assert_eq!(testcase("fiffo"), None, "that is a build");
+        let testcase = |wanted: &str| testcase(wanted).unwrap_or_default();
+        for (wanted, write) in [
+            ("over*", "`'*::over*'` without"),
+            (
+                "test_fifo::overflow",
+                "`--module test_fifo --testcase overflow`, or",
+            ),
+            (
+                "uart::test_fifo::over*",
+                "`--build uart --module test_fifo --testcase 'over*'`",
+            ),
+        ] {
+            assert!(testcase(wanted).contains(write), "{}", testcase(wanted));
+        }
+        let module = |wanted: &str| on_module(wanted, &known()).unwrap_or_default();
+        for (wanted, write) in [
+            ("test_*", "`'*::test_*::*'` without"),
+            (
+                "./tb/test_arb.py",
+                "not a file: write `--module tb.test_arb`",
+            ),
+            (
+                "test_fifo::overflow",
+                "`--module test_fifo --testcase overflow`",
+            ),
+            ("uart::test_fifo", "`'uart::test_fifo'` without"),
+            ("test_fiffo", "did you mean `test_fifo`?"),
+            ("other.py", ""),
+        ] {
+            assert!(module(wanted).contains(write), "{}", module(wanted));
+            assert_eq!(module(wanted).is_empty(), write.is_empty());
+        }
     }
 }

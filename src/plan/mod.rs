@@ -5,19 +5,23 @@
 //! and simulator; modules by table, then build, then name as the table gives them.
 
 mod advice;
+mod claims;
 mod filter;
 mod selection;
 
+pub use claims::ListedNames;
 pub use selection::Selection;
 pub use selection::SelectionArgs;
+pub use selection::TestcaseChoice;
 
 use crate::config::RunnerConfig;
 use crate::config::Variant;
 use crate::model::build::Build;
 use crate::model::test::PlannedModule;
 use crate::model::test::RunSettings;
+use crate::plan::claims::Claims;
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 /// Everything that `runner.toml` describes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,6 +30,8 @@ pub struct Plan {
     pub builds: Vec<Build>,
     /// Every test module on every build it runs on, in every variant; no two are the same.
     pub modules: Vec<PlannedModule>,
+    /// Which testcases of them the tables select.
+    pub claims: Claims,
 }
 
 /// Puts every test on the builds that it runs on.
@@ -36,8 +42,10 @@ pub fn expand(config: &RunnerConfig) -> Plan {
     let tables = config.builds.iter();
     let variants: Vec<&Variant> = tables.flat_map(|table| &table.variants).collect();
     let mut builds: Vec<Build> = variants.iter().map(|it| it.build.clone()).collect();
-    let mut modules = Vec::new();
-    let mut planned = BTreeSet::new();
+    let mut modules: Vec<PlannedModule> = Vec::new();
+    let mut claims = Claims::new(config);
+    // The indices of a module that tables with different settings plan.
+    let mut planned: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, table) in config.tests.iter().enumerate() {
         let selected = table.build_selection();
         for (number, build) in builds.iter_mut().enumerate() {
@@ -47,7 +55,11 @@ pub fn expand(config: &RunnerConfig) -> Plan {
             build.waves |= table.settings.waves;
             let settings = with_parameters(&table.settings, variants[number]);
             for module in &table.modules {
-                if planned.insert((number, module, &table.variant)) {
+                let alike = planned.entry((number, module, &table.variant)).or_default();
+                let known = alike.iter().find(|at| modules[**at].settings == settings);
+                let at = known.copied().unwrap_or(modules.len());
+                if at == modules.len() {
+                    alike.push(at);
                     modules.push(PlannedModule {
                         build: build.name.clone(),
                         module: module.clone(),
@@ -56,10 +68,16 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                         settings: settings.clone(),
                     });
                 }
+                claims.add(&modules[at], &table.testcases);
             }
         }
     }
-    Plan { builds, modules }
+    claims.settle();
+    Plan {
+        builds,
+        modules,
+        claims,
+    }
 }
 
 /// Returns the settings of a table on one build, whose parameters its environment may name.

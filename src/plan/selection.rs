@@ -7,7 +7,6 @@
 
 use crate::config::BuildSelection;
 use crate::config::name_glob::NameGlob;
-use crate::config::suggest::closest;
 use crate::config::unknown_build;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -22,6 +21,9 @@ use crate::model::test::TestcaseId;
 use crate::plan::Plan;
 use crate::plan::advice;
 use crate::plan::advice::KnownNames;
+use crate::plan::claims::Claims;
+use crate::plan::claims::ListedNames;
+use crate::plan::claims::TableClaim;
 use crate::plan::filter::Filter;
 
 use std::collections::BTreeMap;
@@ -48,6 +50,19 @@ pub struct SelectionArgs {
     pub simulator: Option<SimulatorName>,
 }
 
+/// What becomes of a listed testcase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TestcaseChoice {
+    /// The table that lists it does not run it; it is not mentioned.
+    NotPlanned,
+    /// It is planned, but a filter leaves it out.
+    Deselected,
+    /// It runs, or is reported as skipped if it is marked so.
+    Selected,
+    /// It runs, however it is marked.
+    SelectedByName,
+}
+
 /// A checked selection over one plan.
 #[derive(Clone, Debug)]
 pub struct Selection {
@@ -57,6 +72,7 @@ pub struct Selection {
     simulators: BTreeMap<BuildName, SimulatorName>,
     needed: BTreeSet<BuildName>,
     modules: BTreeSet<String>,
+    claims: Claims,
     /// The builds on which a module is planned under exactly a name that `--module` gives.
     exact: BTreeSet<(BuildName, String)>,
 }
@@ -83,7 +99,7 @@ impl Selection {
         for wanted in &args.modules {
             let mut known = modules.iter();
             if !known.any(|name| designates(wanted, name)) {
-                problems.push(unknown_module(wanted, &modules));
+                problems.push(unknown_module(wanted, &modules, plan));
             }
         }
         if !problems.is_empty() {
@@ -102,6 +118,7 @@ impl Selection {
             simulators,
             needed: BTreeSet::new(),
             modules,
+            claims: plan.claims.clone(),
             exact: BTreeSet::new(),
         };
         selection.exact = plan
@@ -147,7 +164,30 @@ impl Selection {
             .filter(|planned| self.may_select_module(&planned.build, planned.module_in_variant()))
     }
 
-    /// Says whether a testcase is selected.
+    /// Says what becomes of a testcase that is listed for this table.
+    pub fn choose(&self, table: usize, id: &TestcaseId) -> TestcaseChoice {
+        match self.claims.of(table, id) {
+            TableClaim::None | TableClaim::Clashes(_) => TestcaseChoice::NotPlanned,
+            _ if !self.selects(id) => TestcaseChoice::Deselected,
+            TableClaim::Selects => TestcaseChoice::Selected,
+            TableClaim::Names => TestcaseChoice::SelectedByName,
+        }
+    }
+
+    /// Returns the table that runs a testcase instead of this one, although their settings differ.
+    pub fn clash(&self, table: usize, id: &TestcaseId) -> Option<usize> {
+        match self.claims.of(table, id) {
+            TableClaim::Clashes(other) => Some(other),
+            TableClaim::None | TableClaim::Selects | TableClaim::Names => None,
+        }
+    }
+
+    /// Returns the errors about names in tables that match none of the listed testcases.
+    pub fn unknown_testcases(&self, listed: &ListedNames) -> Vec<Diagnostic> {
+        listed.unknown(&self.claims)
+    }
+
+    /// Says whether the command line selects a testcase.
     pub fn selects(&self, id: &TestcaseId) -> bool {
         let module = id.module_in_variant();
         if !self.admits_testcase(&id.testcase) || !self.may_select_module(&id.build, module) {
@@ -272,14 +312,19 @@ fn refused_build(wanted: &str, plan: &Plan) -> Option<Diagnostic> {
     (!is_there).then(|| unknown_build(wanted, &mut names))
 }
 
-fn unknown_module(wanted: &str, known: &BTreeSet<String>) -> Diagnostic {
+fn unknown_module(wanted: &str, known: &BTreeSet<String>, plan: &Plan) -> Diagnostic {
     let problem = Diagnostic::error(
         Code::UsageBadArgument,
         format!("no `[[test]]` runs a module called `{wanted}`"),
     );
-    let names = known.iter().flat_map(|name| advice::prefixes(name));
-    if let Some(name) = closest(wanted, names) {
-        return problem.help(format!("did you mean `{name}`?"));
+    let builds = plan.builds.iter().map(|build| build.name.as_str());
+    let names = KnownNames {
+        builds: builds.collect(),
+        modules: known.iter().map(String::as_str).collect(),
+        testcases: Vec::new(),
+    };
+    if let Some(advice) = advice::on_module(wanted, &names) {
+        return problem.help(advice);
     }
     let shown = known.iter().take(SHOWN_MAX);
     let names: Vec<String> = shown.map(|name| format!("`{name}`")).collect();

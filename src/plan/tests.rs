@@ -1,5 +1,7 @@
 //! How a configuration is expanded, and what arguments select from it.
 
+mod parts;
+
 use super::*;
 
 use crate::config::BuildProblems;
@@ -18,14 +20,14 @@ use crate::model::build::UnknownParameters;
 use crate::model::test::Isolation;
 use crate::model::test::ParamEnv;
 use crate::model::test::RunSettings;
-use crate::model::test::Seed;
 use crate::model::test::TestModule;
-use crate::model::test::TestVariant;
 use crate::model::test::TestcaseId;
 
 use camino::Utf8PathBuf;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 fn settings(waves: bool) -> RunSettings {
@@ -107,6 +109,7 @@ fn test(builds: Option<&[&str]>, modules: &[&str]) -> TestTable {
             .iter()
             .map(|name| TestModule((*name).to_owned()))
             .collect(),
+        testcases: Arc::default(),
         variant: None,
         settings: settings(false),
     }
@@ -410,73 +413,6 @@ fn ten_thousand_modules_are_expanded_and_selected_in_linear_time() {
     assert_eq!(plan.modules.len(), 100_000);
     let selection = Selection::new(filters(&["b/D=3::tests.m77::*"]), &plan).expect("sound");
     assert_eq!(selection.modules(&plan).count(), 1);
-}
-
-/// Tests of one module on one build: without a variant, and in these.
-fn in_variants(variants: &[&str]) -> Plan {
-    let table_of = |variant: Option<&str>| TestTable {
-        variant: variant.map(|name| TestVariant(name.to_owned())),
-        settings: RunSettings {
-            seed: variant.map(|name| Seed(u32::try_from(name.len()).expect("short"))),
-            ..settings(false)
-        },
-        ..test(None, &["tb.m"])
-    };
-    let variants = variants.iter().copied().map(Some);
-    let tests = [None].into_iter().chain(variants).map(table_of);
-    expand(&config(vec![table("b", &["icarus"], &[])], tests.collect()))
-}
-
-#[test]
-fn each_variant_is_planned_and_selected_by_its_own_name() {
-    let variants = ["fast", "fast/seed=1", "slow/seed=1"];
-    let plan = in_variants(&variants);
-    assert_eq!(plan.modules.len(), 4);
-    let selected = |args: SelectionArgs| -> Vec<String> {
-        let selection = Selection::new(args, &plan).expect("sound arguments");
-        let modules = selection.modules(&plan);
-        modules
-            .map(|it| it.module_in_variant().to_string())
-            .collect()
-    };
-    let module = |name: &str| SelectionArgs {
-        modules: vec![name.to_owned()],
-        ..SelectionArgs::default()
-    };
-    assert_eq!(selected(module("tb.m")), ["tb.m"]);
-    assert_eq!(selected(module("tb.m/fast")), ["tb.m/fast"]);
-    assert_eq!(selected(module("tb.m/slow")), ["tb.m/slow/seed=1"]);
-    assert_eq!(selected(module("tb.m/fast/seed=1")), ["tb.m/fast/seed=1"]);
-    assert_eq!(selected(filters(&["m/fast::"])), ["tb.m/fast"]);
-    assert_eq!(selected(filters(&["*/seed=1::*"])).len(), 2);
-    assert_eq!(selected(filters(&["b::tb.m::"])), ["tb.m"]);
-    let only_variants = Plan {
-        modules: plan.modules[1..].to_vec(),
-        ..plan.clone()
-    };
-    let selection = Selection::new(module("tb.m"), &only_variants).expect("sound");
-    assert_eq!(selection.modules(&only_variants).count(), 3);
-}
-
-#[test]
-fn a_mistyped_variant_gets_a_near_name() {
-    let plan = in_variants(&["fast/size=1", "slow/size=1"]);
-    for (wanted, meant) in [
-        ("tb.m/fats", Some("tb.m/fast")),
-        ("tb.m/slow/size=2", Some("tb.m/slow/size=1")),
-        ("tb.m/other-one", None),
-    ] {
-        let args = SelectionArgs {
-            modules: vec![wanted.to_owned()],
-            ..SelectionArgs::default()
-        };
-        let problems = Selection::new(args, &plan).expect_err("it does not exist");
-        let help = meant.map(|name| format!("did you mean `{name}`?"));
-        assert_eq!(problems.0[0].help, help, "{wanted}");
-    }
-    let selection = Selection::new(filters(&["tb.m/fats"]), &plan).expect("sound");
-    let help = selection.advice_on("tb.m/fats", &BTreeSet::new());
-    assert_eq!(help.as_deref(), Some("did you mean `tb.m/fast`?"));
 }
 
 prop_compose! {

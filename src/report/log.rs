@@ -3,8 +3,8 @@
 //! A log may be larger than memory: only the last bytes of a span are ever read.
 
 use super::text;
-use super::traceback;
 
+use crate::agent::machinery::is_machinery;
 use crate::edge::fs;
 use crate::model::outcome::LogSpan;
 
@@ -18,6 +18,9 @@ const STACK_HEAD: &str = "(most recent call first):";
 
 /// The first line of a traceback.
 const TRACEBACK: &str = "Traceback (most recent call last):";
+
+/// How a simulator's notes on its wave file begin; the report names the file itself.
+const WAVE_NOTES: [&str; 2] = ["FST info: ", "VCD info: "];
 
 /// At least so many spaces begin a further line of a record.
 const CONTINUATION_COLUMNS_MIN: usize = 24;
@@ -73,14 +76,17 @@ fn own_lines<'a>(text: &'a str, testcase: &str) -> (Vec<&'a str>, bool) {
         .copied()
         .peekable();
     while let Some(line) = lines.next() {
+        if WAVE_NOTES.iter().any(|note| line.starts_with(note)) {
+            continue;
+        }
         let mut more: Vec<&str> = Vec::new();
         if let Some((logger, _)) = record_of(line) {
             while let Some(next) = lines.next_if(|next| is_continuation(next)) {
                 more.push(next);
             }
-            // cocotb 2.0 logs a failure under the name of the task.
-            let is_failure =
-                logger == "cocotb.Test" && more.iter().any(|it| it.contains(TRACEBACK));
+            // cocotb 2.0 logs a failure under the name of the task, of which it shows the end.
+            let is_of_a_task = logger == "cocotb.Test" || logger.starts_with("..");
+            let is_failure = is_of_a_task && more.iter().any(|it| it.contains(TRACEBACK));
             if logger == "cocotb.regression" || is_failure {
                 continue;
             }
@@ -129,7 +135,7 @@ fn is_cocotbs_frame(line: &str) -> bool {
         return false;
     };
     let is_of_a_stack = at.trim_start_matches(|c: char| c.is_ascii_digit());
-    is_of_a_stack.starts_with(" in ") && traceback::is_machinery(path)
+    is_of_a_stack.starts_with(" in ") && is_machinery(path)
 }
 
 /// Returns at most the last `limit` bytes of a part of a file, and whether something was left out.
@@ -207,8 +213,10 @@ mod tests {
         for failure in [
             format!("  1.00ns WARNING  cocotb.regression   test_a.t failed\n{traceback}"),
             format!("  1.00ns WARNING  cocotb.Test t.t     expected 1\n{traceback}"),
+            format!("  1.00ns WARNING  ..b.Test a_long.a_long expected 1\n{traceback}"),
         ] {
-            let log = format!("{begins}{}\n{failure}{table}last\n", own.join("\n"));
+            let note = "VCD info: dumpfile waves.vcd opened for output.\n";
+            let log = format!("{begins}{note}{}\n{failure}{table}last\n", own.join("\n"));
             let (_dir, span) = span_of(log.as_bytes());
             let expect = [&own[..], &["last"]].concat();
             assert_eq!(lines(&span, 20), expect, "{log}");

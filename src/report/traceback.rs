@@ -1,15 +1,7 @@
 //! Tracebacks of Python as a person wants them: frames of what runs the testcase are folded.
 
+use crate::agent::machinery::is_machinery;
 use crate::report::text;
-
-/// Files whose frames say how the testcase was called, and not what it did.
-const MACHINERY: [&str; 5] = [
-    "<cocorun_agent",
-    "<frozen importlib",
-    "/importlib/__init__.py",
-    "-packages/cocotb/",
-    "-packages/pygpi/",
-];
 
 /// The head of a frame: `File "PATH", line N, in NAME`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -32,11 +24,6 @@ impl<'a> Head<'a> {
             line: at[..digits].parse().ok()?,
         })
     }
-}
-
-/// Says whether a file belongs to what runs the testcase.
-pub(super) fn is_machinery(path: &str) -> bool {
-    MACHINERY.iter().any(|place| path.contains(place))
 }
 
 /// Returns a text in which neighbouring frames of cocotb are one line.
@@ -126,6 +113,51 @@ pub(super) fn last_place<'a>(text: &'a str, file: &str) -> Option<(u32, Option<&
     last
 }
 
+/// The first line of a traceback.
+const TRACEBACK: &str = "Traceback (most recent call last):";
+
+/// A traceback of one exception, in two parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Parts<'a> {
+    /// The first line and the frames.
+    pub(super) frames: &'a str,
+    /// The exception's type and message, as they end the traceback.
+    pub(super) exception: &'a str,
+}
+
+/// Divides a traceback; `None` if it is not one, or has several exceptions in it.
+pub(super) fn parts(text: &str) -> Option<Parts<'_>> {
+    let rest = text.strip_prefix(TRACEBACK)?;
+    if rest.contains(TRACEBACK) {
+        return None;
+    }
+    // Frames are indented, and the exception that follows them is not.
+    let mut at = TRACEBACK.len();
+    for line in rest.split_inclusive('\n') {
+        if line.starts_with(|c: char| !c.is_whitespace()) {
+            let (frames, exception) = text.split_at(at);
+            return Some(Parts {
+                frames: frames.trim_end(),
+                exception,
+            });
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// Returns where a stack whose innermost frame comes first is in a file.
+pub(super) fn first_place<'a>(text: &'a str, file: &str) -> Option<(u32, Option<&'a str>)> {
+    let mut lines = text.lines().peekable();
+    while let Some(line) = lines.next() {
+        if let Some(head) = Head::of(line).filter(|head| head.path == file) {
+            let source = lines.peek().filter(|next| indent_of(next) > head.indent);
+            return Some((head.line, source.map(|next| next.trim())));
+        }
+    }
+    None
+}
+
 /// Returns the frames that are not cocotb's, as `PATH:LINE` each: equal tracebacks have equal ones.
 pub(super) fn route(text: &str) -> Vec<String> {
     let heads = text.lines().filter_map(Head::of);
@@ -159,6 +191,29 @@ mod tests {
         let source = "raise ValueError(\"deep\\ntwo lines\")";
         assert_eq!(last_place(&text, "/p/test_a.py"), Some((29, Some(source))));
         assert_eq!(last_place(&text, "/p/other.py"), None);
+    }
+
+    #[test]
+    fn a_traceback_of_one_exception_has_two_parts() {
+        let own = frame("/p/test_a.py", 30, "await task");
+        let text = format!("{TRACEBACK}\n{own}AssertionError: two\n +  where");
+        let frames = format!("{TRACEBACK}\n{own}");
+        let expect = Parts {
+            frames: frames.trim_end(),
+            exception: "AssertionError: two\n +  where",
+        };
+        assert_eq!(parts(&text), Some(expect));
+        for other in [
+            format!("{text}\n\n{text}"),
+            frames.clone(),
+            "E: x".to_owned(),
+        ] {
+            assert_eq!(parts(&other), None, "{other}");
+        }
+        assert_eq!(
+            first_place(&text, "/p/test_a.py"),
+            Some((30, Some("await task")))
+        );
     }
 
     #[test]

@@ -152,8 +152,8 @@ pub(super) fn diagnostic(
     if let Some(message) = long_message(result) {
         problem = problem.fact(quote(message));
     }
-    if let Some(details) = further_details(result) {
-        problem = problem.fact(quote(&traceback::folded(details)));
+    if let Some(details) = unsaid_details(result) {
+        problem = problem.fact(quote(&details));
     }
     if !output.lines.is_empty() {
         problem = problem.fact(match (output.is_cut, output.lines.len()) {
@@ -173,10 +173,12 @@ pub(super) fn diagnostic(
         problem = problem.fact(text::visible(&format!("waves: {waves}")));
     }
     let is_import = result.cause == Some(Cause::Import) && result.id.is_whole_module();
-    let when = if is_import {
-        "once that is fixed, rerun it alone"
-    } else {
-        "rerun it alone"
+    let when = match result.cause {
+        Some(Cause::NoTestcases) => {
+            "put `@cocotb.test()` above its coroutines, or take it out of `test_module`; then rerun it"
+        }
+        _ if is_import => "once that is fixed, rerun it alone",
+        _ => "rerun it alone",
     };
     problem.help(format!("{when}: `{}`", rerun_command(rerun_prefix, result)))
 }
@@ -196,14 +198,16 @@ pub(super) fn order_dependence(found: &OrderDependence) -> String {
     text::visible(&words).into_owned()
 }
 
-/// Returns the message if the headline does not contain it: one of several lines, or a long one.
+/// Returns the message if neither the headline nor the traceback contains it: one of several lines,
+/// or a long one.
 pub(super) fn long_message(result: &TestcaseResult) -> Option<&str> {
     let headline = headline(result);
+    let details = result.details.as_deref().unwrap_or_default();
     result
         .message
         .as_deref()
         .filter(|message| message.trim().contains('\n') || message.len() > LINE_COLUMNS_MAX / 2)
-        .filter(|message| !headline.contains(message.trim()))
+        .filter(|message| !headline.contains(message.trim()) && !details.contains(message.trim()))
 }
 
 /// Returns the traceback, unless it is just the exception whose message is shown anyway.
@@ -214,12 +218,49 @@ pub(super) fn further_details(result: &TestcaseResult) -> Option<&str> {
     (!details.is_empty() && !is_shown).then_some(details)
 }
 
-/// Returns where in the testcase's own file the traceback ends, as `:LINE` with what stands there;
-/// without a traceback, the line of its definition.
+/// Returns of the traceback what headline and place do not say: a single frame of the testcase's own
+/// file is its place, and the exception's first line is in the headline.
+fn unsaid_details(result: &TestcaseResult) -> Option<String> {
+    let details = further_details(result)?;
+    let Some(parts) = traceback::parts(details) else {
+        return Some(traceback::folded(details));
+    };
+    let (first, rest) = match parts.exception.split_once('\n') {
+        Some((first, rest)) => (first, rest.trim_end()),
+        None => (parts.exception, ""),
+    };
+    let said = message_line(result).unwrap_or_default();
+    let first_shown = text::first_line(first);
+    let is_said = !said.is_empty() && !first_shown.is_empty();
+    let is_said = is_said && (first_shown.ends_with(&said) || said.ends_with(&*first_shown));
+    let place = result.file.as_ref().and_then(|file| {
+        let is_only = traceback::route(details).len() == 1;
+        traceback::last_place(details, file.as_str()).filter(|_| is_only)
+    });
+    let mut shown = String::new();
+    // Frames without a line of source are more than the place.
+    if !(is_said && place.is_some_and(|(_, source)| source.is_some())) {
+        shown.push_str(&traceback::folded(parts.frames));
+    }
+    for part in [first, rest].into_iter().skip(usize::from(is_said)) {
+        if !part.is_empty() {
+            let joint = if shown.is_empty() { "" } else { "\n" };
+            text::add(&mut shown, format_args!("{joint}{part}"));
+        }
+    }
+    (!shown.is_empty()).then_some(shown)
+}
+
+/// Returns where in the testcase's own file the traceback ends, or a hang is, as `:LINE` with what
+/// stands there; without either, the line of its definition.
 fn place_in_file(result: &TestcaseResult) -> String {
     let file = result.file.as_ref().map_or("", |file| file.as_str());
     let details = result.details.as_deref().unwrap_or_default();
-    match (traceback::last_place(details, file), result.line) {
+    let place = match result.outcome {
+        Outcome::TimedOut => traceback::first_place(details, file),
+        _ => traceback::last_place(details, file),
+    };
+    match (place, result.line) {
         (Some((line, Some(source))), _) => format!(":{line}: {source}"),
         (Some((line, None)), _) | (None, Some(line)) => format!(":{line}"),
         (None, None) => String::new(),
@@ -326,10 +367,12 @@ pub(super) fn build_problem(
         return problem.clone();
     };
     let words = format!("rerun it alone: `{}`", rebuild_command(session, build));
-    match &problem.help {
-        None => problem.clone().help(words),
-        Some(_) => problem.clone().fact(words),
-    }
+    let help = match &problem.help {
+        None => words,
+        Some(help) if help.ends_with('?') => format!("{help} Then {words}"),
+        Some(help) => format!("{help}; then {words}"),
+    };
+    problem.clone().help(help)
 }
 
 /// Returns the command that repeats a build, quoted for a shell.

@@ -1,6 +1,7 @@
 //! Lines of limited width, broken and cut between words.
 //!
-//! Colour sequences take no room. A command in backticks is never broken, so that it can be copied.
+//! Colour sequences take no room. A command in backticks is never broken, so that it can be copied, and
+//! neither is other code in backticks that fits into a line.
 
 use crate::report::text;
 
@@ -44,7 +45,7 @@ fn is_source(line: &str) -> bool {
 }
 
 fn push_wrapped(all: &mut String, line: &str, columns: usize, hang: usize) {
-    let kept = commands_of(line);
+    let kept = code_of(line, columns.saturating_sub(hang));
     let indent = line.len() - line.trim_start().len();
     // A narrow terminal needs its cells for words.
     let hang = hang.min(columns / 3);
@@ -68,15 +69,19 @@ fn push_wrapped(all: &mut String, line: &str, columns: usize, hang: usize) {
     all.push_str(&line[start..]);
 }
 
-/// Returns the places of the commands in a line.
-fn commands_of(line: &str) -> Vec<Range<usize>> {
+/// Returns the places of the commands in a line, and of other code that is not wider than `columns`.
+fn code_of(line: &str, columns: usize) -> Vec<Range<usize>> {
     let mut found = Vec::new();
     let mut from = 0;
-    while let Some(at) = line[from..].find(COMMAND) {
+    while let Some(at) = line[from..].find('`') {
         let start = from + at;
         let end = line[start + 1..].find('`').map(|at| start + 1 + at);
+        let is_command = line[start..].starts_with(COMMAND);
         from = end.map_or(line.len(), |end| end + 1);
-        found.push(start..from);
+        let is_code = end.is_some() && text::columns(&line[start..from]) <= columns;
+        if is_command || is_code {
+            found.push(start..from);
+        }
     }
     found
 }
@@ -161,6 +166,17 @@ mod tests {
         let help = "help: rerun it alone: `cocorun test --build a --seed 7` now";
         let command = "  `cocorun test --build a --seed 7`";
         check(help, 30, &["help: rerun it alone:", command, "  now"]);
+        check(
+            "write `a b c` or `d e f`",
+            14,
+            &["write `a b c`", "  or `d e f`"],
+        );
+        check(
+            "`one two three four`",
+            12,
+            &["`one two", "  three", "  four`"],
+        );
+        check("a ` b c d", 5, &["a ` b", " c d"]);
         let source = "12 | assign a = b + c + d;";
         check(source, 10, &[source]);
     }

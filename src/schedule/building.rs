@@ -254,7 +254,7 @@ fn lists_of(
                     group: Arc::new(Group::new(
                         Arc::clone(design),
                         planned.settings.clone(),
-                        planned.variant.clone(),
+                        (planned.table, planned.variant.clone()),
                         Arc::clone(simulator),
                         simulator.wave_file_name(&build.build_args),
                     )),

@@ -48,6 +48,8 @@ pub(super) struct Group {
     pub(super) design: Arc<BuiltDesign>,
     /// The settings of its runs.
     pub(super) settings: RunSettings,
+    /// The table that its modules are of.
+    pub(super) table: usize,
     /// What sets its runs apart from others of the same modules.
     variant: Option<TestVariant>,
     /// The design it runs on.
@@ -110,13 +112,14 @@ impl Group {
     pub(super) fn new(
         design: Arc<BuiltDesign>,
         settings: RunSettings,
-        variant: Option<TestVariant>,
+        (table, variant): (usize, Option<TestVariant>),
         simulator: Arc<dyn Simulator>,
         wave_file: &'static str,
     ) -> Self {
         Self {
             design,
             settings,
+            table,
             variant,
             simulator,
             wave_file,
@@ -134,8 +137,8 @@ impl Group {
             ..self.settings.clone()
         };
         let (design, simulator) = (Arc::clone(&self.design), Arc::clone(&self.simulator));
-        let variant = self.variant.clone();
-        Self::new(design, settings, variant, simulator, self.wave_file)
+        let table = (self.table, self.variant.clone());
+        Self::new(design, settings, table, simulator, self.wave_file)
     }
 
     /// Returns one of its modules as people see it.
@@ -364,7 +367,7 @@ mod tests {
         Arc::new(Group::new(
             Arc::new(design("b")),
             settings,
-            None,
+            (0, None),
             simulator,
             "w.fst",
         ))

@@ -17,6 +17,7 @@ use crate::edge::process::Process;
 use crate::edge::process::ProcessEvent;
 use crate::edge::process::await_event;
 use crate::schedule::judge::Hang;
+use crate::schedule::judge::StackFrame;
 use crate::schedule::run_log;
 use crate::sim::simulator::Simulator;
 
@@ -37,9 +38,9 @@ const STILL_TICKS_MAX: u32 = 25;
 
 /// How much of the log since the request is searched.
 const ANSWER_BYTES_MAX: u64 = 1 << 20;
-/// What Python's `faulthandler` writes about a thread that is not in Python. It works where no
+/// How Python's `faulthandler` begins the stack of the thread that got the signal. It works where no
 /// Python code can run, so it cannot send an event.
-const NO_PYTHON: &str = "<no Python frame>";
+const THIS_THREAD: &str = "Current thread ";
 
 /// Asks a hanging process where it is, and waits for the answer.
 ///
@@ -61,12 +62,12 @@ pub(super) fn ask(
         return question.hang;
     }
     let has_answered = question.await_answer(process);
-    question.hang.is_outside_python =
-        fs::read_range_lossy(log, question.asked_at, ANSWER_BYTES_MAX).contains(NO_PYTHON);
+    let answer = fs::read_range_lossy(log, question.asked_at, ANSWER_BYTES_MAX);
+    question.hang.stack = stack_in(&answer);
     // Some simulators enter Python once more when they are asked to end; others need the signal.
     if has_answered
         && question.hang.waiting.is_none()
-        && question.hang.is_outside_python
+        && question.hang.is_outside_python()
         && simulator.can_be_interrupted_anywhere()
         && process.signal(WAIT_SIGNAL)
     {
@@ -83,6 +84,25 @@ pub(super) fn answer_in<'a>(lines: impl IntoIterator<Item = &'a str>) -> Option<
             Ok(RunEvent::Waiting(waiting)) => Some(waiting),
             _ => None,
         })
+}
+
+/// Returns the stack that `faulthandler` has written, innermost frame first; without frames if the
+/// thread was not in Python, `None` if there is no stack.
+fn stack_in(text: &str) -> Option<Vec<StackFrame>> {
+    let mut lines = text.lines();
+    lines.find(|line| line.starts_with(THIS_THREAD) && line.ends_with(':'))?;
+    Some(lines.map_while(frame_of).collect())
+}
+
+/// Reads `  File "PATH", line N in NAME`.
+fn frame_of(line: &str) -> Option<StackFrame> {
+    let (path, at) = line.strip_prefix("  File \"")?.rsplit_once("\", line ")?;
+    let (line, function) = at.split_once(" in ")?;
+    Some(StackFrame {
+        path: path.to_owned(),
+        line: line.parse().ok()?,
+        function: function.to_owned(),
+    })
 }
 
 struct Question<'a> {
@@ -126,5 +146,32 @@ impl Question<'_> {
             }
         }
         last > self.asked_at
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_is_that_of_the_thread_that_got_the_signal() {
+        let stack = |text: &str| stack_in(text).map(|frames| frames.len());
+        assert_eq!(stack("printed\n"), None);
+        let outside = "Current thread 0x7f (most recent call first):\n  <no Python frame>\n";
+        assert_eq!(stack(outside), Some(0));
+        let text = "Thread 0x1 (most recent call first):\n  File \"/p/other.py\", line 1 in wait\n\n\
+            Current thread 0x7f [main] (most recent call first):\n  \
+            File \"/p/a \", line b.py\", line 38 in busy.<locals>.x\n  File \"/p/c.py\", line 2 in y\n\
+            tick\n  File \"/p/printed.py\", line 3 in z\n";
+        let frames = stack_in(text).unwrap_or_default();
+        assert_eq!(frames.len(), 2);
+        assert_eq!(
+            frames[0],
+            StackFrame {
+                path: "/p/a \", line b.py".to_owned(),
+                line: 38,
+                function: "busy.<locals>.x".to_owned(),
+            }
+        );
     }
 }

@@ -9,6 +9,7 @@ use crate::agent::event::Awaited;
 use crate::agent::event::Exception;
 use crate::agent::event::Finished;
 use crate::agent::event::RunEvent;
+use crate::agent::machinery::is_machinery;
 use crate::edge::interrupt::StopReason;
 use crate::edge::process::Exit;
 use crate::model::outcome::Cause;
@@ -60,13 +61,23 @@ pub(super) enum Trouble {
     Agent(String),
 }
 
+/// A frame of Python's stack.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StackFrame {
+    pub(super) path: String,
+    /// From 1.
+    pub(super) line: u32,
+    pub(super) function: String,
+}
+
 /// Where a process was that reached its limit.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Hang {
     /// What the agent answered.
     pub(super) waiting: Option<Awaited>,
-    /// Whether Python's stack was written, and no Python code was running.
-    pub(super) is_outside_python: bool,
+    /// Python's stack, innermost frame first; empty if the simulator itself was running, `None` if
+    /// it was not written.
+    pub(super) stack: Option<Vec<StackFrame>>,
 }
 
 /// What is known about a process that explains an exit status other than 0.
@@ -179,13 +190,23 @@ impl TestcaseVerdict {
         }
     }
 
-    /// Adds further words to the message.
+    /// Adds further words to the first line of the message.
     fn and(mut self, words: Option<String>) -> Self {
         if let (Some(message), Some(words)) = (&mut self.message, words) {
-            message.push_str("; ");
-            message.push_str(&words);
+            let end = message.find('\n').unwrap_or(message.len());
+            message.insert_str(end, &format!("; {words}"));
         }
         self
+    }
+
+    /// Adds where the testcase was when it reached its limit.
+    pub(super) fn and_hang(self, hang: Option<&Hang>) -> Self {
+        let Some(hang) = hang else {
+            return self;
+        };
+        let mut verdict = self.and(hang.in_words());
+        verdict.details = verdict.details.or_else(|| hang.details());
+        verdict
     }
 }
 
@@ -265,24 +286,63 @@ fn traceback(error: &Exception) -> Option<String> {
 }
 
 impl Hang {
-    /// Says where the testcase was, as the end of a sentence; `None` if that is not known or it
-    /// was running.
+    /// Says where the testcase was, as the end of a sentence; `None` if that is not known.
     fn in_words(&self) -> Option<String> {
-        let Some(waiting) = &self.waiting else {
-            let words = "no Python code ran: the testcase waits for a trigger that does not come";
-            return self.is_outside_python.then(|| words.to_owned());
+        let waiting = self.waiting.as_ref();
+        let awaits = waiting.and_then(|it| Some((it.path.as_ref()?, it.line?)));
+        let runs = self.own_frames().map(|it| (&it.path, it.line)).next();
+        let trigger = waiting.and_then(|it| it.trigger.as_deref());
+        let (mut words, place) = match (trigger, runs.or(awaits)) {
+            (Some(_), _) => ("waits".to_owned(), awaits),
+            (None, Some(place)) => ("Python code was running".to_owned(), Some(place)),
+            (None, None) => {
+                let words =
+                    "no Python code ran: the testcase waits for a trigger that does not come";
+                return self.is_outside_python().then(|| words.to_owned());
+            }
         };
-        let trigger = waiting.trigger.as_deref()?;
-        let mut words = "waits".to_owned();
         // Writing to a string does not fail.
-        if let (Some(path), Some(line)) = (&waiting.path, waiting.line) {
+        if let Some((path, line)) = place {
             write!(words, " at {path}:{line}").ok();
         }
-        write!(words, " for {trigger}").ok();
-        if let Some(ns) = waiting.sim_time_ns.map(to_femtoseconds) {
+        if let Some(trigger) = trigger {
+            write!(words, " for {trigger}").ok();
+        }
+        if let Some(ns) = waiting.and_then(|it| it.sim_time_ns).map(to_femtoseconds) {
             write!(words, ", at {ns} ns of simulated time").ok();
         }
         Some(words)
+    }
+
+    /// Says whether no Python code was running.
+    pub(super) fn is_outside_python(&self) -> bool {
+        self.stack.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// Returns the frames of Python's stack that are not cocotb's.
+    fn own_frames(&self) -> impl Iterator<Item = &StackFrame> {
+        let frames = self.stack.iter().flatten();
+        frames.filter(|frame| !is_machinery(&frame.path))
+    }
+
+    /// Returns what the testcase awaits and, if the user's code was running, Python's stack; as
+    /// lines with the innermost frame first.
+    pub(super) fn details(&self) -> Option<String> {
+        let awaits = self.waiting.as_ref().map(|it| it.text.clone());
+        let mut parts: Vec<String> = awaits.into_iter().filter(|it| !it.is_empty()).collect();
+        if self.own_frames().next().is_some() {
+            let mut stack = "Python's stack (most recent call first):".to_owned();
+            for StackFrame {
+                path,
+                line,
+                function,
+            } in self.stack.iter().flatten()
+            {
+                write!(stack, "\n  File \"{path}\", line {line}, in {function}").ok();
+            }
+            parts.push(stack);
+        }
+        (!parts.is_empty()).then(|| parts.join("\n"))
     }
 }
 
@@ -445,7 +505,7 @@ fn last_of_process(
         _ => None,
     };
     let verdict = verdict.and(why_not);
-    with_trouble(verdict, facts).and(facts.hang.and_then(Hang::in_words))
+    with_trouble(verdict, facts).and_hang(facts.hang)
 }
 
 /// Judges the testcase that was running when the process ended.
@@ -453,8 +513,7 @@ fn cut_short(end: ProcessEnd, facts: &Facts<'_>) -> TestcaseVerdict {
     let verdict = match end {
         ProcessEnd::TimedOut => {
             let words = format!("exceeded its limit of {} s", facts.limit.as_secs_f64());
-            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
-                .and(facts.hang.and_then(Hang::in_words))
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words).and_hang(facts.hang)
         }
         ProcessEnd::Stopped(reason) => TestcaseVerdict::ours(
             Outcome::NotRun,
@@ -489,8 +548,7 @@ fn never_begun(end: ProcessEnd, facts: &Facts<'_>) -> TestcaseVerdict {
         ProcessEnd::TimedOut => {
             let limit = facts.limit.as_secs_f64();
             let words = format!("the simulator started no testcase within its limit of {limit} s");
-            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words)
-                .and(facts.hang.and_then(Hang::in_words))
+            TestcaseVerdict::ours(Outcome::TimedOut, Cause::Timeout, words).and_hang(facts.hang)
         }
         ProcessEnd::Exited(exit) => {
             let cause = match exit {

@@ -24,6 +24,7 @@ use crate::model::test::ModuleInVariant;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::model::test::TestcaseId;
+use crate::plan::TestcaseChoice;
 use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
@@ -54,8 +55,8 @@ use std::time::Instant;
 /// Which of the listed testcases are run.
 #[derive(Clone, Copy)]
 pub(super) struct ListSelection<'a> {
-    /// Whether a listed testcase is selected.
-    pub(super) selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
+    /// What becomes of a testcase that is listed for a table.
+    pub(super) choose: &'a (dyn Fn(usize, &TestcaseId) -> TestcaseChoice + Send + Sync),
     /// Whether to stop after listing.
     pub(super) only_lists: bool,
 }
@@ -119,7 +120,7 @@ pub(super) fn list(
         emit,
         folder,
     };
-    listing.close(heard, followed, selection);
+    listing.close(heard, &followed, selection);
 }
 
 fn start(
@@ -193,9 +194,10 @@ impl Consumer for Heard {
 }
 
 impl Listing<'_> {
-    fn close(&self, heard: Heard, followed: Followed, selection: ListSelection<'_>) {
+    fn close(&self, heard: Heard, followed: &Followed, selection: ListSelection<'_>) {
         let group = &self.task.group;
-        for warning in followed.warnings.into_iter().chain(group.take_warnings()) {
+        let warnings = followed.warnings.iter().cloned();
+        for warning in warnings.chain(group.take_warnings()) {
             (self.emit)(Effect::Notice(warning));
         }
         for warning in heard.unreachable {
@@ -223,7 +225,7 @@ impl Listing<'_> {
         let now = self.context.clock().now();
         let took = now.saturating_duration_since(heard.since);
         let trouble = heard.trouble.as_ref();
-        self.close_open(followed.end, open, heard.importing, trouble, took);
+        self.close_open(&followed, open, heard.importing, trouble, took);
         let runs = runs_of(self.task, to_run);
         if !runs.is_empty() {
             (self.emit)(Effect::Run(runs));
@@ -234,13 +236,14 @@ impl Listing<'_> {
     /// are listed again.
     fn close_open(
         &self,
-        end: ProcessEnd,
+        followed: &Followed,
         mut open: Vec<TestModule>,
         importing: Option<TestModule>,
         trouble: Option<&Trouble>,
         took: Duration,
     ) {
         let limit = self.task.group.settings.timeout;
+        let end = followed.end;
         if let ProcessEnd::Stopped(reason) = end {
             let words = format!("not listed: {}", stop_reason_in_words(reason));
             for module in &open {
@@ -254,7 +257,8 @@ impl Listing<'_> {
             self.list_again(open, true);
         } else if let Some(culprit) = culprit {
             open.retain(|module| *module != culprit);
-            self.finish(&culprit, ended_in_import(end, limit), took);
+            let verdict = ended_in_import(end, limit).and_hang(followed.hang.as_ref());
+            self.finish(&culprit, verdict, took);
             self.list_again(open, self.task.lost_its_server);
         } else {
             for module in &open {
@@ -307,18 +311,26 @@ impl Listing<'_> {
     ) -> Vec<Testcase> {
         let group = &self.task.group;
         let (build, variant) = (&group.design.name, group.in_variant(module).variant);
-        let total = found.len();
-        let selected: Vec<Testcase> = found
-            .into_iter()
-            .map(|listed| testcase_of(build, group.in_variant(module), listed))
-            .filter(|testcase| (selection.selects)(&testcase.id))
-            .collect();
+        let mut selected: Vec<Testcase> = Vec::new();
+        let mut deselected = 0;
+        for listed in found {
+            let mut testcase = testcase_of(build, group.in_variant(module), listed);
+            match (selection.choose)(group.table, &testcase.id) {
+                TestcaseChoice::NotPlanned => {}
+                TestcaseChoice::Deselected => deselected += 1,
+                TestcaseChoice::Selected => selected.push(testcase),
+                TestcaseChoice::SelectedByName => {
+                    testcase.skip = false;
+                    selected.push(testcase);
+                }
+            }
+        }
         (self.emit)(Effect::Send(Event::ModuleListed {
             build: build.clone(),
             module: module.clone(),
             variant: variant.cloned(),
             selected: selected.clone(),
-            deselected: total - selected.len(),
+            deselected,
         }));
         if selection.only_lists {
             return Vec::new();

@@ -38,6 +38,8 @@ fn key_of(id: &TestcaseId) -> Key {
 /// The results of a module whose testcases have processes of their own.
 struct ModuleResults {
     group: Arc<Group>,
+    /// Whether all testcases run with the settings of that group.
+    is_of_one_table: bool,
     testcases: Vec<Testcase>,
     results: Vec<Option<(Outcome, Duration)>>,
 }
@@ -61,9 +63,11 @@ impl OrderSuspects {
                 let key = key_of(&testcase.id);
                 let module = self.modules.entry(key).or_insert_with(|| ModuleResults {
                     group: Arc::clone(&run.group),
+                    is_of_one_table: true,
                     testcases: Vec::new(),
                     results: Vec::new(),
                 });
+                module.is_of_one_table &= Arc::ptr_eq(&module.group, &run.group);
                 module.testcases.push(testcase.clone());
                 module.results.push(None);
             }
@@ -106,10 +110,8 @@ impl ModuleResults {
     /// Returns the check of a module that is over, if it has testcases that may pass after others.
     fn check(self) -> Option<OrderCheck> {
         let results: Vec<(Outcome, Duration)> = self.results.into_iter().flatten().collect();
-        if results
-            .iter()
-            .any(|(outcome, _)| *outcome == Outcome::NotRun)
-        {
+        let is_over = |(outcome, _): &(Outcome, Duration)| *outcome != Outcome::NotRun;
+        if !self.is_of_one_table || !results.iter().all(is_over) {
             return None;
         }
         let is_suspect = |at: &usize| {
@@ -159,7 +161,7 @@ mod tests {
         let group = Group::new(
             Arc::new(design("b")),
             settings,
-            None,
+            (0, None),
             simulator,
             "waves.fst",
         );

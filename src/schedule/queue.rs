@@ -228,7 +228,13 @@ mod tests {
         let settings = RunSettings::plain(Duration::from_secs(1));
         let design = Arc::new(design(&build.to_string()));
         let simulator: Arc<dyn Simulator> = Arc::new(Icarus);
-        Arc::new(Group::new(design, settings, None, simulator, "waves.fst"))
+        Arc::new(Group::new(
+            design,
+            settings,
+            (0, None),
+            simulator,
+            "waves.fst",
+        ))
     }
 
     fn run(name: &str, duration_ms: u64, was_bad: bool) -> (RunTask, Estimate) {

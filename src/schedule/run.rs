@@ -26,6 +26,7 @@ use crate::schedule::follow::Followed;
 use crate::schedule::follow::follow;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::Facts;
+use crate::schedule::judge::Hang;
 use crate::schedule::judge::Trouble;
 use crate::schedule::judge::cocotb_failed;
 use crate::schedule::judge::depends_on_hdl_errors;
@@ -230,8 +231,16 @@ impl<'a> Run<'a> {
 
     fn log_span(&self, finding: &TestcaseFinding, followed: Option<&Followed>) -> LogSpan {
         let log = &self.folder.log;
-        let killed_at = followed.and_then(|followed| followed.killed_at);
-        let own_words = || killed_at.and_then(|at| run_log::end_of_own_words(log, at));
+        let own_words = || {
+            let followed = followed?;
+            let killed_at = followed.killed_at?;
+            // What it was asked for is in the details.
+            let is_answered = followed.hang.as_ref().and_then(Hang::details).is_some();
+            if is_answered {
+                return Some(killed_at);
+            }
+            run_log::end_of_own_words(log, killed_at)
+        };
         let end = finding.log_end.or_else(own_words);
         LogSpan {
             path: log.clone(),

@@ -11,6 +11,7 @@ use crate::model::build::BuildName;
 use crate::model::test::PlannedModule;
 use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
+use crate::plan::TestcaseChoice;
 use crate::schedule::building;
 use crate::schedule::context::TaskContext;
 use crate::schedule::history::History;
@@ -53,8 +54,8 @@ pub struct SessionSpec<'a> {
     pub builds: &'a [Build],
     /// The modules, in the order in which they start.
     pub modules: &'a [PlannedModule],
-    /// Whether a listed testcase is selected.
-    pub selects: &'a (dyn Fn(&TestcaseId) -> bool + Send + Sync),
+    /// What becomes of a testcase that is listed for a table.
+    pub choose: &'a (dyn Fn(usize, &TestcaseId) -> TestcaseChoice + Send + Sync),
     /// The session's name.
     pub session_id: String,
     /// Where runs get their directories.
@@ -113,7 +114,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
         modules: spec.modules,
         ensure: spec.ensure,
         selection: ListSelection {
-            selects: spec.selects,
+            choose: spec.choose,
             only_lists: spec.only_lists,
         },
         pool: spec.pool,
@@ -149,7 +150,18 @@ fn relay(
 ) {
     let mut is_stopping = false;
     while workers > 0 {
-        match received.recv_timeout(TICK) {
+        let received = received.recv_timeout(TICK);
+        // Before what the stop leads to.
+        if context.is_over() {
+            context.interrupt().raise(StopReason::SessionLimit);
+        }
+        if let Some(reason) = context.interrupt().raised().filter(|_| !is_stopping) {
+            is_stopping = true;
+            sink(Event::Stopping {
+                reason: stop_reason_in_words(reason),
+            });
+        }
+        match received {
             Ok(Message::Event(event)) => {
                 measured.take(&event, context.clock());
                 sink(event);
@@ -160,15 +172,6 @@ fn relay(
             Ok(Message::Finished) => workers -= 1,
             Err(RecvTimeoutError::Timeout) => tick(),
             Err(RecvTimeoutError::Disconnected) => break,
-        }
-        if context.is_over() {
-            context.interrupt().raise(StopReason::SessionLimit);
-        }
-        if let Some(reason) = context.interrupt().raised().filter(|_| !is_stopping) {
-            is_stopping = true;
-            sink(Event::Stopping {
-                reason: stop_reason_in_words(reason),
-            });
         }
     }
 }

@@ -95,7 +95,7 @@ impl Simulation<'_> {
 pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> String {
     to_json(&ForkRequest {
         run: simulation.run,
-        cwd: &folder.dir,
+        cwd: working_dir(simulation.settings, folder),
         log: &folder.log,
         env: ForkEnv {
             set: simulation.own_env(),
@@ -138,6 +138,11 @@ pub(super) fn server_command(
     };
     fs::write(&folder.request, to_json(&request))?;
     command(context, design, settings, &folder, None)
+}
+
+/// Returns the folder that a process starts in.
+fn working_dir<'a>(settings: &'a RunSettings, folder: &'a RunFolder) -> &'a Utf8Path {
+    settings.cwd.as_ref().unwrap_or(&folder.dir)
 }
 
 fn to_json(value: &impl serde::Serialize) -> String {
@@ -187,7 +192,7 @@ fn command(
         args: launch.args,
         env,
         env_remove: launch.env_remove,
-        cwd: folder.dir.clone(),
+        cwd: working_dir(settings, folder).to_owned(),
         log: folder.log.clone(),
         channel_env: Some(EVENT_FD_ENV.to_owned()),
         inherits: Vec::new(),

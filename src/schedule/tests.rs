@@ -34,6 +34,7 @@ use crate::model::tool::CocotbVersion;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
 use crate::plan;
+use crate::plan::TestcaseChoice;
 use crate::schedule::fixture::design;
 use crate::schedule::session;
 use crate::sim::registry::Registry;
@@ -319,7 +320,7 @@ fn session_on(
             tools: &tools(),
             builds: &plan.builds,
             modules: &plan.modules,
-            selects: &|_| true,
+            choose: &|_, _| TestcaseChoice::Selected,
             session_id: "fake".to_owned(),
             session_dir: dir.join("runs"),
             history_dir: dir.join("history"),

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::Command;
 
 use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
-use crate::support::clean_command;
 use crate::support::python;
 
 const FIFO: &str = "\
@@ -183,7 +183,7 @@ fn parameters_that_the_toplevel_lacks_are_left_out_only_where_that_is_asked_for(
 #[test]
 fn pip_is_not_suggested_for_an_externally_managed_python() {
     let find = "import sys; print(sys._base_executable)";
-    let output = clean_command(python(COCOTB)).args(["-c", find]).output();
+    let output = Command::new(python(COCOTB)).args(["-c", find]).output();
     let real = String::from_utf8(output.unwrap().stdout).unwrap();
     // The Python at hand imitates Debian's own without any package installed.
     let project = Project::new();

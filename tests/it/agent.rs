@@ -1,6 +1,7 @@
 //! The agent's protocol between the Python package and cocorun, with real interpreters.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use cocorun::agent::event::read_run_event;
 use cocorun::agent::event::read_server_event;
@@ -8,7 +9,6 @@ use cocorun::agent::event::read_server_event;
 use crate::support::COCOTB;
 use crate::support::COCOTB_VERSIONS;
 use crate::support::Project;
-use crate::support::clean_command;
 use crate::support::python;
 use crate::support::repository;
 
@@ -38,7 +38,7 @@ fn package_parent() -> PathBuf {
 #[test]
 fn every_event_of_the_python_package_is_read_field_by_field() {
     for cocotb in COCOTB_VERSIONS {
-        let mut command = clean_command(python(cocotb));
+        let mut command = Command::new(python(cocotb));
         command.args(["-B", "-c", SAMPLES]);
         let output = command
             .env("PYTHONPATH", package_parent())

@@ -5,7 +5,6 @@
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
-use crate::support::clean_command;
 use crate::support::repository;
 
 use std::fs;
@@ -95,7 +94,7 @@ fn the_makefile_example_passes_success_and_failure_on() {
     let folder = project.path("examples/makefile");
     share_build_dir(&folder);
     let make = |goals: &[&str]| {
-        clean_command("make")
+        Command::new("make")
             .args(goals)
             .arg(format!("COCORUN={}", binary().display()))
             .current_dir(&folder)

@@ -74,6 +74,7 @@ async def hidden(dut):
 
 @cocotb.test()
 async def fine(dut):
+    open('written', 'w').close()
     return 7
 
 
@@ -325,15 +326,24 @@ fn provoke_by_builds(all: &mut Provoked) {
 }
 
 fn provoke_by_testcases(all: &mut Provoked) {
+    let names = "testcase = [\"fine\", \"nope\"]\n";
+    let again = "testcase = \"fine\"\ntimeout_s = 5\n";
+    all.configure("", &format!("{BUILD}{TEST}{names}{TEST}{again}"));
+    let codes = ["config::unknown-testcase", "config::testcase-twice"];
+    all.run(&codes, &["list"]);
+
     all.configure(
         "",
-        &format!("{BUILD}{TEST}preload = [\"no_such_module\"]\nmatrix.seed = [1]\n"),
+        &format!(
+            "{BUILD}{TEST}preload = [\"no_such_module\"]\nmatrix.seed = [1]\ncwd = \"project\"\n"
+        ),
     );
     let name = ("COCOTB_TESTCASE", OsStr::new("x"));
     let warnings = [
         "select::variable",
         "select::variant",
         "test::preload",
+        "test::shared-folder",
         "test::never-runs",
         "test::returned-value",
     ];

@@ -2,11 +2,11 @@
 
 use std::fs;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 use std::time::Instant;
 
 use crate::rebuilds::Counted;
 use crate::support::Ran;
-use crate::support::clean_command;
 
 #[test]
 fn with_assume_built_nothing_is_compiled_and_a_stale_build_is_an_error() {
@@ -46,7 +46,7 @@ fn the_guard_of_an_up_to_date_build_costs_two_calls_besides_reading_the_record()
     counted.build(1);
     counted.build(0);
     let trace = counted.project.path("trace.txt");
-    let mut command = clean_command("strace");
+    let mut command = Command::new("strace");
     command
         .args(["-f", "-e", "trace=file", "-o"])
         .arg(&trace)

@@ -14,7 +14,6 @@ use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
-use crate::support::clean_command;
 
 const RUNNER: &str = "\
 simulator = \"verilator\"
@@ -123,7 +122,7 @@ fn outer_make(project: &Project, make_args: &[&str], cocorun_args: &str) -> Comm
     let program = program.display();
     let rule = format!(".PHONY: a b\na b:\n\t+{program} --config $@/runner.toml {cocorun_args}\n");
     project.file("Makefile", &rule);
-    let mut make = clean_command("make");
+    let mut make = Command::new("make");
     make.args(make_args).current_dir(project.path("."));
     make
 }

@@ -22,7 +22,6 @@ use nix::unistd::Pid;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
-use crate::support::clean_command;
 
 const STRATEGIES: [&str; 4] = ["flock", "byte-range", "ledger", "exclusive-create"];
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -395,7 +394,7 @@ fn four_makes_compile_each_object_once_and_no_object_is_torn() {
     project.file("Makefile", &makefile);
     let makes: Vec<Child> = (0..4)
         .map(|_| {
-            let mut make = clean_command("make");
+            let mut make = Command::new("make");
             make.arg("-j16").current_dir(project.path(""));
             make.stdout(Stdio::piped()).stderr(Stdio::piped());
             make.spawn().unwrap()

@@ -10,7 +10,6 @@ use std::process::Command;
 use crate::support::Project;
 use crate::support::Ran;
 use crate::support::binary;
-use crate::support::clean_command;
 
 /// A user who owns nothing.
 const NOBODY: u32 = 65534;
@@ -24,7 +23,7 @@ fn command(project: &Project, args: &[&str]) -> Command {
         program = project.path("cocorun");
         fs::copy(binary(), &program).unwrap();
     }
-    let mut command = clean_command(program);
+    let mut command = Command::new(program);
     command.args(args).current_dir(project.path(""));
     if is_root {
         command.uid(NOBODY).gid(NOBODY);

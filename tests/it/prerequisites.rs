@@ -4,12 +4,12 @@
 use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
-use crate::support::clean_command;
 use crate::support::python;
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 const RUNNER: &str = "\
 simulator = [\"icarus\", \"verilator\"]
@@ -153,7 +153,7 @@ with zipfile.ZipFile('nothing-1.0-py3-none-any.whl', 'w') as wheel:
     wheel.writestr(info + 'WHEEL', 'Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n')
     wheel.writestr(info + 'RECORD', '')
 ";
-    let mut made = clean_command(python(COCOTB));
+    let mut made = Command::new(python(COCOTB));
     made.args(["-c", wheel]).current_dir(project.path("."));
     assert!(made.status().unwrap().success());
     let file = project.path("nothing-1.0-py3-none-any.whl");

@@ -11,7 +11,6 @@ use std::thread;
 use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
-use crate::support::clean_command;
 use crate::support::python;
 
 const TOP: &str = "\
@@ -454,7 +453,7 @@ fn an_up_to_date_check_starts_no_process() {
     counted.build(1);
     let trace = counted.project.path("trace.txt");
     let cocorun = counted.command(&["build"]);
-    let ran = clean_command("strace")
+    let ran = Command::new("strace")
         .args(["-f", "-e", "trace=execve", "-o"])
         .arg(&trace)
         .arg(cocorun.get_program())

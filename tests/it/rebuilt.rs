@@ -259,11 +259,12 @@ fn rebuild(recording: &str, verbosity: Verbosity) -> (Written, i32) {
 /// Returns the session's part of what the terminal showed, without what depends on when it was
 /// shown: signs of life, and the duration of the summary.
 fn timeless(terminal: &str) -> String {
-    const SIGNS_OF_LIFE: [&str; 4] = [
+    const SIGNS_OF_LIFE: [&str; 5] = [
         "       STILL [",
         "     RUNNING [",
         "    BUILDING [",
         "     STARTED [",
+        "      ENDING [",
     ];
     let mut text = String::new();
     for line in terminal.lines() {

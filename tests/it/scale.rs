@@ -345,7 +345,7 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
             tools: &tools,
             builds: &plan.builds,
             modules: &plan.modules,
-            selects: &|_| true,
+            choose: &|_, _| plan::TestcaseChoice::Selected,
             session_id: "scale".to_owned(),
             session_dir: dir.join("runs"),
             history_dir: dir.join("history"),

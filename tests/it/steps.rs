@@ -312,7 +312,7 @@ fn a_step_that_fails_fails_the_builds_that_need_it_with_its_reason() {
         "two/A=1 (icarus): bad field in line 3",
         "error[step::failed]: step `fails` failed (`python3`: exit status 1, ",
         "  line\n  bad field in line 3\n  log: ",
-        "the same in 2 more builds: `two/A=",
+        "the same in 2 more builds: `",
         "error[step::failed]: step `dies` failed (`sh`: signal 9 (SIGKILL), ",
         "error[step::timeout]: `sh` of step `hangs` ran longer than 0.5 s and was stopped",
         "error[step::output]: step `slips` did not write `regs.sv`",
@@ -328,7 +328,7 @@ fn a_step_that_fails_fails_the_builds_that_need_it_with_its_reason() {
     }
     let place = text
         .lines()
-        .find(|line| line.contains("/out/a.sv:1: syntax error"))
+        .find(|line| line.starts_with("  sim_build") && line.contains("/out/a.sv:1: "))
         .unwrap();
     let file = place.trim().split(':').next().unwrap();
     assert!(project.path(file).exists(), "{place}");
@@ -339,7 +339,7 @@ fn a_step_that_fails_fails_the_builds_that_need_it_with_its_reason() {
         "\n[build.a]\nprepare = [[\"no-such-generator\", \"{OUT}\"]]\nsources = [\"{OUT}/a.sv\"]\n\
          hdl_toplevel = \"a\"\n",
     );
-    let ran = missing.run(&["build"]).expect_code(4);
+    let ran = missing.run(&["build"]).expect_code(5);
     assert!(
         ran.text
             .contains("error[tool::not-found]: `no-such-generator` was not found"),

@@ -49,51 +49,6 @@ pub(crate) fn binary() -> PathBuf {
     )
 }
 
-/// Variables that change what cocorun, Python, make or a compiler does, and may be set where the tests
-/// are run.
-const NOT_INHERITED: [&str; 31] = [
-    "CARGO_MAKEFLAGS",
-    "CDPATH",
-    "COCORUN_JOBS",
-    "COCOTB_LOG_LEVEL",
-    "COCOTB_RANDOM_SEED",
-    "COCOTB_TESTCASE",
-    "COCOTB_TEST_FILTER",
-    "COMPILE_ARGS",
-    "CT_LOCK_SLEEP_INTERVAL",
-    "CT_LOCK_TIMEOUT",
-    "CT_LOCK_VERBOSE",
-    "CT_LOCK_WARN_INTERVAL",
-    "EXTRA_ARGS",
-    "MAKEFILES",
-    "MAKEFLAGS",
-    "MAKELEVEL",
-    "MFLAGS",
-    "NO_COLOR",
-    "OBJCACHE",
-    "PLUSARGS",
-    "PYTHONDONTWRITEBYTECODE",
-    "PYTHONHASHSEED",
-    "PYTHONHOME",
-    "PYTHONPATH",
-    "PYTHONPYCACHEPREFIX",
-    "RANDOM_SEED",
-    "SIM",
-    "SIM_ARGS",
-    "VERILATOR_ROOT",
-    "VIRTUAL_ENV",
-    "WAVES",
-];
-
-/// Returns a command without the variables that could affect a verdict.
-pub(crate) fn clean_command(program: impl AsRef<OsStr>) -> Command {
-    let mut command = Command::new(program);
-    for name in NOT_INHERITED {
-        command.env_remove(name);
-    }
-    command
-}
-
 /// A project in a temporary folder that is removed at the end.
 pub(crate) struct Project {
     dir: TempDir,
@@ -140,9 +95,9 @@ impl Project {
         self.dir.path().join(name)
     }
 
-    /// Returns the command that runs cocorun here, see [`clean_command`].
+    /// Returns the command that runs cocorun here.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
-        let mut command = clean_command(binary());
+        let mut command = Command::new(binary());
         command.args(args).current_dir(self.dir.path());
         command
     }

@@ -1,6 +1,7 @@
-//! One module that runs several times on one build: each run is told apart everywhere.
+//! One module that runs several times on one build, or in parts: each run is told apart everywhere.
 
 use crate::support::COCOTB;
+use crate::support::COCOTB_VERSIONS;
 use crate::support::Project;
 
 use std::collections::BTreeMap;
@@ -21,8 +22,12 @@ async def knows(dut):
 ";
 
 fn project(tests: &str) -> Project {
+    project_with(COCOTB, tests)
+}
+
+fn project_with(cocotb: &str, tests: &str) -> Project {
     let project = Project::with_cocotb(
-        COCOTB,
+        cocotb,
         &format!("\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n{tests}"),
     );
     project
@@ -155,4 +160,162 @@ fn two_tables_with_different_environments_are_two_tests_of_one_module() {
         .run(&["list", "--module", "test_env"])
         .expect_code(0);
     assert_eq!(exact.stdout, "top::test_env::knows\n");
+}
+
+const MARKED: &str = "\
+import cocotb
+
+
+@cocotb.test()
+async def fast(dut):
+    pass
+
+
+@cocotb.test()
+async def slow(dut):
+    pass
+
+
+@cocotb.test(skip=True)
+async def marked(dut):
+    assert False, 'it runs'
+
+
+@cocotb.test(skip=True)
+async def marked_too(dut):
+    pass
+";
+
+/// Returns the outcomes of a session by the names of testcases.
+fn outcomes(events: &[serde_json::Value]) -> Vec<(String, String)> {
+    let results = finished(events);
+    let outcome = |(id, event): (String, &serde_json::Value)| {
+        let outcome = event["outcome"].as_str().unwrap().to_owned();
+        (id.rsplit("::").next().unwrap().to_owned(), outcome)
+    };
+    results.into_iter().map(outcome).collect()
+}
+
+#[test]
+fn tables_select_testcases_of_one_module_and_what_they_name_runs_though_it_is_marked() {
+    let tables = "[[test]]\ntest_module = \"marked\"\ntestcase = [\"fast\", \"m*d\"]\n\
+                  [[test]]\ntest_module = \"marked\"\nskip_testcase = [\"fast\", \"marked\"]\n\
+                  timeout_s = 300\n";
+    for cocotb in COCOTB_VERSIONS {
+        let project = project_with(cocotb, tables);
+        project.file("marked.py", MARKED);
+        let ran = project.run(&["test", "--format", "json"]).expect_code(1);
+        let expected = [
+            ("fast", "passed"),
+            ("marked", "failed"),
+            ("marked_too", "skipped"),
+            ("slow", "passed"),
+        ];
+        let expected = expected.map(|(name, outcome)| (name.to_owned(), outcome.to_owned()));
+        assert_eq!(outcomes(&ran.events()), expected, "{cocotb}");
+    }
+
+    let project = project(
+        "[[test]]\ntest_module = \"marked\"\ntestcase = [\"fats\", \"slow\"]\n\
+         [[test]]\ntest_module = \"marked\"\ntestcase = \"s*\"\ntimeout_s = 300\n",
+    );
+    project.file("marked.py", MARKED);
+    let args = ["test", "--format", "json", "--junit", "junit.xml"];
+    let ran = project.run(&args).expect_code(2);
+    let passed = ("slow".to_owned(), "passed".to_owned());
+    assert_eq!(outcomes(&ran.events()), [passed], "once, and nothing else");
+    let xml = fs::read_to_string(project.path("junit.xml")).unwrap();
+    for code in ["config::unknown-testcase", "config::testcase-twice"] {
+        assert!(
+            ran.stderr.contains(&format!("error[{code}]")),
+            "{}",
+            ran.stderr
+        );
+        assert!(xml.contains(&format!("<testcase name=\"{code}\"")), "{xml}");
+    }
+    assert!(
+        ran.stderr.contains("help: did you mean `fast`?"),
+        "{}",
+        ran.stderr
+    );
+}
+
+const READS: &str = "\
+import cocotb
+from cocotb.triggers import Timer
+
+
+@cocotb.test()
+async def reads(dut):
+    await Timer(5, 'ns')
+    assert open('data.txt').read() == 'here'
+    open('left.txt', 'w').close()
+
+
+@cocotb.test()
+async def writes_elsewhere(dut):
+    await Timer(5, 'ns')
+";
+
+#[test]
+fn runs_start_in_the_folder_that_cwd_names_and_leave_only_what_they_write_themselves() {
+    let table = |cwd: &str, keys: &str| {
+        format!(
+            "[[test]]\ntest_module = \"reads\"\npaths = [\"tb\"]\ncwd = \"{cwd}\"\n\
+             name = \"{cwd}{}\"\nwaves = true\n{keys}",
+            keys.len()
+        )
+    };
+    let spawned = "fork = false\n";
+    let tables = [
+        table("module", ""),
+        table("module", spawned),
+        table("project", ""),
+        table("project", spawned),
+        table("run", ""),
+    ];
+    let project = project(&tables.concat());
+    project
+        .file(
+            "top.sv",
+            "module top;\n  reg q = 0;\n  always #1 q = !q;\nendmodule\n",
+        )
+        .file("tb/reads.py", READS)
+        .file("tb/data.txt", "here")
+        .file("data.txt", "here");
+    let before = |folder: &str| -> BTreeSet<String> {
+        let names = fs::read_dir(project.path(folder)).unwrap();
+        names
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect()
+    };
+    let (root, module) = (before("."), before("tb"));
+    let ran = project.run(&["test", "--format", "json"]).expect_code(1);
+    for (id, result) in finished(&ran.events()) {
+        let is_bad = id.contains("/run0::reads");
+        assert_eq!(
+            result["outcome"],
+            if is_bad { "failed" } else { "passed" },
+            "{id}"
+        );
+        let dir = std::path::Path::new(result["run_dir"].as_str().unwrap());
+        for file in ["results.xml", "sim.log", "waves.fst"] {
+            assert!(dir.join(file).exists(), "{id}: {file}");
+        }
+    }
+    let new = |folder: &str, known: &BTreeSet<String>| -> Vec<String> {
+        before(folder).difference(known).cloned().collect()
+    };
+    assert_eq!(new(".", &root), ["left.txt", "sim_build"]);
+    assert_eq!(new("tb", &module), ["left.txt"]);
+    let warnings = ran
+        .stderr
+        .matches("warning[test::shared-folder]: files appeared");
+    assert_eq!(warnings.count(), 2, "{}", ran.stderr);
+    assert_eq!(
+        ran.stderr.matches(" runs: `left.txt`").count(),
+        2,
+        "{}",
+        ran.stderr
+    );
 }

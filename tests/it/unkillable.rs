@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Child;
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 use std::time::Instant;
@@ -13,7 +14,6 @@ use nix::unistd::Pid;
 use crate::live::Live;
 use crate::support::COCOTB;
 use crate::support::Project;
-use crate::support::clean_command;
 use crate::support::skip;
 
 /// A session that nothing else holds up.
@@ -50,7 +50,7 @@ struct Holder(Child);
 impl Holder {
     /// Takes hold of a process, or returns nothing where that is forbidden.
     fn of(pid: &str) -> Option<Self> {
-        let strace = clean_command("strace")
+        let strace = Command::new("strace")
             .args(["-q", "-o", "/dev/null", "-p", pid])
             .spawn();
         let mut holder = Self(strace.unwrap());

@@ -191,8 +191,12 @@ def waiting(
     line: int | None,
     function: str | None,
     sim_time_ns: float | None,
+    text: str,
 ) -> Event:
-    """Where the testcase is, in answer to a signal; no trigger if it does not wait."""
+    """Where the testcase is, in answer to a signal; no trigger if it does not wait.
+
+    The text is the same for people, with more frames and the other tasks.
+    """
     return _event(
         "waiting",
         trigger=trigger,
@@ -200,6 +204,7 @@ def waiting(
         line=line,
         function=function,
         sim_time_ns=sim_time_ns,
+        text=text,
     )
 
 

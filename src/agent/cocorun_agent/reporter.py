@@ -163,7 +163,11 @@ class Reporter:
 
     def init_failed(self, key: Key, error: Any) -> None:
         """Reports that cocotb could not even create the testcase's coroutine."""
-        judgement = Judgement(False, error, "test initialization failed", 0.0, 0.0)
+        note = "test initialization failed"
+        words = text.safe_str(error).lower()
+        if isinstance(error, TypeError) and ("awaitable" in words or "coroutine" in words):
+            note = "is it a coroutine? Write `async def`"
+        judgement = Judgement(False, error, note, 0.0, 0.0)
         self._finish(key, "errored", "init", False, judgement)
 
     def not_run(self, key: Key, cause: str, error: Any) -> None:
@@ -202,9 +206,10 @@ class Reporter:
         error = judgement.error
         message, note = None, judgement.note
         if error is not None:
-            message = text.message_of(error)
+            message = text.lines_of(error)
             if note and outcome != "passed":
-                message = f"{message} ({text.one_line(note)})"
+                first, *more = message.split("\n")
+                message = "\n".join([f"{first} ({text.one_line(note)})", *more])
         elif note:
             message = text.one_line(note)
         self._channel.send(

@@ -1,7 +1,8 @@
 """Picks exactly the requested testcases.
 
 cocotb's own filters match by regular expression or suffix and change how `skip=True` is treated,
-so none of them is used. Invariant: the chosen testcases keep cocotb's order, and every request
+so none of them is used. A requested testcase runs even if it is marked `skip=True`: whether the mark
+counts is the caller's decision. Invariant: the chosen testcases keep cocotb's order, and every request
 that matches nothing is returned.
 """
 

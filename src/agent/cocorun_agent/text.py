@@ -9,7 +9,7 @@ import math
 import traceback
 
 MESSAGE_CHARS_MAX = 1000
-"""A message is one line for a terminal; the traceback has the rest."""
+"""A message is for a terminal; the traceback has the rest."""
 
 TRACEBACK_CHARS_MAX = 256 * 1024
 """An assertion over a big list can print megabytes; head and tail are what people read."""
@@ -36,6 +36,19 @@ def type_of_value(value: object) -> str | None:
 
 def message_of(error: object) -> str:
     """Returns an exception's message as one line, or its type's name if it has none."""
+    return one_line(_message(error)) or error_type(error)
+
+
+def lines_of(error: object) -> str:
+    """Returns an exception's message with its lines, or its type's name if it has none.
+
+    The first line that is not blank comes first.
+    """
+    lines = [line.rstrip() for line in _message(error).splitlines()]
+    return _shortened("\n".join(lines).strip()) or error_type(error)
+
+
+def _message(error: object) -> str:
     if isinstance(error, type):
         return error.__name__
     parts = [safe_str(error)]
@@ -43,15 +56,16 @@ def message_of(error: object) -> str:
         # A group's own text does not name the exceptions in it.
         inner = getattr(error, "exceptions", ())
         parts.extend(f"{error_type(one)}: {safe_str(one)}" for one in inner)
-    return one_line("; ".join(part for part in parts if part)) or error_type(error)
+    return "; ".join(part for part in parts if part)
 
 
 def one_line(text: str) -> str:
     """Returns `text` with all white space collapsed and a limited length."""
-    line = " ".join(text.split())
-    if len(line) > MESSAGE_CHARS_MAX:
-        line = line[: MESSAGE_CHARS_MAX - 1] + "…"
-    return line
+    return _shortened(" ".join(text.split()))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MESSAGE_CHARS_MAX else text[: MESSAGE_CHARS_MAX - 1] + "…"
 
 
 def traceback_of(error: object, is_import: bool = False) -> str:

@@ -122,6 +122,8 @@ class Adapter:
                 if id(test) in taken:
                     test = copy.copy(test)
                 taken.add(id(test))
+                if self._request.testcases is not None:
+                    test.skip = False
                 self._key_by_id[id(test)] = Key(*names[index], number, test.__module__)
                 picked.append(test)
             self._kept = chosen = picked

@@ -154,6 +154,8 @@ class Adapter:
             if id(test) in taken:
                 test = copy.copy(test)
             taken.add(id(test))
+            if self._request.testcases is not None:
+                test.skip = False
             self._key_by_id[id(test)] = Key(*names[index], number, test.module)
             self._kept.append(test)
         manager._test_queue = list(self._kept)

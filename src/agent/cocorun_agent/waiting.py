@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import linecache
 import os
 import re
 import signal
@@ -65,34 +66,40 @@ def _on_signal(_signum: int, _frame: Any) -> None:
         if main is None:
             return
         time_ns = _sim_time_ns()
+        text = ""
         with contextlib.suppress(Exception):
             text = _text(main, others, time_ns)
-            os.write(2, text.encode("utf-8", "backslashreplace"))
+            os.write(2, f"\n{text}\n".encode("utf-8", "backslashreplace"))
         if _send is not None:
-            _send(_event(main, time_ns))
+            _send(_event(main, time_ns, text))
 
 
 def _nothing(_signum: int) -> None:
     pass
 
 
-def _event(main: Any, time_ns: float | None) -> events.Event:
+def _event(main: Any, time_ns: float | None, text: str) -> events.Event:
     path, line, function = next(iter(_places(main, 1)), (None, None, None))
     return events.waiting(
-        trigger=_awaited(main), path=path, line=line, function=function, sim_time_ns=time_ns
+        trigger=_awaited(main),
+        path=path,
+        line=line,
+        function=function,
+        sim_time_ns=time_ns,
+        text=text,
     )
 
 
 def _text(main: Any, others: list[Any], time_ns: float | None) -> str:
     when = "" if time_ns is None else f", at {time_ns:.12g} ns of simulated time"
-    lines = ["", _words("The testcase", main) + f"{when} (most recent await first):"]
-    lines.extend(_lines(main, _FRAMES_MAX))
+    words = _words("The testcase", main) + when
+    lines = _lines(f"{words} (most recent await first)", _places(main, _FRAMES_MAX)) or [words]
     for task in others[:_TASKS_MAX]:
-        lines.append(_words(f"Its task {_name(task)}", task) + ":")
-        lines.extend(_lines(task, 1))
+        words = _words(f"Its task {_name(task)}", task)
+        lines.extend(_lines(words, _places(task, 1)) or [words])
     if len(others) > _TASKS_MAX:
         lines.append(f"{len(others) - _TASKS_MAX} more of its tasks are not shown.")
-    return "\n".join([*lines, ""])
+    return "\n".join(lines)
 
 
 def _tasks() -> tuple[Any, list[Any]]:
@@ -158,9 +165,15 @@ def _sim_time_ns() -> float | None:
     return None
 
 
-def _lines(task: Any, frames_max: int) -> list[str]:
-    places = _places(task, frames_max)
-    return [f'  File "{path}", line {line} in {name}' for path, line, name in places]
+def _lines(words: str, places: list[tuple[str, int, str]]) -> list[str]:
+    """Returns the words and the places with their sources; nothing if there are no places."""
+    lines = [f"{words}:"] if places else []
+    for path, line, name in places:
+        lines.append(f'  File "{path}", line {line}, in {name}')
+        source = linecache.getline(path, line).strip()
+        if source:
+            lines.append(f"    {source}")
+    return lines
 
 
 def _places(task: Any, frames_max: int) -> list[tuple[str, int, str]]:

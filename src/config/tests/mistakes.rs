@@ -87,7 +87,7 @@ error[config::duplicate-name]: module `b` is planned twice on build `fifo`, by t
   first at runner.toml:4
   different: `seed`
   1 more like this
-help: give each table a `name` of its own if both are to run, or narrow `build` or `test_module`
+help: give each table a `name` of its own if both are to run, or narrow `build`, `test_module` or the testcases of both (`testcase`, `skip_testcase`)
 ";
     assert_eq!(Project::fifo().reported(&text), expected);
 }

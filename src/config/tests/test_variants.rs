@@ -95,7 +95,7 @@ fn tables_with_different_variants_may_plan_one_module() {
         let words = format!(
             "7 duplicate-name: module `{module}` is planned twice on build `fifo`, by tables with \
              different settings (help: give each table a `name` of its own if both are to run, or \
-             narrow `build` or `test_module`)"
+             narrow `build`, `test_module` or the testcases of both (`testcase`, `skip_testcase`))"
         );
         assert_eq!(project.brief(&text(one, other)), [words]);
     }
@@ -149,7 +149,7 @@ fn mistakes_in_values_of_variants_are_reported_at_once() {
             "12 bad-value: `env.M` is both in `matrix` and outside of it (help: keep one of the two)",
             "12 wrong-type: `env.N` takes a list of values, not an integer",
             "12 bad-value: `env.O` is an empty list",
-            "12 bad-value: `MODULE` is set by cocorun itself (help: use `test_module`)",
+            "12 bad-value: `MODULE` is set by cocorun itself (help: use `test_module`, or `--module` on the command line)",
             "12 bad-value: `A=` is not a variable name",
             "13 bad-value: `plusargs.p` is both in `matrix` and outside of it (help: keep one of the \
              two)",
@@ -190,5 +190,85 @@ fn mistakes_in_values_of_variants_are_reported_at_once() {
     assert!(
         reported.contains("\n  missing: `env.M`\n  only here: `plusargs.p`\n"),
         "{reported}"
+    );
+}
+
+#[test]
+fn testcases_are_selected_by_names_their_beginnings_and_patterns() {
+    let text = tests("testcase = ['grants', 'r?m_*']\nskip_testcase = 'grants/x=2'\n");
+    let config = Project::fifo().fine(&text);
+    let names = &config.tests[0].testcases;
+    for (testcase, is_selected) in [
+        ("grants", true),
+        ("grants/x=1", true),
+        ("grants/x=2", false),
+        ("grants/x=2/y=1", false),
+        ("grants/x=20", true),
+        ("grants_all", false),
+        ("ram_1", true),
+        ("a_ram_1", false),
+    ] {
+        assert_eq!(names.selects(testcase), is_selected, "{testcase}");
+    }
+}
+
+#[test]
+fn mistakes_in_names_of_testcases_are_reported_at_once() {
+    check(
+        "testcase = []\nskip_testcase = ['', 'b::m::t', 'a[b', 3]\ntestcases = ['a']\n",
+        &[
+            "6 bad-value: `testcase` is an empty list",
+            "7 bad-value: `skip_testcase` is empty",
+            "7 bad-value: `b::m::t` is not the name of a testcase (help: write only what follows the \
+             last `::`)",
+            "7 bad-value: invalid pattern `a[b`: a `[` is never closed (help: `*` is any text, `?` one \
+             character, `[…]` one of several)",
+            "7 wrong-type: `skip_testcase` takes a string, not an integer",
+            "8 unknown-key: unknown key `testcases` in `[[test]]` (help: did you mean `testcase`?)",
+        ],
+    );
+    let two = "[[test]]\ntest_module = 'm'\nseed = 2\n";
+    let project = Project::fifo();
+    let both = |one: &str, other: &str| format!("{}{two}{other}", tests(one));
+    project.fine(&both("testcase = 'a'\n", "skip_testcase = 'a'\n"));
+    let reported = project.brief(&both("testcase = 'a'\n", ""));
+    assert_eq!(reported.len(), 1, "{reported:?}");
+    assert!(reported[0].contains("planned twice"), "{reported:?}");
+}
+
+#[test]
+fn a_working_directory_is_that_of_the_run_the_project_or_each_module() {
+    let project = Project::fifo();
+    project.put("tests/sub/__init__.py", "");
+    let folders = |cwd: &str| -> Vec<String> {
+        let text = format!(
+            "{BUILD}[[test]]\ntest_module = ['test_ram', 'sub', 'test_fifo']\npaths = ['tests']\n\
+             cwd = '{cwd}'\n"
+        );
+        let tests = project.fine(&text).tests;
+        let cwd = tests.iter().map(|table| table.settings.cwd.clone());
+        let cwd: Vec<Utf8PathBuf> = cwd.map(Option::unwrap_or_default).collect();
+        project.names(&cwd)
+    };
+    assert_eq!(folders("run"), [""]);
+    assert_eq!(folders("project"), [""]);
+    assert_eq!(folders("module"), ["tests", "tests/sub"]);
+    let config = project.fine(&tests("cwd = 'project'\n"));
+    assert_eq!(config.tests[0].settings.cwd.as_ref(), Some(&project.root));
+    check(
+        "cwd = 'tests'\n",
+        &[
+            "6 bad-value: invalid working directory `tests` (help: write `\"run\"`, `\"project\"` or \
+         `\"module\"`)",
+        ],
+    );
+    check(
+        "cwd = 'module'\nrun_files = ['hdl/fifo.sv']\n",
+        &[
+            "6 bad-value: `cwd = \"module\"`: there is no file of module `m` in `paths` (help: add its \
+         folder to `paths`, or write `cwd = \"project\"`)",
+            "7 bad-value: `run_files` has no use with `cwd = \"module\"` (help: they are linked into each \
+         run's own directory, where the design does not look then)",
+        ],
     );
 }

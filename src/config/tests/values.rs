@@ -221,6 +221,7 @@ fn the_examples_of_the_reference_are_valid() {
     project.put("rtl/uart.f", "hdl/fifo.sv");
     project.put("hdl/uart_wrap.sv", "");
     project.put("hdl/uart.sv", "");
+    project.put("hdl/ram.sv", "");
     project.put("blocks/fifo/checks.py", "");
     project.put("blocks/uart/checks.py", "");
     project.put("rtl/soc.sv", "");

@@ -121,9 +121,8 @@ impl Builds {
                 (LineStyle::Notable, "NOT BUILT", label)
             }
             BuildOutcome::Failed(problem) => {
-                // What the compiler said first is worth more than that it failed.
-                let why = reason(problem);
-                words = wording::first_line_shown(why, project);
+                // Worth more than that it failed.
+                words = wording::first_line_shown(reason(problem), project);
                 (LineStyle::Bad, "BUILD FAILED", label)
             }
         };
@@ -185,16 +184,20 @@ fn step_label(build: &BuildName, step: &str) -> String {
     }
 }
 
-/// Returns the line that says most about why a build failed.
+/// Returns the line that says most about why a build failed: the first error of the compiler, the last
+/// words of a generator, or what cocorun itself found out.
 fn reason(problem: &Diagnostic) -> &str {
     let mut facts = problem.facts.iter();
+    let is_error = |fact: &&String| fact.to_ascii_lowercase().contains("error");
     let fact = match problem.code {
+        Code::BuildCompile => facts.find(is_error).or(problem.facts.first()),
         // A generator says at the end why it gave up.
         Code::StepFailed => facts.rfind(|fact| !fact.starts_with("log: ")),
-        Code::StepTimeout | Code::StepOutput => None,
-        _ => facts.next(),
+        _ => None,
     };
-    fact.unwrap_or(&problem.message)
+    let found_out = problem.message.split_once("could not be compiled: ");
+    let message = found_out.map_or(&*problem.message, |(_, why)| why);
+    fact.map_or(message, String::as_str)
 }
 
 /// Says since when a holder is at work, and at what.

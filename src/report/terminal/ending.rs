@@ -12,7 +12,6 @@ use crate::model::outcome::Outcome;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::Seed;
 use crate::report::terminal::failures::FailedBuild;
-use crate::report::terminal::failures::FailedTestcase;
 use crate::report::terminal::failures::Failures;
 use crate::report::terminal::frame::COULD_NOT_RUN;
 use crate::report::terminal::frame::count_words;
@@ -183,7 +182,7 @@ impl Ending {
         let dir = first.ancestors().find(holds_all)?;
         let files = text::count(self.waves.len(), "file");
         let first_below = first.strip_prefix(dir).unwrap_or(first);
-        Some(text::visible(&format!("{files} below {dir}, as {first_below}")).into_owned())
+        Some(text::visible(&format!("{files} below {dir}, such as {first_below}")).into_owned())
     }
 
     /// Names everything that keeps the session from being a success, one per line.
@@ -202,7 +201,11 @@ impl Ending {
                 wording::first_line_shown(&problem.message, wording::project(state.started()));
             lines.push(self.palette.line(LineStyle::Bad, "ERROR", None, &label));
         }
-        for FailedTestcase { result, .. } in &self.failures.testcases {
+        let kept = self.failures.testcases.iter();
+        let mut results: Vec<&TestcaseResult> = kept.map(|failed| &failed.result).collect();
+        // In the order of names, whichever ended first.
+        results.sort_by_key(|result| &result.id);
+        for result in results {
             if self.failures.is_explained_by_build(result) {
                 continue;
             }

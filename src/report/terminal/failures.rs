@@ -21,8 +21,6 @@ use std::time::Duration;
 pub(super) const DETAILED_FAILURES_MAX: usize = 500;
 /// How much of one message or traceback is kept, in bytes, from its end.
 pub(super) const DETAIL_BYTES_MAX: usize = 16 * 1024;
-/// So many failures that say the same and have no traceback are shown: their output may differ.
-const EXAMPLES: usize = 3;
 /// More names than this are left to the list below.
 const NAMES_MAX: usize = 20;
 /// No more failures than this are shown in full, whatever they are.
@@ -33,7 +31,7 @@ const BLOCKS_MAX: usize = 100;
 struct Equality {
     outcome: Outcome,
     cause: Option<Cause>,
-    words: Option<String>,
+    words: String,
     route: Vec<String>,
     /// The module, where all of it failed.
     module: Option<String>,
@@ -46,19 +44,25 @@ impl Equality {
         Self {
             outcome: result.outcome,
             cause: result.cause,
-            words: wording::message_line(result).map(|words| without_addresses(&words)),
+            words: comparable_words(result),
             route: traceback::route(details),
             module: is_whole_module.then(|| result.id.module.0.clone()),
         }
     }
+}
 
-    /// Returns how many of these are shown in full.
-    fn examples(&self) -> usize {
-        if self.route.is_empty() && self.module.is_none() {
-            EXAMPLES
-        } else {
-            1
-        }
+/// Returns what a result says, without what differs between equal failures: addresses, and when a
+/// hang was looked at.
+fn comparable_words(result: &TestcaseResult) -> String {
+    let first = wording::message_line(result).unwrap_or_default();
+    let rest = result.message.as_deref().and_then(|it| it.split_once('\n'));
+    let words = without_addresses(&format!("{first}\n{}", rest.map_or("", |(_, rest)| rest)));
+    let Some((before, at)) = words.split_once(", at ") else {
+        return words;
+    };
+    match at.split_once(" ns of simulated time") {
+        Some((ns, after)) if ns.parse::<f64>().is_ok() => format!("{before}{after}"),
+        _ => words,
     }
 }
 
@@ -233,12 +237,7 @@ impl Failures {
             problems: Vec::new(),
             left_out: 0,
         };
-        let examples: BTreeMap<usize, usize> = self
-            .groups
-            .iter()
-            .map(|(equality, group)| (*group, equality.examples()))
-            .collect();
-        let mut groups: Vec<(usize, Vec<&TestcaseResult>)> = Vec::new();
+        let mut groups: Vec<Vec<&TestcaseResult>> = Vec::new();
         let mut place_of: BTreeMap<usize, usize> = BTreeMap::new();
         for failure in &self.testcases {
             if self.is_explained_by_build(&failure.result) {
@@ -247,38 +246,27 @@ impl Failures {
             let next = groups.len();
             let place = *place_of.entry(failure.group).or_insert(next);
             if place == next {
-                groups.push((failure.group, Vec::new()));
+                groups.push(Vec::new());
             }
-            groups[place].1.push(&failure.result);
+            groups[place].push(&failure.result);
         }
-        for (group, results) in groups {
-            let shown = results
-                .len()
-                .min(examples.get(&group).copied().unwrap_or(1));
-            for (number, result) in results[..shown].iter().enumerate() {
-                if blocks.problems.len() == BLOCKS_MAX {
-                    blocks.left_out += 1;
-                    continue;
-                }
-                let mut problem = testcase_block(result, state, log_lines);
-                let is_last = number + 1 == shown;
-                // One that is not shown may depend on the order, where this one does not.
-                let related = if is_last {
-                    &results[number..]
-                } else {
-                    &results[number..=number]
-                };
-                let mut found = related
-                    .iter()
-                    .filter_map(|it| state.order_dependence(&it.id));
-                if let Some(found) = found.next() {
-                    problem = problem.fact(wording::order_dependence(found));
-                }
-                if is_last && shown < results.len() {
-                    problem = problem.fact(others_in_words(result, &results[shown..]));
-                }
-                blocks.problems.push(problem);
+        for results in groups {
+            if blocks.problems.len() == BLOCKS_MAX {
+                blocks.left_out += 1;
+                continue;
             }
+            let mut problem = testcase_block(results[0], state, log_lines);
+            // One that is not shown may depend on the order, where this one does not.
+            let mut found = results
+                .iter()
+                .filter_map(|it| state.order_dependence(&it.id));
+            if let Some(found) = found.next() {
+                problem = problem.fact(wording::order_dependence(found));
+            }
+            if results.len() > 1 {
+                problem = problem.fact(others_in_words(results[0], &results[1..]));
+            }
+            blocks.problems.push(problem);
         }
         blocks
     }
@@ -287,8 +275,9 @@ impl Failures {
 fn testcase_block(result: &TestcaseResult, state: &SessionState, log_lines: usize) -> Diagnostic {
     let code = state.code_of(result).unwrap_or(Code::TestNoResult);
     let prefix = state.started().map_or("", |session| &session.rerun_prefix);
-    // What cannot be imported has printed nothing of its own; cocotb has.
-    let has_output = !(result.id.is_whole_module() && result.details.is_some());
+    // What cannot be imported, or has no testcases, has printed nothing of its own; cocotb has.
+    let is_empty = result.cause == Some(Cause::NoTestcases);
+    let has_output = !(result.id.is_whole_module() && (result.details.is_some() || is_empty));
     let output = result
         .log
         .as_ref()

@@ -99,6 +99,10 @@ struct RunRow {
     since: Instant,
     label: String,
     testcase: Option<(TestcaseId, Instant)>,
+    /// How many of its testcases have no verdict.
+    open: usize,
+    /// Since when all of them have one.
+    ending_since: Option<Instant>,
 }
 
 /// Shows a session to a person.
@@ -191,6 +195,11 @@ impl TerminalReport {
             let used = text::columns(&text::visible(&head)) + 2;
             columns.saturating_sub(used).min(WORDS_COLUMNS_MAX)
         });
+        // What was expected says more than that something was.
+        let words = match words.strip_prefix("AssertionError: ") {
+            Some(message) if text::columns(words) > room => message,
+            _ => words,
+        };
         match wrap::cut_at_word(words, room) {
             cut if cut.is_empty() => head,
             cut => format!("{head}: {cut}"),
@@ -329,7 +338,7 @@ impl TerminalReport {
         result: &TestcaseResult,
         project: Option<&Utf8Path>,
     ) {
-        let was_running = self.take_from_its_run(result);
+        let was_running = self.take_from_its_run(now, result);
         // A thousand testcases that never ran are one number in the summary, not a thousand lines.
         // One that was interrupted gets its line: it may be the reason for the interruption.
         let is_worth_a_line = match result.outcome {
@@ -346,12 +355,18 @@ impl TerminalReport {
     }
 
     /// Says whether this testcase was under way, and takes it out of its row.
-    fn take_from_its_run(&mut self, result: &TestcaseResult) -> bool {
+    fn take_from_its_run(&mut self, now: Instant, result: &TestcaseResult) -> bool {
         let is_it = |running: &Option<(TestcaseId, Instant)>| {
             running.as_ref().is_some_and(|(id, _)| *id == result.id)
         };
         let row = self.runs.values_mut().find(|row| is_it(&row.testcase));
-        row.is_some_and(|row| row.testcase.take().is_some())
+        let Some(row) = row else {
+            return false;
+        };
+        row.testcase = None;
+        row.open = row.open.saturating_sub(1);
+        row.ending_since = (row.open == 0).then_some(now);
+        true
     }
 
     /// Returns a testcase's line: status, duration, name, and in few words what is special.
@@ -391,12 +406,14 @@ impl TerminalReport {
         runs.sort_by_key(|row| row.slot);
         let mut running = 0;
         for row in runs {
-            let (word, elapsed, label) = match &row.testcase {
-                Some((id, then)) => {
+            let (word, elapsed, label) = match (&row.testcase, row.ending_since) {
+                (Some((id, then)), _) => {
                     running += 1;
                     ("RUNNING", since(*then), wording::name(id))
                 }
-                None => ("STARTED", since(row.since), row.label.clone()),
+                // The simulator may take its time to write waves.
+                (None, Some(then)) => ("ENDING", since(then), row.label.clone()),
+                (None, None) => ("STARTED", since(row.since), row.label.clone()),
             };
             rows.push(Row {
                 word,
@@ -509,6 +526,8 @@ impl Report for TerminalReport {
                     since: now,
                     label,
                     testcase: None,
+                    open: testcases.len(),
+                    ending_since: None,
                 };
                 self.on_run_started(now, *run, row, &how, dir);
             }

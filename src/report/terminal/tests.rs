@@ -183,11 +183,11 @@ fn the_summary_of_an_interrupted_session_says_so_and_names_all_that_failed() {
         Seed 7
        Waves runs/1/dump.fst
 BUILD FAILED [   1.20s] broken (icarus)
+       ERROR [   0.41s] fifo::tests.test_broken::(module)
         FAIL [   0.41s] fifo::tests.test_fifo::burst_write/width=8
+     TIMEOUT [   0.41s] fifo::tests.test_fifo::hang
         FAIL [   0.41s] fifo::tests.test_fifo::it's \"odd\" $HOME
        ERROR [   0.41s] fifo::tests.test_fifo::segfault
-     TIMEOUT [   0.41s] fifo::tests.test_fifo::hang
-       ERROR [   0.41s] fifo::tests.test_broken::(module)
      NOT RUN 1 testcase
 ";
     assert_eq!(summary, expect);
@@ -325,8 +325,9 @@ fn a_failed_build_is_shown_once_for_all_of_its_testcases() {
     assert_eq!(text.matches("error[").count(), 1, "{text}");
     assert!(
         text.contains(
-            "  3 testcases could not run\n  \
-             rerun it alone: `cocorun build --config x/runner.toml broken`\nhelp: read the log\n"
+            "  3 testcases could not run\n\
+             help: read the log; then rerun it alone: \
+             `cocorun build --config x/runner.toml broken`\n"
         ),
         "{text}"
     );

@@ -195,27 +195,67 @@ fn a_hang_is_reported_with_its_line_and_its_trigger() {
             line: Some(7),
             function: Some("helper".to_owned()),
             sim_time_ns: Some(5.0),
+            text: "The testcase …:\n  File \"/p/a.py\", line 7, in helper".to_owned(),
         }),
-        is_outside_python: true,
+        stack: Some(Vec::new()),
     };
-    let message = |hang: &Hang| {
-        let facts = Facts {
+    let verdict = |hang: &Hang| {
+        judge(&Facts {
             hang: Some(hang),
             ..facts(Said::Running, Some(ProcessEnd::TimedOut))
-        };
-        judge(&facts).message.unwrap_or_default()
+        })
     };
+    let message = |hang: &Hang| verdict(hang).message.unwrap_or_default();
+    let details = |hang: &Hang| verdict(hang).details;
     assert_eq!(
         message(&answer(Some("RisingEdge(top.d)"))),
         "exceeded its limit of 3 s; waits at /p/a.py:7 for RisingEdge(top.d), at 5 ns of \
          simulated time"
     );
-    assert_eq!(message(&answer(None)), "exceeded its limit of 3 s");
     let silent = Hang {
         waiting: None,
-        is_outside_python: true,
+        ..answer(None)
     };
     assert!(message(&silent).contains("no Python code ran"));
+    let frame = |path: &str, line| StackFrame {
+        path: path.to_owned(),
+        line,
+        function: "busy".to_owned(),
+    };
+    let cocotb = frame("/v/site-packages/cocotb/task.py", 9);
+    let stack = Some(vec![frame("/p/b.py", 38), cocotb.clone()]);
+    for (waiting, words) in [
+        (
+            answer(None).waiting,
+            "Python code was running at /p/b.py:38, at 5 ns of simulated time",
+        ),
+        // Stuck in a library, so that the agent could not answer.
+        (None, "Python code was running at /p/b.py:38"),
+    ] {
+        let stack = stack.clone();
+        let hang = Hang { waiting, stack };
+        assert_eq!(
+            message(&hang),
+            format!("exceeded its limit of 3 s; {words}")
+        );
+        let details = details(&hang).unwrap_or_default();
+        assert!(
+            details.contains("\"/p/b.py\", line 38, in busy"),
+            "{details}"
+        );
+    }
+    // It was about to go on; cocotb's own frames are no place.
+    let resumes = Hang {
+        stack: Some(vec![cocotb]),
+        ..answer(None)
+    };
+    let words = "Python code was running at /p/a.py:7, at 5 ns of simulated time";
+    assert_eq!(
+        message(&resumes),
+        format!("exceeded its limit of 3 s; {words}")
+    );
+    let awaits = answer(None).waiting.map(|it| it.text);
+    assert_eq!(details(&resumes), awaits);
 }
 
 #[test]

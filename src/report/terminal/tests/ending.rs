@@ -25,7 +25,7 @@ fn the_place_of_many_waves_is_the_folder_that_holds_them_all() {
         result("three", "/p/runs/1/b/waves.fst"),
     ];
     let text = play(Verbosity::Quiet, &session_of(results, ExitCode::Success));
-    let expect = "\n       Waves 2 files below runs/1, as a/waves.fst\n";
+    let expect = "\n       Waves 2 files below runs/1, such as a/waves.fst\n";
     assert!(text.contains(expect), "{text}");
 }
 

@@ -49,12 +49,20 @@ fn equal_failures_are_one_block_with_their_names() {
 }
 
 #[test]
-fn equal_words_without_a_traceback_are_shown_by_three_examples() {
-    let alike = |number| bad(&format!("t{number}"), Cause::Crashed, "killed by SIGSEGV");
-    let results = (0..25).map(alike).collect();
+fn equal_failures_without_a_traceback_and_equal_hangs_are_one_block_each() {
+    let hang = |name: &str, line: u32, ns: f64| {
+        let words = format!("waits at /p/a.py:{line} for <Edge>, at {ns} ns of simulated time");
+        bad(name, Cause::Timeout, &words)
+    };
+    let crash = |number| bad(&format!("t{number}"), Cause::Crashed, "killed by SIGSEGV");
+    let mut results: Vec<TestcaseResult> = (0..25).map(crash).collect();
+    results.extend([hang("a", 7, 5.0), hang("b", 7, 40.5), hang("c", 8, 5.0)]);
     let text = play(Verbosity::Quiet, &session_of(results, ExitCode::TestFailed));
-    assert_eq!(text.matches("error[test::crashed]").count(), 3, "{text}");
-    assert!(text.contains("the same in 22 more testcases:"), "{text}");
+    assert_eq!(text.matches("error[test::crashed]").count(), 1, "{text}");
+    assert!(text.contains("the same in 24 more testcases:"), "{text}");
+    assert_eq!(text.matches("error[test::timeout]").count(), 2, "{text}");
+    let same = "the same in 1 more testcase:\n    fifo::tests.test_fifo::b\n";
+    assert!(text.contains(same), "{text}");
 }
 
 #[test]
@@ -73,7 +81,29 @@ fn the_line_that_failed_comes_first_and_frames_of_cocotb_are_folded() {
       … 1 frame of cocotb
       File \"helper.py\", line 2, in check
         assert a == b
-    AssertionError: expected 2
+  seed 7,";
+    assert!(text.contains(expect), "{text}");
+}
+
+#[test]
+fn what_an_assertion_says_is_shown_once_with_its_lines() {
+    let message = "assert 1 == 3\n +  where 3 = get()";
+    let mut result = bad("t", Cause::Test, message);
+    result.error_type = Some("AssertionError".to_owned());
+    result.file = Some("/p/tests/test_fifo.py".into());
+    result.details = Some(format!(
+        "Traceback (most recent call last):\n  File \"/p/tests/test_fifo.py\", line 7, in t\n    \
+         assert 1 == get()\nAssertionError: {message}\n"
+    ));
+    let text = play(
+        Verbosity::Normal,
+        &session_of(vec![result], ExitCode::TestFailed),
+    );
+    let expect = "t: AssertionError: assert 1 == 3
+
+error[test::failed]: `fifo::tests.test_fifo::t` failed: AssertionError: assert 1 == 3
+  at tests/test_fifo.py:7: assert 1 == get()
+     +  where 3 = get()
   seed 7,";
     assert!(text.contains(expect), "{text}");
 }
