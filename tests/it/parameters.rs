@@ -104,3 +104,93 @@ fn reals_and_odd_strings_arrive_in_paths_with_blanks_on_both_simulators() {
     let why = "`top/GAIN=2.5@verilator` is not up to date: content of `my inc/scale.svh` changed";
     assert!(stale.stdout.contains(why), "{}", stale.stdout);
 }
+
+/// Parameters of several kinds, a module next to the toplevel, and one that a list of another tool
+/// names.
+const SV_TOP: &str = "\
+package pkg;
+  typedef enum logic [1:0] {MODE_A = 2'd1, MODE_B = 2'd2} mode_e;
+endpackage
+module top #(
+    parameter logic [31:0] WORD = 0, parameter logic BIT = 0, parameter logic [1:0] MODE = pkg::MODE_B,
+    parameter UNTYPED = 5, parameter logic [3:0] STATES = 0, parameter int NUMBER = 1
+) (
+    output logic [31:0] word, output logic single, output logic [1:0] mode, output logic [31:0] width,
+    output logic [3:0] states, output logic [31:0] number
+);
+  assign word = WORD;
+  assign single = BIT;
+  assign mode = MODE;
+  assign width = $bits(UNTYPED);
+  assign states = STATES;
+  assign number = NUMBER;
+endmodule
+module glbl;
+  initial $display(\"GLBL\");
+endmodule
+";
+const SV_TEST: &str = "\
+import os
+import cocotb
+from cocotb.triggers import Timer
+
+AT_IMPORT = os.environ['PARAM_NUMBER']
+
+
+@cocotb.test()
+async def arrive(dut):
+    await Timer(1, 'ns')
+    names = ['word', 'single', 'mode', 'width', 'number']
+    print('VALUES', [int(getattr(dut, name).value) for name in names])
+    print('STATES', dut.states.value, 'IMPORTED', AT_IMPORT)
+";
+
+#[test]
+fn systemverilog_values_variants_and_toplevels_arrive_on_the_simulators_that_take_them() {
+    let literals = "parameters = { WORD = { sv = \"32'hDEAD_BEEF\" }, BIT = { sv = \"1'b1\" }, \
+                    MODE = { sv = \"2'd1\" }, UNTYPED = { sv = \"48'hFFFF\" }, NUMBER = { sv = \"-5\" }, \
+                    STATES = { sv = \"4'b1001\" } }\n";
+    let expressions = "parameters = { MODE = { sv = \"pkg::MODE_A\" }, STATES = { sv = \"{2'b10, 2'bxz}\" }, \
+                       NUMBER = \"{max(WORD, 3) ** 2}\" }\n\
+                       [build.other.variants]\nsmall = { WORD = 1, UNTYPED = { sv = \"8'd1\" } }\n\
+                       large = { WORD = 4, UNTYPED = { sv = \"$clog2(9)\" } }\n";
+    let table = "sources = [\"top.f\"]\nhdl_toplevel = \"top\"\n";
+    let project = Project::with_cocotb(
+        COCOTB,
+        &format!(
+            "param_env = \"PARAM_{{NAME}}\"\n[build.both]\n{table}\
+             simulator = [\"icarus\", \"verilator\"]\n{literals}\
+             [build.other]\n{table}extra_toplevels = [\"glbl\"]\nwaves = true\n{expressions}\
+             [[test]]\ntest_module = \"test_top\"\n"
+        ),
+    );
+    project
+        .file("top.f", "-sverilog +lint=all -timescale=1ns/1ps top.sv\n")
+        .file("top.sv", SV_TOP)
+        .file("test_top.py", SV_TEST);
+    let ran = project.run(&["test", "--format", "json"]).expect_code(0);
+    let both = "VALUES [3735928559, 1, 1, 48, 4294967291]\nSTATES 1001 IMPORTED -5\n";
+    for (build, values) in [
+        ("both@icarus", both),
+        ("both@verilator", both),
+        (
+            "other/small",
+            "VALUES [1, 0, 1, 8, 9]\nSTATES 10XZ IMPORTED 9\n",
+        ),
+        (
+            "other/large",
+            "VALUES [4, 0, 1, 32, 16]\nSTATES 10XZ IMPORTED 16\n",
+        ),
+    ] {
+        let finished = ran.events().into_iter().find(|event| {
+            event["event"] == "testcase-finished" && event["testcase"]["build"] == build
+        });
+        let finished = finished.unwrap_or_else(|| panic!("{build}: {}", ran.text));
+        let log = fs::read_to_string(finished["log"]["path"].as_str().unwrap()).unwrap();
+        assert!(log.contains(values), "{build}: {log}");
+    }
+    for kind in ["-sverilog", "+lint"] {
+        let warning = format!("the option `{kind}` in a file list is skipped");
+        assert_eq!(ran.stderr.matches(&warning).count(), 1, "{}", ran.stderr);
+    }
+}
