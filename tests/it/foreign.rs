@@ -109,8 +109,8 @@ pub(crate) fn environment(build_dir: &Path) -> PathBuf {
 /// Reads what a `results.xml` of cocotb says.
 pub(crate) fn outcomes_of(results_xml: &str) -> Outcomes {
     let mut outcomes = Outcomes::new();
-    for element in results_xml.split("<testcase ").skip(1) {
-        let name = element.split("name=\"").nth(1).unwrap();
+    for element in results_xml.split("<testcase").skip(1) {
+        let name = element.split(" name=\"").nth(1).unwrap();
         let name = name.split('"').next().unwrap();
         let body = element.split("</testcase>").next().unwrap();
         let kinds = [
