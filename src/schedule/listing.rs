@@ -225,7 +225,7 @@ impl Listing<'_> {
         let now = self.context.clock().now();
         let took = now.saturating_duration_since(heard.since);
         let trouble = heard.trouble.as_ref();
-        self.close_open(&followed, open, heard.importing, trouble, took);
+        self.close_open(followed, open, heard.importing, trouble, took);
         let runs = runs_of(self.task, to_run);
         if !runs.is_empty() {
             (self.emit)(Effect::Run(runs));

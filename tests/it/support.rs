@@ -1,6 +1,5 @@
 //! Small projects in temporary folders, and cocorun run on them as a user runs it.
 
-use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
 use std::io::Write as _;
