@@ -3,13 +3,14 @@
 //! | part of the key | why |
 //! |---|---|
 //! | its commands and its own variables | this is what runs |
+//! | the folder that it runs in | it may read files there that nobody has listed |
 //! | the programs: real path, size, time; of the interpreter, its packages too | they write the files |
 //! | inputs: name below the project, content | what is read |
 //! | what needed steps have written: name, content | likewise |
 //! | the outputs that it must write | they are checked when it has run |
 //!
-//! Inherited variables are not part of it, nor is where it runs. Files that no command names and
-//! `inputs` does not list are unknown.
+//! Inherited variables are not part of it. Files that no command names and `inputs` does not list are
+//! unknown.
 
 use crate::build::context::BuildContext;
 use crate::build::fingerprint::Part;
@@ -52,7 +53,7 @@ pub(super) fn step_key(
         timeout: _,
         project_dir,
     } = step;
-    let mut parts = Vec::new();
+    let mut parts = vec![Part::text("folder", project_dir.as_str())];
     for command in commands {
         let words: Vec<String> = command.iter().map(|word| step::shown(word)).collect();
         parts.push(Part::list("command", command, shell_words::join(words)));
