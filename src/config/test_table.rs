@@ -15,6 +15,8 @@ use crate::config::modules;
 use crate::config::param_env;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
+use crate::config::test_values;
+use crate::config::test_values::TestText;
 use crate::config::test_variants;
 use crate::config::testcase_names;
 use crate::config::user_code;
@@ -74,6 +76,8 @@ pub(super) struct LocatedTest {
     pub(super) range: Range<usize>,
     /// The entries of `build`.
     pub(super) builds: Vec<Located<String>>,
+    /// Its strings that depend on the build.
+    pub(super) texts: Vec<TestText>,
     /// Where `vpi_libraries` is, if there are any.
     pub(super) vpi_libraries: Option<Range<usize>>,
 }
@@ -124,6 +128,7 @@ pub(super) fn read(
             .collect(),
         range: section.range.clone(),
         builds,
+        texts: test_values::read(&section),
         vpi_libraries: section.get("vpi_libraries").map(|value| value.range),
     })
 }

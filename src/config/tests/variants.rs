@@ -287,7 +287,7 @@ fn names_of_variables_for_parameters_are_checked() {
                 ),
                 &[
                     "5 bad-value: `param_env` would set `MODULE`, which cocorun sets itself (help: use \
-             `test_module`, and choose other names: `param_env = \"PARAM_{NAME}\"`)",
+             `test_module`, or `--module` on the command line, and choose other names: `param_env = \"PARAM_{NAME}\"`)",
                 ],
             ),
             (
@@ -295,7 +295,7 @@ fn names_of_variables_for_parameters_are_checked() {
                 &[
                     "6 duplicate-name: module `a` is planned twice on build `fifo`, by tables with \
              different settings (help: give each table a `name` of its own if both are to run, or \
-             narrow `build` or `test_module`)",
+             narrow `build`, `test_module` or the testcases of both (`testcase`, `skip_testcase`))",
                 ],
             ),
         ],
