@@ -6,11 +6,14 @@ use std::process::Child;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
+use std::time::Instant;
 
 use nix::sys::signal::Signal;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
 
+use crate::nfs::lab::Lab;
+use crate::nfs::lab::tell;
 use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::Ran;
@@ -107,6 +110,10 @@ fn noted(project: &Project) -> BTreeMap<String, usize> {
     let path = project.path("runs.txt");
     let text = fs::read_to_string(&path).unwrap_or_default();
     fs::remove_file(path).ok();
+    counted(&text)
+}
+
+fn counted(text: &str) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
     for line in text.lines() {
         *counts.entry(line.to_owned()).or_default() += 1;
@@ -119,6 +126,44 @@ fn once_each(with_regs: bool) -> BTreeMap<String, usize> {
     let wrappers = (1..=6).flat_map(|p| [format!("begin {p}"), format!("end {p}")]);
     let regs = with_regs.then(|| "regs".to_owned());
     wrappers.chain(regs).map(|line| (line, 1)).collect()
+}
+
+/// Builds the six variants from both nodes of a lab at once.
+pub(crate) fn each_variant_is_made_once_on_two_nodes(lab: &Lab, place: &str, program: &str) {
+    let project = wrappers();
+    for (file, text) in [("gen/wrap.py", GENERATOR), ("regs.py", REGS)] {
+        // Two clients of NFS cannot append to one file.
+        let text = text.replace(
+            "\"runs.txt\"",
+            "f\"runs-{__import__('os').uname()[1]}.txt\"",
+        );
+        project.file(file, &text);
+    }
+    let folder = format!("{place}/wrappers");
+    let original = project.path("");
+    let copy = format!("cp -r /mnt/host{} {folder}", original.display());
+    lab.sh("n1", &copy).good();
+    let begun = Instant::now();
+    thread::scope(|scope| {
+        for node in ["n1", "n2"] {
+            let script = format!("cd {folder} && {program} build wrap");
+            scope.spawn(move || {
+                let built = lab.sh(node, &script).good();
+                assert!(built.out.contains("6 builds"), "{built:?}");
+            });
+        }
+    });
+    let notes = lab.sh(
+        "n2",
+        &format!("cd {folder} && cat runs-*.txt && wc -l runs-*.txt >&2"),
+    );
+    let notes = notes.good();
+    assert_eq!(counted(&notes.out), once_each(true), "{notes:?}");
+    tell(&format!(
+        "six generated wrappers on two nodes at {place}: {:.0} s, {:?}",
+        begun.elapsed().as_secs_f64(),
+        notes.err
+    ));
 }
 
 fn start(project: &Project, args: &[&str]) -> Child {

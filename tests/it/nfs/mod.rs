@@ -3,7 +3,7 @@
 //! The short test runs always; the others take minutes and are run by `tests/run --lab`. None is
 //! skipped where the lab does not boot: it fails and says why.
 
-mod lab;
+pub(crate) mod lab;
 pub(crate) mod program;
 pub(crate) mod rivals;
 pub(crate) mod worker;

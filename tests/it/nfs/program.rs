@@ -13,6 +13,7 @@ use crate::nfs::pause;
 use crate::nfs::worker::say;
 use crate::program_storm;
 use crate::program_storm::Storm;
+use crate::steps::each_variant_is_made_once_on_two_nodes;
 use crate::support::binary;
 
 /// Where the nodes see the program.
@@ -129,6 +130,7 @@ fn long_storm(place: &str) {
         checked.good().said("all")
     ));
     assert!(kills > 0.0, "nobody was killed: this proves nothing");
+    each_variant_is_made_once_on_two_nodes(&lab, place, &program());
 }
 
 #[test]
