@@ -361,6 +361,10 @@ fn pieces(text: &str, braces: Braces) -> Result<Vec<Piece>, Fault> {
                     }
                     fault
                 })?;
+                // `'{0}` of SystemVerilog, which would become `'0`.
+                if expression.names().is_empty() {
+                    return Err(fault(at..end + 1, "no name is between the braces"));
+                }
                 if !plain.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut plain)));
                 }
@@ -438,6 +442,7 @@ mod tests {
             ("'{{{WIDTH}}}'", "{32}"),
             ("'${HOME}/$HOME/{KIND}'", "${HOME}/$HOME/axi"),
             ("'${open'", "${open"),
+            ("\"'{{0}}\"", "'{0}"),
             ("\"\\u007BWIDTH\\u007D\"", "32"),
             ("''", ""),
         ] {
@@ -472,6 +477,11 @@ mod tests {
             ),
             ("'{\"a\": 1}'", "\": an expression cannot contain `\"`"),
             ("'x{}'", "{}: nothing is between the braces"),
+            ("\"'{0}\"", "{0}: no name is between the braces"),
+            (
+                "'{clog2(8) - 1}'",
+                "{clog2(8) - 1}: no name is between the braces",
+            ),
             ("'x{WIDTH'", "{: a `{` without its `}`"),
             ("'x}y'", "}: a `}` without its `{`"),
             ("'{a,b}'", ",: unexpected `,`"),
