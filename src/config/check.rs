@@ -9,6 +9,7 @@ use crate::config::name_glob::NameGlob;
 use crate::config::param_env;
 use crate::config::suggest::closest;
 use crate::config::test_table::LocatedTest;
+use crate::config::test_table::PLANNED_MAX;
 use crate::config::test_values;
 use crate::config::user_code;
 use crate::diagnostic::Code;
@@ -19,9 +20,6 @@ use crate::model::test::RunSettings;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-
-/// How many modules a plan may have, over all builds.
-const PLANNED_MAX: usize = 1_000_000;
 
 /// Returns the problem for a build name that does not exist, without a position.
 pub fn unknown_build<'a>(

@@ -58,6 +58,9 @@ pub(super) struct FoundPaths {
     pub(super) are_all_there: bool,
 }
 
+/// How many modules a plan may have, over all builds.
+pub(super) const PLANNED_MAX: usize = 1_000_000;
+
 /// The folders that the runs of a table import from.
 #[derive(Clone, Debug)]
 pub(super) struct ImportFolders {
@@ -117,7 +120,15 @@ pub(super) fn read(
                 ..settings
             },
         };
-    let variants = test_variants::read(&section, &settings);
+    let mut variants = test_variants::read(&section, &settings);
+    let planned: usize = groups.iter().map(|(_, modules)| modules.len()).sum();
+    // Each variant has its own copy of the modules.
+    if planned.saturating_mul(variants.len()) > PLANNED_MAX {
+        let words = format!("this `[[test]]` plans more than {PLANNED_MAX} modules");
+        let problem = Diagnostic::error(Code::ConfigBadValue, words);
+        reading.at(&section.range, "", problem);
+        variants.truncate(1);
+    }
     Some(LocatedTest {
         tables: variants
             .into_iter()

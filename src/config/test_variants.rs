@@ -119,13 +119,16 @@ pub(super) fn read(
     }
     if let Some(value) = section.get("variants") {
         let variants = read_variants(&value);
-        ways = product(&ways, &variants);
+        if variants.len() > VARIANTS_MAX {
+            too_many(&value);
+        } else {
+            ways = product(&ways, &variants);
+        }
     }
     if let Some(value) = section.get("matrix") {
         for axis in read_matrix(&value, &ways, settings) {
             if ways.len().saturating_mul(axis.len()) > VARIANTS_MAX {
-                let words = format!("this `[[test]]` has more than {VARIANTS_MAX} variants");
-                value.bad(words, "");
+                too_many(&value);
                 break;
             }
             let axis: Vec<Way> = axis.into_iter().map(Way::of).collect();
@@ -143,6 +146,11 @@ pub(super) fn read(
         (name, settings)
     };
     ways.iter().map(whole).collect()
+}
+
+fn too_many(value: &Value<'_>) {
+    let words = format!("this `[[test]]` has more than {VARIANTS_MAX} variants");
+    value.bad(words, "");
 }
 
 impl Way {
