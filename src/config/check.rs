@@ -9,6 +9,8 @@ use crate::config::name_glob::NameGlob;
 use crate::config::param_env;
 use crate::config::suggest::closest;
 use crate::config::test_table::LocatedTest;
+use crate::config::test_table::PLANNED_MAX;
+use crate::config::test_values;
 use crate::config::user_code;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -18,9 +20,6 @@ use crate::model::test::RunSettings;
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
-
-/// How many modules a plan may have, over all builds.
-const PLANNED_MAX: usize = 1_000_000;
 
 /// Returns the problem for a build name that does not exist, without a position.
 pub fn unknown_build<'a>(
@@ -124,7 +123,8 @@ pub(super) fn check(build_tables: &[&BuildTable], tests: &[(&Reading, &LocatedTe
     }
     for ((reading, test), builds) in tests.iter().zip(&covered) {
         let param_env = &test.tables[0].settings.param_env;
-        if param_env.is_none() && test.vpi_libraries.is_none() {
+        let has_libraries = test.vpi_libraries.is_some();
+        if param_env.is_none() && !has_libraries && test.texts.is_empty() {
             continue;
         }
         let builds: BTreeSet<&BuildName> = builds.iter().copied().collect();
@@ -132,6 +132,7 @@ pub(super) fn check(build_tables: &[&BuildTable], tests: &[(&Reading, &LocatedTe
         if let Some(param_env) = param_env {
             param_env::check(reading, &test.range, param_env, variants());
         }
+        test_values::check(reading, &test.texts, variants());
         if let Some(range) = &test.vpi_libraries {
             user_code::check_vpi_libraries(reading, range, variants());
         }

@@ -120,19 +120,17 @@ impl Expansion<'_> {
         parameters: &Parameters<'_>,
     ) -> Variant {
         let (draft, reading) = (self.draft, self.section.reading);
-        let suffix = combination.suffix();
-        let name = match draft.simulators.as_slice() {
-            [_] => format!("{}{suffix}", self.table),
-            _ => format!("{}{suffix}@{simulator}", self.table),
-        };
+        let name = self.build_name(combination, simulator);
         let outs = self.steps.outs();
         let (variables, given) = split(&draft.variables, &combination.values);
         let known = variables.iter().chain(outs);
         let known = known.map(|(name, value)| (name.clone(), value.clone()));
         let (parameters, unknown) = parameters.resolve(reading, &name, &known.collect(), &given);
         self.check_parameters(&name, simulator, &parameters);
+        let unknown: BTreeSet<String> = unknown.into_iter().map(str::to_owned).collect();
         let scope = Scope::new(&name).with(&variables).with(&parameters);
-        let scope = scope.with(outs).without(unknown);
+        let scope = scope.with(outs);
+        let scope = scope.without(unknown.iter().map(String::as_str));
         let steps = self.steps.of_build(&scope);
         let render_all = |pick: fn(&Parts) -> &Vec<Template>| -> Vec<Located<String>> {
             let templates = draft.parts(simulator).flat_map(pick);
@@ -186,7 +184,19 @@ impl Expansion<'_> {
             // Its prefix ends with the last `/`.
             table: self.table.rsplit('/').next().unwrap_or_default().to_owned(),
         };
-        Variant { build, variables }
+        Variant {
+            build,
+            variables,
+            unknown,
+        }
+    }
+
+    fn build_name(&self, combination: &Combination, simulator: &SimulatorName) -> String {
+        let suffix = combination.suffix();
+        match self.draft.simulators.as_slice() {
+            [_] => format!("{}{suffix}", self.table),
+            _ => format!("{}{suffix}@{simulator}", self.table),
+        }
     }
 
     /// Returns the macros of a build, given those of its lists, which its own definitions hide.

@@ -197,9 +197,7 @@ impl Expression {
             Operator::Subtract => a.checked_sub(b),
             Operator::Multiply => a.checked_mul(b),
             Operator::FloorDivide => floor_divide(a, b),
-            Operator::Modulo => floor_divide(a, b)
-                .and_then(|quotient| quotient.checked_mul(b))
-                .map_or(Some(0), |product| a.checked_sub(product)),
+            Operator::Modulo => Some(modulo(a, b)),
             Operator::Power => power(a, b),
             Operator::Equal => Some(i64::from(a == b)),
             Operator::Unequal => Some(i64::from(a != b)),
@@ -221,6 +219,17 @@ fn floor_divide(a: i64, b: i64) -> Option<i64> {
     let quotient = a.checked_div(b)?;
     let is_rounded_up = a.checked_rem(b)? != 0 && (a < 0) != (b < 0);
     Some(quotient - i64::from(is_rounded_up))
+}
+
+/// Returns what is left of a division that rounds down, with the sign of `b`, which is not 0.
+fn modulo(a: i64, b: i64) -> i64 {
+    // Only the smallest number divided by -1 does not fit, and it leaves nothing.
+    let remainder = a.checked_rem(b).unwrap_or(0);
+    if remainder != 0 && (remainder < 0) != (b < 0) {
+        remainder + b
+    } else {
+        remainder
+    }
 }
 
 fn power(base: i64, exponent: i64) -> Option<i64> {

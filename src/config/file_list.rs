@@ -12,7 +12,9 @@ use crate::config::files::PathKind;
 use crate::config::files::join;
 use crate::config::path_set::PathSet;
 use crate::config::timescale;
+use crate::config::vendor_options::Argument;
 use crate::config::vendor_options::Meaning;
+use crate::config::vendor_options::is_of_design;
 use crate::config::vendor_options::meaning;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -277,36 +279,41 @@ impl<'a> ListReader<'a> {
     ) -> Unplaced<()> {
         let next = rest.peek().map(|token| token.text.clone());
         let known = meaning(word, next.as_deref()).filter(|_| !self.files.strict_lists);
-        let needs_argument = match known {
-            Some(Meaning::Skipped { has_argument, .. }) => has_argument,
-            Some(Meaning::Timescale(value)) => value.is_none(),
-            Some(Meaning::IncludeDir | Meaning::Define) => true,
-            None => false,
+        let Some(known) = known else {
+            return Err(unknown_option(word));
         };
-        let argument = if needs_argument { rest.next() } else { None };
-        let argument = argument.map(|token| token.text);
-        if needs_argument && argument.is_none() {
-            return Err(missing_argument(word));
-        }
-        let argument = argument.unwrap_or_default();
-        match known {
-            Some(Meaning::Skipped { kind, .. }) => {
-                let message = format!("the option `{kind}` in a file list is skipped");
-                let warning = Diagnostic::warning(Code::ConfigFileList, message);
-                Err(warning
-                    .fact("it is one of another tool and does not change the design")
-                    .help("`strict_file_lists = true` makes it an error")
-                    .into())
+        let wanted = match known {
+            Meaning::Skipped { argument, .. } => argument,
+            Meaning::Timescale(None) | Meaning::IncludeDir | Meaning::Define => Argument::Needed,
+            Meaning::Timescale(Some(_)) => Argument::None,
+        };
+        let is_skipped = matches!(known, Meaning::Skipped { .. });
+        // A source or macro that is taken for an argument would be missing from the design.
+        let is_argument = |next: &Token| match wanted {
+            Argument::None => false,
+            Argument::Needed => !is_skipped || !may_be_of_design(word, &next.text),
+            Argument::Optional => {
+                let is_file = |name: String| fs::exists(&join(list.base, &name));
+                !may_be_of_design(word, &next.text) && !self.expanded(&next.text).is_ok_and(is_file)
             }
-            Some(Meaning::Timescale(value)) => take_timescale(value.unwrap_or(&argument), into),
-            Some(Meaning::IncludeDir) => self.take_include(list, &argument, into),
-            Some(Meaning::Define) => take_macro(&self.expanded(&argument)?, into),
-            None => Err(Diagnostic::error(
-                Code::ConfigFileList,
-                format!("unknown option `{word}` in a file list"),
-            )
-            .help("remove it here, and give it in `build_args` if the simulator supports it")
-            .into()),
+        };
+        let argument = rest.next_if(is_argument).map(|token| token.text);
+        if wanted == Argument::Needed && argument.is_none() {
+            let problem = missing_argument(word);
+            return Err(match &next {
+                Some(next) => {
+                    let fact = format!("`{next}` follows, which belongs to the design");
+                    problem.fact(fact).into()
+                }
+                None => problem,
+            });
+        }
+        let text = argument.as_deref().unwrap_or_default();
+        match known {
+            Meaning::Skipped { kind, .. } => Err(skipped(kind, argument.as_deref())),
+            Meaning::Timescale(value) => take_timescale(value.unwrap_or(text), into),
+            Meaning::IncludeDir => self.take_include(list, text, into),
+            Meaning::Define => take_macro(&self.expanded(text)?, into),
         }
     }
 
@@ -356,8 +363,35 @@ pub(super) fn folder_of(path: &Utf8Path) -> &Utf8Path {
     path.parent().unwrap_or(path)
 }
 
+/// Says whether a word is more likely part of the design than the argument of an option.
+fn may_be_of_design(option: &str, word: &str) -> bool {
+    is_of_design(option, word) || is_file_list(Utf8Path::new(word))
+}
+
 fn words_of(text: &str) -> impl Iterator<Item = &str> {
     text.split('+').filter(|word| !word.is_empty())
+}
+
+/// Returns the warning that an option has no effect.
+fn skipped(kind: &str, argument: Option<&str>) -> Box<Diagnostic> {
+    let message = format!("the option `{kind}` in a file list is skipped");
+    let mut warning = Diagnostic::warning(Code::ConfigFileList, message);
+    if let Some(argument) = argument {
+        warning = warning.fact(format!("its argument is `{argument}`"));
+    }
+    warning
+        .fact("it is one of another tool and does not change the design")
+        .help("`strict_file_lists = true` makes it an error")
+        .into()
+}
+
+fn unknown_option(word: &str) -> Box<Diagnostic> {
+    Diagnostic::error(
+        Code::ConfigFileList,
+        format!("unknown option `{word}` in a file list"),
+    )
+    .help("remove it here, and give it in `build_args` if the simulator supports it")
+    .into()
 }
 
 fn missing_argument(word: &str) -> Box<Diagnostic> {

@@ -1,6 +1,7 @@
 //! Reads `include`: the other files of a session, and what the names of their builds begin with.
 
 use crate::config::document::Located;
+use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::document::Unplaced;
 use crate::config::document::Value;
@@ -18,7 +19,7 @@ use crate::edge::fs;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 /// Characters of a prefix besides letters, digits and the `/` between its parts; those of names of
@@ -47,7 +48,7 @@ pub(super) fn read(top: &Section<'_>, files: &Files<'_>, own: &Utf8Path) -> Vec<
         Some(_) => value.items("a list of files"),
         None => vec![value],
     };
-    let mut known = BTreeSet::new();
+    let mut known: BTreeMap<Utf8PathBuf, usize> = BTreeMap::new();
     let mut found: Vec<Included> = Vec::new();
     for entry in &entries {
         let Some((file, prefix)) = read_entry(entry) else {
@@ -56,9 +57,17 @@ pub(super) fn read(top: &Section<'_>, files: &Files<'_>, own: &Utf8Path) -> Vec<
         };
         match find(&file, prefix.as_deref(), files, own) {
             Ok(included) => {
-                let mut new = included;
-                new.retain(|it| known.insert(it.path.clone()));
-                found.extend(new);
+                for included in included {
+                    match known.get(&included.path) {
+                        None => {
+                            known.insert(included.path.clone(), found.len());
+                            found.push(included);
+                        }
+                        // A pattern stands for the rest.
+                        Some(_) if is_pattern(&file.value) => {}
+                        Some(first) => check_prefix(top.reading, &found[*first], &included),
+                    }
+                }
             }
             Err(problem) => {
                 top.reading.note_absent_builds();
@@ -67,6 +76,24 @@ pub(super) fn read(top: &Section<'_>, files: &Files<'_>, own: &Utf8Path) -> Vec<
         }
     }
     found
+}
+
+/// Reports that a file is named again with another prefix, which it would not get.
+fn check_prefix(reading: &Reading, first: &Included, again: &Included) {
+    if first.prefix == again.prefix {
+        return;
+    }
+    let words = format!(
+        "a file is named twice, with the prefixes `{}` and `{}`",
+        first.prefix, again.prefix
+    );
+    let problem = Diagnostic::error(Code::ConfigInclude, words)
+        .fact(format!(
+            "first at {}",
+            reading.document.place(first.range.start)
+        ))
+        .help("remove one of the two, or put this one before the pattern that also names it");
+    reading.at(&again.range, "named again here", problem);
 }
 
 /// Reads one entry: a file, or a table that also gives its prefix.

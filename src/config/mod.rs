@@ -34,6 +34,7 @@ mod syntax;
 mod tables;
 mod template;
 mod test_table;
+mod test_values;
 mod test_variants;
 mod testcase_names;
 mod timescale;
@@ -56,6 +57,7 @@ pub use tables::PythonConfig;
 pub use tables::RunnerConfig;
 pub use tables::TestTable;
 pub use tables::Variant;
+pub use test_values::settings_on;
 pub use testcase_names::TestcaseName;
 pub use testcase_names::TestcaseNames;
 

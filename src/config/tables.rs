@@ -11,6 +11,7 @@ use crate::model::test::TestVariant;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ pub struct Variant {
     pub build: Build,
     /// Values that only stand in braces, by their names; the parameters are those of the build.
     pub variables: BTreeMap<String, HdlValue>,
+    /// Parameters whose values could not be read; none in a configuration without errors.
+    pub unknown: BTreeSet<String>,
 }
 
 impl Variant {

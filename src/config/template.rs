@@ -95,6 +95,14 @@ impl<'a> Scope<'a> {
     fn get(&self, name: &str) -> Option<&'a HdlValue> {
         self.values.get(name).copied()
     }
+
+    fn evaluate(&self, expression: &Expression) -> Result<HdlValue, Fault> {
+        if let Some(value) = expression.as_name().and_then(|name| self.get(name)) {
+            return Ok(value.clone());
+        }
+        let number = expression.evaluate(&|name| self.get(name));
+        number.map(HdlValue::Integer)
+    }
 }
 
 /// Which braces a string may contain besides those of expressions.
@@ -154,6 +162,12 @@ impl Template {
             .collect()
     }
 
+    /// Says whether the string has expressions.
+    pub(super) fn has_values(&self) -> bool {
+        let mut pieces = self.pieces.iter();
+        pieces.any(|piece| matches!(piece, Piece::Value(..)))
+    }
+
     /// Returns the names in the expressions of the string.
     pub(super) fn names(&self) -> impl Iterator<Item = &str> {
         let expressions = self.pieces.iter().filter_map(|piece| match piece {
@@ -194,15 +208,12 @@ impl Template {
         expression: &Expression,
         at: usize,
     ) -> Option<HdlValue> {
-        if let Some(value) = expression.as_name().and_then(|name| scope.get(name)) {
-            return Some(value.clone());
-        }
         let names = expression.names();
         if names.iter().any(|(name, _)| scope.unknown.contains(name)) {
             return None;
         }
-        match expression.evaluate(&|name| scope.get(name)) {
-            Ok(number) => Some(HdlValue::Integer(number)),
+        match scope.evaluate(expression) {
+            Ok(value) => Some(value),
             Err(mut fault) => {
                 fault.range = fault.range.start + at..fault.range.end + at;
                 self.report(reading, Some(scope), fault);
@@ -261,8 +272,22 @@ impl Template {
     }
 }
 
+/// Returns a string as one build has it; `None` if it has a mistake.
+pub(super) fn rendered(source: &str, scope: &Scope<'_>) -> Option<String> {
+    let mut text = String::new();
+    for piece in pieces(source, Braces::Plain).ok()? {
+        match piece {
+            Piece::Text(plain) => text.push_str(&plain),
+            Piece::Value(expression, _) => {
+                text.push_str(&scope.evaluate(&expression).ok()?.in_text());
+            }
+        }
+    }
+    Some(text)
+}
+
 /// Says whether a name means the directory of a step.
-fn is_out(name: &str) -> bool {
+pub(super) fn is_out(name: &str) -> bool {
     name == "OUT" || name.starts_with("OUT:")
 }
 
@@ -336,6 +361,10 @@ fn pieces(text: &str, braces: Braces) -> Result<Vec<Piece>, Fault> {
                     }
                     fault
                 })?;
+                // `'{0}` of SystemVerilog, which would become `'0`.
+                if expression.names().is_empty() {
+                    return Err(fault(at..end + 1, "no name is between the braces"));
+                }
                 if !plain.is_empty() {
                     pieces.push(Piece::Text(std::mem::take(&mut plain)));
                 }
@@ -413,6 +442,7 @@ mod tests {
             ("'{{{WIDTH}}}'", "{32}"),
             ("'${HOME}/$HOME/{KIND}'", "${HOME}/$HOME/axi"),
             ("'${open'", "${open"),
+            ("\"'{{0}}\"", "'{0}"),
             ("\"\\u007BWIDTH\\u007D\"", "32"),
             ("''", ""),
         ] {
@@ -447,6 +477,11 @@ mod tests {
             ),
             ("'{\"a\": 1}'", "\": an expression cannot contain `\"`"),
             ("'x{}'", "{}: nothing is between the braces"),
+            ("\"'{0}\"", "{0}: no name is between the braces"),
+            (
+                "'{clog2(8) - 1}'",
+                "{clog2(8) - 1}: no name is between the braces",
+            ),
             ("'x{WIDTH'", "{: a `{` without its `}`"),
             ("'x}y'", "}: a `}` without its `{`"),
             ("'{a,b}'", ",: unexpected `,`"),

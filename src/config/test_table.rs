@@ -15,6 +15,8 @@ use crate::config::modules;
 use crate::config::param_env;
 use crate::config::run_values::plusarg;
 use crate::config::run_values::refused_variable;
+use crate::config::test_values;
+use crate::config::test_values::TestText;
 use crate::config::test_variants;
 use crate::config::testcase_names;
 use crate::config::user_code;
@@ -56,6 +58,9 @@ pub(super) struct FoundPaths {
     pub(super) are_all_there: bool,
 }
 
+/// How many modules a plan may have, over all builds.
+pub(super) const PLANNED_MAX: usize = 1_000_000;
+
 /// The folders that the runs of a table import from.
 #[derive(Clone, Debug)]
 pub(super) struct ImportFolders {
@@ -74,6 +79,8 @@ pub(super) struct LocatedTest {
     pub(super) range: Range<usize>,
     /// The entries of `build`.
     pub(super) builds: Vec<Located<String>>,
+    /// Its strings that depend on the build.
+    pub(super) texts: Vec<TestText>,
     /// Where `vpi_libraries` is, if there are any.
     pub(super) vpi_libraries: Option<Range<usize>>,
 }
@@ -113,7 +120,15 @@ pub(super) fn read(
                 ..settings
             },
         };
-    let variants = test_variants::read(&section, &settings);
+    let mut variants = test_variants::read(&section, &settings);
+    let planned: usize = groups.iter().map(|(_, modules)| modules.len()).sum();
+    // Each variant has its own copy of the modules.
+    if planned.saturating_mul(variants.len()) > PLANNED_MAX {
+        let words = format!("this `[[test]]` plans more than {PLANNED_MAX} modules");
+        let problem = Diagnostic::error(Code::ConfigBadValue, words);
+        reading.at(&section.range, "", problem);
+        variants.truncate(1);
+    }
     Some(LocatedTest {
         tables: variants
             .into_iter()
@@ -124,6 +139,7 @@ pub(super) fn read(
             .collect(),
         range: section.range.clone(),
         builds,
+        texts: test_values::read(&section),
         vpi_libraries: section.get("vpi_libraries").map(|value| value.range),
     })
 }

@@ -4,6 +4,7 @@
 
 use crate::config::combinations::for_name;
 use crate::config::document::Located;
+use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::document::Value;
 use crate::config::draft::env_value;
@@ -118,13 +119,16 @@ pub(super) fn read(
     }
     if let Some(value) = section.get("variants") {
         let variants = read_variants(&value);
-        ways = product(&ways, &variants);
+        if variants.len() > VARIANTS_MAX {
+            too_many(&value);
+        } else {
+            ways = product(&ways, &variants);
+        }
     }
     if let Some(value) = section.get("matrix") {
         for axis in read_matrix(&value, &ways, settings) {
             if ways.len().saturating_mul(axis.len()) > VARIANTS_MAX {
-                let words = format!("this `[[test]]` has more than {VARIANTS_MAX} variants");
-                value.bad(words, "");
+                too_many(&value);
                 break;
             }
             let axis: Vec<Way> = axis.into_iter().map(Way::of).collect();
@@ -142,6 +146,11 @@ pub(super) fn read(
         (name, settings)
     };
     ways.iter().map(whole).collect()
+}
+
+fn too_many(value: &Value<'_>) {
+    let words = format!("this `[[test]]` has more than {VARIANTS_MAX} variants");
+    value.bad(words, "");
 }
 
 impl Way {
@@ -293,7 +302,8 @@ fn read_plusarg(section: &Section<'_>, text: &Located<String>) -> Option<Setting
         return None;
     };
     let mut parts = whole[1..].splitn(2, '=').map(str::to_owned);
-    Some(Setting::Plusarg(parts.next()?, parts.next()))
+    let name = parts.next()?;
+    is_fixed_name(section.reading, &name, &text.range).then(|| Setting::Plusarg(name, parts.next()))
 }
 
 fn plusarg_setting(name: &str, value: &Value<'_>) -> Option<Setting> {
@@ -327,9 +337,24 @@ fn plusarg_entries<'a>(value: &Value<'a>, wanted: &str) -> Vec<(String, Value<'a
             value.reading.at(&name.range, "", problem);
             continue;
         };
-        entries.push((whole[1..].to_owned(), entry));
+        if is_fixed_name(value.reading, &whole[1..], &name.range) {
+            entries.push((whole[1..].to_owned(), entry));
+        }
     }
     entries
+}
+
+/// Says whether a plusarg of a variant has the same name on every build, after reporting that it
+/// does not.
+fn is_fixed_name(reading: &Reading, name: &str, range: &Range<usize>) -> bool {
+    let is_fixed = !name.contains(['{', '}']);
+    if !is_fixed {
+        let words = format!("the name of a variant's plusarg has a brace, `{name}`");
+        let problem = Diagnostic::error(Code::ConfigBadValue, words);
+        let problem = problem.help("only its value can depend on the build");
+        reading.at(range, "", problem);
+    }
+    is_fixed
 }
 
 /// Reads `matrix`: the alternatives of each key.

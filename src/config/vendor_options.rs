@@ -4,11 +4,13 @@
 //! logs, collect coverage or let waves be dumped. Whatever could change the design and is not
 //! translated stays unknown, and so an error.
 
+use camino::Utf8Path;
+
 /// What an option means here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Meaning<'a> {
-    /// Nothing for the design; what to call it, and whether an argument follows.
-    Skipped { kind: &'a str, has_argument: bool },
+    /// Nothing for the design; what to call it, and which argument follows.
+    Skipped { kind: &'a str, argument: Argument },
     /// A timescale for sources that set none, here or in the argument that follows.
     Timescale(Option<&'a str>),
     /// A folder for includes follows.
@@ -17,8 +19,22 @@ pub(super) enum Meaning<'a> {
     Define,
 }
 
+/// What follows an option that is skipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Argument {
+    /// Nothing.
+    None,
+    /// A word.
+    Needed,
+    /// A word, or nothing: tools differ.
+    Optional,
+}
+
+/// Extensions of files that belong to a design.
+const HDL_EXTENSIONS: [&str; 9] = ["v", "vh", "vp", "sv", "svh", "svp", "svi", "vhd", "vhdl"];
+
 /// Options without an argument.
-const PLAIN: [&str; 51] = [
+const PLAIN: [&str; 52] = [
     // The language: all of a list is read as SystemVerilog.
     "+sv",
     "+v2k",
@@ -62,6 +78,7 @@ const PLAIN: [&str; 51] = [
     "-Mupdate",
     "-R",
     "-cover",
+    "-covoverwrite",
     "-fast_compile",
     "-fastcomp",
     "-incr",
@@ -95,29 +112,39 @@ const JOINED: [&str; 13] = [
 ];
 
 /// Options whose value is the next word.
-const SEPARATE: [&str; 16] = [
+const SEPARATE: [&str; 12] = [
     "-access",
     "-cm",
     "-cm_dir",
     "-cm_name",
     "-covdut",
-    "-coverage",
-    "-covoverwrite",
     "-l",
     "-log",
     "-logfile",
-    "-messagelevel",
-    "-mfcu_log",
     "-suppress",
     "-work",
     "-xmlibdirpath",
     "-xmlogfile",
 ];
 
+/// Options whose value is the next word in some tools, and which are flags in others.
+const MAYBE_SEPARATE: [&str; 2] = ["-messagelevel", "-mfcu_log"];
+
+/// Says whether a word is not the argument of `option` but another option or a file of a design.
+pub(super) fn is_of_design(option: &str, word: &str) -> bool {
+    let is_access = |word: &str| word.chars().all(|c| "+rwc".contains(c));
+    if word.starts_with(['-', '+']) {
+        return option != "-access" || !is_access(word);
+    }
+    let path = Utf8Path::new(word);
+    let extension = path.extension().unwrap_or_default().to_ascii_lowercase();
+    HDL_EXTENSIONS.contains(&&*extension)
+}
+
 /// Returns what an option of another tool means; `None` if it is unknown or could change the design.
 /// `argument` is the word after it.
 pub(super) fn meaning<'a>(word: &'a str, argument: Option<&str>) -> Option<Meaning<'a>> {
-    let skipped = |kind, has_argument| Meaning::Skipped { kind, has_argument };
+    let skipped = |kind, argument| Meaning::Skipped { kind, argument };
     for start in ["-timescale=", "+timescale+"] {
         if let Some(value) = word.strip_prefix(start) {
             return Some(Meaning::Timescale(Some(value)));
@@ -138,19 +165,22 @@ pub(super) fn meaning<'a>(word: &'a str, argument: Option<&str>) -> Option<Meani
                 "quiet",
             ];
             let is_harmless = argument.is_some_and(|it| harmless.contains(&it));
-            return is_harmless.then(|| skipped(word, true));
+            return is_harmless.then(|| skipped(word, Argument::Needed));
         }
         _ => {}
     }
     if PLAIN.contains(&word) {
-        return Some(skipped(word, false));
+        return Some(skipped(word, Argument::None));
     }
     if SEPARATE.contains(&word) {
-        return Some(skipped(word, true));
+        return Some(skipped(word, Argument::Needed));
+    }
+    if MAYBE_SEPARATE.contains(&word) {
+        return Some(skipped(word, Argument::Optional));
     }
     let joined = JOINED.iter().find(|start| word.starts_with(**start))?;
     let kind = joined.trim_end_matches(['=', '+']);
-    Some(skipped(&word[..kind.len()], false))
+    Some(skipped(&word[..kind.len()], Argument::None))
 }
 
 #[cfg(test)]
@@ -167,6 +197,8 @@ mod tests {
             "-s",
             "-P",
             "-pvalue+W=8",
+            // A flag in some tools, with a value in others.
+            "-coverage",
             "-gW=8",
             "-svinputport=net",
             "-default_nettype",
@@ -184,16 +216,17 @@ mod tests {
 
     #[test]
     fn what_does_not_is_skipped_with_its_value() {
-        for (word, kind, has_argument) in [
-            ("-full64", "-full64", false),
-            ("+lint=all", "+lint", false),
-            ("+access+r", "+access", false),
-            ("+acc=npr", "+acc", false),
-            ("-debug_access+all", "-debug_access", false),
-            ("-l", "-l", true),
-            ("-work", "-work", true),
+        for (word, kind, argument) in [
+            ("-full64", "-full64", Argument::None),
+            ("+lint=all", "+lint", Argument::None),
+            ("+access+r", "+access", Argument::None),
+            ("+acc=npr", "+acc", Argument::None),
+            ("-debug_access+all", "-debug_access", Argument::None),
+            ("-l", "-l", Argument::Needed),
+            ("-work", "-work", Argument::Needed),
+            ("-mfcu_log", "-mfcu_log", Argument::Optional),
         ] {
-            let skipped = Meaning::Skipped { kind, has_argument };
+            let skipped = Meaning::Skipped { kind, argument };
             assert_eq!(meaning(word, None), Some(skipped), "{word}");
         }
         let timescale = Meaning::Timescale(Some("1ns/1ps"));
@@ -203,8 +236,26 @@ mod tests {
     }
 
     #[test]
+    fn a_word_of_the_design_is_not_an_argument() {
+        for (option, word, expected) in [
+            ("-l", "run.log", false),
+            ("-work", "work", false),
+            ("-suppress", "2583,13314", false),
+            ("-access", "+rwc", false),
+            ("-access", "+define+r", true),
+            ("-l", "+define+STRICT", true),
+            ("-l", "-sverilog", true),
+            ("-l", "hdl/top3.v", true),
+            ("-l", "hdl/TOP.SV", true),
+            ("-l", "hdl/pkg.svh", true),
+        ] {
+            assert_eq!(is_of_design(option, word), expected, "{option} {word}");
+        }
+    }
+
+    #[test]
     fn an_option_is_in_one_list() {
-        let mut all = [PLAIN.as_slice(), &JOINED, &SEPARATE].concat();
+        let mut all = [PLAIN.as_slice(), &JOINED, &SEPARATE, &MAYBE_SEPARATE].concat();
         let count = all.len();
         all.sort_unstable();
         all.dedup();

@@ -16,9 +16,9 @@ pub use selection::TestcaseChoice;
 
 use crate::config::RunnerConfig;
 use crate::config::Variant;
+use crate::config::settings_on;
 use crate::model::build::Build;
 use crate::model::test::PlannedModule;
-use crate::model::test::RunSettings;
 use crate::plan::claims::Claims;
 
 use std::collections::BTreeMap;
@@ -53,7 +53,7 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                 continue;
             }
             build.waves |= table.settings.waves;
-            let settings = with_parameters(&table.settings, variants[number]);
+            let settings = settings_on(&table.settings, variants[number]);
             for module in &table.modules {
                 let alike = planned.entry((number, module, &table.variant)).or_default();
                 let known = alike.iter().find(|at| modules[**at].settings == settings);
@@ -78,18 +78,6 @@ pub fn expand(config: &RunnerConfig) -> Plan {
         modules,
         claims,
     }
-}
-
-/// Returns the settings of a table on one build, whose parameters its environment may name.
-fn with_parameters(settings: &RunSettings, variant: &Variant) -> RunSettings {
-    let mut settings = settings.clone();
-    if let Some(param_env) = &settings.param_env {
-        for (name, value) in variant.values() {
-            let entry = settings.env.entry(param_env.variable(name));
-            entry.or_insert_with(|| value.in_text());
-        }
-    }
-    settings
 }
 
 #[cfg(test)]

@@ -64,7 +64,11 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
             };
             let build = build(name, simulator, parameters);
             let variables = BTreeMap::new();
-            Variant { build, variables }
+            Variant {
+                build,
+                variables,
+                unknown: BTreeSet::new(),
+            }
         })
     });
     BuildTable {

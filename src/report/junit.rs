@@ -205,7 +205,7 @@ impl JunitReport {
             && result.id.is_whole_module()
             && let Some(modules) = self.lost_modules.get_mut(&result.id.build)
         {
-            modules.push(result.id.module.0.clone());
+            modules.push(result.id.module_in_variant().to_string());
             return;
         }
         let name = wording::group(&result.id);

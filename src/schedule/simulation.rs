@@ -10,6 +10,8 @@ use crate::agent::request::Request;
 use crate::agent::request::STACK_SIGNAL;
 use crate::agent::request::WAIT_SIGNAL;
 use crate::agent::request::Wanted;
+use crate::diagnostic::Code;
+use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
 use crate::edge::env as variables;
 use crate::edge::fs;
@@ -25,6 +27,7 @@ use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::sim::launch::launch;
 use crate::sim::simulator::LaunchInput;
+use crate::sim::simulator::Simulator;
 
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
@@ -149,6 +152,34 @@ fn working_dir<'a>(settings: &'a RunSettings, folder: &'a RunFolder) -> &'a Utf8
     settings.cwd.as_ref().unwrap_or(&folder.dir)
 }
 
+/// Returns the path by which a simulator that starts in `cwd` finds the wave file of a run.
+///
+/// # Errors
+/// It cannot: waves in `cwd` itself would be those of several runs.
+fn wave_path(
+    simulator: &dyn Simulator,
+    waves: &Utf8Path,
+    folder: &RunFolder,
+    cwd: &Utf8Path,
+) -> Result<Utf8PathBuf> {
+    let path = match waves.file_name() {
+        // `..` leads out of the real folder.
+        Some(name) if cwd != folder.dir && !waves.as_str().is_ascii() => {
+            let dir = fs::real_path(&folder.dir)?;
+            simulator.wave_path(&dir.join(name), &fs::real_path(cwd)?)
+        }
+        _ => simulator.wave_path(waves, cwd),
+    };
+    path.ok_or_else(|| {
+        let message = format!(
+            "`{}` cannot write waves to `{waves}` with the working directory `{cwd}`: the path from \
+             one to the other is not ASCII; remove `cwd`, or choose another `build_dir`",
+            simulator.name()
+        );
+        Diagnostic::error(Code::ConfigBadValue, message).into()
+    })
+}
+
 fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("strings, numbers and lists have a form in JSON")
 }
@@ -161,6 +192,15 @@ fn command(
     waves: Option<&Utf8Path>,
 ) -> Result<CommandSpec> {
     let installed = context.tools.simulator(&design.simulator)?;
+    let waves = match waves {
+        Some(waves) => Some(wave_path(
+            installed.simulator.as_ref(),
+            waves,
+            folder,
+            working_dir(settings, folder),
+        )?),
+        None => None,
+    };
     let input = LaunchInput {
         design,
         tool: &installed.tool,
@@ -168,7 +208,7 @@ fn command(
         vpi_libraries: &settings.vpi_libraries,
         test_args: &settings.test_args,
         plusargs: &settings.plusargs,
-        waves,
+        waves: waves.as_deref(),
     };
     let launch = launch(installed.simulator.as_ref(), &input);
     let mut env = settings.env.clone();

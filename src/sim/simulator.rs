@@ -156,6 +156,13 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     /// choose.
     fn wave_file_name(&self, build_args: &[String]) -> &'static str;
 
+    /// Returns how a process that starts in `cwd` is told where to write waves; `None` if it could
+    /// not find the file. Both paths are absolute.
+    fn wave_path(&self, waves: &Utf8Path, cwd: &Utf8Path) -> Option<Utf8PathBuf> {
+        let _ = cwd;
+        Some(waves.to_owned())
+    }
+
     /// Says whether a line of a run's log reports an error of the HDL, such as `$error`.
     fn is_hdl_error(&self, line: &str) -> bool;
 
@@ -274,6 +281,6 @@ pub struct LaunchInput<'a> {
     pub test_args: &'a [String],
     /// With the leading `+`.
     pub plusargs: &'a [String],
-    /// The wave file to write, if any.
+    /// The wave file to write, if any, as [`Simulator::wave_path`] has it.
     pub waves: Option<&'a Utf8Path>,
 }

@@ -156,6 +156,8 @@ async def arrive(dut):
     names = ['word', 'single', 'mode', 'width', 'number']
     print('VALUES', [int(getattr(dut, name).value) for name in names])
     print('STATES', dut.states.value, 'IMPORTED', AT_IMPORT)
+    print('PLUSARGS', cocotb.plusargs['word'], cocotb.plusargs['raw'])
+    print('ENV', os.environ['JSON'], os.environ['RAW'])
 ";
 
 #[test]
@@ -174,24 +176,29 @@ fn systemverilog_values_variants_and_toplevels_arrive_on_the_simulators_that_tak
             "param_env = \"PARAM_{{NAME}}\"\n[build.both]\n{table}\
              simulator = [\"icarus\", \"verilator\"]\n{literals}\
              [build.other]\n{table}extra_toplevels = [\"glbl\"]\nwaves = true\n{expressions}\
-             [[test]]\ntest_module = \"test_top\"\n"
+             [[test]]\ntest_module = \"test_top\"\nplusargs = [\"word={{WORD}}\"]\n\
+             env = {{ JSON = '{{{{\"word\": \"{{WORD}}\"}}}}' }}\n"
         ),
     );
     project
         .file("top.f", "-sverilog +lint=all -timescale=1ns/1ps top.sv\n")
         .file("top.sv", SV_TOP)
         .file("test_top.py", SV_TEST);
-    let ran = project.run(&["test", "--format", "json"]).expect_code(0);
+    let literal = ["--plusarg", "raw={WORD}", "--env", "RAW={WORD}"];
+    let args = [&["test", "--format", "json"] as &[&str], &literal].concat();
+    let ran = project.run(&args).expect_code(0);
     let both = "VALUES [3735928559, 1, 1, 48, 4294967291]\nSTATES 1001 IMPORTED -5\n";
-    for (build, values) in [
-        ("both@icarus", both),
-        ("both@verilator", both),
+    for (build, word, values) in [
+        ("both@icarus", "32'hDEAD_BEEF", both),
+        ("both@verilator", "32'hDEAD_BEEF", both),
         (
             "other/small",
+            "1",
             "VALUES [1, 0, 1, 8, 9]\nSTATES 10XZ IMPORTED 9\n",
         ),
         (
             "other/large",
+            "4",
             "VALUES [4, 0, 1, 32, 16]\nSTATES 10XZ IMPORTED 16\n",
         ),
     ] {
@@ -201,6 +208,8 @@ fn systemverilog_values_variants_and_toplevels_arrive_on_the_simulators_that_tak
         let finished = finished.unwrap_or_else(|| panic!("{build}: {}", ran.text));
         let log = fs::read_to_string(finished["log"]["path"].as_str().unwrap()).unwrap();
         assert!(log.contains(values), "{build}: {log}");
+        let of_test = format!("PLUSARGS {word} {{WORD}}\nENV {{\"word\": \"{word}\"}} {{WORD}}\n");
+        assert!(log.contains(&of_test), "{build}: {log}");
     }
     for kind in ["-sverilog", "+lint"] {
         let warning = format!("the option `{kind}` in a file list is skipped");

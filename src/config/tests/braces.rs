@@ -2,6 +2,8 @@
 
 use super::*;
 
+use crate::model::test::RunSettings;
+
 #[test]
 fn strings_of_a_build_have_its_values_in_braces() {
     let project = Project::new(&["hdl/fifo_8.sv", "hdl/fifo_16.sv", "inc/8/x", "inc/16/x"]);
@@ -74,4 +76,128 @@ fn mistakes_in_braces_are_reported_at_their_characters() {
             ),
         ],
     );
+}
+
+/// Returns the arguments, plusargs and environment of each test on each build of a table.
+fn on_builds(text: &str) -> Vec<String> {
+    let config = Project::fifo().fine(text);
+    let builds = &config.builds[0].variants;
+    let tests = config.tests.iter();
+    let all = tests.flat_map(|test| {
+        builds
+            .iter()
+            .map(|build| settings_on(&test.settings, build))
+    });
+    let in_words = |it: RunSettings| format!("{:?} {:?} {:?}", it.test_args, it.plusargs, it.env);
+    all.map(|it| in_words(it).replace(['"', '\\'], ""))
+        .collect()
+}
+
+#[test]
+fn strings_of_a_test_have_the_values_of_each_build_in_braces() {
+    let text = format!(
+        "{BUILD}matrix = {{ WIDTH = [8, 16] }}\nvariables = {{ KIND = 'fast' }}\n\
+         [[test]]\ntest_module = 'm'\ntest_args = ['-s{{WIDTH // 8}}', '{{{{x}}}}']\n\
+         plusargs = ['{{KIND}}', '+depth={{WIDTH * 2}}', '{{KIND}}=1']\n\
+         env = {{ W = '{{WIDTH}}', HOME = '${{HOME}}' }}\n\
+         [[test]]\nname = 'n'\ntest_module = 'm'\nplusargs = ['{{KIND}}=1', 'b']\n\
+         variants = [{{ plusargs = ['fast={{WIDTH}}'], env.A = 1 }}]\n\
+         matrix = {{ env = {{ M = ['{{KIND}}'] }}, plusargs.q = ['{{WIDTH + 1}}'] }}\n"
+    );
+    assert_eq!(
+        on_builds(&text),
+        [
+            "[-s1, {x}] [+fast, +depth=16, +fast=1] {HOME: ${HOME}, W: 8}",
+            "[-s2, {x}] [+fast, +depth=32, +fast=1] {HOME: ${HOME}, W: 16}",
+            // The variant's own `fast` replaces that of the table.
+            "[] [+b, +fast=8, +q=9] {A: 1, M: fast}",
+            "[] [+b, +fast=16, +q=17] {A: 1, M: fast}",
+        ]
+    );
+}
+
+#[test]
+fn what_a_test_needs_every_build_that_it_covers_has() {
+    let text = |keys: &str| {
+        format!(
+            "[build.a]\nsources = ['hdl/fifo.sv']\nhdl_toplevel = 'fifo'\n\
+             parameters = {{ PORTS = 2 }}\n[build.b]\nsources = ['hdl/fifo.sv']\n\
+             hdl_toplevel = 'fifo'\nmatrix = {{ PORT = [0, 1] }}\n[[test]]\n\
+             test_module = 'm'\n{keys}"
+        )
+    };
+    let project = Project::fifo();
+    project.fine(&text("build = 'a'\nplusargs = ['p={PORTS}']\n"));
+    let expected = "\
+error[config::template]: no parameter is called `PORTS`
+  --> runner.toml:11:17
+   |
+11 | plusargs = ['p={PORTS}']
+   |                 ^^^^^
+  in build `b/PORT=0`
+help: did you mean `{PORT}`?
+";
+    assert_eq!(
+        project.reported(&text("plusargs = ['p={PORTS}']\n")),
+        expected
+    );
+    let doubled = "(help: a brace that is not a parameter is doubled: `{{` and `}}`)";
+    let out = "(help: only builds have it: a parameter can bring the path to the design)";
+    for (keys, expected) in [
+        (
+            "test_args = ['{', '-s{PORTS']\nenv = { A = '{\"a\": 1}', B = 'x}' }\n\
+             variants = [{ env.C = '{}' }]\nmatrix = { env.D = ['{1 / 2}'] }\n",
+            vec![
+                format!("11 template: a `{{` without its `}}` {doubled}"),
+                format!("12 template: an expression cannot contain `\"` {doubled}"),
+                format!("12 template: a `}}` without its `{{` {doubled}"),
+                format!("13 template: nothing is between the braces {doubled}"),
+                format!(
+                    "14 template: write `//`: expressions have whole numbers only {doubled}"
+                ),
+            ],
+        ),
+        (
+            "build = 'b'\nenv = { X = '{8 // PORT}', Y = '{OUT}' }\nplusargs = ['{WORD}']\n\
+             [test.variants.env]\nplusargs = ['{PORT}=1']\n[test.variants.other]\nenv.Z = '{PROT}'\n",
+            vec![
+                "12 template: division by zero".to_owned(),
+                format!("12 template: `{{OUT}}` has no value in a `[[test]]` {out}"),
+                "13 template: no parameter is called `WORD` (help: did you mean `{PORT}`?)".to_owned(),
+                "15 bad-value: the name of a variant's plusarg has a brace, `{PORT}` (help: only its \
+                 value can depend on the build)"
+                    .to_owned(),
+                "17 template: no parameter is called `PROT` (help: did you mean `{PORT}`?)".to_owned(),
+            ],
+        ),
+    ] {
+        assert_eq!(project.brief(&text(keys)), expected, "{keys}");
+    }
+}
+
+#[test]
+fn a_test_cannot_have_the_path_of_a_step_nor_an_empty_plusarg_nor_what_was_reported() {
+    check(
+        &Project::fifo(),
+        &[(
+            "BUILDprepare = [['gen', '{OUT}']]\n\
+             parameters = { FILE = '{OUT}/m.hex', NONE = '', PLUS = '+x', BAD = '{W}' }\n[[test]]\n\
+             test_module = 'm'\nplusargs = ['{NONE}=1', '{PLUS}', '+{PLUS}', 'b={BAD}']\n\
+             env = { F = '{FILE}' }\n",
+            &[
+                "5 template: no parameter is called `W` (help: a brace that is not a parameter is \
+             doubled: `{{` and `}}`)",
+                "8 bad-value: invalid plusarg `=1`",
+                "8 bad-value: invalid plusarg `+x`",
+                "8 bad-value: invalid plusarg `++x`",
+                "9 template: `{OUT:prepare}/m.hex` is below the directory of a step (help: only builds \
+             have it: a parameter can bring the path to the design)",
+            ],
+        )],
+    );
+    let text = format!(
+        "{BUILD}prepare = [['gen', '{{OUT}}']]\nparameters = {{ FILE = '{{OUT}}/m.hex', W = 1 }}\n\
+         [[test]]\ntest_module = 'm'\nparam_env = 'P_{{NAME}}'\n"
+    );
+    assert_eq!(on_builds(&text), ["[] [] {P_W: 1}"]);
 }

@@ -302,6 +302,10 @@ fn a_file_named_twice_in_one_list_is_included_once_and_a_pattern_leaves_out_its_
         "include = [{ file = 'b/runner.toml', prefix = 'first' }, '**/runner.toml', './a/runner.toml']\n",
     );
     assert_eq!(build_names(&config), ["first/top", "a/top"]);
+    let again = "include = ['[ab]/runner.toml', { file = 'b/runner.toml', prefix = 'second' }]\n";
+    let expected = "1 include: a file is named twice, with the prefixes `b` and `second` (help: remove one of \
+                    the two, or put this one before the pattern that also names it)";
+    assert_eq!(project.brief(again), [expected]);
     let twice = project.brief("include = ['a/runner.toml', 'linked/runner.toml']\n");
     let expected = "1 include: `linked/runner.toml` is included twice (help: include it in one of the two files only)";
     assert_eq!(twice, [expected]);

@@ -233,6 +233,39 @@ fn options_of_other_tools_are_translated_or_skipped_with_one_warning_per_kind() 
 }
 
 #[test]
+fn a_skipped_option_takes_nothing_from_the_design() {
+    let project = Project::new(&["a.v", "b.v", "c", "notes.txt"]);
+    let text = "[build.b]\nsources = ['vendor.f']\nhdl_toplevel = 'b'\n";
+    let list = "-mfcu_log\na.v\n-mfcu_log +define+STRICT\n-covoverwrite b.v -mfcu_log c\n\
+                -mfcu_log mfcu.log -l notes.txt -access +rwc\n";
+    project.put("vendor.f", list);
+    let config = project.fine(text);
+    let build = &config.builds[0].variants[0].build;
+    assert_eq!(project.source_names(&build.sources), ["a.v", "b.v", "c"]);
+    assert_eq!(build.defines["STRICT"], HdlValue::Flag);
+    let warnings = config.build_problems.of([&build.name]).expect("warnings");
+    let logs = warnings.iter().find(|it| it.message.contains("`-l`"));
+    assert_eq!(
+        logs.expect("a warning").facts[0],
+        "its argument is `notes.txt`"
+    );
+    let list = "-coverage\na.v\n-l\nb.v\n-work +define+X\n-log c.f\n";
+    project.put("vendor.f", list);
+    project.put("c.f", "");
+    let problems = project.brief(text);
+    let expected = [
+        "vendor.f:1 file-list: unknown option `-coverage` in a file list",
+        "vendor.f:3 file-list: `-l` is missing its argument",
+        "vendor.f:5 file-list: `-work` is missing its argument",
+        "vendor.f:6 file-list: `-log` is missing its argument",
+    ];
+    assert_eq!(problems.len(), expected.len(), "{problems:#?}");
+    for (problem, start) in problems.iter().zip(expected) {
+        assert!(problem.starts_with(start), "{problem}");
+    }
+}
+
+#[test]
 fn lists_with_different_timescales_and_options_without_their_values_are_errors() {
     let project = Project::new(&["hdl/a.sv"]);
     project.put("a.f", "-timescale=1ns/1ps hdl/a.sv\n");

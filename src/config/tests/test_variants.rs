@@ -184,6 +184,19 @@ fn mistakes_in_values_of_variants_are_reported_at_once() {
         &format!("matrix = {{ env.M = [{many}], seed = [{many}] }}\n"),
         &["6 bad-value: this `[[test]]` has more than 10000 variants"],
     );
+    let seeds = |count: usize| {
+        let seeds: Vec<String> = (0..count).map(|it| format!("{{ seed = {it} }}")).collect();
+        format!("variants = [{}]\n", seeds.join(", "))
+    };
+    check(
+        &seeds(10_001),
+        &["6 bad-value: this `[[test]]` has more than 10000 variants"],
+    );
+    let modules: Vec<String> = (0..101).map(|it| format!("'m{it}'")).collect();
+    let modules = format!("test_module = [{}]\n", modules.join(", "));
+    let text = format!("{BUILD}[[test]]\n{modules}{}", seeds(10_000));
+    let expected = "4 bad-value: this `[[test]]` plans more than 1000000 modules";
+    assert_eq!(Project::fifo().brief(&text), [expected]);
     let reported = Project::fifo().reported(&tests(
         "variants = [{ seed = 1, env.M = 1 }, { seed = 2, plusargs = ['p'] }]\n",
     ));

@@ -78,9 +78,10 @@ fn a_simulator_has_its_own_sources_values_and_toplevels() {
     let project = Project::new(&["hdl/fifo.sv", "hdl/glbl.v", "inc/x"]);
     let config = project.fine(&format!(
         "{BUILD}simulator = ['icarus', 'verilator']\ndefines = {{ A = 1, B = 1 }}\n\
-         parameters = {{ N = 1 }}\n[build.fifo.icarus]\nsources = ['hdl/glbl.v', 'hdl/fifo.sv']\n\
+         variables = {{ M = 2 }}\nparameters = {{ N = 1 }}\n[build.fifo.icarus]\n\
+         sources = ['hdl/glbl.v', 'hdl/fifo.sv']\n\
          includes = ['inc']\nextra_toplevels = ['glbl']\ndefines = {{ B = 2 }}\n\
-         parameters = {{ N = '{{2 + 1}}' }}\n"
+         parameters = {{ N = '{{M + 1}}' }}\n"
     ));
     let [icarus, verilator] = config.builds[0].variants.as_slice() else {
         panic!("two builds");

@@ -3,6 +3,7 @@
 use super::*;
 
 use crate::edge::fs;
+use crate::model::test::TestVariant;
 use crate::model::test::TestcaseId;
 use crate::report::expected;
 use crate::report::expected::Expected;
@@ -171,7 +172,8 @@ fn a_failed_build_is_an_error_of_a_suite_of_its_own() {
         result.cause = Some(Cause::Build);
         result
     };
-    let lost = vec![lost("test_a"), lost("test_b")];
+    let mut lost = vec![lost("test_a"), lost("test_b")];
+    lost[1].id.variant = Some(TestVariant("DEPTH=8".to_owned()));
     let mut events = expected::session_of(lost, ExitCode::BuildFailed);
     events.splice(1..1, expected::build_events("broken", "icarus", failure));
     let report = read(&play(&events));
@@ -195,7 +197,7 @@ fn a_failed_build_is_an_error_of_a_suite_of_its_own() {
         description.contains("hdl/broken.sv:3: syntax error"),
         "{description}"
     );
-    let lost = "\n\n2 modules could not run: test_a, test_b";
+    let lost = "\n\n2 modules could not run: test_a, test_b/DEPTH=8";
     assert!(description.ends_with(lost), "{description}");
     assert_eq!((report.tests, report.errors), (1, 1));
 }

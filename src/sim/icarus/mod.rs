@@ -25,6 +25,7 @@ use crate::sim::simulator::Simulator;
 use crate::sim::simulator::SystemPackages;
 use crate::sim::simulator::Version;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -149,13 +150,7 @@ impl Simulator for Icarus {
         };
         args.push(format.to_owned());
         if let Some(waves) = launch.waves {
-            // `$value$plusargs` of Icarus 11 loses what is not ASCII. The file is in the folder that
-            // vvp starts in; a full path is better if possible: a testcase may change folder.
-            let name = match waves.file_name() {
-                Some(name) if !waves.as_str().is_ascii() => name,
-                _ => waves.as_str(),
-            };
-            args.push(format!("+dumpfile_path={name}"));
+            args.push(format!("+dumpfile_path={waves}"));
         }
         args.extend(launch.test_args.iter().cloned());
         args.extend(launch.plusargs.iter().cloned());
@@ -165,6 +160,16 @@ impl Simulator for Icarus {
 
     fn wave_file_name(&self, _build_args: &[String]) -> &'static str {
         "waves.fst"
+    }
+
+    /// `$value$plusargs` of Icarus 11 loses what is not ASCII. A full path is better if possible: a
+    /// testcase may change folder.
+    fn wave_path(&self, waves: &Utf8Path, cwd: &Utf8Path) -> Option<Utf8PathBuf> {
+        if waves.as_str().is_ascii() {
+            return Some(waves.to_owned());
+        }
+        let relative = relative(waves, cwd);
+        relative.as_str().is_ascii().then_some(relative)
     }
 
     /// Icarus prints `ERROR: FILE:LINE: text` and `FATAL: …` (version 11.0). cocotb's own lines have
@@ -186,6 +191,18 @@ impl Simulator for Icarus {
     fn can_fork(&self) -> bool {
         true
     }
+}
+
+/// Returns the way from a folder to a file.
+fn relative(file: &Utf8Path, folder: &Utf8Path) -> Utf8PathBuf {
+    let mut up = Utf8PathBuf::new();
+    for above in folder.ancestors() {
+        if let Ok(below) = file.strip_prefix(above) {
+            return up.join(below);
+        }
+        up.push("..");
+    }
+    file.to_owned()
 }
 
 fn compile_args<'a>(build: &'a Build, python: &PythonEnv) -> Words<'a> {
@@ -349,6 +366,26 @@ mod tests {
             ("a\"b\\n", r#""a\042b\134n""#),
         ] {
             assert_eq!(string(text), written);
+        }
+    }
+
+    #[test]
+    fn waves_are_named_in_ascii_by_a_path_that_leads_to_the_run_from_any_folder_or_not_at_all() {
+        for (cwd, waves, expected) in [
+            ("/é/run", "/é/run/waves.fst", Some("waves.fst")),
+            ("/é", "/é/out/run/waves.fst", Some("out/run/waves.fst")),
+            ("/é/tests", "/é/out/waves.fst", Some("../out/waves.fst")),
+            ("/é/a/é", "/é/out/waves.fst", Some("../../out/waves.fst")),
+            ("/tests", "/out/waves.fst", Some("/out/waves.fst")),
+            ("/p", "/p/é/waves.fst", None),
+            ("/p", "/é/waves.fst", None),
+        ] {
+            let path = Icarus.wave_path(Utf8Path::new(waves), Utf8Path::new(cwd));
+            assert_eq!(
+                path.as_deref().map(Utf8Path::as_str),
+                expected,
+                "{cwd} {waves}"
+            );
         }
     }
 
