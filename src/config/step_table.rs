@@ -28,8 +28,8 @@ pub(super) struct StepDraft {
     pub(super) range: Range<usize>,
     /// None of them is empty, unless a mistake was reported.
     pub(super) commands: Vec<Vec<Template>>,
-    /// Names and patterns of files.
-    pub(super) inputs: Vec<Template>,
+    /// Names and patterns of files; `None` if nothing is said about them.
+    pub(super) inputs: Option<Vec<Template>>,
     /// Names and patterns below its directory.
     pub(super) outputs: Vec<Template>,
     pub(super) env: BTreeMap<String, Template>,
@@ -210,7 +210,7 @@ fn read_step(name: &Located<String>, value: &Value<'_>) -> Option<StepDraft> {
         name: name.value.clone(),
         range: command.map_or(section.range.clone(), |it| it.range),
         commands: words.into_iter().collect(),
-        inputs: templates(section.texts("inputs"), Braces::Pattern),
+        inputs: read_inputs(&section, "inputs"),
         outputs: templates(outputs.unwrap_or_default(), Braces::Pattern),
         env: read_env(&section, |_| None)
             .into_iter()
@@ -221,9 +221,15 @@ fn read_step(name: &Located<String>, value: &Value<'_>) -> Option<StepDraft> {
     })
 }
 
+fn read_inputs(section: &Section<'_>, key: &str) -> Option<Vec<Template>> {
+    section.get(key)?;
+    let texts = section.texts(key);
+    Some(Template::read_all(section.reading, texts, Braces::Pattern))
+}
+
 /// Reads `prepare` and `prepare_inputs` of a build, whose needs its commands may read.
 pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> Option<StepDraft> {
-    let inputs = section.texts("prepare_inputs");
+    let inputs = read_inputs(section, "prepare_inputs");
     let Some(value) = section.get(PREPARE) else {
         if let Some(value) = section.get("prepare_inputs") {
             value.bad(
@@ -253,7 +259,7 @@ pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> 
         name: PREPARE.to_owned(),
         range: value.range.clone(),
         commands,
-        inputs: Template::read_all(section.reading, inputs, Braces::Pattern),
+        inputs,
         outputs: Vec::new(),
         env: BTreeMap::new(),
         needs: needs.to_vec(),
