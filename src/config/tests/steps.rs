@@ -442,3 +442,29 @@ fn a_folder_of_too_many_files_is_refused_unless_inputs_say_what_is_read() {
     );
     assert_eq!(project.names(&steps[0][0].inputs), ["data/7.txt", "gen.py"]);
 }
+
+#[test]
+fn sixty_steps_that_all_need_the_earlier_ones_are_read_at_once() {
+    use std::fmt::Write as _;
+
+    let project = project();
+    let mut text = BUILD.to_owned();
+    text.push_str("needs = ['s59']\n");
+    for index in 0..60 {
+        let needs: Vec<String> = (0..index).map(|it| format!("'s{it}'")).collect();
+        let needs = needs.join(", ");
+        write!(
+            text,
+            "[step.s{index}]\ncommand = ['gen']\ninputs = []\noutputs = []\nneeds = [{needs}]\n"
+        )
+        .expect("a string");
+    }
+    // Following every path would take years.
+    let built = steps(&project, &text);
+    let names: Vec<&str> = built[0].iter().map(|step| step.name.as_str()).collect();
+    let expected: Vec<String> = (0..60).map(|it| format!("s{it}")).collect();
+    assert_eq!(names, expected);
+    let circle = text.replacen("needs = []", "needs = ['s0']", 1);
+    let reported = project.reported(&circle);
+    assert_eq!(reported.matches("needs itself").count(), 1, "{reported}");
+}
