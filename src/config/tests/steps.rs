@@ -129,10 +129,11 @@ fn mistakes_in_steps() {
                 ],
             ),
             (
-                "BUILDneeds = ['x']\n\
+                "BUILDextra_toplevels = ['x{OUT}']\nneeds = ['x']\n\
                  [step.x]\ncommand = ['x', '${NOPE}', '$NOPE']\ninputs = []\noutputs = []\n",
                 &[
-                    "6 bad-value: the environment variable `NOPE` is unset or empty (help: what a shell expands is written `$NAME` or `$${NAME}`)",
+                    "4 template: `x{OUT:x}` contains the directory of a step, which names no module",
+                    "7 bad-value: the environment variable `NOPE` is unset or empty (help: what a shell expands is written `$NAME` or `$${NAME}`)",
                 ],
             ),
             (
