@@ -30,6 +30,7 @@ use crate::lock::FailureKind;
 use crate::lock::Leader;
 use crate::model::build::Build;
 use crate::model::build::UnknownParameters;
+use crate::model::step::StepFile;
 use crate::sim::complaint::unknown_parameters;
 use crate::sim::recipe::BuildDirs;
 use crate::sim::recipe::CompileStep;
@@ -385,18 +386,17 @@ fn input_paths(
     paths
 }
 
-/// Says whether a step has written a file, which the key holds already. Recording its place as well
-/// would tie the build to one attempt of the step.
-fn is_of_step(build: &Build, path: &Utf8Path) -> bool {
-    let is_listed = |(step, inside): (&str, &Utf8Path)| {
-        let files = build.step_results.get(step).map(|it| &it.files);
-        files.into_iter().flatten().any(|file| file.path == inside)
-    };
+/// Returns the record of a file that a step has written. The key holds its content already; with its
+/// place in the manifest as well, the build would be tied to one attempt of the step.
+fn step_file<'a>(build: &'a Build, path: &Utf8Path) -> Option<&'a StepFile> {
     let plain = without_parents(path);
-    build.step_of(&plain).is_some_and(is_listed)
+    let (step, inside) = build.step_of(&plain)?;
+    let mut files = build.step_results.get(step)?.files.iter();
+    files.find(|file| file.path == inside)
 }
 
-/// Digests what the compiler has read, unless one of the files was touched meanwhile.
+/// Digests what the compiler has read, unless one of the files was touched meanwhile, or is not as a
+/// step wrote it.
 fn digest_inputs(
     build: &Build,
     paths: &[Utf8PathBuf],
@@ -405,23 +405,38 @@ fn digest_inputs(
     let (started, ended) = while_compiling.into_inner();
     paths
         .par_iter()
-        .filter(|path| !is_of_step(build, path))
-        .map(|path| {
-            let stamp = fs::stamp(path).map_err(transient)?;
-            let touched = |time: Option<SystemTime>| time > started && time <= ended;
-            let is_touched =
-                stamp.is_some_and(|stamp| touched(stamp.modified) || touched(stamp.changed));
-            if started.is_some() && is_touched {
-                return Err(transient(changed_under_us(build)));
+        .filter_map(|path| {
+            let digest = match digest_unless_touched(build, path, started, ended) {
+                Ok(digest) => digest,
+                Err(failed) => return Some(Err(failed)),
+            };
+            match step_file(build, path) {
+                Some(file) if file.digest == digest => None,
+                Some(_) => Some(Err(transient(changed_under_us(build)))),
+                None => {
+                    let path = path.strip_prefix(&build.project_dir).unwrap_or(path);
+                    let path = path.to_owned();
+                    Some(Ok(Input { path, digest }))
+                }
             }
-            let digest = digest_file(path).map_err(transient)?;
-            let path = path.strip_prefix(&build.project_dir).unwrap_or(path);
-            Ok(Input {
-                path: path.to_owned(),
-                digest,
-            })
         })
         .collect()
+}
+
+/// Digests a file, unless it was touched after a time and not after another.
+fn digest_unless_touched(
+    build: &Build,
+    path: &Utf8Path,
+    started: Option<SystemTime>,
+    ended: Option<SystemTime>,
+) -> Result<String, Failed> {
+    let stamp = fs::stamp(path).map_err(transient)?;
+    let touched = |time: Option<SystemTime>| time > started && time <= ended;
+    let is_touched = stamp.is_some_and(|stamp| touched(stamp.modified) || touched(stamp.changed));
+    if started.is_some() && is_touched {
+        return Err(transient(changed_under_us(build)));
+    }
+    digest_file(path).map_err(transient)
 }
 
 fn digest_outputs(
@@ -463,6 +478,7 @@ mod tests {
     use crate::model::build::SimulatorName;
     use crate::model::build::Source;
     use crate::model::build::UnknownParameters;
+    use crate::model::step::StepResult;
 
     #[test]
     fn neither_the_compiler_nor_what_it_wrote_is_an_input() {
@@ -501,5 +517,34 @@ mod tests {
         );
         let expected = ["/p/inc/defs.svh", "/p/top.sv", "/v/include/std.sv"];
         assert_eq!(paths, expected);
+    }
+
+    #[test]
+    fn a_design_is_not_kept_if_a_generated_file_is_not_as_its_step_wrote_it() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = Utf8Path::from_path(dir.path()).expect("UTF-8");
+        let path = dir.join("out/regs.sv");
+        fs::create_dirs(&dir.join("out")).expect("local");
+        fs::write(&path, "wire a;").expect("local");
+        let file = StepFile {
+            path: "regs.sv".into(),
+            size: 7,
+            digest: digest_file(&path).expect("local"),
+        };
+        let mut build = Build::plain(dir.as_str(), &[]);
+        let result = StepResult {
+            dir: dir.join("out"),
+            files: vec![file],
+        };
+        build.step_results = BTreeMap::from([("regs".to_owned(), result)]);
+        let inputs = |paths: &[Utf8PathBuf]| digest_inputs(&build, paths, None..=None);
+        let paths = [path.clone(), dir.join("other.sv")];
+        fs::write(&paths[1], "").expect("local");
+        let listed = inputs(&paths).unwrap_or_else(|_| panic!("nothing has changed"));
+        let names: Vec<&str> = listed.iter().map(|input| input.path.as_str()).collect();
+        assert_eq!(names, ["other.sv"], "the key holds the other one");
+        fs::write(&path, "wire b;").expect("local");
+        let failed = inputs(&paths).expect_err("it was edited");
+        assert_eq!(failed.1.0[0].code, Code::BuildSourcesChanged);
     }
 }

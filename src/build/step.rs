@@ -6,6 +6,7 @@
 use crate::build::context::BuildContext;
 use crate::build::fingerprint;
 use crate::build::fingerprint::Part;
+use crate::build::fingerprint::digest_file;
 use crate::build::news::BuildNews;
 use crate::build::news::OnNews;
 use crate::build::step_files::with_results;
@@ -34,6 +35,7 @@ use crate::model::step::StepFile;
 use crate::model::step::StepResult;
 
 use camino::Utf8Path;
+use rayon::prelude::*;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -133,7 +135,7 @@ fn attempt(
         Err(StepError::Interrupted) => return Err(task.interrupted().into()),
         Err(StepError::Lock(error)) => return Err(error.into()),
     };
-    result_of(&published).map_err(|why| {
+    result_of(&published, Check::Sizes).map_err(|why| {
         let message = format!("what {} wrote cannot be used: {why}", task.name());
         Diagnostic::error(Code::DiskIo, message).into()
     })
@@ -141,7 +143,10 @@ fn attempt(
 
 /// Returns what a step has written, or says why nothing is to be had without running it.
 fn assumed(task: StepTask<'_>, once: &CallOnce) -> Result<StepResult> {
-    let usable = once.results()?.iter().find_map(|it| result_of(it).ok());
+    let usable = once
+        .results()?
+        .iter()
+        .find_map(|it| result_of(it, Check::Contents).ok());
     usable.ok_or_else(|| {
         let message = format!("{} has not run for its present inputs", task.name());
         Diagnostic::error(Code::BuildNotBuilt, message)
@@ -150,27 +155,47 @@ fn assumed(task: StepTask<'_>, once: &CallOnce) -> Result<StepResult> {
     })
 }
 
-/// Reads what was published, and checks that the files are there.
-fn result_of(published: &Published) -> std::result::Result<StepResult, String> {
+/// How files of a step are compared with its record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// By their sizes, if their contents were checked already.
+    Sizes,
+    /// By their contents: somebody may have edited one in place.
+    Contents,
+}
+
+/// Reads what was published, and checks that the files are there as they were written.
+fn result_of(published: &Published, check: Check) -> std::result::Result<StepResult, String> {
     let record = StepRecord::deserialize(&published.record).map_err(|error| error.to_string())?;
     let dir = published.dir.join(OUT);
-    for file in &record.files {
-        match fs::stamp(&dir.join(&file.path)) {
-            Ok(Some(stamp)) if stamp.size == file.size => {}
-            Ok(Some(stamp)) => {
-                let (path, size) = (&file.path, stamp.size);
-                return Err(format!(
-                    "`{path}` has {size} bytes instead of {}",
-                    file.size
-                ));
-            }
-            _ => return Err(format!("`{}` is missing", file.path)),
-        }
+    let damage = |file: &StepFile| damage_of(&dir, file, check);
+    let damages: Vec<String> = record.files.par_iter().filter_map(damage).collect();
+    match damages.into_iter().next() {
+        Some(why) => Err(why),
+        None => Ok(StepResult {
+            dir,
+            files: record.files,
+        }),
     }
-    Ok(StepResult {
-        dir,
-        files: record.files,
-    })
+}
+
+/// Says how a file differs from what the step has written.
+fn damage_of(dir: &Utf8Path, file: &StepFile, check: Check) -> Option<String> {
+    let path = dir.join(&file.path);
+    let name = &file.path;
+    match fs::stamp(&path) {
+        Ok(Some(stamp)) if stamp.size != file.size => Some(format!(
+            "`{name}` has {} bytes instead of {}",
+            stamp.size, file.size
+        )),
+        Ok(Some(_)) if check == Check::Sizes => None,
+        Ok(Some(_)) => match digest_file(&path) {
+            Ok(digest) if digest == file.digest => None,
+            Ok(_) => Some(format!("`{name}` was edited after the step wrote it")),
+            Err(_) => Some(format!("`{name}` cannot be read")),
+        },
+        _ => Some(format!("`{name}` is missing")),
+    }
 }
 
 /// Running one step.
@@ -216,7 +241,7 @@ impl OnceStep for Run<'_> {
     }
 
     fn accept(&mut self, published: &Published) -> Acceptance {
-        match result_of(published) {
+        match result_of(published, Check::Contents) {
             Ok(_) => Acceptance::Use,
             Err(why) => {
                 self.rejected.push(why.clone());
@@ -283,4 +308,47 @@ fn records_under(dir: &Utf8Path) -> Vec<StepRecord> {
         .filter_map(|name| fs::read_if_there(&attempts.join(name).join("record.json")))
         .filter_map(|text| serde_json::from_str(&text).ok())
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_edited_to_the_same_length_is_not_used() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let dir = Utf8Path::from_path(dir.path()).expect("UTF-8");
+        let path = dir.join(OUT).join("a.sv");
+        fs::create_dirs(&dir.join(OUT)).expect("local");
+        fs::write(&path, "wire a;").expect("local");
+        let file = StepFile {
+            path: "a.sv".into(),
+            size: 7,
+            digest: digest_file(&path).expect("local"),
+        };
+        let record = StepRecord {
+            parts: Vec::new(),
+            files: vec![file.clone()],
+            made_at: String::new(),
+        };
+        let published = Published {
+            epoch: 1,
+            token: "0".repeat(32),
+            dir: dir.to_owned(),
+            record: serde_json::to_value(record).expect("plain"),
+        };
+        let result = result_of(&published, Check::Contents).expect("as it was written");
+        assert_eq!(result.files, [file]);
+        for (text, why) in [
+            ("wire b;", "`a.sv` was edited after the step wrote it"),
+            ("wire ab;", "`a.sv` has 8 bytes instead of 7"),
+        ] {
+            fs::write(&path, text).expect("local");
+            let result = result_of(&published, Check::Contents);
+            assert_eq!(result.expect_err("it was edited"), why);
+        }
+        fs::remove(&path);
+        let result = result_of(&published, Check::Sizes);
+        assert_eq!(result.expect_err("it is gone"), "`a.sv` is missing");
+    }
 }

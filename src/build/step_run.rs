@@ -237,7 +237,28 @@ fn with_log(problem: Diagnostic, log: &Utf8Path) -> Diagnostic {
     let lines: Vec<&str> = text.lines().filter(|it| !it.trim().is_empty()).collect();
     let shown = lines.iter().skip(lines.len().saturating_sub(LINES_MAX));
     let problem = shown.fold(problem, |problem, line| problem.fact(*line));
-    problem
-        .fact(format!("log: {log} ({} lines)", text.lines().count()))
-        .log(log)
+    let count = match text.lines().count() {
+        1 => "1 line".to_owned(),
+        count => format!("{count} lines"),
+    };
+    problem.fact(format!("log: {log} ({count})")).log(log)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_log_is_shown_with_its_number_of_lines() {
+        let dir = tempfile::tempdir().expect("a temporary folder");
+        let log = Utf8Path::from_path(dir.path()).expect("UTF-8").join(LOG);
+        let facts = |text: &str| {
+            fs::write(&log, text).expect("local");
+            with_log(Diagnostic::error(Code::StepFailed, ""), &log).facts
+        };
+        assert_eq!(facts("bad\n"), ["bad", &format!("log: {log} (1 line)")]);
+        let shown = facts(&"x\n".repeat(10));
+        assert_eq!(shown.len(), LINES_MAX + 1);
+        assert_eq!(shown[LINES_MAX], format!("log: {log} (10 lines)"));
+    }
 }

@@ -1,6 +1,8 @@
 //! What the steps of a session came to: equal ones are made sure of once, however many builds need
 //! them.
 
+use crate::diagnostic::Code;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::model::step::StepResult;
 
@@ -20,7 +22,8 @@ pub struct StepRuns {
 impl StepRuns {
     /// Returns what `ensure` returned for this key; whoever comes while it is at work waits for it.
     ///
-    /// A failure stays one for the whole session, so that many builds do not repeat it.
+    /// A failure stays one for the whole session, so that many builds do not repeat it; only inputs
+    /// that changed meanwhile may be as they were the next time.
     ///
     /// # Errors
     /// Those of `ensure`.
@@ -34,13 +37,25 @@ impl StepRuns {
             Arc::clone(slots.entry(key.to_owned()).or_default())
         };
         let mut known = slot.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get_or_insert_with(ensure).clone()
+        if let Some(result) = known.as_ref() {
+            return result.clone();
+        }
+        let result = ensure();
+        let is_transient = |problems: &Problems| {
+            let mut problems = problems.0.iter();
+            problems.any(|it| it.code == Code::BuildSourcesChanged)
+        };
+        if !result.as_ref().is_err_and(is_transient) {
+            *known = Some(result.clone());
+        }
+        result
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::diagnostic::Diagnostic;
 
     use std::sync::atomic::AtomicU32;
     use std::sync::atomic::Ordering;
@@ -64,5 +79,20 @@ mod tests {
         assert_eq!(calls.load(Ordering::Relaxed), 1);
         runs.once("other", ensure).expect("it is done");
         assert_eq!(calls.load(Ordering::Relaxed), 2);
+    }
+
+    #[test]
+    fn only_a_failure_that_may_pass_is_tried_again() {
+        for (code, expected) in [(Code::StepFailed, 1), (Code::BuildSourcesChanged, 2)] {
+            let (runs, mut calls) = (StepRuns::default(), 0);
+            for _ in 0..2 {
+                let result = runs.once("regs", || {
+                    calls += 1;
+                    Err(Diagnostic::error(code, "it failed").into())
+                });
+                result.expect_err("it failed");
+            }
+            assert_eq!(calls, expected, "{code:?}");
+        }
     }
 }

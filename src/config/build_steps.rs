@@ -7,6 +7,7 @@ use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::files::is_pattern;
 use crate::config::files::non_empty;
+use crate::config::named_files::NamedFiles;
 use crate::config::step_table::StepDraft;
 use crate::config::step_table::StepTables;
 use crate::config::step_table::read_prepare;
@@ -15,7 +16,6 @@ use crate::config::template::Scope;
 use crate::config::template::Template;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::edge::fs;
 use crate::model::build::HdlValue;
 use crate::model::step;
 use crate::model::step::Step;
@@ -44,8 +44,8 @@ pub(super) struct BuildSteps<'a> {
     outs: BTreeMap<String, HdlValue>,
     /// The same in the commands of each step.
     step_outs: BTreeMap<String, BTreeMap<String, HdlValue>>,
-    /// Which texts of commands name files.
-    named: RefCell<BTreeMap<String, Option<Utf8PathBuf>>>,
+    /// What words of commands name.
+    named: NamedFiles<'a>,
     /// The files of entries of `inputs`.
     inputs: RefCell<BTreeMap<String, Vec<Utf8PathBuf>>>,
     /// Problems that are reported already, with their places.
@@ -83,7 +83,7 @@ impl<'a> BuildSteps<'a> {
             table,
             drafts,
             direct,
-            named: RefCell::default(),
+            named: NamedFiles::new(files),
             inputs: RefCell::default(),
             reported: RefCell::default(),
         }
@@ -107,18 +107,19 @@ impl<'a> BuildSteps<'a> {
         let outs = self.step_outs.get(&draft.name)?;
         let scope = scope.clone().with_step(outs);
         let render = |template: &Template| template.render(reading, &scope);
-        let command = |words: &Vec<Template>| words.iter().map(render).collect();
-        let commands: Option<Vec<Vec<String>>> = draft.commands.iter().map(command).collect();
-        let commands = commands?;
         let env = draft.env.iter();
         let env = env.map(|(name, template)| Some((name.clone(), render(template)?)));
+        let env = env.collect::<Option<BTreeMap<String, String>>>()?;
+        let word = |template: &Template| self.word(template, &render(template)?, &env);
+        let command = |words: &Vec<Template>| words.iter().map(word).collect();
+        let commands: Option<Vec<Vec<String>>> = draft.commands.iter().map(command).collect();
+        let commands = commands?;
         let mut inputs = BTreeSet::new();
         for words in &commands {
             self.add_program(draft, words, &mut inputs);
-            let arguments = words.iter().skip(1);
-            inputs.extend(arguments.flat_map(|word| self.named_files(word)));
         }
-        for template in &draft.inputs {
+        self.add_named(draft, &commands, &env, &mut inputs);
+        for template in draft.inputs.iter().flatten() {
             let text = render(template)?;
             inputs.extend(self.input_files(template, &text));
         }
@@ -131,12 +132,71 @@ impl<'a> BuildSteps<'a> {
             name: draft.name.clone(),
             inputs: inputs.into_iter().collect(),
             outputs: outputs.collect::<Option<_>>()?,
-            env: env.collect::<Option<_>>()?,
             needs: draft.needs.iter().map(|it| it.value.clone()).collect(),
             timeout: draft.timeout,
             project_dir: self.files.project_dir.to_owned(),
             commands,
+            env,
         })
+    }
+
+    /// Returns a word of a command with its variables expanded.
+    fn word(
+        &self,
+        template: &Template,
+        text: &str,
+        env: &BTreeMap<String, String>,
+    ) -> Option<String> {
+        match self.files.expand_word(text, env) {
+            Ok(text) => Some(text),
+            Err(problem) => {
+                self.report(&template.source.range, *problem);
+                None
+            }
+        }
+    }
+
+    /// Adds what the words of commands name, or reports that nothing is known about what they read.
+    fn add_named(
+        &self,
+        draft: &StepDraft,
+        commands: &[Vec<String>],
+        env: &BTreeMap<String, String>,
+        inputs: &mut BTreeSet<Utf8PathBuf>,
+    ) {
+        for words in commands {
+            let named = self.named.of_command(words, env);
+            inputs.extend(named.files);
+            if draft.inputs.is_none()
+                && let Some(problem) = named.problem
+            {
+                self.report(&draft.range, problem);
+            }
+        }
+        let own = self
+            .step_outs
+            .get(&draft.name)
+            .and_then(|outs| outs.get(OUT));
+        let own = own.map(HdlValue::in_text).unwrap_or_default();
+        let reads_a_need = |word: &String| step::is_marked(&word.replace(&own, ""));
+        let reads_a_need = commands.iter().flatten().any(reads_a_need);
+        let is_whole = commands.iter().all(|words| !words.is_empty()) && !commands.is_empty();
+        if is_whole && inputs.is_empty() && draft.inputs.is_none() && !reads_a_need {
+            let key = match draft.name.as_str() {
+                step::PREPARE => "prepare_inputs",
+                _ => "inputs",
+            };
+            let (what, verb) = match commands.len() {
+                1 => ("the command", "names"),
+                _ => ("the commands", "name"),
+            };
+            let message = format!(
+                "{what} {verb} no file of the project, so a changed generator is not noticed"
+            );
+            let problem = Diagnostic::warning(Code::ConfigStepInputs, message);
+            let help = format!("list what is read in `{key}`; `{key} = []` if it is nothing");
+            self.report(&draft.range, problem.help(help));
+        }
     }
 
     /// Adds a program of the project, or reports that it does not exist.
@@ -152,24 +212,6 @@ impl<'a> BuildSteps<'a> {
             Ok(_) => {}
             Err(problem) => self.report(&draft.range, *problem),
         }
-    }
-
-    /// Returns the files that an argument names, itself or after its `=`.
-    fn named_files(&self, word: &str) -> Vec<Utf8PathBuf> {
-        let mut named = self.named.borrow_mut();
-        let value = word.split_once('=').map(|(_, value)| value);
-        let texts = std::iter::once(word).chain(value);
-        let texts = texts.filter(|text| !text.is_empty() && !step::is_marked(text));
-        texts
-            .filter_map(|text| {
-                let known = named.entry(text.to_owned()).or_insert_with(|| {
-                    let path = self.files.project_dir.join(text);
-                    let stamp = fs::stamp(&path).ok().flatten();
-                    stamp.filter(|stamp| !stamp.is_dir).map(|_| path)
-                });
-                known.clone()
-            })
-            .collect()
     }
 
     fn input_files(&self, template: &Template, text: &str) -> Vec<Utf8PathBuf> {

@@ -31,9 +31,9 @@ pub(super) struct Draft {
     /// Never empty.
     pub(super) simulators: Vec<SimulatorName>,
     /// What is for all simulators.
-    pub(super) common: Parts,
+    pub(super) common: CompileInputs,
     /// `[build.NAME.SIMULATOR]`.
-    pub(super) own: BTreeMap<SimulatorName, Parts>,
+    pub(super) own: BTreeMap<SimulatorName, CompileInputs>,
     pub(super) hdl_toplevel: Option<Template>,
     /// Values for braces only.
     pub(super) variables: BTreeMap<String, HdlValue>,
@@ -46,7 +46,7 @@ pub(super) struct Draft {
 
 /// What a design is compiled from, for all simulators or for one.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Parts {
+pub(super) struct CompileInputs {
     pub(super) sources: Vec<Template>,
     pub(super) includes: Vec<Template>,
     pub(super) defines: BTreeMap<String, Setting>,
@@ -55,7 +55,7 @@ pub(super) struct Parts {
     pub(super) build_args: Vec<Template>,
 }
 
-impl Parts {
+impl CompileInputs {
     fn read(section: &Section<'_>) -> Self {
         Self {
             sources: templates(section, "sources", Braces::Pattern),
@@ -87,7 +87,7 @@ impl Draft {
             });
         let template = |source| Template::read(reading, source, Braces::Plain);
         Self {
-            common: Parts::read(section),
+            common: CompileInputs::read(section),
             own: own.collect(),
             simulators,
             hdl_toplevel: section
@@ -111,7 +111,7 @@ impl Draft {
     }
 
     /// Returns what a simulator gets: the parts that all have, then its own.
-    pub(super) fn parts(&self, simulator: &SimulatorName) -> impl Iterator<Item = &Parts> {
+    pub(super) fn parts(&self, simulator: &SimulatorName) -> impl Iterator<Item = &CompileInputs> {
         std::iter::once(&self.common).chain(self.own.get(simulator))
     }
 }
@@ -120,12 +120,12 @@ fn templates(section: &Section<'_>, key: &str, braces: Braces) -> Vec<Template> 
     Template::read_all(section.reading, section.texts(key), braces)
 }
 
-fn read_own(section: &Section<'_>, simulator: &SimulatorName) -> Option<Parts> {
+fn read_own(section: &Section<'_>, simulator: &SimulatorName) -> Option<CompileInputs> {
     let title = section.title.replace(']', &format!(".{simulator}]"));
     let own = section
         .get(simulator.as_str())?
         .section(Table::Simulator, &title)?;
-    Some(Parts::read(&own))
+    Some(CompileInputs::read(&own))
 }
 
 /// Reports `sources` that are absent or an empty list.

@@ -11,8 +11,8 @@ use crate::config::combinations::Values;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Unplaced;
+use crate::config::draft::CompileInputs;
 use crate::config::draft::Draft;
-use crate::config::draft::Parts;
 use crate::config::file_list::ListReader;
 use crate::config::file_list::SourceSet;
 use crate::config::file_list::folder_of;
@@ -132,7 +132,7 @@ impl Expansion<'_> {
         let scope = scope.with(outs);
         let scope = scope.without(unknown.iter().map(String::as_str));
         let steps = self.steps.of_build(&scope);
-        let render_all = |pick: fn(&Parts) -> &Vec<Template>| -> Vec<Located<String>> {
+        let render_all = |pick: fn(&CompileInputs) -> &Vec<Template>| -> Vec<Located<String>> {
             let templates = draft.parts(simulator).flat_map(pick);
             let rendered = templates.filter_map(|template| {
                 Some(Located {
@@ -272,6 +272,14 @@ impl Expansion<'_> {
     fn module_name(&self, template: &Template, scope: &Scope<'_>) -> Option<String> {
         let reading = self.section.reading;
         let toplevel = template.render(reading, scope)?;
+        if step::is_marked(&toplevel) {
+            let shown = step::shown(&toplevel);
+            let message =
+                format!("`{shown}` contains the directory of a step, which names no module");
+            let problem = Diagnostic::error(Code::ConfigTemplate, message);
+            template.refuse(reading, problem, "name one module to elaborate");
+            return None;
+        }
         let is_name = !toplevel.trim().is_empty()
             && !toplevel.contains(char::is_whitespace)
             && !toplevel.starts_with('-');

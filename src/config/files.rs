@@ -82,6 +82,27 @@ impl<'a> Files<'a> {
             .map_err(|error| Diagnostic::error(Code::ConfigBadValue, error.message()).into())
     }
 
+    /// Expands `${VAR}` in a word of a command, whose own variables come first.
+    ///
+    /// # Errors
+    /// The problem, without a position.
+    pub(super) fn expand_word(
+        &self,
+        word: &str,
+        own: &BTreeMap<String, String>,
+    ) -> Unplaced<String> {
+        let value_of = |name: &str| {
+            let own = own.get(name).map(String::as_str);
+            own.or_else(|| self.environment.get(name))
+        };
+        variables::expand_in_braces(word, value_of).map_err(|error| {
+            let problem = Diagnostic::error(Code::ConfigBadValue, error.message());
+            problem
+                .help("what a shell expands is written `$NAME` or `$${NAME}`")
+                .into()
+        })
+    }
+
     /// Looks up one path that is not a pattern.
     ///
     /// # Errors

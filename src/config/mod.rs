@@ -22,6 +22,7 @@ mod include;
 mod keys;
 mod modules;
 pub mod name_glob;
+mod named_files;
 mod param_env;
 mod parameters;
 mod path_set;

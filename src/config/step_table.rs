@@ -14,6 +14,7 @@ use crate::diagnostic::Diagnostic;
 use crate::model::step::PREPARE;
 
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -28,8 +29,8 @@ pub(super) struct StepDraft {
     pub(super) range: Range<usize>,
     /// None of them is empty, unless a mistake was reported.
     pub(super) commands: Vec<Vec<Template>>,
-    /// Names and patterns of files.
-    pub(super) inputs: Vec<Template>,
+    /// Names and patterns of files; `None` if nothing is said about them.
+    pub(super) inputs: Option<Vec<Template>>,
     /// Names and patterns below its directory.
     pub(super) outputs: Vec<Template>,
     pub(super) env: BTreeMap<String, Template>,
@@ -119,14 +120,18 @@ impl StepTables {
 
     /// Reports each circle of steps, and removes the need that closes it.
     fn break_circles(&mut self, reading: &Reading) {
-        while let Some(circle) = self.circle() {
+        let mut search = CircleSearch::of(&self.steps);
+        for name in self.steps.keys() {
+            search.visit(name);
+        }
+        for circle in search.circles {
             let names: Vec<String> = circle.iter().map(|it| format!("`{it}`")).collect();
             let (first, last) = (&circle[0], &circle[circle.len() - 2]);
             let message = format!("step `{first}` needs itself");
             let problem = Diagnostic::error(Code::ConfigStepCircle, message);
             let problem = problem.fact(names.join(" needs "));
             let Some(draft) = self.steps.get_mut(last) else {
-                return;
+                continue;
             };
             let at = draft.needs.iter().position(|it| it.value == *first);
             if let Some(at) = at {
@@ -134,32 +139,6 @@ impl StepTables {
                 reading.at(&need.range, "closes the circle", problem);
             }
         }
-    }
-
-    /// Returns the names along a circle, the first one again at the end.
-    fn circle(&self) -> Option<Vec<String>> {
-        let starts = self.steps.keys();
-        starts.into_iter().find_map(|start| {
-            let mut path = vec![start.clone()];
-            self.way_back(start, &mut path).then_some(path)
-        })
-    }
-
-    /// Extends a path by needs until it comes back to its start.
-    fn way_back(&self, start: &str, path: &mut Vec<String>) -> bool {
-        let last = path.last().and_then(|name| self.steps.get(name));
-        for need in last.into_iter().flat_map(|draft| &draft.needs) {
-            let is_back = need.value == start;
-            if !is_back && path.contains(&need.value) {
-                continue;
-            }
-            path.push(need.value.clone());
-            if is_back || self.way_back(start, path) {
-                return true;
-            }
-            path.pop();
-        }
-        false
     }
 
     /// Returns steps with all that they need, each after those that it needs.
@@ -182,6 +161,48 @@ impl StepTables {
             self.add(&need.value, ordered);
         }
         ordered.push(draft);
+    }
+}
+
+/// A depth-first search that passes each need once and goes on as if those that close a circle were
+/// not there.
+struct CircleSearch<'a> {
+    steps: &'a BTreeMap<String, StepDraft>,
+    /// The steps on the way from where the search began.
+    path: Vec<&'a str>,
+    /// The same, and those whose needs were all visited.
+    seen: BTreeSet<&'a str>,
+    /// The names along each circle, the first one again at the end.
+    circles: Vec<Vec<String>>,
+}
+
+impl<'a> CircleSearch<'a> {
+    fn of(steps: &'a BTreeMap<String, StepDraft>) -> Self {
+        Self {
+            steps,
+            path: Vec::new(),
+            seen: BTreeSet::new(),
+            circles: Vec::new(),
+        }
+    }
+
+    fn visit(&mut self, name: &'a str) {
+        let Some(draft) = self.steps.get(name) else {
+            return;
+        };
+        if !self.seen.insert(name) {
+            let start = self.path.iter().position(|known| *known == name);
+            if let Some(start) = start {
+                let circle = self.path[start..].iter().chain([&name]);
+                self.circles.push(circle.map(ToString::to_string).collect());
+            }
+            return;
+        }
+        self.path.push(name);
+        for need in &draft.needs {
+            self.visit(&need.value);
+        }
+        self.path.pop();
     }
 }
 
@@ -210,7 +231,7 @@ fn read_step(name: &Located<String>, value: &Value<'_>) -> Option<StepDraft> {
         name: name.value.clone(),
         range: command.map_or(section.range.clone(), |it| it.range),
         commands: words.into_iter().collect(),
-        inputs: templates(section.texts("inputs"), Braces::Pattern),
+        inputs: read_inputs(&section, "inputs"),
         outputs: templates(outputs.unwrap_or_default(), Braces::Pattern),
         env: read_env(&section, |_| None)
             .into_iter()
@@ -221,9 +242,15 @@ fn read_step(name: &Located<String>, value: &Value<'_>) -> Option<StepDraft> {
     })
 }
 
+fn read_inputs(section: &Section<'_>, key: &str) -> Option<Vec<Template>> {
+    section.get(key)?;
+    let texts = section.texts(key);
+    Some(Template::read_all(section.reading, texts, Braces::Pattern))
+}
+
 /// Reads `prepare` and `prepare_inputs` of a build, whose needs its commands may read.
 pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> Option<StepDraft> {
-    let inputs = section.texts("prepare_inputs");
+    let inputs = read_inputs(section, "prepare_inputs");
     let Some(value) = section.get(PREPARE) else {
         if let Some(value) = section.get("prepare_inputs") {
             value.bad(
@@ -253,7 +280,7 @@ pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> 
         name: PREPARE.to_owned(),
         range: value.range.clone(),
         commands,
-        inputs: Template::read_all(section.reading, inputs, Braces::Pattern),
+        inputs,
         outputs: Vec::new(),
         env: BTreeMap::new(),
         needs: needs.to_vec(),

@@ -1,4 +1,5 @@
-//! `$VAR`, `${VAR}` and `$(VAR)` in paths; a variable that is not set is an error, never empty.
+//! `$VAR`, `${VAR}` and `$(VAR)` in paths, `${VAR}` in commands; a variable that is not set is an
+//! error, never empty.
 
 use crate::edge::env::Environment;
 
@@ -43,6 +44,42 @@ pub(super) fn expand(text: &str, environment: &Environment) -> Result<String, Un
             Some(value) => expanded.push_str(value),
             None => return Err(Unexpanded::Unset(name.to_owned())),
         }
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+/// Expands `${VAR}` in a word of a command; `$${` becomes `${`. All else with `$` is a shell's.
+///
+/// # Errors
+/// The name of the first variable that `value_of` has no value for, or of a `${` that is never
+/// closed.
+pub(super) fn expand_in_braces<'v>(
+    text: &str,
+    value_of: impl Fn(&str) -> Option<&'v str>,
+) -> Result<String, Unexpanded> {
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("${") {
+        let (before, from) = rest.split_at(at);
+        if let Some(before) = before.strip_suffix('$') {
+            expanded.extend([before, "${"]);
+            rest = &from[2..];
+            continue;
+        }
+        let end = from
+            .find('}')
+            .ok_or_else(|| Unexpanded::Unclosed(from.to_owned()))?;
+        let name = &from[2..end];
+        let is_name =
+            name.chars().all(is_name_char) && !name.starts_with(|c: char| c.is_ascii_digit());
+        expanded.push_str(before);
+        expanded.push_str(if is_name {
+            value_of(name).ok_or_else(|| Unexpanded::Unset(name.to_owned()))?
+        } else {
+            &from[..=end]
+        });
+        rest = &from[end + 1..];
     }
     expanded.push_str(rest);
     Ok(expanded)
@@ -110,5 +147,26 @@ mod tests {
             expanded("a/${A"),
             Err(Unexpanded::Unclosed("${A".to_owned()))
         );
+    }
+
+    #[test]
+    fn a_command_has_only_what_is_in_braces_expanded() {
+        let environment = Environment::from_pairs([("A", "x"), ("EMPTY", "")]);
+        let expanded = |text: &str| expand_in_braces(text, |name| environment.get(name));
+        assert_eq!(
+            expanded("${A}/$A-$(A)-$$-$0-${A}").as_deref(),
+            Ok("x/$A-$(A)-$$-$0-x")
+        );
+        assert_eq!(
+            expanded("for f; do echo $${A} ${f%.v} ${1}; done").as_deref(),
+            Ok("for f; do echo ${A} ${f%.v} ${1}; done")
+        );
+        for (text, error) in [
+            ("${NOPE}", Unexpanded::Unset("NOPE".to_owned())),
+            ("x${EMPTY}", Unexpanded::Unset("EMPTY".to_owned())),
+            ("x${A", Unexpanded::Unclosed("${A".to_owned())),
+        ] {
+            assert_eq!(expanded(text), Err(error));
+        }
     }
 }

@@ -242,6 +242,9 @@ fn step(keys: &str) -> String {
 }
 
 fn provoke_by_steps(all: &mut Provoked) {
+    for index in 0..=1000 {
+        all.project.file(&format!("many/{index}"), "");
+    }
     let build = "[build.o]\nneeds = [\"o\"]\nsources = [\"{OUT}/o.sv\"]\nhdl_toplevel = \"o\"\n";
     for (code, tables) in [
         (
@@ -252,6 +255,10 @@ fn provoke_by_steps(all: &mut Provoked) {
         (
             "config::step-output",
             format!("{}{}", step(""), build.replace("o.sv", "p.sv")),
+        ),
+        (
+            "config::step-inputs",
+            format!("{}{build}", step("").replace("$RUN", "ls many")),
         ),
     ] {
         all.configure("", &format!("{BUILD}{TEST}{tables}"));

@@ -129,6 +129,14 @@ fn mistakes_in_steps() {
                 ],
             ),
             (
+                "BUILDextra_toplevels = ['x{OUT}']\nneeds = ['x']\n\
+                 [step.x]\ncommand = ['x', '${NOPE}', '$NOPE']\ninputs = []\noutputs = []\n",
+                &[
+                    "4 template: `x{OUT:x}` contains the directory of a step, which names no module",
+                    "7 bad-value: the environment variable `NOPE` is unset or empty (help: what a shell expands is written `$NAME` or `$${NAME}`)",
+                ],
+            ),
+            (
                 "BUILD[step.a]\ncommand = ['x']\noutputs = []\nneeds = ['b', 'c']\n\
                  [step.b]\ncommand = ['x']\noutputs = []\nneeds = ['a', 'b2', 'b']\n",
                 &[
@@ -307,13 +315,157 @@ fn mistakes_in_what_steps_make() {
             "invalid output `a[.sv`: unclosed character class; missing ']'",
         ),
     ] {
-        let text =
-            format!("BUILD\nneeds = ['x']\n[step.x]\ncommand = ['x']\noutputs = ['{output}']\n");
+        let text = format!(
+            "BUILD\nneeds = ['x']\n[step.x]\ncommand = ['x']\noutputs = ['{output}']\ninputs = []\n"
+        );
         let text = text.replace("BUILD\n", BUILD);
         assert_eq!(project.brief(&text), [format!("7 bad-value: {expected}")]);
     }
-    let twice = "needs = ['regs', 'other']\n[step.other]\ncommand = ['x']\noutputs = ['regs.sv']\n";
+    let twice = "needs = ['regs', 'other']\n[step.other]\ncommand = ['gen.py']\ninputs = []\noutputs = ['regs.sv']\n";
     let text = format!("{STEPS}{BUILD}{twice}");
     let expected = "10 step-output: steps `regs` and `other` both make `regs.sv` (help: give one of them another name)";
     assert_eq!(project.brief(&text), [expected]);
+}
+
+/// Returns what the only command of a build names, relative to the project.
+fn named(project: &Project, command: &str) -> Vec<String> {
+    let text = format!("{BUILD}prepare = [[{command}]]\nprepare_inputs = []\n");
+    let steps = steps(project, &text);
+    project.names(&steps[0][0].inputs)
+}
+
+#[test]
+fn whatever_an_argument_spells_that_is_a_file_or_a_folder_of_the_project_is_an_input() {
+    let project = Project::fifo();
+    for name in ["gen/__main__.py", "gen/lib.py", "gen/sub/Makefile"] {
+        project.put(name, "");
+    }
+    let package = ["gen/__main__.py", "gen/lib.py", "gen/sub/Makefile"];
+    // None of these is read.
+    project.put("gen/__pycache__/lib.pyc", "");
+    project.put("gen/.lib.swp", "");
+    project.put("sim_build/gen.py", "");
+    for command in [
+        "'python3', '-m', 'gen', '{OUT}'",
+        "'python3', '-Bm', 'gen'",
+        "'python3', '-mgen'",
+        "'python3', '-m', 'gen.lib'",
+        "'python3', 'gen', '{OUT}'",
+        "'make', '-C', 'gen/'",
+        "'make', '-Cgen'",
+        "'make', '--directory=gen'",
+        "'sh', '-c', 'cd gen && make {OUT}'",
+        "'x', './gen'",
+    ] {
+        assert_eq!(named(&project, command), package, "{command}");
+    }
+    for name in ["regs.yaml", "ip/x.py"] {
+        project.put(name, "");
+    }
+    for command in [
+        "'x', '-fregs.yaml'",
+        "'x', 'regs.yaml:{OUT}/x'",
+        "'x', '--map=regs.yaml:{OUT}/x'",
+        "'x', '--files=none,regs.yaml'",
+        "'x', '@regs.yaml'",
+        "'sh', '-c', 'x <regs.yaml >{OUT}/x'",
+    ] {
+        assert_eq!(named(&project, command), ["regs.yaml"], "{command}");
+    }
+    assert_eq!(named(&project, "'x', '${IP}/x.py'"), ["ip/x.py"]);
+    assert_eq!(named(&project, "'python3', '-m', 'x'"), [""; 0]);
+    for command in [
+        "'x', '.'",
+        "'x', 'sim_build'",
+        "'x', '..'",
+        "'x', '{OUT}/gen'",
+    ] {
+        assert_eq!(named(&project, command), [""; 0], "{command}");
+    }
+    let text = format!(
+        "{BUILD}needs = ['x']\n[step.x]\ncommand = ['python3', '-m', 'x']\noutputs = []\n\
+         env = {{ PYTHONPATH = 'none:ip' }}\n"
+    );
+    let steps = steps(&project, &text);
+    assert_eq!(project.names(&steps[0][0].inputs), ["ip/x.py"]);
+}
+
+#[test]
+fn a_step_of_which_nothing_is_known_that_it_reads_is_a_warning() {
+    let project = project();
+    let warnings = |keys: &str| {
+        let config = project.fine(&format!("{BUILD}{keys}{STEPS}"));
+        let names = config.builds.iter().map(|it| BuildName(it.name.clone()));
+        let names: Vec<BuildName> = names.collect();
+        let problems = config.build_problems.of(&names).expect("no error");
+        let texts = problems
+            .into_iter()
+            .map(|it| (it.message, it.help.unwrap_or_default()));
+        texts.collect::<Vec<_>>()
+    };
+    let expected = (
+        "the command names no file of the project, so a changed generator is not noticed"
+            .to_owned(),
+        "list what is read in `prepare_inputs`; `prepare_inputs = []` if it is nothing".to_owned(),
+    );
+    for command in ["'make'", "'make', '-C', '.', '{OUT}'"] {
+        let keys = format!("prepare = [[{command}]]\n");
+        assert_eq!(
+            warnings(&keys),
+            std::slice::from_ref(&expected),
+            "{command}"
+        );
+    }
+    for keys in [
+        "prepare = [['make']]\nprepare_inputs = []\n",
+        "prepare = [['make']]\nprepare_inputs = ['lib/*.py']\n",
+        "prepare = [['mkdir', '{OUT}/x'], ['python3', 'gen.py']]\n",
+        "prepare = [['tools/gen.sh']]\n",
+        "needs = ['regs']\nprepare = [['sv2v', '{OUT:regs}/regs.sv']]\n",
+    ] {
+        assert_eq!(warnings(keys), [], "{keys}");
+    }
+}
+
+#[test]
+fn a_folder_of_too_many_files_is_refused_unless_inputs_say_what_is_read() {
+    let project = project();
+    for index in 0..=1000 {
+        project.put(&format!("data/{index}.txt"), "");
+    }
+    let text = format!("{BUILD}prepare = [['python3', 'gen.py', 'data']]\n");
+    let expected = "4 step-inputs: `data` is a folder of 1001 files, and at most 1000 are compared \
+        (help: list those that are read in `inputs`, or in `prepare_inputs` of a build)";
+    assert_eq!(project.brief(&text), [expected]);
+    let steps = steps(
+        &project,
+        &format!("{text}prepare_inputs = ['data/7.txt']\n"),
+    );
+    assert_eq!(project.names(&steps[0][0].inputs), ["data/7.txt", "gen.py"]);
+}
+
+#[test]
+fn sixty_steps_that_all_need_the_earlier_ones_are_read_at_once() {
+    use std::fmt::Write as _;
+
+    let project = project();
+    let mut text = BUILD.to_owned();
+    text.push_str("needs = ['s59']\n");
+    for index in 0..60 {
+        let needs: Vec<String> = (0..index).map(|it| format!("'s{it}'")).collect();
+        let needs = needs.join(", ");
+        write!(
+            text,
+            "[step.s{index}]\ncommand = ['gen']\ninputs = []\noutputs = []\nneeds = [{needs}]\n"
+        )
+        .expect("a string");
+    }
+    // Following every path would take years.
+    let built = steps(&project, &text);
+    let names: Vec<&str> = built[0].iter().map(|step| step.name.as_str()).collect();
+    let expected: Vec<String> = (0..60).map(|it| format!("s{it}")).collect();
+    assert_eq!(names, expected);
+    let circle = text.replacen("needs = []", "needs = ['s0']", 1);
+    let reported = project.reported(&circle);
+    assert_eq!(reported.matches("needs itself").count(), 1, "{reported}");
 }
