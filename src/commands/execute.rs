@@ -111,14 +111,14 @@ impl<'a> Listed<'a> {
     fn new(selection: &'a Selection) -> Self {
         Self {
             selection,
-            names: Mutex::default(),
+            names: Mutex::new(selection.listed_names()),
             clashes: Mutex::default(),
         }
     }
 
     /// Says what becomes of a testcase that is listed for a table, and keeps its name.
     fn choose(&self, table: usize, id: &TestcaseId) -> TestcaseChoice {
-        locked(&self.names).take(id);
+        locked(&self.names).take(table, id);
         if let Some(other) = self.selection.clash(table, id) {
             let mut clashes = locked(&self.clashes);
             let testcases = clashes.entry((other, table)).or_default();
@@ -129,17 +129,18 @@ impl<'a> Listed<'a> {
 
     /// Returns the errors in tables that show once testcases are listed.
     fn problems(&self, config: &RunnerConfig) -> Vec<Diagnostic> {
-        let unknown = self.selection.unknown_testcases(&locked(&self.names));
+        let unknown = self.selection.unmatched_names(&locked(&self.names));
         let clashes = locked(&self.clashes);
-        let line = |table: &usize| config.tests.get(*table).map_or(0, |it| it.line);
         let twice = clashes.iter().filter_map(|((first, second), testcases)| {
             let words = format!(
                 "testcase `{}` is selected by two tables with different settings",
                 testcases.first()?
             );
+            let place = |table: &usize| config.tests.get(*table).map(|it| &it.place);
+            let first = place(first)?.file_and_line();
             let problem = Diagnostic::error(Code::ConfigTestcaseTwice, words)
-                .fact(format!("first in line {}, with which it ran", line(first)))
-                .fact(format!("again in line {}", line(second)))
+                .at(place(second)?.clone())
+                .fact(format!("first at {first}, whose settings apply"))
                 .help("narrow `testcase` or `skip_testcase`, or give each table a `name`");
             Some(match testcases.len() - 1 {
                 0 => problem,
@@ -151,7 +152,7 @@ impl<'a> Listed<'a> {
 
     /// Returns the names of all testcases.
     fn names(&self) -> BTreeSet<String> {
-        locked(&self.names).testcases()
+        locked(&self.names).testcases().clone()
     }
 }
 

@@ -226,8 +226,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         vpi_libraries,
         pygpi_users,
         fail_on_hdl_error,
-        // The variants are the same, so what they stand for is compared by its values.
-        fixed: _,
+        fixed,
     } = &one.settings;
     let other = &other.settings;
     let keys = [
@@ -252,10 +251,11 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
             *fail_on_hdl_error != other.fail_on_hdl_error,
         ),
     ];
-    let differing: Vec<String> = keys
-        .iter()
-        .filter(|(_, differs)| *differs)
-        .map(|(key, _)| format!("`{key}`"))
-        .collect();
+    let differing = keys.iter().filter(|(_, differs)| *differs);
+    let mut differing: Vec<String> = differing.map(|(key, _)| format!("`{key}`")).collect();
+    if *fixed != other.fixed {
+        // Options of the command line change the rest, even if the values are the same.
+        differing.push("what `variants` or `matrix` sets".to_owned());
+    }
     differing.join(", ")
 }

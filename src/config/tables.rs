@@ -3,6 +3,7 @@
 use crate::config::places::Places;
 use crate::config::problems::BuildProblems;
 use crate::config::testcase_names::TestcaseNames;
+use crate::diagnostic::Snippet;
 use crate::model::build::Build;
 use crate::model::build::HdlValue;
 use crate::model::test::RunSettings;
@@ -92,8 +93,8 @@ impl Variant {
 /// `[[test]]`: modules, the builds they run on, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TestTable {
-    /// The line of its header, from 1.
-    pub line: usize,
+    /// Its header, in its file.
+    pub place: Snippet,
     /// `build`: names and patterns, with the prefix of its file; all builds if absent and no file is
     /// included.
     pub builds: Option<Vec<String>>,

@@ -107,7 +107,7 @@ pub(super) fn read(
         |cwd: &Option<Utf8PathBuf>,
          modules: &[TestModule],
          (variant, settings): (Option<TestVariant>, RunSettings)| TestTable {
-            line: reading.document.line(section.range.start),
+            place: reading.document.snippet(&section.range, ""),
             builds: section.get("build").map(|_| {
                 let names = builds.iter().map(|build| reading.full_name(&build.value));
                 names.collect()

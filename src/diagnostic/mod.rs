@@ -41,6 +41,14 @@ pub struct Snippet {
     pub label: String,
 }
 
+impl Snippet {
+    /// Returns where it begins, as `FILE:LINE`.
+    pub fn file_and_line(&self) -> String {
+        let feeds = self.text[..self.range.start].matches('\n').count();
+        format!("{}:{}", self.path, self.first_line + feeds)
+    }
+}
+
 /// One problem, reported once.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {

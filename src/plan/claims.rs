@@ -4,12 +4,13 @@
 //! of those with equal settings that select it. If others with different settings do as well, that
 //! is reported and not run.
 
-use crate::config::RunnerConfig;
+use crate::config::TestTable;
 use crate::config::TestcaseName;
 use crate::config::TestcaseNames;
 use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Snippet;
 use crate::model::build::BuildName;
 use crate::model::test::PlannedModule;
 use crate::model::test::TestModule;
@@ -36,6 +37,9 @@ pub(super) enum TableClaim {
 /// A module on a build, in a variant.
 type Key = (BuildName, TestModule, Option<TestVariant>);
 
+/// What is listed for one table: the one that runs the module, and the module.
+type ListingKey = (usize, Key);
+
 /// Tables with equal settings that plan one module: the one that runs it, and what they select.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Claimant {
@@ -50,42 +54,35 @@ pub struct Claims {
     tables: Vec<NamingTable>,
 }
 
-/// A `[[test]]` as it is written, all of its variants together.
+/// A `[[test]]` that names testcases, as it is written: all of its variants together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct NamingTable {
     names: Arc<TestcaseNames>,
-    modules: Vec<TestModule>,
+    /// Its header.
+    place: Snippet,
+    /// Where its modules are listed, also by an equal table; never empty.
+    listings: Vec<ListingKey>,
 }
 
 impl Claims {
-    /// Collects the names of a configuration.
-    pub(super) fn new(config: &RunnerConfig) -> Self {
-        let mut tables: Vec<NamingTable> = Vec::new();
-        for table in &config.tests {
-            if table.testcases.is_all() {
-                continue;
-            }
-            let mut known = tables.iter_mut();
-            if let Some(known) = known.find(|it| Arc::ptr_eq(&it.names, &table.testcases)) {
-                known.modules.extend(table.modules.iter().cloned());
-            } else {
-                tables.push(NamingTable {
-                    names: Arc::clone(&table.testcases),
-                    modules: table.modules.clone(),
-                });
-            }
-        }
-        Self {
-            by_module: BTreeMap::new(),
-            tables,
-        }
-    }
-
-    /// Records that a table plans a module, run by the planned one.
-    pub(super) fn add(&mut self, planned: &PlannedModule, names: &Arc<TestcaseNames>) {
+    /// Records that a table plans a module, run by the planned one. Tables come in their order.
+    pub(super) fn add(&mut self, planned: &PlannedModule, table: &TestTable) {
         let key = key(&planned.build, &planned.module, planned.variant.as_ref());
+        let names = Arc::clone(&table.testcases);
+        if !names.is_all() {
+            let listing = (planned.table, key.clone());
+            // The variants of a table follow each other.
+            let last = self.tables.last_mut();
+            match last.filter(|it| Arc::ptr_eq(&it.names, &names)) {
+                Some(known) => known.listings.push(listing),
+                None => self.tables.push(NamingTable {
+                    names: Arc::clone(&names),
+                    place: table.place.clone(),
+                    listings: vec![listing],
+                }),
+            }
+        }
         let claimants = self.by_module.entry(key).or_default();
-        let names = Arc::clone(names);
         match claimants.iter_mut().find(|it| it.table == planned.table) {
             Some(known) => known.names.push(names),
             None => claimants.push(Claimant {
@@ -133,52 +130,118 @@ fn key(build: &BuildName, module: &TestModule, variant: Option<&TestVariant>) ->
 /// The testcases that a session has listed, as far as they matter for the names in tables.
 #[derive(Clone, Debug, Default)]
 pub struct ListedNames {
-    by_module: BTreeMap<TestModule, BTreeSet<String>>,
+    all: BTreeSet<String>,
+    /// Those of the tables that name testcases; empty for what was not listed.
+    by_listing: BTreeMap<ListingKey, BTreeSet<String>>,
 }
 
 impl ListedNames {
-    /// Takes a listed testcase.
-    pub fn take(&mut self, id: &TestcaseId) {
-        if !self.by_module.contains_key(&id.module) {
-            self.by_module.insert(id.module.clone(), BTreeSet::new());
+    /// Prepares for the listings of tables.
+    pub(super) fn new(claims: &Claims) -> Self {
+        let listings = claims.tables.iter().flat_map(|table| &table.listings);
+        Self {
+            all: BTreeSet::new(),
+            by_listing: listings
+                .map(|listing| (listing.clone(), BTreeSet::new()))
+                .collect(),
         }
-        if let Some(names) = self.by_module.get_mut(&id.module)
-            && !names.contains(&id.testcase)
-        {
+    }
+
+    /// Takes a testcase that is listed for a table.
+    pub fn take(&mut self, table: usize, id: &TestcaseId) {
+        if !self.all.contains(&id.testcase) {
+            self.all.insert(id.testcase.clone());
+        }
+        if self.by_listing.is_empty() {
+            return;
+        }
+        let listing = (table, key(&id.build, &id.module, id.variant.as_ref()));
+        if let Some(names) = self.by_listing.get_mut(&listing) {
             names.insert(id.testcase.clone());
         }
     }
 
     /// Returns the names of all testcases.
-    pub fn testcases(&self) -> BTreeSet<String> {
-        self.by_module.values().flatten().cloned().collect()
+    pub fn testcases(&self) -> &BTreeSet<String> {
+        &self.all
     }
 
-    /// Returns the errors about names that match no testcase of any module of their table.
+    /// Returns the errors about names that match no testcase of their table, and about tables whose
+    /// `testcase` matches none on a build.
     ///
-    /// A table of which a module was not listed may mean testcases of that one.
-    pub(super) fn unknown(&self, claims: &Claims) -> Vec<Diagnostic> {
-        let mut problems = Vec::new();
-        for table in &claims.tables {
-            let listed = table
-                .modules
-                .iter()
-                .map(|module| self.by_module.get(module));
-            let Some(listed) = listed.collect::<Option<Vec<_>>>() else {
-                continue;
-            };
-            let known: BTreeSet<&str> = listed.into_iter().flatten().map(String::as_str).collect();
-            let is_unknown = |name: &&TestcaseName| !known.iter().any(|it| name.selects(it));
-            let unknown = table.names.all().filter(is_unknown);
-            problems.extend(unknown.map(|name| unknown_testcase(name, &known)));
+    /// What was not listed may have any testcase, so nothing is said about it.
+    pub(super) fn unmatched(&self, claims: &Claims) -> Vec<Diagnostic> {
+        let tables = claims.tables.iter();
+        tables.flat_map(|table| self.unmatched_of(table)).collect()
+    }
+
+    fn unmatched_of(&self, table: &NamingTable) -> Vec<Diagnostic> {
+        let mut all = Some(BTreeSet::new());
+        let mut on_builds: BTreeMap<_, Option<BTreeSet<&str>>> = BTreeMap::new();
+        for listing in &table.listings {
+            let (_, (build, _, variant)) = listing;
+            let on_build = on_builds.entry((build, variant));
+            let on_build = on_build.or_insert_with(|| Some(BTreeSet::new()));
+            let names = self.by_listing.get(listing).filter(|it| !it.is_empty());
+            for known in [&mut all, on_build] {
+                match names {
+                    Some(names) => known.iter_mut().for_each(|it| it.extend(texts(names))),
+                    None => *known = None,
+                }
+            }
+        }
+        let is_unknown = |name: &TestcaseName| {
+            let mut all = all.iter();
+            all.any(|known| !known.iter().any(|it| name.selects(it)))
+        };
+        let unknown = table.names.all().filter(|name| is_unknown(name));
+        let known = all.iter().flatten().copied().collect();
+        let mut problems: Vec<Diagnostic> =
+            unknown.map(|name| unknown_testcase(name, &known)).collect();
+        let mut wanted = table.names.wanted.iter().flatten();
+        // Otherwise that is all there is to say.
+        if !wanted.all(is_unknown) {
+            let selects_none =
+                |known: &BTreeSet<&str>| !known.iter().any(|it| table.names.names(it));
+            let on_builds = on_builds.iter().filter_map(|((build, variant), known)| {
+                let known = known.as_ref().filter(|it| selects_none(it))?;
+                Some((*build, variant.as_ref(), known))
+            });
+            problems.extend(selects_nothing(table, on_builds));
         }
         problems
     }
 }
 
+fn texts(names: &BTreeSet<String>) -> impl Iterator<Item = &str> {
+    names.iter().map(String::as_str)
+}
+
+/// Returns the error about a table whose `testcase` matches none of what these builds have.
+fn selects_nothing<'a>(
+    table: &NamingTable,
+    mut on_builds: impl Iterator<
+        Item = (
+            &'a BuildName,
+            Option<&'a TestVariant>,
+            &'a BTreeSet<&'a str>,
+        ),
+    >,
+) -> Option<Diagnostic> {
+    let (build, variant, known) = on_builds.next()?;
+    let variant = variant.map_or_else(String::new, |it| format!(" in variant `{it}`"));
+    let words = format!("`testcase` of this table matches nothing on build `{build}`{variant}");
+    let problem = Diagnostic::error(Code::ConfigUnknownTestcase, words)
+        .at(table.place.clone())
+        .fact(known_testcases(known))
+        .help("narrow `build`, or name a testcase that this build has");
+    Some(match on_builds.count() {
+        0 => problem,
+        more => problem.fact(format!("{more} more like this")),
+    })
+}
+
 fn unknown_testcase(name: &TestcaseName, known: &BTreeSet<&str>) -> Diagnostic {
-    /// How many known names are listed.
-    const SHOWN_MAX: usize = 8;
     let words = format!(
         "`{}` matches no testcase of the modules of its table",
         name.text
@@ -187,11 +250,17 @@ fn unknown_testcase(name: &TestcaseName, known: &BTreeSet<&str>) -> Diagnostic {
     let bare = known
         .iter()
         .map(|it| it.split('/').next().unwrap_or_default());
-    if let Some(near) = closest(&name.text, bare.chain(known.iter().copied())) {
-        return problem.help(format!("did you mean `{near}`?"));
+    match closest(&name.text, bare.chain(known.iter().copied())) {
+        Some(near) => problem.help(format!("did you mean `{near}`?")),
+        None => problem.fact(known_testcases(known)),
     }
+}
+
+/// Lists names; if there are many, only the first ones.
+fn known_testcases(known: &BTreeSet<&str>) -> String {
+    const SHOWN_MAX: usize = 8;
     let shown = known.iter().take(SHOWN_MAX);
     let shown: Vec<String> = shown.map(|name| format!("`{name}`")).collect();
     let more = if known.len() > SHOWN_MAX { ", …" } else { "" };
-    problem.fact(format!("known testcases: {}{more}", shown.join(", ")))
+    format!("known testcases: {}{more}", shown.join(", "))
 }

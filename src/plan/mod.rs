@@ -43,7 +43,7 @@ pub fn expand(config: &RunnerConfig) -> Plan {
     let variants: Vec<&Variant> = tables.flat_map(|table| &table.variants).collect();
     let mut builds: Vec<Build> = variants.iter().map(|it| it.build.clone()).collect();
     let mut modules: Vec<PlannedModule> = Vec::new();
-    let mut claims = Claims::new(config);
+    let mut claims = Claims::default();
     // The indices of a module that tables with different settings plan.
     let mut planned: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for (index, table) in config.tests.iter().enumerate() {
@@ -68,7 +68,7 @@ pub fn expand(config: &RunnerConfig) -> Plan {
                         settings: settings.clone(),
                     });
                 }
-                claims.add(&modules[at], &table.testcases);
+                claims.add(&modules[at], table);
             }
         }
     }

@@ -174,17 +174,23 @@ impl Selection {
         }
     }
 
-    /// Returns the table that runs a testcase instead of this one, although their settings differ.
+    /// Returns the table that runs a selected testcase instead of this one, although their settings
+    /// differ.
     pub fn clash(&self, table: usize, id: &TestcaseId) -> Option<usize> {
         match self.claims.of(table, id) {
-            TableClaim::Clashes(other) => Some(other),
+            TableClaim::Clashes(other) => self.selects(id).then_some(other),
             TableClaim::None | TableClaim::Selects | TableClaim::Names => None,
         }
     }
 
-    /// Returns the errors about names in tables that match none of the listed testcases.
-    pub fn unknown_testcases(&self, listed: &ListedNames) -> Vec<Diagnostic> {
-        listed.unknown(&self.claims)
+    /// Returns what takes the testcases that are listed.
+    pub fn listed_names(&self) -> ListedNames {
+        ListedNames::new(&self.claims)
+    }
+
+    /// Returns the errors about names in tables that match none of the testcases listed for them.
+    pub fn unmatched_names(&self, listed: &ListedNames) -> Vec<Diagnostic> {
+        listed.unmatched(&self.claims)
     }
 
     /// Says whether the command line selects a testcase.

@@ -12,6 +12,7 @@ use crate::config::PythonConfig;
 use crate::config::TestTable;
 use crate::config::Variant;
 use crate::diagnostic::Code;
+use crate::diagnostic::Snippet;
 use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
@@ -107,7 +108,13 @@ fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
 fn test(builds: Option<&[&str]>, modules: &[&str]) -> TestTable {
     let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     TestTable {
-        line: 1,
+        place: Snippet {
+            path: "runner.toml".into(),
+            text: "[[test]]".into(),
+            first_line: 1,
+            range: 0..8,
+            label: String::new(),
+        },
         builds: builds.map(owned),
         modules: modules
             .iter()

@@ -217,9 +217,12 @@ fn tables_select_testcases_of_one_module_and_what_they_name_runs_though_it_is_ma
 
     let project = project(
         "[[test]]\ntest_module = \"marked\"\ntestcase = [\"fats\", \"slow\"]\n\
-         [[test]]\ntest_module = \"marked\"\ntestcase = \"s*\"\ntimeout_s = 300\n",
+         [[test]]\ntest_module = \"marked\"\ntestcase = \"s*\"\ntimeout_s = 300\n\
+         [[test]]\ntest_module = \"marked\"\npaths = [\"other\"]\ntestcase = \"fast\"\n",
     );
-    project.file("marked.py", MARKED);
+    project
+        .file("marked.py", MARKED)
+        .file("other/marked.py", &MARKED.replace("fast", "other"));
     let args = ["test", "--format", "json", "--junit", "junit.xml"];
     let ran = project.run(&args).expect_code(2);
     let passed = ("slow".to_owned(), "passed".to_owned());
@@ -233,11 +236,13 @@ fn tables_select_testcases_of_one_module_and_what_they_name_runs_though_it_is_ma
         );
         assert!(xml.contains(&format!("<testcase name=\"{code}\"")), "{xml}");
     }
-    assert!(
-        ran.stderr.contains("help: did you mean `fast`?"),
-        "{}",
-        ran.stderr
-    );
+    for words in [
+        "help: did you mean `fast`?",
+        "`fast` matches no testcase of the modules of its table",
+        "first at runner.toml:8, whose settings apply",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
 }
 
 const READS: &str = "\

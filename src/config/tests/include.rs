@@ -55,6 +55,15 @@ fn every_file_keeps_its_folder_and_its_builds_get_a_prefix() {
     let config = project.fine(&text);
     let names = ["fifo", "ram/top", "uart/top", "ip/dma/top"];
     assert_eq!(build_names(&config), names);
+    let places = config.tests.iter().map(|it| it.place.file_and_line());
+    let places: Vec<String> = places.skip(1).collect();
+    let expected = [
+        "runner.toml:7",
+        "blocks/ram/runner.toml:4",
+        "blocks/uart/runner.toml:4",
+        "ip/dma/sim/runner.toml:4",
+    ];
+    assert_eq!(places, expected);
     let expected: [&[&str]; 5] = [
         &["fifo"],
         &["uart/top", "ip/dma/top"],

@@ -207,6 +207,15 @@ fn mistakes_in_values_of_variants_are_reported_at_once() {
 }
 
 #[test]
+fn tables_that_differ_only_in_what_their_variants_set_are_said_to_differ_in_that() {
+    let text = tests("name = 'fast'\nenv = { A = '1' }\n");
+    let other = "[[test]]\ntest_module = 'm'\n[test.variants.fast]\nenv = { A = '1' }\n";
+    let reported = Project::fifo().reported(&format!("{text}{other}"));
+    let words = "\n  different: what `variants` or `matrix` sets\n";
+    assert!(reported.contains(words), "{reported}");
+}
+
+#[test]
 fn testcases_are_selected_by_names_their_beginnings_and_patterns() {
     let text = tests("testcase = ['grants', 'r?m_*']\nskip_testcase = 'grants/x=2'\n");
     let config = Project::fifo().fine(&text);

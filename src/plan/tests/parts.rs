@@ -5,7 +5,6 @@ use super::*;
 use crate::config::TestcaseName;
 use crate::config::TestcaseNames;
 use crate::diagnostic::Diagnostic;
-use crate::diagnostic::Snippet;
 use crate::model::test::Seed;
 use crate::model::test::TestVariant;
 
@@ -127,10 +126,12 @@ fn of_tables_that_select_testcases_of_one_module_each_runs_its_own() {
     assert_eq!(selection.clash(0, &id("b", "m", "c1")), None);
     assert_eq!(selection.clash(2, &id("b", "m", "d")), None);
     let args = SelectionArgs {
-        testcases: vec!["a".to_owned()],
+        testcases: vec!["a".to_owned(), "c1".to_owned()],
         ..SelectionArgs::default()
     };
     let selection = Selection::new(args, &plan).expect("sound");
+    assert_eq!(selection.clash(2, &id("b", "m", "c1")), Some(0));
+    assert_eq!(selection.clash(2, &id("b", "m", "c3")), None, "deselected");
     assert_eq!(
         selection.choose(0, &id("b", "m", "b")),
         TestcaseChoice::Deselected
@@ -148,12 +149,12 @@ fn a_name_that_no_listed_module_of_its_table_has_is_an_error() {
         vec![two_modules],
     ));
     let selection = Selection::new(SelectionArgs::default(), &plan).expect("sound");
-    let mut listed = ListedNames::default();
-    listed.take(&id("b", "m", "other"));
+    let mut listed = selection.listed_names();
+    listed.take(0, &id("b", "m", "other"));
     // It may be in the other module.
-    assert_eq!(selection.unknown_testcases(&listed), []);
-    listed.take(&id("b", "n", "grants/x=1"));
-    let problems = selection.unknown_testcases(&listed);
+    assert_eq!(selection.unmatched_names(&listed), []);
+    listed.take(0, &id("b", "n", "grants/x=1"));
+    let problems = selection.unmatched_names(&listed);
     let words = |problem: &Diagnostic| (problem.message.clone(), problem.help.clone());
     let words: Vec<_> = problems.iter().map(words).collect();
     let message = |name| format!("`{name}` matches no testcase of the modules of its table");
@@ -166,6 +167,98 @@ fn a_name_that_no_listed_module_of_its_table_has_is_an_error() {
         problems[0].facts,
         ["known testcases: `grants/x=1`, `other`"]
     );
+}
+
+/// Returns the messages about names, given what was listed for each table.
+fn unmatched(
+    builds: &[&str],
+    tests: Vec<TestTable>,
+    listings: &[(usize, TestcaseId)],
+) -> Vec<String> {
+    let builds = builds.iter().map(|name| table(name, &["icarus"], &[]));
+    let plan = expand(&config(builds.collect(), tests));
+    let selection = Selection::new(SelectionArgs::default(), &plan).expect("sound");
+    let mut listed = selection.listed_names();
+    for (table, id) in listings {
+        listed.take(*table, id);
+    }
+    let problems = selection.unmatched_names(&listed);
+    let more = |it: &Diagnostic| it.facts.get(1).map(|fact| format!(", {fact}"));
+    let words = |it: &Diagnostic| format!("{}{}", it.message, more(it).unwrap_or_default());
+    problems.iter().map(words).collect()
+}
+
+#[test]
+fn a_name_means_only_what_is_listed_for_its_own_table() {
+    let on = |build: &str, names: Arc<TestcaseNames>, seed| TestTable {
+        builds: Some(vec![build.to_owned()]),
+        ..selecting(names, seed)
+    };
+    let only_y = on("y", names(Some(&["w"]), &[]), None);
+    let of_x = on("x", names(None, &["v"]), None);
+    let tests = vec![only_y, of_x];
+    let listings = [
+        (1, id("x", "m", "w")),
+        (1, id("x", "m", "v")),
+        (0, id("y", "m", "u")),
+    ];
+    let builds = ["x", "y"];
+    let problem = ["`w` matches no testcase of the modules of its table"];
+    assert_eq!(unmatched(&builds, tests.clone(), &listings), problem);
+    // The build of the first table is not selected.
+    assert_eq!(unmatched(&builds, tests, &listings[..2]), [""; 0]);
+
+    // One build, one module name, but other files because of the import paths.
+    let one = selecting(names(Some(&["a"]), &[]), None);
+    let mut other = selecting(names(Some(&["b"]), &[]), None);
+    other.settings.import_path.folders = vec!["/other".into()];
+    let listings = [(0, id("x", "m", "b")), (1, id("x", "m", "b"))];
+    let problem = ["`a` matches no testcase of the modules of its table"];
+    assert_eq!(unmatched(&["x"], vec![one, other], &listings), problem);
+}
+
+#[test]
+fn a_table_whose_names_match_nothing_on_one_build_or_in_one_variant_is_an_error() {
+    let builds = ["x", "y", "z"];
+    let listings = [
+        (0, id("x", "m", "a")),
+        (0, id("y", "m", "b")),
+        (0, id("z", "m", "c")),
+    ];
+    let found = |wanted: Option<&[&str]>, left_out: &[&str], listed: usize| {
+        let tests = vec![selecting(names(wanted, left_out), None)];
+        unmatched(&builds, tests, &listings[..listed])
+    };
+    let nothing =
+        |place: &str| format!("`testcase` of this table matches nothing on build {place}");
+    assert_eq!(found(Some(&["a"]), &[], 1), [""; 0]);
+    // `c` may be on the build that is not listed.
+    assert_eq!(found(Some(&["a", "c"]), &[], 2), [nothing("`y`")]);
+    let more = nothing("`y`, 1 more like this");
+    assert_eq!(found(Some(&["a"]), &[], 3), [more]);
+    assert_eq!(
+        found(Some(&["?"]), &["b"], 3),
+        [""; 0],
+        "left out on purpose"
+    );
+    assert_eq!(found(None, &["a"], 3), [""; 0]);
+    let unknown = ["`d` matches no testcase of the modules of its table"];
+    assert_eq!(found(Some(&["d"]), &[], 3), unknown, "said once");
+
+    let names = names(Some(&["a"]), &[]);
+    let in_variant = |name: &str| TestTable {
+        variant: Some(TestVariant(name.to_owned())),
+        ..selecting(Arc::clone(&names), None)
+    };
+    let tests = vec![in_variant("fast"), in_variant("slow")];
+    let listed = |table, name: &str, testcase| {
+        let variant = Some(TestVariant(name.to_owned()));
+        let id = id("x", "m", testcase);
+        (table, TestcaseId { variant, ..id })
+    };
+    let listings = [listed(0, "fast", "a"), listed(1, "slow", "b")];
+    let problem = [nothing("`x` in variant `slow`")];
+    assert_eq!(unmatched(&["x"], tests, &listings), problem);
 }
 
 #[test]
