@@ -185,6 +185,9 @@ fn a_test_cannot_have_the_path_of_a_step_nor_an_empty_plusarg_nor_what_was_repor
              test_module = 'm'\nplusargs = ['{NONE}=1', '{PLUS}', '+{PLUS}', 'b={BAD}']\n\
              env = { F = '{FILE}' }\n",
             &[
+                "4 step-inputs: the command names no file of the project, so a changed generator \
+             is not noticed (help: list what is read in `prepare_inputs`; `prepare_inputs = []` if it \
+             is nothing)",
                 "5 template: no parameter is called `W` (help: a brace that is not a parameter is \
              doubled: `{{` and `}}`)",
                 "8 bad-value: invalid plusarg `=1`",
