@@ -131,9 +131,15 @@ fn from_the_start_the_junit_file_is_this_sessions() {
 #[test]
 fn a_report_that_cannot_be_written_is_an_error_before_anything_runs() {
     let project = project(COCOTB);
-    for path in [".", "top.sv/report.xml"] {
-        let ran = project.run(&["test", "--junit", path]).expect_code(5);
-        expect_words(&ran, &["report::unwritable", path]);
+    let cases = [
+        (".", 2, "usage::bad-argument"),
+        ("top.sv/report.xml", 5, "report::unwritable"),
+    ];
+    for (path, exit_code, problem) in cases {
+        let ran = project
+            .run(&["test", "--junit", path])
+            .expect_code(exit_code);
+        expect_words(&ran, &[problem, path]);
         assert!(!project.path("sim_build").exists(), "{}", ran.text);
     }
     for args in [&["list"][..], &["explain"]] {

@@ -27,7 +27,7 @@ def check_vpi_libraries(paths: list[str]) -> None:
         except OSError:
             raise LibraryNotLoaded(
                 f"the simulator has not loaded the VPI library {path}: {_why_not(ctypes, path)}; "
-                "build it for this machine and simulator (for Icarus, with `iverilog-vpi`), "
+                "build it for this machine and this simulator, "
                 "or remove it from `vpi_libraries`"
             ) from None
 
