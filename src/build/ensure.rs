@@ -16,6 +16,7 @@ use crate::build::manifest::Judgement;
 use crate::build::manifest::Manifest;
 use crate::build::news::BuildNews;
 use crate::build::news::OnNews;
+use crate::build::records::records_under;
 use crate::build::step::ensure_steps;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
@@ -35,7 +36,6 @@ use crate::model::build::Build;
 use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
 
-use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Deserialize;
 use std::ops::ControlFlow;
@@ -74,7 +74,7 @@ pub struct Ready {
 
 /// Makes sure that `build` exists; compiles it if no other process has.
 ///
-/// The steps of the build are made sure of first.
+/// Its steps run first, unless their results are up to date.
 ///
 /// # Errors
 /// The compiler rejected the design, a limit passed, the session stops, or the disk failed. Nothing
@@ -331,18 +331,7 @@ fn newest_of_name(build: &Build, context: &BuildContext<'_>) -> Option<Manifest>
     let names = fs::list(context.build_dir).ok()?;
     names
         .iter()
-        .flat_map(|name| published_under(&context.build_dir.join(name)))
+        .flat_map(|name| records_under::<Manifest>(&context.build_dir.join(name)))
         .filter(|manifest| manifest.name == build.name)
         .max_by(|left, right| left.made_at.cmp(&right.made_at))
-}
-
-/// Reads the manifests below one key's directory; unfinished attempts have none.
-fn published_under(dir: &Utf8Path) -> Vec<Manifest> {
-    let attempts = dir.join("attempts");
-    let names = fs::list(&attempts).unwrap_or_default();
-    names
-        .iter()
-        .filter_map(|name| fs::read_if_there(&attempts.join(name).join("record.json")))
-        .filter_map(|text| serde_json::from_str(&text).ok())
-        .collect()
 }

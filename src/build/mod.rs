@@ -14,6 +14,7 @@ mod links;
 pub mod manifest;
 pub mod news;
 mod progress;
+mod records;
 mod shadowed_includes;
 mod step;
 mod step_files;

@@ -1,4 +1,4 @@
-//! What is reported while a build is made sure of.
+//! What is reported on the way to a build.
 
 use crate::lock::WaitProgress;
 

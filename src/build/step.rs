@@ -1,4 +1,4 @@
-//! Makes sure of the steps of a build: each runs once for its content, whoever needs it.
+//! Runs the steps of a build that are not up to date: each once for its content, whoever needs it.
 //!
 //! Invariant: a build gets only what a step has written completely, in a directory that nothing
 //! writes to any more. Between processes [`CallOnce`] sees to it, and within a session [`StepRuns`].
@@ -9,6 +9,7 @@ use crate::build::fingerprint::Part;
 use crate::build::fingerprint::digest_file;
 use crate::build::news::BuildNews;
 use crate::build::news::OnNews;
+use crate::build::records::records_under;
 use crate::build::step_files::with_results;
 use crate::build::step_key::StepKey;
 use crate::build::step_key::step_key;
@@ -57,8 +58,8 @@ struct StepRecord {
     made_at: String,
 }
 
-/// Makes sure of the steps of a build, and returns the build with the places of what they have
-/// written.
+/// Runs the steps of a build that are not up to date, and returns the build with the places of what
+/// they have written.
 ///
 /// # Errors
 /// A step failed, a limit passed, the session stops, or the disk failed.
@@ -275,7 +276,8 @@ impl Run<'_> {
             let key = it.strip_prefix(&prefix);
             key.is_some_and(|key| key.len() == 16 && !key.contains('-'))
         });
-        let records = of_name.flat_map(|name| records_under(&context.build_dir.join(name)));
+        let records =
+            of_name.flat_map(|name| records_under::<StepRecord>(&context.build_dir.join(name)));
         let changes = records.map(|record| {
             let lines = fingerprint::differences(&record.parts, &self.key.parts);
             (lines, record.made_at)
@@ -297,17 +299,6 @@ impl Run<'_> {
 fn distance(lines: &[String]) -> (usize, usize) {
     let commands = lines.iter().filter(|line| line.starts_with("command "));
     (commands.count(), lines.len())
-}
-
-/// Reads the records below one key's directory; unfinished attempts have none.
-fn records_under(dir: &Utf8Path) -> Vec<StepRecord> {
-    let attempts = dir.join("attempts");
-    let names = fs::list(&attempts).unwrap_or_default();
-    names
-        .iter()
-        .filter_map(|name| fs::read_if_there(&attempts.join(name).join("record.json")))
-        .filter_map(|text| serde_json::from_str(&text).ok())
-        .collect()
 }
 
 #[cfg(test)]

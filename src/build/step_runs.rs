@@ -1,5 +1,4 @@
-//! What the steps of a session came to: equal ones are made sure of once, however many builds need
-//! them.
+//! The results of a session's steps: equal steps run once, however many builds need them.
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Problems;
@@ -62,7 +61,7 @@ mod tests {
     use std::thread;
 
     #[test]
-    fn builds_at_the_same_time_make_sure_of_an_equal_step_once() {
+    fn builds_at_the_same_time_run_an_equal_step_once() {
         let (runs, calls) = (StepRuns::default(), AtomicU32::new(0));
         let ensure = || {
             calls.fetch_add(1, Ordering::Relaxed);

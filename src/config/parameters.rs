@@ -54,7 +54,8 @@ impl<'a> Parameters<'a> {
         Self { ordered, circular }
     }
 
-    /// Returns the parameters of one build, given those of its combination, and the names of those whose value could not be found out; the reason is reported.
+    /// Returns the parameters of one build, given those of its combination, and the names of those
+    /// whose value could not be found out; the reason is reported.
     pub(super) fn resolve(
         &self,
         reading: &Reading,

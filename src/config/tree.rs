@@ -210,7 +210,7 @@ fn identity(path: &Utf8Path) -> Utf8PathBuf {
     real.join(path.file_name().unwrap_or_default())
 }
 
-/// Reports and removes files whose builds could not be told from others by their names.
+/// Reports and removes files whose builds could have the same names as others.
 fn reject_prefixes(reading: &Reading, own: &[String], includes: &mut Vec<Included>) {
     let is_below = |name: &str, other: &str| {
         let rest = name.strip_prefix(other);

@@ -260,7 +260,7 @@ pub struct Build {
     /// The steps that write files for it, each after those that it needs. Where other fields name
     /// the directory of one, they hold its marker until `step_results` are known.
     pub steps: Vec<Step>,
-    /// What the steps have written, by their names; empty before they were made sure of.
+    /// What the steps have written, by their names; empty before they have run.
     pub step_results: BTreeMap<String, StepResult>,
 }
 

@@ -166,8 +166,8 @@ impl ListedNames {
         &self.all
     }
 
-    /// Returns the errors about names that match no testcase of their table, and about tables whose
-    /// `testcase` matches none on a build.
+    /// Returns the errors about names that match no testcase of their table, about tables whose
+    /// `testcase` matches none on a build, and about those that select nothing at all.
     ///
     /// What was not listed may have any testcase, so nothing is said about it.
     pub(super) fn unmatched(&self, claims: &Claims) -> Vec<Diagnostic> {
@@ -208,6 +208,13 @@ impl ListedNames {
                 Some((*build, variant.as_ref(), known))
             });
             problems.extend(selects_nothing(table, on_builds));
+        }
+        let is_left_out = |known: &BTreeSet<&str>| !known.iter().any(|it| table.names.selects(it));
+        if problems.is_empty() && all.as_ref().is_some_and(is_left_out) {
+            let words = "this table selects no testcase: `skip_testcase` leaves all of them out";
+            let problem = Diagnostic::error(Code::ConfigUnknownTestcase, words);
+            let problem = problem.at(table.place.clone());
+            problems.push(problem.help("narrow `skip_testcase`, or remove the table"));
         }
         problems
     }

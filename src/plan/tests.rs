@@ -16,8 +16,6 @@ use crate::diagnostic::Snippet;
 use crate::model::build::BuildName;
 use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
-use crate::model::build::Source;
-use crate::model::build::UnknownParameters;
 use crate::model::test::Isolation;
 use crate::model::test::ParamEnv;
 use crate::model::test::RunSettings;
@@ -86,22 +84,10 @@ fn build(name: String, simulator: &str, parameters: &[(&str, i64)]) -> Build {
         table: "fifo".to_owned(),
         name: BuildName(name),
         simulator: SimulatorName(simulator.to_owned()),
-        sources: [Source::new(Utf8PathBuf::from("/project/a.sv"))].into(),
-        includes: [].into(),
-        hdl_toplevel: "top".to_owned(),
-        extra_toplevels: Vec::new(),
-        defines: BTreeMap::new(),
         parameters: parameters
             .map(|(name, value)| ((*name).to_owned(), HdlValue::Integer(*value)))
             .collect(),
-        unknown_parameters: UnknownParameters::Error,
-        timescale: None,
-        build_args: Vec::new(),
-        waves: false,
-        build_env: BTreeMap::new(),
-        steps: Vec::new(),
-        step_results: BTreeMap::new(),
-        project_dir: Utf8PathBuf::from("/project"),
+        ..Build::plain("/project", &["a.sv"])
     }
 }
 

@@ -4,26 +4,20 @@ use crate::model::build::BuildName;
 use crate::model::build::BuiltDesign;
 use crate::model::build::Language;
 use crate::model::build::SimulatorName;
+use crate::model::test::ModuleInVariant;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
-use crate::model::test::TestcaseId;
 
 /// Creates a testcase of module `m` on build `b`.
 pub(super) fn testcase(name: &str) -> Testcase {
-    Testcase {
-        id: TestcaseId {
-            build: BuildName("b".to_owned()),
-            module: TestModule("m".to_owned()),
-            variant: None,
-            testcase: name.to_owned(),
-        },
-        occurrence: 0,
-        file: None,
-        line: None,
-        doc: None,
-        skip: false,
-        stage: 0,
-    }
+    let module = TestModule("m".to_owned());
+    let module = ModuleInVariant {
+        module: &module,
+        variant: None,
+    };
+    let mut testcase = Testcase::whole_module(&BuildName("b".to_owned()), module);
+    name.clone_into(&mut testcase.id.testcase);
+    testcase
 }
 
 /// Creates a design that cannot be started.

@@ -273,7 +273,7 @@ impl Record {
 mod tests {
     use super::*;
 
-    use crate::model::test::TestcaseId;
+    use crate::schedule::fixture;
 
     fn record(testcase: &str, key: &str, duration_s: f64, at_s: u64) -> Record {
         Record::Testcase {
@@ -298,20 +298,10 @@ mod tests {
     }
 
     fn testcase(name: &str) -> Testcase {
-        Testcase {
-            id: TestcaseId {
-                build: BuildName("fifo".to_owned()),
-                module: TestModule("test_fifo".to_owned()),
-                variant: None,
-                testcase: name.to_owned(),
-            },
-            occurrence: 0,
-            file: None,
-            line: None,
-            doc: None,
-            skip: false,
-            stage: 0,
-        }
+        let mut testcase = fixture::testcase(name);
+        testcase.id.build = BuildName("fifo".to_owned());
+        testcase.id.module = TestModule("test_fifo".to_owned());
+        testcase
     }
 
     fn seconds(history: &History, name: &str, key: &str) -> f64 {

@@ -156,8 +156,8 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     /// choose.
     fn wave_file_name(&self, build_args: &[String]) -> &'static str;
 
-    /// Returns how a process that starts in `cwd` is told where to write waves; `None` if it could
-    /// not find the file. Both paths are absolute.
+    /// Returns the path of the wave file to give to a process that starts in `cwd`; `None` if there is
+    /// no path that it can handle. Both arguments are absolute.
     fn wave_path(&self, waves: &Utf8Path, cwd: &Utf8Path) -> Option<Utf8PathBuf> {
         let _ = cwd;
         Some(waves.to_owned())

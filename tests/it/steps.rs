@@ -105,6 +105,41 @@ test_module = "test_wrap"
     project
 }
 
+/// A generator that reads what nobody has listed: the name of the folder that it runs in.
+const NAMES_ITS_FOLDER: &str = r#"
+import os, sys
+with open(sys.argv[1] + "/name.svh", "w") as file:
+    file.write(f"`define NAME {os.path.basename(os.getcwd())}\n")
+"#;
+
+#[test]
+fn folders_with_equal_steps_have_results_of_their_own() {
+    let project = Project::with_cocotb(COCOTB, "include = [\"blocks/*/runner.toml\"]\n");
+    let block = "
+[step.name]
+command = [\"python3\", \"gen.py\", \"{OUT}\"]
+outputs = [\"name.svh\"]
+[build.top]
+needs = [\"name\"]
+sources = [\"top.sv\"]
+includes = [\"{OUT}\"]
+hdl_toplevel = \"top\"
+";
+    for folder in ["first", "second"] {
+        let file = |name: &str, text: &str| {
+            project.file(&format!("blocks/{folder}/{name}"), text);
+        };
+        file("runner.toml", block);
+        file("gen.py", NAMES_ITS_FOLDER);
+        // Only what the generator of its own folder writes compiles.
+        let text = format!(
+            "`include \"name.svh\"\nmodule top; wire `NAME; assign {folder} = 1; endmodule\n"
+        );
+        file("top.sv", &format!("`default_nettype none\n{text}"));
+    }
+    project.run(&["build"]).expect_code(0);
+}
+
 /// Returns how often each line was noted since the last call.
 fn noted(project: &Project) -> BTreeMap<String, usize> {
     let path = project.path("runs.txt");

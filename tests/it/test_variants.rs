@@ -1,4 +1,5 @@
-//! One module that runs several times on one build, or in parts: each run is told apart everywhere.
+//! One module that runs several times on one build, or in parts: each run has its own name in every
+//! report.
 
 use crate::support::COCOTB;
 use crate::support::COCOTB_VERSIONS;

@@ -242,6 +242,10 @@ fn a_table_whose_names_match_nothing_on_one_build_or_in_one_variant_is_an_error(
         "left out on purpose"
     );
     assert_eq!(found(None, &["a"], 3), [""; 0]);
+    let empty = ["this table selects no testcase: `skip_testcase` leaves all of them out"];
+    assert_eq!(found(Some(&["a", "b", "c"]), &["?"], 3), empty);
+    assert_eq!(found(None, &["?"], 3), empty);
+    assert_eq!(found(None, &["?"], 2), [""; 0], "`z` may have others");
     let unknown = ["`d` matches no testcase of the modules of its table"];
     assert_eq!(found(Some(&["d"]), &[], 3), unknown, "said once");
 
