@@ -227,6 +227,16 @@ pub enum RunEvent {
         /// Size of the log at that time, bytes.
         log_offset: Option<u64>,
     },
+    /// A module's server, once it has listed the module: it accepts requests from now on.
+    Serving {
+        /// Its process.
+        pid: u32,
+    },
+    /// The same: its testcases cannot be forked after their import, and it ends.
+    CannotServe {
+        /// Why.
+        message: String,
+    },
     /// The answer to [`STACK_SIGNAL`](crate::agent::request::STACK_SIGNAL): where the testcase is.
     Waiting(Awaited),
 }

@@ -20,11 +20,16 @@ use crate::edge::process::PendingFork;
 use crate::edge::process::Process;
 use crate::edge::process::ProcessHost;
 use crate::edge::process::Service;
+use crate::edge::process::adopt_service;
+use crate::edge::process::request_sockets;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
 use std::mem;
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -96,6 +101,17 @@ struct Shared {
 }
 
 impl Shared {
+    fn new(phase: Phase) -> Arc<Self> {
+        Arc::new(Self {
+            state: Mutex::new(State {
+                phase,
+                children: BTreeMap::new(),
+                complaints: Vec::new(),
+            }),
+            changed: Condvar::new(),
+        })
+    }
+
     fn locked(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -195,6 +211,14 @@ fn exit_of(status: i32) -> Exit {
     }
 }
 
+/// A child that lists a module, and may serve it then.
+pub struct ModuleFork {
+    /// The child: its events are those of a listing, until it serves.
+    pub process: Box<dyn Process>,
+    /// Where it gets its requests once it serves.
+    pub socket: OwnedFd,
+}
+
 /// A running server. Dropping it ends it with all its children.
 pub struct ForkServer {
     shared: Arc<Shared>,
@@ -218,14 +242,7 @@ impl ForkServer {
         waits: Waits<'_>,
         limit: Duration,
     ) -> Result<Self> {
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                phase: Phase::Starting,
-                children: BTreeMap::new(),
-                complaints: Vec::new(),
-            }),
-            changed: Condvar::new(),
-        });
+        let shared = Shared::new(Phase::Starting);
         let service = host.serve(
             spec,
             REQUEST_FD_ENV,
@@ -234,6 +251,17 @@ impl ForkServer {
         let server = Self { shared, service };
         server.await_serving(waits, limit)?;
         Ok(server)
+    }
+
+    /// Takes over a child that has listed its module and serves it now.
+    ///
+    /// # Errors
+    /// There are no threads left; the child is ended then.
+    pub fn of_module(fork: ModuleFork) -> io::Result<Self> {
+        let shared = Shared::new(Phase::Serving);
+        let listener = Box::new(ServerListener(Arc::clone(&shared)));
+        let service = adopt_service(fork.process, fork.socket, listener)?;
+        Ok(Self { shared, service })
     }
 
     /// Waits until `waits_for` is false, the limit has passed, or the session stops.
@@ -277,6 +305,33 @@ impl ForkServer {
         run: u32,
         request: &str,
     ) -> std::result::Result<Box<dyn Process>, ForkError> {
+        self.fork_with(waits, run, request, None)
+    }
+
+    /// Requests a child that serves a module; the `run` in `request` must equal `run`.
+    ///
+    /// # Errors
+    /// As [`fork`](Self::fork).
+    pub fn fork_module(
+        &self,
+        waits: Waits<'_>,
+        run: u32,
+        request: &str,
+    ) -> std::result::Result<ModuleFork, ForkError> {
+        let sockets = request_sockets();
+        let (socket, theirs) =
+            sockets.map_err(|error| ForkError::Refused(format!("no socket: {error}")))?;
+        let process = self.fork_with(waits, run, request, Some(theirs.as_fd()))?;
+        Ok(ModuleFork { process, socket })
+    }
+
+    fn fork_with(
+        &self,
+        waits: Waits<'_>,
+        run: u32,
+        request: &str,
+        socket: Option<BorrowedFd<'_>>,
+    ) -> std::result::Result<Box<dyn Process>, ForkError> {
         let failed =
             |error: io::Error| ForkError::Gone(format!("cannot send to the fork server: {error}"));
         let (pending, report) = PendingFork::new(waits.interrupt.clone()).map_err(failed)?;
@@ -291,7 +346,8 @@ impl ForkServer {
             };
             state.children.insert(run, child);
         }
-        if let Err(error) = self.service.request(request, pending.writer()) {
+        let attached: Vec<_> = [pending.writer()].into_iter().chain(socket).collect();
+        if let Err(error) = self.service.request(request, &attached) {
             self.shared.locked().children.remove(&run);
             return Err(failed(error));
         }
@@ -374,14 +430,7 @@ mod tests {
 
     /// Returns the listener of a server that has sent nothing yet.
     fn listener() -> ServerListener {
-        ServerListener(Arc::new(Shared {
-            state: Mutex::new(State {
-                phase: Phase::Starting,
-                children: BTreeMap::new(),
-                complaints: Vec::new(),
-            }),
-            changed: Condvar::new(),
-        }))
+        ServerListener(Shared::new(Phase::Starting))
     }
 
     #[test]

@@ -11,18 +11,28 @@ pub const PACKAGE: &[(&str, &str)] = &[
         include_str!("cocorun_agent/definitions.py"),
     ),
     ("events.py", include_str!("cocorun_agent/events.py")),
+    ("hello.py", include_str!("cocorun_agent/hello.py")),
+    (
+        "import_effects.py",
+        include_str!("cocorun_agent/import_effects.py"),
+    ),
     ("imports.py", include_str!("cocorun_agent/imports.py")),
     (
         "interpreter.py",
         include_str!("cocorun_agent/interpreter.py"),
     ),
     ("listing.py", include_str!("cocorun_agent/listing.py")),
+    (
+        "module_server.py",
+        include_str!("cocorun_agent/module_server.py"),
+    ),
     ("output.py", include_str!("cocorun_agent/output.py")),
     ("processes.py", include_str!("cocorun_agent/processes.py")),
     (
         "pytest_config.py",
         include_str!("cocorun_agent/pytest_config.py"),
     ),
+    ("quick_end.py", include_str!("cocorun_agent/quick_end.py")),
     ("reporter.py", include_str!("cocorun_agent/reporter.py")),
     ("request.py", include_str!("cocorun_agent/request.py")),
     ("seeds.py", include_str!("cocorun_agent/seeds.py")),

@@ -26,7 +26,7 @@ pub const PROTOCOL: u32 = 2;
 
 /// What the agent has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Run the testcases.
     Run,
@@ -34,6 +34,8 @@ pub enum Mode {
     List,
     /// Wait for requests and fork a child for each.
     Serve,
+    /// List the testcases of the one module, then wait for requests and fork a child for each.
+    ServeModule,
 }
 
 /// One testcase to run.

@@ -10,6 +10,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::edge::fs;
 use crate::edge::interrupt::StopReason;
+use crate::edge::process::Exit;
 use crate::edge::process::Process;
 use crate::edge::process::ProcessEvent;
 use crate::edge::process::await_event;
@@ -51,6 +52,26 @@ pub(super) struct Followed {
     pub(super) warnings: Vec<Diagnostic>,
 }
 
+impl Followed {
+    /// Returns the end of a listing whose process now serves.
+    pub(super) fn listed(warnings: Vec<Diagnostic>) -> Self {
+        Self {
+            end: ProcessEnd::Exited(Exit::Code(0)),
+            killed_at: None,
+            hang: None,
+            warnings,
+        }
+    }
+}
+
+/// What became of a process that lists a module and may serve it then.
+pub(super) enum ListingEnd {
+    /// It is gone.
+    Gone(Followed),
+    /// It serves; with the warnings so far.
+    Serving(Box<dyn Process>, Vec<Diagnostic>),
+}
+
 /// Follows a process to its end; its first limit is that of the group's testcases.
 pub(super) fn follow(
     context: &TaskContext<'_>,
@@ -59,36 +80,74 @@ pub(super) fn follow(
     mut process: Box<dyn Process>,
     consumer: &mut dyn Consumer,
 ) -> Followed {
-    let mut reader = Reader {
-        consumer,
-        agent_pid: None,
-        is_understood: true,
-        warnings: Vec::new(),
-        further_warnings: 0,
-    };
+    let mut reader = Reader::new(consumer);
+    let end = attend(context, group, process.as_mut(), &mut reader, false);
+    let end = end.unwrap_or_else(|| unreachable!("whether it serves was not asked"));
+    close(context, group, folder, process, reader, end)
+}
+
+/// Follows a process to its end, or until it serves.
+pub(super) fn follow_until_serving(
+    context: &TaskContext<'_>,
+    group: &Group,
+    folder: &RunFolder,
+    mut process: Box<dyn Process>,
+    consumer: &mut dyn Consumer,
+) -> ListingEnd {
+    let mut reader = Reader::new(consumer);
+    match attend(context, group, process.as_mut(), &mut reader, true) {
+        Some(end) => ListingEnd::Gone(close(context, group, folder, process, reader, end)),
+        None => ListingEnd::Serving(process, reader.all_warnings(group)),
+    }
+}
+
+/// Reads what a process sends until it ends, or must; `None` as soon as it serves, if that is
+/// expected of it.
+fn attend(
+    context: &TaskContext<'_>,
+    group: &Group,
+    process: &mut dyn Process,
+    reader: &mut Reader<'_>,
+    may_serve: bool,
+) -> Option<ProcessEnd> {
     let mut until = context.clock().now() + group.settings.timeout;
-    let end = loop {
+    loop {
         let next_limit = context.ends_at.map_or(until, |end| end.min(until));
         // What was written before the limit counts, however late it is read.
-        match await_event(process.as_mut(), context.clock(), next_limit) {
+        let end = match await_event(process, context.clock(), next_limit) {
             Some(ProcessEvent::Line(line)) => {
                 let now = context.clock().now();
                 match reader.read(&line, now) {
                     LineRead::Event(allowed) => until = allowed.map_or(until, |it| now + it),
-                    LineRead::Nothing => {}
+                    LineRead::Serving if may_serve => return None,
+                    // A testcase may write to the pipe.
+                    LineRead::Serving | LineRead::Nothing => {}
                 }
+                continue;
             }
-            Some(ProcessEvent::Exited(exit)) => break ProcessEnd::Exited(exit),
-            Some(ProcessEvent::Lost) => break ProcessEnd::Lost,
-            Some(ProcessEvent::Stop(reason)) => break ProcessEnd::Stopped(reason),
+            Some(ProcessEvent::Exited(exit)) => ProcessEnd::Exited(exit),
+            Some(ProcessEvent::Lost) => ProcessEnd::Lost,
+            Some(ProcessEvent::Stop(reason)) => ProcessEnd::Stopped(reason),
             None if context.is_over() => {
                 context.interrupt().raise(StopReason::SessionLimit);
                 let reason = context.interrupt().raised();
-                break ProcessEnd::Stopped(reason.unwrap_or(StopReason::SessionLimit));
+                ProcessEnd::Stopped(reason.unwrap_or(StopReason::SessionLimit))
             }
-            None => break ProcessEnd::TimedOut,
-        }
-    };
+            None => ProcessEnd::TimedOut,
+        };
+        return Some(end);
+    }
+}
+
+/// Ends what is left of a process, and takes its last words.
+fn close(
+    context: &TaskContext<'_>,
+    group: &Group,
+    folder: &RunFolder,
+    mut process: Box<dyn Process>,
+    mut reader: Reader<'_>,
+    end: ProcessEnd,
+) -> Followed {
     let log = &folder.log;
     let is_killed = matches!(end, ProcessEnd::TimedOut | ProcessEnd::Stopped(_));
     let killed_at = is_killed.then(|| run_log::size(log));
@@ -117,15 +176,11 @@ pub(super) fn follow(
         }
         _ => {}
     }
-    let build = format!("build `{}`", group.design.name);
-    let warnings = reader.all_warnings().into_iter();
     Followed {
         end,
         killed_at,
         hang,
-        warnings: warnings
-            .map(|words| Diagnostic::warning(Code::TestAgent, words).fact(build.clone()))
-            .collect(),
+        warnings: reader.all_warnings(group),
     }
 }
 
@@ -144,11 +199,23 @@ struct Reader<'a> {
 enum LineRead {
     /// An event, and the limit for what follows.
     Event(Option<Duration>),
+    /// It serves from now on.
+    Serving,
     /// Unreadable.
     Nothing,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(consumer: &'a mut dyn Consumer) -> Self {
+        Self {
+            consumer,
+            agent_pid: None,
+            is_understood: true,
+            warnings: Vec::new(),
+            further_warnings: 0,
+        }
+    }
+
     fn warn(&mut self, words: String) {
         if self.warnings.len() < WARNINGS_MAX {
             self.warnings.push(words);
@@ -157,7 +224,7 @@ impl Reader<'_> {
         }
     }
 
-    fn all_warnings(self) -> Vec<String> {
+    fn all_warnings(self, group: &Group) -> Vec<Diagnostic> {
         let mut all = self.warnings;
         if self.further_warnings > 0 {
             all.push(format!(
@@ -165,7 +232,9 @@ impl Reader<'_> {
                 self.further_warnings
             ));
         }
-        all
+        let build = format!("build `{}`", group.design.name);
+        let warning = |words| Diagnostic::warning(Code::TestAgent, words).fact(build.clone());
+        all.into_iter().map(warning).collect()
     }
 
     fn read(&mut self, line: &str, now: Instant) -> LineRead {
@@ -173,6 +242,7 @@ impl Reader<'_> {
             return LineRead::Nothing;
         }
         match read_run_event(line) {
+            Ok(RunEvent::Serving { .. }) => LineRead::Serving,
             Ok(event) => {
                 match &event {
                     RunEvent::Hello(hello) => self.agent_pid = self.agent_pid.or(hello.pid),

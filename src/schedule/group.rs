@@ -7,6 +7,7 @@
 use crate::agent::fork_server::Complaint;
 use crate::agent::fork_server::ForkError;
 use crate::agent::fork_server::ForkServer;
+use crate::agent::fork_server::ModuleFork;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Result;
@@ -29,10 +30,13 @@ use crate::sim::simulator::Simulator;
 
 use std::fmt;
 use std::mem;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// A server may take this long to start, whatever the limit of a testcase: a cold start from a busy
@@ -82,6 +86,40 @@ enum Server {
 struct Counted {
     server: ForkServer,
     _place: ServerPlace,
+}
+
+/// A server that has imported one module.
+pub(super) struct ModuleServer {
+    server: ForkServer,
+    /// Whether it has failed to answer.
+    is_gone: AtomicBool,
+    /// What has forked it, and would end it.
+    _first: Arc<Counted>,
+}
+
+impl fmt::Debug for ModuleServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ModuleServer").finish_non_exhaustive()
+    }
+}
+
+/// What makes a server of a process that lists a module, once it serves.
+pub(super) struct PendingModuleServer {
+    socket: OwnedFd,
+    first: Arc<Counted>,
+}
+
+impl PendingModuleServer {
+    /// Takes over the process, which now serves; `None` if that fails, which ends it.
+    pub(super) fn serving(self, process: Box<dyn Process>) -> Option<Arc<ModuleServer>> {
+        let Self { socket, first } = self;
+        let server = ForkServer::of_module(ModuleFork { process, socket }).ok()?;
+        Some(Arc::new(ModuleServer {
+            server,
+            is_gone: AtomicBool::new(false),
+            _first: first,
+        }))
+    }
 }
 
 /// Why a server was not started.
@@ -154,7 +192,39 @@ impl Group {
         Testcase::whole_module(&self.design.name, self.in_variant(module))
     }
 
-    /// Starts a simulation: forked if possible, else spawned.
+    /// Says whether its processes are forked: the first call starts the server.
+    pub(super) fn has_server(self: &Arc<Self>, context: &TaskContext<'_>) -> bool {
+        self.server(|| self.start_server(context)).is_ok()
+    }
+
+    /// Forks a process that lists the one module of a simulation, and may serve it then.
+    ///
+    /// # Errors
+    /// The disk failed, or there is no server to fork it.
+    pub(super) fn fork_module(
+        self: &Arc<Self>,
+        context: &TaskContext<'_>,
+        simulation: &Simulation<'_>,
+        folder: &RunFolder,
+    ) -> Result<(Box<dyn Process>, PendingModuleServer)> {
+        simulation.write_request(folder)?;
+        let broken = |why: String| Diagnostic::error(Code::ToolBroken, why);
+        let first = self.server(|| self.start_server(context));
+        let first = first.map_err(broken)?;
+        let request = fork_request(simulation, folder);
+        let forked = first
+            .server
+            .fork_module(context.waits(), simulation.run, &request);
+        match forked {
+            Ok(ModuleFork { process, socket }) => {
+                Ok((process, PendingModuleServer { socket, first }))
+            }
+            Err(error) => Err(broken(self.not_forked(&first, error)).into()),
+        }
+    }
+
+    /// Starts a simulation: forked if possible, by the module's server if there is one, else
+    /// spawned.
     ///
     /// # Errors
     /// Neither worked.
@@ -164,11 +234,12 @@ impl Group {
         simulation: &Simulation<'_>,
         folder: &RunFolder,
         spawn_because: Option<&str>,
+        module_server: Option<&ModuleServer>,
     ) -> Result<Started> {
         simulation.write_request(folder)?;
         let why = match spawn_because {
             Some(why) => why.to_owned(),
-            None => match self.fork(context, simulation, folder) {
+            None => match self.fork(context, simulation, folder, module_server) {
                 Ok(process) => {
                     return Ok(Started {
                         process,
@@ -192,24 +263,35 @@ impl Group {
         context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
+        module_server: Option<&ModuleServer>,
     ) -> std::result::Result<Box<dyn Process>, String> {
-        let server = self.server(|| self.start_server(context))?;
         let request = fork_request(simulation, folder);
-        match server
-            .server
-            .fork(context.waits(), simulation.run, &request)
-        {
-            Ok(process) => Ok(process),
-            Err(ForkError::Refused(why)) => Err(why),
-            Err(ForkError::Gone(why)) => {
+        let (waits, run) = (context.waits(), simulation.run);
+        // What it does not fork is forked before its module is imported.
+        if let Some(nearer) = module_server.filter(|it| !it.is_gone.load(Ordering::Relaxed)) {
+            match nearer.server.fork(waits, run, &request) {
+                Ok(process) => return Ok(process),
+                Err(ForkError::Refused(_)) => {}
+                Err(ForkError::Gone(_)) => nearer.is_gone.store(true, Ordering::Relaxed),
+            }
+        }
+        let server = self.server(|| self.start_server(context))?;
+        let forked = server.server.fork(waits, run, &request);
+        forked.map_err(|error| self.not_forked(&server, error))
+    }
+
+    /// Returns why a server has forked nothing; the next run starts another one if it is gone.
+    fn not_forked(&self, server: &Arc<Counted>, error: ForkError) -> String {
+        match error {
+            ForkError::Refused(why) => why,
+            ForkError::Gone(why) => {
                 let mut current = self.locked();
-                // The next run starts another one.
                 if let Server::Serving(running) = &*current
-                    && Arc::ptr_eq(running, &server)
+                    && Arc::ptr_eq(running, server)
                 {
-                    self.retire(&mut current, &server);
+                    self.retire(&mut current, server);
                 }
-                Err(why)
+                why
             }
         }
     }

@@ -244,6 +244,8 @@ impl Trouble {
             | RunEvent::TestcaseFinished(_)
             | RunEvent::Missing { .. }
             | RunEvent::RegressionFinished { .. }
+            | RunEvent::Serving { .. }
+            | RunEvent::CannotServe { .. }
             | RunEvent::Waiting(_) => None,
         }
     }

@@ -31,7 +31,10 @@ use crate::schedule::effect::Emit;
 use crate::schedule::folder::RunFolder;
 use crate::schedule::follow::Consumer;
 use crate::schedule::follow::Followed;
-use crate::schedule::follow::follow;
+use crate::schedule::follow::ListingEnd;
+use crate::schedule::follow::follow_until_serving;
+use crate::schedule::group::ModuleServer;
+use crate::schedule::group::PendingModuleServer;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::ProcessEnd;
 use crate::schedule::judge::TestcaseVerdict;
@@ -84,6 +87,7 @@ struct Listing<'a> {
     task: &'a ListTask,
     emit: &'a Emit<'a>,
     folder: RunFolder,
+    module_server: Option<Arc<ModuleServer>>,
 }
 
 /// Lists a task's modules. Its effects are the testcases found and the runs and listings that
@@ -95,7 +99,17 @@ pub(super) fn list(
     selection: ListSelection<'_>,
     emit: &Emit<'_>,
 ) {
-    let (process, folder) = match start(context, task, slot) {
+    let served = serves_modules(context, task, selection).then(|| just_one(task, emit));
+    let task = served.as_ref().unwrap_or(task);
+    let started = match served {
+        Some(_) => start_serving(context, task, slot).or_else(|_| start(context, task, slot)),
+        None => start(context, task, slot),
+    };
+    let Started {
+        process,
+        folder,
+        pending_server,
+    } = match started {
         Ok(started) => started,
         Err(problems) => {
             for module in &task.modules {
@@ -113,21 +127,92 @@ pub(super) fn list(
         since: context.clock().now(),
         trouble: None,
     };
-    let followed = follow(context, &task.group, &folder, process, &mut heard);
+    let end = follow_until_serving(context, &task.group, &folder, process, &mut heard);
+    let (followed, module_server) = match end {
+        ListingEnd::Gone(followed) => (followed, None),
+        ListingEnd::Serving(process, warnings) => {
+            let server = pending_server.and_then(|it| it.serving(process));
+            (Followed::listed(warnings), server)
+        }
+    };
     let listing = Listing {
         context,
         task,
         emit,
         folder,
+        module_server,
     };
     listing.close(heard, &followed, selection);
 }
 
-fn start(
+/// Says whether each module of a task is listed by what then forks its testcases.
+fn serves_modules(
     context: &TaskContext<'_>,
     task: &ListTask,
+    selection: ListSelection<'_>,
+) -> bool {
+    let settings = &task.group.settings;
+    // One process that runs several modules imports them itself.
+    let is_apart = settings.isolation != Isolation::Build || task.modules.len() == 1;
+    // Entry points of the user's own have run by then; what they do is not watched.
+    let is_plain = settings.pygpi_users.is_empty();
+    !selection.only_lists
+        && !task.lost_its_server
+        && is_apart
+        && is_plain
+        && task.group.has_server(context)
+}
+
+/// Leaves the modules after the first one to other workers.
+fn just_one(task: &ListTask, emit: &Emit<'_>) -> ListTask {
+    let mut each = task.modules.iter().map(|module| ListTask {
+        modules: vec![module.clone()],
+        ..task.clone()
+    });
+    let first = each.next();
+    let others: Vec<ListTask> = each.collect();
+    if !others.is_empty() {
+        emit(Effect::List(others));
+    }
+    first.unwrap_or_else(|| task.clone())
+}
+
+/// A listing that has started.
+struct Started {
+    process: Box<dyn Process>,
+    folder: RunFolder,
+    /// Present if it may serve.
+    pending_server: Option<PendingModuleServer>,
+}
+
+fn start(context: &TaskContext<'_>, task: &ListTask, slot: Slot) -> Result<Started> {
+    let (folder, simulation) = prepare(context, task, slot, Mode::List)?;
+    let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
+    let group = &task.group;
+    let started = group.start(context, &simulation, &folder, spawn_because, None)?;
+    Ok(Started {
+        process: started.process,
+        folder,
+        pending_server: None,
+    })
+}
+
+fn start_serving(context: &TaskContext<'_>, task: &ListTask, slot: Slot) -> Result<Started> {
+    let (folder, simulation) = prepare(context, task, slot, Mode::ServeModule)?;
+    let (process, pending) = task.group.fork_module(context, &simulation, &folder)?;
+    Ok(Started {
+        process,
+        folder,
+        pending_server: Some(pending),
+    })
+}
+
+fn prepare<'a>(
+    context: &TaskContext<'_>,
+    task: &'a ListTask,
     slot: Slot,
-) -> Result<(Box<dyn Process>, RunFolder)> {
+    mode: Mode,
+) -> Result<(RunFolder, Simulation<'a>)> {
     let run = context.next_run();
     let group = &task.group;
     let settings = &group.settings;
@@ -141,7 +226,7 @@ fn start(
     let simulation = Simulation {
         design: &group.design,
         settings,
-        mode: Mode::List,
+        mode,
         modules: task.modules.clone(),
         testcases: None,
         seed: settings.seed.unwrap_or(context.seed),
@@ -149,9 +234,7 @@ fn start(
         slot,
         waves: None,
     };
-    let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
-    let started = group.start(context, &simulation, &folder, spawn_because)?;
-    Ok((started.process, folder))
+    Ok((folder, simulation))
 }
 
 impl Consumer for Heard {
@@ -226,7 +309,7 @@ impl Listing<'_> {
         let took = now.saturating_duration_since(heard.since);
         let trouble = heard.trouble.as_ref();
         self.close_open(followed, open, heard.importing, trouble, took);
-        let runs = runs_of(self.task, to_run);
+        let runs = runs_of(self.task, to_run, self.module_server.as_ref());
         if !runs.is_empty() {
             (self.emit)(Effect::Run(runs));
         }
@@ -440,10 +523,15 @@ fn ended_in_import(end: ProcessEnd, limit: Duration) -> TestcaseVerdict {
 }
 
 /// Groups testcases into runs.
-fn runs_of(task: &ListTask, testcases: Vec<Testcase>) -> Vec<RunTask> {
+fn runs_of(
+    task: &ListTask,
+    testcases: Vec<Testcase>,
+    module_server: Option<&Arc<ModuleServer>>,
+) -> Vec<RunTask> {
     let run = |testcases: Vec<Testcase>| RunTask {
         group: Arc::clone(&task.group),
         testcases,
+        module_server: module_server.cloned(),
         attempt: 1,
         lost_its_server: false,
     };

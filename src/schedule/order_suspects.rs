@@ -131,6 +131,7 @@ impl ModuleResults {
             task: RunTask {
                 group: Arc::new(self.group.apart(CHECK_TIME_MAX)),
                 testcases: self.testcases[..=last].to_vec(),
+                module_server: None,
                 attempt: 1,
                 lost_its_server: false,
             },
@@ -169,6 +170,7 @@ mod tests {
         let run = |name: &&str| RunTask {
             group: Arc::clone(&group),
             testcases: vec![testcase(name)],
+            module_server: None,
             attempt: 1,
             lost_its_server: false,
         };

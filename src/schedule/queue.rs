@@ -1,9 +1,11 @@
 //! What is left to do, in the order it should be done, shared by the workers.
 //!
-//! The order aims at the shortest session: builds and listings first, since runs wait for them,
-//! then runs, the longest first. A run that is expected to outlast a build or a listing with all
-//! that follows from it goes before that one. Workers never wait for a better order: a free worker
-//! takes what is available.
+//! The order aims at the shortest session, and at early verdicts. Runs go before listings if there
+//! are enough for all workers, the longest first; but a listing whose testcases are known to be
+//! longer goes before them. Builds go before both, on all workers but one, unless the longest run
+//! is expected to outlast the build with all that follows from it. So what a build leads to runs
+//! while others are made. Workers never wait for a better order: a free worker takes what is
+//! available.
 //!
 //! Invariant: a task is taken by one worker and reported finished by it; the queue is done when
 //! nothing is waiting and no worker is busy, since only a worker adds tasks.
@@ -59,6 +61,18 @@ struct StepPriority {
 }
 
 impl StepPriority {
+    /// The first of those that are known.
+    const LONGEST: Self = Self {
+        is_known: true,
+        longest: Reverse(Duration::MAX),
+        sequence: 0,
+    };
+
+    /// Says whether something that follows is known to be longer than a run.
+    fn leads_beyond(&self, run: &RunPriority) -> bool {
+        self.is_known && self.longest.0 > run.duration.0
+    }
+
     fn new(longest: Option<Duration>, sequence: usize) -> Self {
         let rounded = longest.filter(|longest| *longest >= SHORT);
         Self {
@@ -82,7 +96,11 @@ struct Pending {
     /// They decide nothing, so they go last.
     order_checks: VecDeque<OrderCheck>,
     added: usize,
+    /// How many workers there are.
+    jobs: usize,
     at_work: usize,
+    /// How many of those that are at work make builds.
+    building: usize,
 }
 
 impl Pending {
@@ -109,14 +127,35 @@ impl Pending {
         self.runs.insert(place, run);
     }
 
+    /// Takes a listing that goes before the first run.
+    fn next_list(&mut self, run: Option<&RunPriority>) -> Option<ListTask> {
+        let Some(run) = run else {
+            return self.lists.pop_first().map(|(_, list)| list);
+        };
+        let candidate = if self.runs.len() < self.jobs {
+            let first = self.lists.keys().next();
+            first.filter(|place| !place.yields_to(run))
+        } else {
+            let known = self.lists.range(StepPriority::LONGEST..);
+            let longest = known.map(|(place, _)| place).next();
+            longest.filter(|place| place.leads_beyond(run))
+        };
+        let place = *candidate?;
+        self.lists.remove(&place)
+    }
+
     fn next(&mut self) -> Option<Task> {
         let run = self.runs.first_key_value().map(|(place, _)| *place);
-        let goes_before = |place: &StepPriority| !run.is_some_and(|run| place.yields_to(&run));
-        if let Some(build) = self.builds.first_entry().filter(|it| goes_before(it.key())) {
+        let has_other = run.is_some() || !self.lists.is_empty();
+        let may_build = !has_other || self.building + 1 < self.jobs;
+        let is_urgent = |place: &StepPriority| !run.is_some_and(|run| place.yields_to(&run));
+        let build = self.builds.first_entry();
+        if let Some(build) = build.filter(|it| may_build && is_urgent(it.key())) {
+            self.building += 1;
             return Some(Task::Build(build.remove()));
         }
-        if let Some(list) = self.lists.first_entry().filter(|it| goes_before(it.key())) {
-            return Some(Task::List(list.remove()));
+        if let Some(list) = self.next_list(run.as_ref()) {
+            return Some(Task::List(list));
         }
         if let Some((_, run)) = self.runs.pop_first() {
             return Some(Task::Run(run));
@@ -133,9 +172,12 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Creates a queue that begins with these builds.
-    pub(super) fn new(builds: impl IntoIterator<Item = BuildTask>) -> Self {
-        let mut pending = Pending::default();
+    /// Creates a queue for so many workers that begins with these builds.
+    pub(super) fn new(jobs: usize, builds: impl IntoIterator<Item = BuildTask>) -> Self {
+        let mut pending = Pending {
+            jobs,
+            ..Pending::default()
+        };
         for BuildTask { build, longest } in builds {
             let place = StepPriority::new(longest, pending.sequence());
             pending.builds.insert(place, build);
@@ -205,8 +247,13 @@ impl Queue {
     }
 
     /// Reports that a taken task is done, after everything it led to was added.
-    pub(super) fn finish(&self) {
-        self.locked().at_work -= 1;
+    pub(super) fn finish(&self, task: &Task) {
+        let mut pending = self.locked();
+        pending.at_work -= 1;
+        if matches!(task, Task::Build(_)) {
+            pending.building -= 1;
+        }
+        drop(pending);
         self.changed.notify_all();
     }
 }
@@ -241,6 +288,7 @@ mod tests {
         let task = RunTask {
             group: group(0),
             testcases: vec![testcase(name)],
+            module_server: None,
             attempt: 1,
             lost_its_server: false,
         };
@@ -267,10 +315,11 @@ mod tests {
         }
     }
 
-    /// Takes all that waits, as words.
+    /// Does all that waits, one after the other, and returns it as words.
     fn order(queue: &Queue) -> String {
         let mut words = Vec::new();
-        while let Some(task) = queue.locked().next() {
+        while let Some(task) = queue.take() {
+            queue.finish(&task);
             words.push(match task {
                 Task::Build(index) => format!("build{index}"),
                 Task::List(list) => format!("list{}", list.group.design.name),
@@ -283,7 +332,7 @@ mod tests {
 
     #[test]
     fn the_longest_run_goes_first_and_short_ones_keep_the_order_of_the_plan() {
-        let queue = Queue::default();
+        let queue = Queue::new(2, []);
         queue.add_runs([
             run("short_b", 2, false),
             run("short_a", 60, false),
@@ -296,7 +345,7 @@ mod tests {
 
     #[test]
     fn what_failed_last_time_goes_first_among_equals_and_not_before_longer_ones() {
-        let queue = Queue::default();
+        let queue = Queue::new(2, []);
         queue.add_runs([
             run("good", 5, false),
             run("bad", 1, true),
@@ -309,10 +358,10 @@ mod tests {
 
     #[test]
     fn without_a_history_the_order_is_that_of_the_plan() {
-        let queue = Queue::new([build(0, None), build(1, None)]);
+        let queue = Queue::new(2, [build(0, None), build(1, None)]);
         queue.add_lists([list(0, None), list(1, None)]);
         queue.add_runs([run("b", 0, false), run("a", 0, false)]);
-        assert_eq!(order(&queue), "build0 build1 list0 list1 b a");
+        assert_eq!(order(&queue), "build0 build1 b list0 list1 a");
     }
 
     #[test]
@@ -323,7 +372,7 @@ mod tests {
             build(2, None),
             build(3, Some(20)),
         ];
-        assert_eq!(order(&Queue::new(builds)), "build2 build1 build0 build3");
+        assert_eq!(order(&Queue::new(2, builds)), "build2 build1 build0 build3");
     }
 
     #[test]
@@ -333,16 +382,39 @@ mod tests {
             build(1, Some(80_000)),
             build(2, None),
         ];
-        let queue = Queue::new(builds);
+        let queue = Queue::new(2, builds);
         queue.add_lists([list(3, Some(70_000)), list(4, Some(50)), list(5, None)]);
         queue.add_runs([run("long", 60_000, false), run("short", 1, false)]);
-        let wanted = "build2 build1 list5 list3 long build0 list4 short";
+        let wanted = "build2 build1 list3 long build0 list5 list4 short";
         assert_eq!(order(&queue), wanted);
     }
 
     #[test]
+    fn one_worker_of_several_lists_and_runs_while_the_others_build() {
+        let queue = Queue::new(3, (0..4).map(|it| build(it, None)));
+        let mut taken: Vec<Task> = (0..3).filter_map(|_| queue.take()).collect();
+        queue.add_lists([list(0, None)]);
+        queue.finish(&taken.remove(0));
+        let next = queue.take();
+        assert!(matches!(next, Some(Task::List(_))), "{next:?}");
+        queue.finish(&taken.remove(0));
+        let next = queue.take();
+        assert!(matches!(next, Some(Task::Build(3))), "{next:?}");
+    }
+
+    #[test]
+    fn a_single_worker_runs_what_a_build_leads_to_before_it_makes_the_next() {
+        let queue = Queue::new(1, [build(0, None), build(1, None)]);
+        let first = queue.take().expect("a build");
+        queue.add_lists([list(0, None), list(1, None)]);
+        queue.add_runs([run("a", 1, false)]);
+        queue.finish(&first);
+        assert_eq!(order(&queue), "a list0 list1 build1");
+    }
+
+    #[test]
     fn a_check_of_the_order_waits_for_everything_else() {
-        let queue = Queue::default();
+        let queue = Queue::new(2, []);
         queue.add_order_check(OrderCheck {
             task: run("a", 1, true).0,
             suspects: Vec::new(),
@@ -354,10 +426,11 @@ mod tests {
 
     #[test]
     fn testcases_that_run_again_go_before_longer_ones_and_keep_their_attempt() {
-        let queue = Queue::default();
+        let queue = Queue::new(2, []);
         queue.add_runs([run("long", 60_000, false), run("flaky", 1, false)]);
         let mut taken = Vec::new();
         while let Some(Task::Run(task)) = queue.take() {
+            queue.finish(&Task::Run(task.clone()));
             let name = task.testcases[0].id.testcase.clone();
             taken.push(format!("{name}{}", task.attempt));
             if name == "flaky" && task.attempt < 3 {
@@ -368,7 +441,6 @@ mod tests {
                 queue.add_again(again, Estimate::default());
                 queue.add_runs([run("longer", 90_000, false)]);
             }
-            queue.finish();
         }
         assert_eq!(
             taken,

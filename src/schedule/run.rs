@@ -151,9 +151,9 @@ impl<'a> Run<'a> {
             waves: run.waves.clone(),
         };
         let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
-        let started = task
-            .group
-            .start(context, &simulation, &run.folder, spawn_because)?;
+        let (group, module_server) = (&task.group, task.module_server.as_deref());
+        let folder = &run.folder;
+        let started = group.start(context, &simulation, folder, spawn_because, module_server)?;
         for warning in task.group.take_warnings() {
             emit(Effect::Notice(warning));
         }

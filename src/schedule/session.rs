@@ -94,7 +94,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     let history = earlier.as_ref().map(|it| it.history.clone());
     let history = history.unwrap_or_default();
     let equal_builds = building::equal_builds(spec.builds);
-    let queue = Queue::new(build_tasks(&spec, &equal_builds, &history));
+    let queue = Queue::new(jobs, build_tasks(&spec, &equal_builds, &history));
     let workshop = Workshop {
         context: TaskContext {
             edges: spec.edges,

@@ -3,6 +3,7 @@
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::schedule::group::Group;
+use crate::schedule::group::ModuleServer;
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ pub(super) struct ListTask {
 pub(super) struct RunTask {
     pub(super) group: Arc<Group>,
     pub(super) testcases: Vec<Testcase>,
+    /// What has imported their module; it ends with the last task that has it.
+    pub(super) module_server: Option<Arc<ModuleServer>>,
     /// Which attempt at the testcases this is, from 1. A testcase that never began, or whose server
     /// was lost, has not been attempted.
     pub(super) attempt: u32,

@@ -76,11 +76,11 @@ impl Drop for Finishing<'_> {
 }
 
 /// Reports a task finished, also when its worker panics: the others would wait for ever.
-struct TaskGuard<'a>(&'a Queue);
+struct TaskGuard<'a>(&'a Queue, &'a Task);
 
 impl Drop for TaskGuard<'_> {
     fn drop(&mut self) {
-        self.0.finish();
+        self.0.finish(self.1);
     }
 }
 
@@ -89,7 +89,7 @@ impl Workshop<'_> {
     pub(super) fn work(&self, slot: Slot) {
         let _finishing = Finishing(&self.messages);
         while let Some(task) = self.queue.take() {
-            let _task = TaskGuard(&self.queue);
+            let _task = TaskGuard(&self.queue, &task);
             // A build that is up to date, or made by another process, needs no job.
             let job = (!matches!(task, Task::Build(_))).then(|| self.pool.take());
             match self.context.interrupt().raised() {

@@ -37,6 +37,8 @@ pub use contract::await_event;
 pub use foreground::foreground;
 pub use forked::ForkReport;
 pub use forked::PendingFork;
+pub use service::adopt_service;
+pub use service::request_sockets;
 pub use system::SystemHost;
 pub use system::replace_this_process;
 pub use tree::processors;

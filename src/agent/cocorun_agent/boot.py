@@ -18,7 +18,7 @@ import sys
 import traceback
 from typing import Any
 
-from cocorun_agent import events, imports, output, request, seeds, user_code, waiting
+from cocorun_agent import events, hello, imports, output, request, seeds, user_code, waiting
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
@@ -84,9 +84,10 @@ def _stop_simulator() -> None:
 
 def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request, Reporter]:
     """Serves; returns only in a child, with its request and its own reporter."""
-    from cocorun_agent import child, serve
+    from cocorun_agent import child, pytest_config, quick_end, serve
 
-    _greet(reporter)
+    quick_end.keep_openssl()
+    hello.greet(reporter)
     user_code.check_vpi_libraries(server.vpi_libraries)
     imports.set_path(server.paths, server.ambiguous)
     serve.warm()
@@ -103,6 +104,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
     waiting.report_to(reporter.send)
     try:
         child.settle(wanted, server.cpus)
+        pytest_config.reuse()
     except BaseException as error:
         reporter.startup_error(error)
         os._exit(1)
@@ -111,7 +113,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
 
 def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     """Sends the hello event and installs the hooks for this cocotb."""
-    major = _greet(reporter)
+    major = hello.greet(reporter)
     user_code.check_vpi_libraries(wanted.vpi_libraries)
     imports.set_path(wanted.paths, wanted.ambiguous)
     seeds.begin(wanted.seed)
@@ -127,31 +129,6 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
         with reporter.guard("install"):
             adapter.install()
     user_code.add_pygpi_users(wanted.pygpi_users, major)
-
-
-def _greet(reporter: Reporter) -> int:
-    """Reports versions and process; returns cocotb's major version."""
-    import cocotb
-    from cocotb import simulator
-
-    reporter.send(
-        events.hello(
-            cocotb=cocotb.__version__,
-            simulator=_asked(simulator, "get_simulator_product"),
-            simulator_version=_asked(simulator, "get_simulator_version"),
-            python=".".join(str(part) for part in sys.version_info[:3]),
-            pid=os.getpid(),
-            log_offset=output.log_offset(),
-        )
-    )
-    return int(cocotb.__version__.split(".")[0])
-
-
-def _asked(simulator: Any, function: str) -> str | None:
-    try:
-        return str(getattr(simulator, function)()).strip()
-    except Exception:
-        return None
 
 
 def _run_cocotb(args: Any) -> None:

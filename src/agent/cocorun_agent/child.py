@@ -10,7 +10,6 @@ import os
 import sys
 
 import cocorun_agent
-from cocorun_agent import pytest_config
 from cocorun_agent.request import Request
 
 _EARLY_PREFIXES = ("COCOTB_", "GPI_", "LC_", "LD_", "MALLOC_", "PYGPI_", "PYTHON")
@@ -48,12 +47,17 @@ def _is_early(name: str) -> bool:
     return name not in _LATE and (name in _EARLY or name.startswith(_EARLY_PREFIXES))
 
 
-def settle(wanted: Request, cpus: list[int] | None) -> None:
-    """Gives a child the process environment that a spawned process would have been started with."""
+def settle(wanted: Request, cpus: list[int] | None, preamble: bytes = b"") -> None:
+    """Gives a child the process environment that a spawned process would have been started with.
+
+    `preamble` is what that process would have written by now.
+    """
     _redirect(os.devnull, os.O_RDONLY, 0)
     if wanted.log is not None:
         _redirect(wanted.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 1)
         os.dup2(1, 2)
+        while preamble:
+            preamble = preamble[os.write(1, preamble) :]
     if wanted.cwd is not None:
         os.chdir(wanted.cwd)
     for name in wanted.env_unset:
@@ -62,7 +66,6 @@ def settle(wanted: Request, cpus: list[int] | None) -> None:
     if cpus:
         os.sched_setaffinity(0, cpus)
     _forget_user_paths()
-    pytest_config.reuse()
 
 
 def _redirect(path: str, flags: int, fd: int) -> None:

@@ -19,6 +19,7 @@ import contextlib
 import gc
 import io
 import sys
+import weakref
 from typing import Any
 
 _hidden: dict[str, Any] = {}
@@ -41,6 +42,18 @@ def resume_collection() -> None:
         gc.enable()
 
 
+def forget_user_modules() -> list[weakref.ref[Any]]:
+    """Takes the user's modules out of the interpreter's hands; returns those that are still there."""
+    modules = sys.modules
+    forgotten = []
+    for name, module in list(modules.items()):
+        if _hidden.get(name) is not module:
+            with contextlib.suppress(TypeError):
+                forgotten.append(weakref.ref(module))
+            del modules[name]
+    return forgotten
+
+
 class _LastFlush:
     """Stands in for `sys.stderr` while exit functions registered before ours still run.
 
@@ -61,7 +74,7 @@ class _LastFlush:
         if sys.is_finalizing():
             sys.stderr = self._stream
             with contextlib.suppress(Exception):
-                _flush_open_files()
+                flush_open_files()
             with contextlib.suppress(Exception):
                 _hide()
 
@@ -78,7 +91,7 @@ def _hide() -> None:
             del modules[name]
 
 
-def _flush_open_files() -> None:
+def flush_open_files() -> None:
     """Flushes the user's open files; older ones are not among these objects."""
     files = (io.TextIOWrapper, io.BufferedWriter, io.BufferedRandom)
     for item in gc.get_objects():

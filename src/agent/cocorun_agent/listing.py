@@ -1,4 +1,4 @@
-"""Describes testcases without running them, and ends the process once all are reported.
+"""Describes testcases without running them.
 
 Invariant: if importing a module fails in any way, only that module is lost; each module is
 announced before it is imported, so that even a crash can be attributed.
@@ -39,30 +39,48 @@ def list_and_exit(
     discover: Callable[[str], list[Found]],
     unreachable: Callable[[str, list[Found]], list[dict[str, Any]]],
 ) -> NoReturn:
-    """Sends `listed` or `module_error` for each module, then ends the process at once.
+    """Lists each module, then ends the process at once.
 
-    `discover` imports one module and returns its testcases in the order cocotb registers them;
-    `unreachable` then returns those that cocotb did not find.
     The process ends here because a design with a free-running clock would simulate for ever, and
     the simulation has not begun: there is nothing to finalise.
     """
-    own_pid = os.getpid()
     for module in modules:
-        reporter.send(events.listing(module=module, log_offset=output.log_offset()))
-        try:
-            found = discover(module)
-            described = describe(module, found)
-        except BaseException as error:
-            if os.getpid() != own_pid:
-                os._exit(1)
-            reporter.module_error(module, error)
-        else:
-            lost: list[dict[str, Any]] = []
-            with reporter.guard("definitions"):
-                lost = unreachable(module, found)
-            reporter.send(events.listed(module=module, testcases=described, unreachable=lost))
+        list_module(reporter, module, discover, unreachable)
+    finish(reporter)
+
+
+def finish(reporter: Reporter) -> NoReturn:
+    """Reports that nothing more is listed, and ends the process."""
     reporter.send(events.listing_finished(log_offset=output.log_offset()))
     os._exit(0)
+
+
+def list_module(
+    reporter: Reporter,
+    module: str,
+    discover: Callable[[str], list[Found]],
+    unreachable: Callable[[str, list[Found]], list[dict[str, Any]]],
+) -> bool:
+    """Sends `listed` or `module_error` for a module; says whether it has testcases.
+
+    `discover` imports the module and returns its testcases in the order cocotb registers them;
+    `unreachable` then returns those that cocotb did not find.
+    """
+    own_pid = os.getpid()
+    reporter.send(events.listing(module=module, log_offset=output.log_offset()))
+    try:
+        found = discover(module)
+        described = describe(module, found)
+    except BaseException as error:
+        if os.getpid() != own_pid:
+            os._exit(1)
+        reporter.module_error(module, error)
+        return False
+    lost: list[dict[str, Any]] = []
+    with reporter.guard("definitions"):
+        lost = unreachable(module, found)
+    reporter.send(events.listed(module=module, testcases=described, unreachable=lost))
+    return bool(found)
 
 
 def describe(module: str, found: list[Found]) -> list[dict[str, Any]]:

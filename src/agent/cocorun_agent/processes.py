@@ -78,6 +78,17 @@ def open_for_writing(known: set[int]) -> list[str]:
     return sorted(names)
 
 
+def shared_mappings() -> set[str]:
+    """Returns the memory that this process would share with its copies, and may write."""
+    mappings = set()
+    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8") as file:
+        for line in file:
+            place, mode, rest = line.split(maxsplit=2)
+            if mode.startswith("rw") and mode.endswith("s"):
+                mappings.add(f"{place} {rest}")
+    return mappings
+
+
 def _prctl(option: int, value: int) -> bool:
     libc: Any = output.libc()
     return libc is not None and libc.prctl(option, value, 0, 0, 0) == 0

@@ -53,6 +53,10 @@ class Reporter:
     """Sends the events of one process."""
 
     def __init__(self, channel: Channel) -> None:
+        self.restart(channel)
+
+    def restart(self, channel: Channel) -> None:
+        """Begins again for a copy of the process, with a channel of its own."""
         self._channel = channel
         self._running: Key | None = None
         self._seed: str | None = None

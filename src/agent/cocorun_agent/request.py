@@ -66,7 +66,7 @@ class Request:
                 f"the request has protocol {fields.get('protocol')!r}, this agent speaks {PROTOCOL}"
             )
         self.mode: str = fields["mode"]
-        if self.mode not in ("run", "list", "serve"):
+        if self.mode not in ("run", "list", "serve", "serve_module"):
             raise ValueError(f"unknown mode {self.mode!r}")
         unknown = sorted(set(fields) - _KEYS)
         if unknown:

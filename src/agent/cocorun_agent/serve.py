@@ -1,4 +1,4 @@
-"""The fork server: one elaborated simulator, one forked child per run.
+"""The fork server: one elaborated simulator, one forked child for each module or run.
 
 The server waits at time 0 of the simulation, before cocotb is initialised, with everything imported
 that a run imports, except the user's modules. Each message on the request socket creates one child,
@@ -22,7 +22,16 @@ import signal
 import socket
 from typing import Any, NoReturn
 
-from cocorun_agent import child, events, imports, output, processes, pytest_config, seeds
+from cocorun_agent import (
+    child,
+    events,
+    imports,
+    output,
+    processes,
+    pytest_config,
+    quick_end,
+    seeds,
+)
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
 
@@ -116,6 +125,7 @@ class Server:
         self._socket.set_inheritable(False)
         self._run_by_pid: dict[int, Any] = {}
         self._pidfd_by_pid: dict[int, int] = {}
+        self._module_servers: set[int] = set()
         self._runs_by_orphan: dict[int, set[int]] = {}
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -125,8 +135,7 @@ class Server:
         # If inherited as ignored, it would make the kernel reap the children and lose their status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         processes.adopt_orphans()
-        gc.collect()
-        gc.freeze()
+        self._prepare()
         self._reporter.send(events.serving(pid=self._pid))
         while True:
             all_watched = len(self._pidfd_by_pid) == len(self._run_by_pid)
@@ -136,6 +145,17 @@ class Server:
                 wanted = self._answer()
                 if wanted is not None:
                     return wanted
+
+    def _prepare(self) -> None:
+        gc.collect()
+        gc.freeze()
+        with self._reporter.guard("quick_end"):
+            quick_end.prepare()
+
+    def _check(self, wanted: Request) -> None:
+        """Raises if this server cannot serve a request."""
+        if wanted.mode == "serve":
+            raise ValueError("a child cannot serve")
 
     def _answer(self) -> Request | None:
         """Takes one message; returns a value only in a child: its request."""
@@ -154,8 +174,9 @@ class Server:
             wanted = Request(fields)
             if not isinstance(wanted.run, int):
                 raise ValueError("the request names no run")
-            if wanted.mode == "serve":
-                raise ValueError("a child cannot serve")
+            self._check(wanted)
+            if wanted.mode == "serve_module" and len(fds) < 2:
+                raise ValueError("a module's server needs a socket")
             late = child.too_late(wanted)
             if late:
                 raise ValueError(f"{', '.join(late)} took effect before the fork")
@@ -168,14 +189,17 @@ class Server:
             if pid == 0:
                 self._leave_or_end()
                 wanted.event_fd = fds[0] if fds else None
+                wanted.request_fd = fds[1] if len(fds) > 1 else None
                 return wanted
+            if wanted.mode == "serve_module":
+                self._module_servers.add(pid)
             self._started(pid, run)
         for fd in fds:
             os.close(fd)
         return None
 
     def _receive(self) -> tuple[bytes, list[int], int]:
-        room = socket.CMSG_SPACE(array.array("i", [0]).itemsize)
+        room = socket.CMSG_SPACE(2 * array.array("i", [0]).itemsize)
         data, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, room)
         fds = array.array("i")
         for level, kind, payload in ancillary:
@@ -204,6 +228,7 @@ class Server:
                 os.killpg(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
             run = self._run_by_pid.pop(pid)
+            self._module_servers.discard(pid)
             fd = self._pidfd_by_pid.pop(pid, None)
             if fd is not None:
                 self._poll.unregister(fd)
@@ -227,8 +252,10 @@ class Server:
         those that were running when it was first seen. It may be a helper of a run that is still
         going on, so it is killed only once all of those have ended.
         """
-        alive = set(self._run_by_pid)
-        for pid in processes.children_of(self._pid) - alive:
+        children = set(self._run_by_pid)
+        # While a module's server lives, it is the one that adopts the orphans of its runs.
+        alive = children - self._module_servers
+        for pid in processes.children_of(self._pid) - children:
             self._runs_by_orphan.setdefault(pid, alive | {ended})
         for pid, runs in list(self._runs_by_orphan.items()):
             if not runs & alive:

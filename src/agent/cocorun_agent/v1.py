@@ -9,9 +9,20 @@ from __future__ import annotations
 import copy
 import functools
 import hashlib
+import time
 from typing import Any, Iterator
 
-from cocorun_agent import definitions, imports, interpreter, listing, output, seeds, selection, text
+from cocorun_agent import (
+    definitions,
+    imports,
+    interpreter,
+    listing,
+    module_server,
+    output,
+    seeds,
+    selection,
+    text,
+)
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -36,6 +47,7 @@ class Adapter:
         self._kept: list[Any] = []
         self._times: tuple[float, float] = (0.0, 0.0)
         self._end_of_simulation: Any = None
+        self._manager: Any = None
 
     def install(self) -> None:
         """Installs the hooks; cocotb must be importable and its regression not yet started."""
@@ -84,6 +96,8 @@ class Adapter:
                 seeds.modules_begin()
             if self._request.mode == "list":
                 return self._list(cls, regression)
+            if self._request.mode == "serve_module":
+                return self._selected(self._served(discover(cls), regression))
             return self._selected(discover(cls))
 
         @functools.wraps(from_discovery)
@@ -96,6 +110,12 @@ class Adapter:
                     reporter.startup_error(error)
                 raise
 
+        def initialised(this: Any, *args: Any, **kwargs: Any) -> None:
+            self._manager = this
+            initialise(this, *args, **kwargs)
+
+        initialise = manager.__init__
+        manager.__init__ = functools.wraps(initialise)(initialised)
         manager._discover_tests = classmethod(discovered)
         manager.from_discovery = classmethod(made)
 
@@ -149,6 +169,29 @@ class Adapter:
 
         modules = self._request.modules
         listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
+
+    def _served(self, tests: Iterator[Any], regression: Any) -> Iterator[Any]:
+        """Lists and serves the module; yields its testcases only in a child."""
+        from cocotb.decorators import test as test_class
+
+        [module] = self._request.modules
+        server = module_server.ModuleServer(self._reporter, self._request)
+        definitions.watch([test_class], regression, "_my_import")
+        found: list[Any] = []
+
+        def discover(_module: str) -> list[listing.Found]:
+            found.extend(tests)
+            return [_found(test) for test in found]
+
+        server.user_code_begins()
+        has_any = listing.list_module(self._reporter, module, discover, definitions.unreachable)
+        server.user_code_ends()
+        if not has_any:
+            listing.finish(self._reporter)
+        self._request = server.serve()
+        self._manager.xunit.filename = self._request.results_file
+        self._manager.start_time = time.time()
+        yield from found
 
     # What happens to a testcase.
 

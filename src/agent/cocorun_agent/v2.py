@@ -21,7 +21,17 @@ import sys
 import time
 from typing import Any, Callable
 
-from cocorun_agent import definitions, imports, interpreter, listing, output, seeds, selection, text
+from cocorun_agent import (
+    definitions,
+    imports,
+    interpreter,
+    listing,
+    module_server,
+    output,
+    seeds,
+    selection,
+    text,
+)
 from cocorun_agent.reporter import EXITS, Judgement, Key, Reporter
 from cocorun_agent.request import Request
 
@@ -60,11 +70,14 @@ class Adapter:
                 raise RuntimeError("cannot list testcases: no RegressionManager.discover_tests")
             self._hook_listing(manager)
             return
+        discover_tests = getattr(manager, "discover_tests", None)
         self._hook_discovery(regression, manager)
         self._hook_selection(manager)
         self._hook_start(manager)
         self._hook_judgement(manager)
         self._hook_end(manager)
+        if self._request.mode == "serve_module":
+            self._hook_module_server(regression, manager, discover_tests)
 
     # Discovery and selection.
 
@@ -382,6 +395,49 @@ class Adapter:
             listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
 
         _hook(manager, "discover_tests", discovering)
+
+
+    # Serving a module.
+
+    def _hook_module_server(self, regression: Any, manager: Any, discover_tests: Any) -> None:
+        """Lists the module once cocotb has discovered it, and forks where the regression starts."""
+        if discover_tests is None or not hasattr(manager, "start_regression"):
+            raise RuntimeError("cannot serve a module: RegressionManager has changed")
+        server = module_server.ModuleServer(self._reporter, self._request)
+        definitions.watch(_testcase_classes(), regression, "import_module")
+
+        def initialising(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            result = original(this, *args, **kwargs)
+            server.user_code_begins()
+            return result
+
+        _hook(manager, "__init__", initialising)
+
+        def discovering(original: Callable[..., Any], this: Any, module: str) -> None:
+            def discover(module: str) -> list[listing.Found]:
+                try:
+                    original(this, module)
+                except RuntimeError as error:
+                    if not _is_raised_in(discover_tests, error):
+                        raise
+                return [_found(test) for test in this._test_queue]
+
+            unreachable = definitions.unreachable
+            has_any = listing.list_module(self._reporter, module, discover, unreachable)
+            server.user_code_ends()
+            if not has_any:
+                listing.finish(self._reporter)
+
+        _hook(manager, "discover_tests", discovering)
+
+        def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            self._request = server.serve()
+            # cocotb 2.1 reads the environment when it writes the file, 2.0 has done so by now.
+            if hasattr(this.xunit, "filename"):
+                this.xunit.filename = self._request.results_file
+            return original(this, *args, **kwargs)
+
+        _hook(manager, "start_regression", starting)
 
 
 def _hook(owner: Any, name: str, hook: Callable[..., Any]) -> None:

@@ -105,6 +105,11 @@ pub trait Process: Send {
     /// `None`, even if the child never stops writing lines.
     fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent>;
 
+    /// Waits for the next event even if the session must stop: for services, which end last.
+    fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
+        self.next_event(None)
+    }
+
     /// Sends a signal only to the child; `true` if it was sent.
     ///
     /// A child that has installed no handler may die of it.
@@ -150,11 +155,11 @@ pub trait ProcessHost: Send + Sync {
 
 /// A process that takes requests. Dropping it ends it with everything it has started.
 pub trait Service: Send + Sync {
-    /// Sends a request, with one of our descriptors attached.
+    /// Sends a request, with descriptors of ours attached.
     ///
     /// # Errors
     /// It no longer takes requests.
-    fn request(&self, message: &str, attached: BorrowedFd<'_>) -> io::Result<()>;
+    fn request(&self, message: &str, attached: &[BorrowedFd<'_>]) -> io::Result<()>;
 }
 
 /// Receives what a service writes, on one thread and in order.

@@ -124,11 +124,6 @@ impl Running {
         })
     }
 
-    /// Waits for an event even if the session must stop: for services, which end last.
-    pub(super) fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
-        self.wait(None, false)
-    }
-
     fn pid(&self) -> i32 {
         match &self.origin {
             Origin::Own(child) => child.id().cast_signed(),
@@ -287,6 +282,10 @@ impl Process for Running {
 
     fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent> {
         self.wait(limit, true)
+    }
+
+    fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
+        self.wait(None, false)
     }
 
     fn signal(&mut self, number: i32) -> bool {

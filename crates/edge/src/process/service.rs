@@ -29,6 +29,7 @@ use std::io::IoSlice;
 use std::os::fd::AsRawFd;
 use std::os::fd::BorrowedFd;
 use std::os::fd::OwnedFd;
+use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -77,35 +78,78 @@ impl SystemService {
     ) -> Result<Self> {
         let program = spec.program.clone();
         let failed = |error: &io::Error| io_problem(error, "start", &program);
-        let (ours, theirs) = socketpair(
-            AddressFamily::Unix,
-            SockType::SeqPacket,
-            None,
-            SockFlag::SOCK_CLOEXEC,
-        )
-        .map_err(|errno| failed(&io::Error::from(errno)))?;
+        let (ours, theirs) = request_sockets().map_err(|error| failed(&error))?;
+        let name = socket_env.to_owned();
+        Self::on_thread(ours, Phase::Starting, move |shared| {
+            start_and_follow(&spec, &name, theirs, &interrupt, listener, shared);
+        })
+        .map_err(|error| failed(&error))
+    }
+
+    /// Takes over a process that serves already, and the caller's end of its socket.
+    pub(super) fn adopt(
+        process: Box<dyn Process>,
+        socket: OwnedFd,
+        listener: Box<dyn Listener>,
+    ) -> io::Result<Self> {
+        let running = Phase::Running(process.id().cast_signed());
+        Self::on_thread(socket, running, move |shared| {
+            follow(process, listener, shared);
+        })
+    }
+
+    fn on_thread(
+        socket: OwnedFd,
+        phase: Phase,
+        work: impl FnOnce(&Shared) + Send + 'static,
+    ) -> io::Result<Self> {
         let shared = Arc::new(Shared {
-            phase: Mutex::new(Phase::Starting),
+            phase: Mutex::new(phase),
             changed: Condvar::new(),
         });
         let follower = {
-            let (shared, name) = (Arc::clone(&shared), socket_env.to_owned());
-            thread::Builder::new()
-                .name("service".to_owned())
-                .spawn(move || follow(&spec, &name, theirs, &interrupt, listener, &shared))
-                .map_err(|error| failed(&error))?
+            let shared = Arc::clone(&shared);
+            let thread = thread::Builder::new().name("service".to_owned());
+            thread.spawn(move || work(&shared))?
         };
         Ok(Self {
             shared,
-            socket: ours,
+            socket,
             follower: Some(follower),
         })
     }
 }
 
+/// Makes the socket on which a service gets its requests: our end, and the service's.
+///
+/// # Errors
+/// The process is out of descriptors.
+pub fn request_sockets() -> io::Result<(OwnedFd, OwnedFd)> {
+    let flags = SockFlag::SOCK_CLOEXEC;
+    Ok(socketpair(
+        AddressFamily::Unix,
+        SockType::SeqPacket,
+        None,
+        flags,
+    )?)
+}
+
+/// Makes a service of a process that serves already, and the caller's end of its socket. What it
+/// writes from now on goes to `listener`, on a thread of its own.
+///
+/// # Errors
+/// There are no threads left; the process is ended then.
+pub fn adopt_service(
+    process: Box<dyn Process>,
+    socket: OwnedFd,
+    listener: Box<dyn Listener>,
+) -> io::Result<Box<dyn Service>> {
+    Ok(Box::new(SystemService::adopt(process, socket, listener)?))
+}
+
 impl Service for SystemService {
-    fn request(&self, message: &str, attached: BorrowedFd<'_>) -> io::Result<()> {
-        let fds = [attached.as_raw_fd()];
+    fn request(&self, message: &str, attached: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let fds: Vec<RawFd> = attached.iter().map(AsRawFd::as_raw_fd).collect();
         let attached = [ControlMessage::ScmRights(&fds)];
         let message = [IoSlice::new(message.as_bytes())];
         loop {
@@ -141,7 +185,7 @@ impl Drop for SystemService {
 }
 
 /// Starts the process and passes on its output until it is gone.
-fn follow(
+fn start_and_follow(
     spec: &CommandSpec,
     socket_env: &str,
     socket: OwnedFd,
@@ -151,7 +195,7 @@ fn follow(
 ) {
     let started = spawn(spec, Some((socket_env, &socket)), interrupt);
     drop(socket);
-    let mut process = match started {
+    let process = match started {
         Ok(process) => process,
         Err(problems) => {
             shared.enter(Phase::Gone);
@@ -160,11 +204,17 @@ fn follow(
         }
     };
     shared.enter(Phase::Running(process.id().cast_signed()));
-    let exit = loop {
+    follow(Box::new(process), listener, shared);
+}
+
+/// Passes on the output of a process until it is gone.
+fn follow(mut process: Box<dyn Process>, mut listener: Box<dyn Listener>, shared: &Shared) {
+    let how = loop {
         match process.next_event_to_the_end() {
             Some(ProcessEvent::Line(line)) => listener.line(&line),
-            Some(ProcessEvent::Exited(exit)) => break exit,
-            Some(ProcessEvent::Lost | ProcessEvent::Stop(_)) | None => {}
+            Some(ProcessEvent::Exited(exit)) => break exit.in_words(),
+            Some(ProcessEvent::Lost) => break "is gone with what had forked it".to_owned(),
+            Some(ProcessEvent::Stop(_)) | None => {}
         }
     };
     // It is reaped next, and its PID may go to another process, which must not be killed.
@@ -174,5 +224,5 @@ fn follow(
     for line in lines {
         listener.line(&line);
     }
-    listener.ended(&exit.in_words());
+    listener.ended(&how);
 }

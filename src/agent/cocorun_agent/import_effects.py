@@ -1,0 +1,299 @@
+"""What an import does that the forked copies of one process would share, or have in common.
+
+A module server imports a test module once, and each testcase runs in a copy of it. Almost all that
+an import does is in the process's memory and is copied. What is not: descriptors and their offsets,
+threads, other processes, shared memory, timers, files written. And what should differ from process
+to process would be the same in all copies: the time, random numbers from the system, the process
+id, the working directory, the run's own variables.
+
+All of this is noticed here, while the import goes on and right after it; a module that does any of
+it is imported by each testcase's own process. Where there is doubt it is counted as done.
+
+Invariant: once `end` has returned, modules and their attributes are what they would be without the
+watch; only the audit hook remains, which Python cannot remove, and which does nothing then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import random
+import re
+import signal
+import sys
+import time
+import types
+from typing import Any, Callable
+
+from cocorun_agent import processes
+
+_FINDINGS_MAX = 3
+
+_CLOCKS = (
+    "clock_gettime",
+    "clock_gettime_ns",
+    "monotonic",
+    "monotonic_ns",
+    "perf_counter",
+    "perf_counter_ns",
+    "process_time",
+    "process_time_ns",
+    "thread_time",
+    "thread_time_ns",
+    "time",
+    "time_ns",
+)
+
+_CLOCKS_WITHOUT_ARGUMENT = ("ctime", "gmtime", "localtime")
+"""They read the clock only if they are given no time."""
+
+_OWN_VARIABLES = (b"COCORUN_RUN_ID", b"COCORUN_SLOT")
+"""They differ from run to run."""
+
+_HARMLESS = ("cocorun_agent.", "logging", "multiprocessing.process", "_pytest.", "pluggy.")
+"""Modules, or with a dot packages, that read clocks and ids and keep nothing that matters."""
+
+_SEEDED = "numpy.random"
+"""What it draws while it is imported does not count: the agent seeds it right after."""
+
+_EVENTS = {
+    "_thread.start_new_thread": "starts a thread",
+    "fcntl.flock": "locks a file",
+    "fcntl.lockf": "locks a file",
+    "mmap.__new__": "maps memory",
+    "os.chdir": "changes the working directory",
+    "os.chmod": "writes files",
+    "os.chown": "writes files",
+    "os.exec": "starts a process",
+    "os.fchdir": "changes the working directory",
+    "os.fork": "starts a process",
+    "os.forkpty": "starts a process",
+    "os.kill": "sends a signal",
+    "os.killpg": "sends a signal",
+    "os.link": "writes files",
+    "os.posix_spawn": "starts a process",
+    "os.remove": "removes files",
+    "os.rmdir": "removes files",
+    "os.spawn": "starts a process",
+    "os.symlink": "writes files",
+    "os.system": "starts a process",
+    "os.truncate": "writes files",
+    "os.utime": "writes files",
+    "pty.spawn": "starts a process",
+    "socket.__new__": "opens a socket",
+    "sqlite3.connect": "opens a database",
+    "subprocess.Popen": "starts a process",
+    "tempfile.mkdtemp": "makes temporary files",
+    "tempfile.mkstemp": "makes temporary files",
+}
+"""Audit events that count whatever their arguments; see Python's table of them."""
+
+_WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
+
+_ASKS_FOR_NOW = re.compile(rb"\.\s*(?:now|utcnow|today)\s*\(")
+"""`datetime`'s classes are C and cannot be watched: that the user's own source names these counts."""
+
+
+class _Variables(dict):  # type: ignore[type-arg]
+    """The data of `os.environ`, which notices that a run's own variable is read."""
+
+    note: Callable[[], None]
+
+    def __getitem__(self, name: Any) -> Any:
+        if name in _OWN_VARIABLES:
+            self.note()
+        return super().__getitem__(name)
+
+
+class Watch:
+    """Watches one import."""
+
+    def __init__(self) -> None:
+        self._findings: list[str] = []
+        self._is_on = False
+        self._undo: list[Callable[[], None]] = []
+        self._original_by_id: dict[int, Any] = {}
+        self._modules: set[str] = set()
+        self._fds: set[str] = set()
+        self._shared_memory: set[str] = set()
+
+    def begin(self) -> None:
+        """Begins to watch."""
+        self._modules = set(sys.modules)
+        self._fds = _open_descriptors()
+        self._shared_memory = processes.shared_mappings()
+        sys.addaudithook(self._audit)
+        for name in _CLOCKS:
+            self._notice(time, name, "reads the clock")
+        for name in _CLOCKS_WITHOUT_ARGUMENT:
+            self._notice(time, name, "reads the clock", lambda args: not args or args[0] is None)
+        self._notice(time, "strftime", "reads the clock", lambda args: len(args) < 2)
+        for name in ("getpid", "getppid"):
+            self._notice(os, name, "reads its process id")
+        for name in ("getcwd", "getcwdb"):
+            self._notice(os, name, "reads its working directory")
+        for name in ("getrandom", "urandom"):
+            self._notice(os, name, "draws random numbers of the system's")
+        self._notice(os, "register_at_fork", "prepares for a fork")
+        self._notice(random, "_urandom", "draws random numbers of the system's")
+        is_fresh = lambda args: not args or args[-1] is None  # noqa: E731
+        self._notice(random, "seed", "seeds with random numbers of the system's", is_fresh)
+        self._notice(
+            random.Random,
+            "seed",
+            "seeds with random numbers of the system's",
+            lambda args: len(args) < 2 or args[1] is None,
+        )
+        self._watch_variables()
+        self._is_on = True
+
+    def end(self) -> None:
+        """Ends the watch, and looks for what the import has left behind."""
+        self._is_on = False
+        for undo in self._undo:
+            undo()
+        new = [module for name, module in list(sys.modules.items()) if name not in self._modules]
+        for module in new:
+            self._restore_names(module)
+        threads = processes.threads()
+        if threads > 1:
+            self._found(f"the process has {threads} threads")
+        if processes.children_of(os.getpid()):
+            self._found("it leaves a process running")
+        if _open_descriptors() - self._fds:
+            self._found("it leaves files or sockets open")
+        if processes.shared_mappings() - self._shared_memory:
+            self._found("it makes shared memory")
+        timers = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+        if any(signal.getitimer(timer) != (0.0, 0.0) for timer in timers):
+            self._found("it starts a timer")
+        for module in new:
+            if _may_ask_for_now(module):
+                self._found(f"`{module.__name__}` may read the clock")
+
+    def findings(self) -> str | None:
+        """Returns what was noticed, in words, or nothing."""
+        return "; ".join(self._findings) or None
+
+    def _found(self, words: str) -> None:
+        if words not in self._findings and len(self._findings) < _FINDINGS_MAX:
+            self._findings.append(words)
+
+    def _audit(self, event: str, args: tuple[Any, ...]) -> None:
+        if not self._is_on:
+            return
+        words = _EVENTS.get(event)
+        if words is not None:
+            self._found(f"it {words}")
+        elif event == "open":
+            path, _, flags = args
+            if isinstance(flags, int) and flags & _WRITING and not _is_byte_code(path):
+                self._found("it opens a file for writing")
+            elif isinstance(path, str) and path.startswith("/proc/"):
+                self._found("it reads what the kernel says of its process")
+        elif event in ("os.mkdir", "os.rename") and not _is_byte_code(args[-3]):
+            self._found("it writes files")
+        elif event.startswith("shutil."):
+            self._found("it writes files")
+
+    def _notice(
+        self,
+        owner: Any,
+        name: str,
+        words: str,
+        counts: Callable[[tuple[Any, ...]], bool] = lambda args: True,
+    ) -> None:
+        original = getattr(owner, name, None)
+        if original is None:
+            return
+
+        @functools.wraps(original)
+        def noticed(*args: Any, **kwargs: Any) -> Any:
+            if self._is_on and counts(args) and not _is_harmless(sys._getframe(1)):
+                self._found(f"it {words}")
+            return original(*args, **kwargs)
+
+        inherited = isinstance(owner, type) and name not in vars(owner)
+        setattr(owner, name, noticed)
+        self._original_by_id[id(noticed)] = (noticed, original)
+        if inherited:
+            self._undo.append(lambda: delattr(owner, name))
+        else:
+            self._undo.append(lambda: setattr(owner, name, original))
+
+    def _watch_variables(self) -> None:
+        data = os.environ._data  # type: ignore[attr-defined]
+        if type(data) is not dict:
+            self._found("something else watches the environment")
+            return
+        watched = _Variables(data)
+        watched.note = self._note_variable
+
+        def share(data: Any) -> None:
+            os.environ._data = data  # type: ignore[attr-defined]
+            os.environb._data = data  # type: ignore[attr-defined]
+
+        share(watched)
+        self._undo.append(lambda: share(dict(watched)))
+
+    def _note_variable(self) -> None:
+        if self._is_on:
+            self._found("it reads variables of its own run")
+
+    def _restore_names(self, module: Any) -> None:
+        """Undoes `from time import time`, which has brought what was there meanwhile."""
+        names = getattr(module, "__dict__", None)
+        if type(names) is not dict:
+            return
+        for name, value in list(names.items()):
+            if type(value) is types.FunctionType and id(value) in self._original_by_id:
+                names[name] = self._original_by_id[id(value)][1]
+
+
+def _is_byte_code(path: Any) -> bool:
+    """Says whether a path is one of those that the import system itself writes."""
+    try:
+        path = os.fspath(path)
+    except TypeError:
+        # A descriptor: opening it opens no file.
+        return True
+    if isinstance(path, bytes):
+        path = os.fsdecode(path)
+    name = os.path.basename(path)
+    prefix = sys.pycache_prefix
+    is_below = prefix is not None and path.startswith(prefix)
+    return is_below or ".pyc" in name or name == "__pycache__" or path == os.devnull
+
+
+def _is_harmless(frame: Any) -> bool:
+    name = frame.f_globals.get("__name__") or ""
+    if any(name == known or (known[-1] == "." and name.startswith(known)) for known in _HARMLESS):
+        return True
+    seeded = sys.modules.get(_SEEDED)
+    spec = getattr(seeded, "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
+
+
+def _open_descriptors() -> set[str]:
+    found = set()
+    for fd in os.listdir("/proc/self/fd"):
+        # The folder itself is open while it is read.
+        with contextlib.suppress(OSError):
+            os.stat(int(fd))
+            found.add(f"{fd} {os.readlink(f'/proc/self/fd/{fd}')}")
+    return found
+
+
+def _may_ask_for_now(module: Any) -> bool:
+    """Says whether a module outside of Python's own folders names a function that reads the date."""
+    file = getattr(module, "__file__", None)
+    if not isinstance(file, str) or not file.endswith(".py"):
+        return False
+    if file.startswith((sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))):
+        return False
+    try:
+        with open(file, "rb") as source:
+            return _ASKS_FOR_NOW.search(source.read()) is not None
+    except OSError:
+        return True

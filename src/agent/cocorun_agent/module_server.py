@@ -1,0 +1,117 @@
+"""The fork server of one test module: it has imported the module, and forks its testcases.
+
+A child of the first server, which lets cocotb initialise itself and discover the testcases, reports
+them as a listing does, and then forks a child for each request at the last moment that all of them
+have in common: cocotb's regression is about to start. A testcase finds what an import of its own
+would have left: the same state of `random`, the same output above its own, the same handlers.
+
+Invariant: a module whose import does anything that copies of this process would share is not served
+(`cannot_serve`, after its listing); its testcases are forked before the import.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import random
+import signal
+from typing import Any
+
+from cocorun_agent import child, events, hello, output, processes, quick_end, serve
+from cocorun_agent.channel import Channel
+from cocorun_agent.import_effects import Watch
+from cocorun_agent.reporter import Reporter
+from cocorun_agent.request import Request, apply_to_environment
+
+_COVERAGE = ("COCOTB_USER_COVERAGE", "COVERAGE")
+"""Coverage that cocotb measures writes one file for each process."""
+
+
+class ModuleServer:
+    """Serves the one module of a request; the calls come in the order in which they stand here."""
+
+    def __init__(self, reporter: Reporter, wanted: Request) -> None:
+        self._reporter = reporter
+        self._wanted = wanted
+        self._watch = Watch()
+        self._is_watching = False
+
+    def user_code_begins(self) -> None:
+        """Begins to watch what imports do."""
+        processes.adopt_orphans()
+        with self._reporter.guard("import_effects"):
+            self._watch.begin()
+            self._is_watching = True
+
+    def user_code_ends(self) -> None:
+        """Ends the watch: the module has been imported."""
+        if self._is_watching:
+            self._is_watching = False
+            with self._reporter.guard("import_effects"):
+                self._watch.end()
+                self._is_watching = True
+
+    def serve(self) -> Request:
+        """Serves until the socket closes; returns only in a child, settled, with its request.
+
+        The reporter is the child's from then on.
+        """
+        reason = self._obstacle()
+        if reason is not None:
+            self._reporter.send(events.cannot_serve(message=reason))
+            output.flush()
+            os._exit(0)
+        output.flush()
+        preamble = _content(self._wanted.log)
+        state = random.getstate()
+        on_child = signal.getsignal(signal.SIGCHLD)
+        quick_end.note_finalisers()
+        wanted = _Server(self._reporter, self._wanted).run()
+        self._reporter.restart(Channel(wanted.event_fd, wanted.event_file))
+        try:
+            # `random` seeds itself again after a fork.
+            random.setstate(state)
+            if on_child is not None:
+                signal.signal(signal.SIGCHLD, on_child)
+            child.settle(wanted, None, preamble)
+            apply_to_environment(wanted, hello.greet(self._reporter))
+        except BaseException as error:
+            self._reporter.startup_error(error)
+            os._exit(1)
+        return wanted
+
+    def _obstacle(self) -> str | None:
+        """Returns why the module's testcases cannot be forked from here, or nothing."""
+        if not self._is_watching:
+            return "what its import does could not be watched"
+        for name in _COVERAGE:
+            if os.environ.get(name):
+                return f"{name} measures from the start"
+        return self._watch.findings()
+
+
+class _Server(serve.Server):
+    """Forks runs of its own module."""
+
+    def __init__(self, reporter: Reporter, wanted: Request) -> None:
+        super().__init__(reporter, wanted)
+        self._served = wanted
+
+    def _prepare(self) -> None:
+        # Nothing is collected: what the user's code has left would be finalised early.
+        gc.freeze()
+
+    def _check(self, wanted: Request) -> None:
+        served = self._served
+        if wanted.mode != "run":
+            raise ValueError(f"a module's server cannot {wanted.mode}")
+        for name in ("modules", "seed", "paths", "ambiguous"):
+            if getattr(wanted, name) != getattr(served, name):
+                raise ValueError(f"it has other {name} than the module's server")
+
+
+def _content(log: Any) -> bytes:
+    if log is None:
+        return b""
+    with open(log, "rb") as file:
+        return file.read()
