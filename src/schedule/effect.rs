@@ -17,6 +17,8 @@ pub(super) enum Effect {
     BuildReady(BuildName, String),
     /// Also list these.
     List(Vec<ListTask>),
+    /// Also list these, which continue the task: before others that are as urgent.
+    ListNext(Vec<ListTask>),
     /// Also run these.
     Run(Vec<RunTask>),
     /// Run the testcases that a process did not get to in another one, before everything that

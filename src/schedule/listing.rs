@@ -172,7 +172,7 @@ fn just_one(task: &ListTask, emit: &Emit<'_>) -> ListTask {
     let first = each.next();
     let others: Vec<ListTask> = each.collect();
     if !others.is_empty() {
-        emit(Effect::List(others));
+        emit(Effect::ListNext(others));
     }
     first.unwrap_or_else(|| task.clone())
 }

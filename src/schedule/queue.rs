@@ -49,7 +49,7 @@ struct RunPriority {
     /// Zero for all short ones.
     duration: Reverse<Duration>,
     /// Else the order of the plan.
-    sequence: usize,
+    sequence: i64,
 }
 
 /// A build's or a listing's priority: unknown ones first, then by the longest that waits for them.
@@ -57,7 +57,7 @@ struct RunPriority {
 struct StepPriority {
     is_known: bool,
     longest: Reverse<Duration>,
-    sequence: usize,
+    sequence: i64,
 }
 
 impl StepPriority {
@@ -65,7 +65,7 @@ impl StepPriority {
     const LONGEST: Self = Self {
         is_known: true,
         longest: Reverse(Duration::MAX),
-        sequence: 0,
+        sequence: i64::MIN,
     };
 
     /// Says whether something that follows is known to be longer than a run.
@@ -73,7 +73,7 @@ impl StepPriority {
         self.is_known && self.longest.0 > run.duration.0
     }
 
-    fn new(longest: Option<Duration>, sequence: usize) -> Self {
+    fn new(longest: Option<Duration>, sequence: i64) -> Self {
         let rounded = longest.filter(|longest| *longest >= SHORT);
         Self {
             is_known: longest.is_some(),
@@ -95,7 +95,10 @@ struct Pending {
     runs: BTreeMap<RunPriority, RunTask>,
     /// They decide nothing, so they go last.
     order_checks: VecDeque<OrderCheck>,
-    added: usize,
+    /// The number of what was added last.
+    last_sequence: i64,
+    /// The number of what was put before all that waited; at most zero.
+    first_sequence: i64,
     /// How many workers there are.
     jobs: usize,
     at_work: usize,
@@ -104,9 +107,9 @@ struct Pending {
 }
 
 impl Pending {
-    fn sequence(&mut self) -> usize {
-        self.added += 1;
-        self.added
+    fn sequence(&mut self) -> i64 {
+        self.last_sequence += 1;
+        self.last_sequence
     }
 
     fn add_run(&mut self, run: RunTask, estimate: Estimate, is_new: bool) {
@@ -218,6 +221,19 @@ impl Queue {
         let mut pending = self.locked();
         for (list, longest) in lists {
             let place = StepPriority::new(longest, pending.sequence());
+            pending.lists.insert(place, list);
+        }
+        drop(pending);
+        self.changed.notify_all();
+    }
+
+    /// Adds listings that continue one, before others that are as urgent: what is begun is finished
+    /// first, since each group that is begun has its server.
+    pub(super) fn add_next_lists(&self, lists: Vec<(ListTask, Option<Duration>)>) {
+        let mut pending = self.locked();
+        for (list, longest) in lists.into_iter().rev() {
+            pending.first_sequence -= 1;
+            let place = StepPriority::new(longest, pending.first_sequence);
             pending.lists.insert(place, list);
         }
         drop(pending);
@@ -400,6 +416,16 @@ mod tests {
         queue.finish(&taken.remove(0));
         let next = queue.take();
         assert!(matches!(next, Some(Task::Build(3))), "{next:?}");
+    }
+
+    #[test]
+    fn what_is_begun_to_be_listed_is_listed_before_the_next_group_begins() {
+        let queue = Queue::new(1, []);
+        queue.add_lists([list(0, None), list(1, None)]);
+        let first = queue.take().expect("a listing");
+        queue.add_next_lists(vec![list(2, None), list(3, None)]);
+        queue.finish(&first);
+        assert_eq!(order(&queue), "list2 list3 list1");
     }
 
     #[test]

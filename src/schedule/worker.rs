@@ -185,10 +185,12 @@ impl Workshop<'_> {
                 }
             }
             Effect::List(lists) => {
-                let lists = lists.into_iter();
-                let lists = lists.map(|list| (self.longest(&list), list));
                 self.queue
-                    .add_lists(lists.map(|(longest, list)| (list, longest)));
+                    .add_lists(lists.into_iter().map(|it| self.with_longest(it)));
+            }
+            Effect::ListNext(lists) => {
+                let lists = lists.into_iter().map(|it| self.with_longest(it));
+                self.queue.add_next_lists(lists.collect());
             }
             Effect::Run(runs) => {
                 let Some(first) = runs.first() else { return };
@@ -212,10 +214,11 @@ impl Workshop<'_> {
         self.messages.send(message).ok();
     }
 
-    fn longest(&self, list: &ListTask) -> Option<Duration> {
+    fn with_longest(&self, list: ListTask) -> (ListTask, Option<Duration>) {
         let modules = list.modules.iter();
         let modules = modules.map(|module| list.group.in_variant(module));
-        self.history.longest(&list.group.design.name, modules)
+        let longest = self.history.longest(&list.group.design.name, modules);
+        (list, longest)
     }
 
     fn estimate(&self, run: &RunTask, typical: Duration) -> Estimate {

@@ -51,7 +51,8 @@ PROJECT = os.environ['COCORUN_PROJECT_DIR']
 @cocotb.test()
 async def works(dut):
     await check_inverter(dut)
-    if '/server-' in os.readlink(f'/proc/{os.getppid()}/cwd'):
+    parent = os.readlink(f'/proc/{os.getppid()}/cwd')
+    if '/server-' in parent or '/list-' in parent:
         open(f'{PROJECT}/{__name__}.begun', 'w').close()
         while not os.path.exists(f'{PROJECT}/free'):
             time.sleep(0.02)
@@ -231,14 +232,19 @@ fn hostile_testcases_cost_only_themselves_on_verilator() {
 
 /// Finds the fork servers: children of cocorun in a server's folder.
 fn servers(project: &Project, cocorun: Pid) -> Vec<Found> {
+    children(project, cocorun.as_raw(), "/server-")
+}
+
+/// Returns the children of a process that run in a folder with a name of this kind.
+fn children(project: &Project, parent: i32, kind: &str) -> Vec<Found> {
     let is_server = |found: &Found| {
         let proc = format!("/proc/{}", found.pid);
         let stat = fs::read_to_string(format!("{proc}/stat")).unwrap_or_default();
-        let parent = stat
+        let its_parent = stat
             .rsplit_once(") ")
             .and_then(|(_, rest)| rest.split(' ').nth(1));
         let cwd = fs::read_link(format!("{proc}/cwd")).unwrap_or_default();
-        parent == Some(&cocorun.to_string()) && cwd.to_string_lossy().contains("/server-")
+        its_parent == Some(&parent.to_string()) && cwd.to_string_lossy().contains(kind)
     };
     let folder = project.path("").canonicalize().unwrap();
     of_project(&folder).into_iter().filter(is_server).collect()
@@ -253,30 +259,56 @@ fn a_server_that_is_killed_in_mid_session_takes_no_verdict_with_it() {
     for module in &modules {
         project.file(&format!("{module}.py"), WAITS_IF_FORKED);
     }
-    let watch = Watch::over(&project.path(""));
-    let live = start(&project, "3");
-    let is_begun = |module: &&String| project.path(&format!("{module}.begun")).exists();
-    // Once with its first children, and then the one that takes its place.
-    for killed in 0..2 {
-        let until = Instant::now() + SESSION;
-        while modules.iter().filter(is_begun).count() < 3 * (killed + 1) {
-            assert!(Instant::now() < until, "after {killed} were killed");
-            thread::sleep(Duration::from_millis(5));
-        }
-        let [server] = &servers(&project, live.pid())[..] else {
-            panic!("there is one server at a time")
-        };
-        kill(Pid::from_raw(server.pid), Signal::SIGKILL).unwrap();
-    }
-    project.file("free", "");
-    let ended = live.end(SESSION);
-    watch.expect_nothing_left();
     let wanted: Vec<String> = modules
         .iter()
         .map(|module| format!("{module} works passed"))
         .collect();
-    assert_eq!(ended.outcomes(), wanted, "{}", ended.stderr);
-    assert_eq!(ended.code, 0, "{}", ended.stderr);
-    let lost = |event: &&&serde_json::Value| event["verdict"] == "lost";
-    assert_eq!(ended.named("run-finished").iter().filter(lost).count(), 6);
+    let await_begun = |count: usize| {
+        let is_begun = |module: &&String| project.path(&format!("{module}.begun")).exists();
+        let until = Instant::now() + SESSION;
+        while modules.iter().filter(is_begun).count() < count {
+            assert!(Instant::now() < until, "fewer than {count} have begun");
+            thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let watch = Watch::over(&project.path(""));
+    let stop = |found: &Found| kill(Pid::from_raw(found.pid), Signal::SIGKILL).unwrap();
+    let end = |live: Live, lost: usize| {
+        project.file("free", "");
+        let ended = live.end(SESSION);
+        watch.expect_nothing_left();
+        assert_eq!(ended.outcomes(), wanted, "{}", ended.stderr);
+        assert_eq!(ended.code, 0, "{}", ended.stderr);
+        let is_lost = |event: &&&serde_json::Value| event["verdict"] == "lost";
+        assert_eq!(
+            ended.named("run-finished").iter().filter(is_lost).count(),
+            lost
+        );
+    };
+
+    // The server with its first children, and then the one that takes its place.
+    let live = start(&project, "3");
+    for killed in 0..2 {
+        await_begun(3 * (killed + 1));
+        let [server] = &servers(&project, live.pid())[..] else {
+            panic!("there is one server at a time")
+        };
+        stop(server);
+    }
+    end(live, 6);
+
+    // The servers of modules, in the middle of their testcases.
+    fs::remove_file(project.path("free")).unwrap();
+    for module in &modules {
+        fs::remove_file(project.path(&format!("{module}.begun"))).ok();
+    }
+    let live = start(&project, "3");
+    await_begun(3);
+    let [server] = &servers(&project, live.pid())[..] else {
+        panic!("there is one server at a time")
+    };
+    let of_modules = children(&project, server.pid, "/list-");
+    assert!(of_modules.len() >= 3, "each module has its server");
+    of_modules.iter().for_each(stop);
+    end(live, 3);
 }

@@ -36,6 +36,7 @@ mod live;
 mod lock_breaking;
 mod lock_commands;
 mod messages;
+mod module_server;
 mod nfs;
 mod order;
 mod outputs;

@@ -23,10 +23,6 @@ from cocorun_agent.import_effects import Watch
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request, apply_to_environment
 
-_COVERAGE = ("COCOTB_USER_COVERAGE", "COVERAGE")
-"""Coverage that cocotb measures writes one file for each process."""
-
-
 class ModuleServer:
     """Serves the one module of a request; the calls come in the order in which they stand here."""
 
@@ -84,9 +80,6 @@ class ModuleServer:
         """Returns why the module's testcases cannot be forked from here, or nothing."""
         if not self._is_watching:
             return "what its import does could not be watched"
-        for name in _COVERAGE:
-            if os.environ.get(name):
-                return f"{name} measures from the start"
         return self._watch.findings()
 
 

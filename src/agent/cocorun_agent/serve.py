@@ -59,6 +59,9 @@ _WARM = (
 )
 """In the order of cocotb 2.x's own entry points; those that a version does not have are skipped."""
 
+_COVERAGE = ("COCOTB_USER_COVERAGE", "COVERAGE")
+"""Coverage of the user's code, which cocotb begins to measure before it imports a test module."""
+
 _LOOK_AGAIN_MS = 20
 """Interval of checks for ended children, if the kernel has no descriptors for processes."""
 
@@ -156,6 +159,10 @@ class Server:
         """Raises if this server cannot serve a request."""
         if wanted.mode == "serve":
             raise ValueError("a child cannot serve")
+        if wanted.mode == "serve_module":
+            for name in _COVERAGE:
+                if wanted.env_set.get(name, os.environ.get(name)):
+                    raise ValueError(f"{name} writes one file for each process")
 
     def _answer(self) -> Request | None:
         """Takes one message; returns a value only in a child: its request."""
