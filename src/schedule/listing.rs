@@ -99,13 +99,13 @@ pub(super) fn list(
     selection: ListSelection<'_>,
     emit: &Emit<'_>,
 ) {
-    let served = serves_modules(context, task, selection).then(|| just_one(task, emit));
-    let task = served.as_ref().unwrap_or(task);
-    let started = match served {
+    let alone = serves_modules(context, task, selection).then(|| just_one(task, emit));
+    let task = alone.as_ref().unwrap_or(task);
+    let started = match alone {
         Some(_) => start_serving(context, task, slot).or_else(|_| start(context, task, slot)),
         None => start(context, task, slot),
     };
-    let Started {
+    let StartedListing {
         process,
         folder,
         pending_server,
@@ -131,8 +131,8 @@ pub(super) fn list(
     let (followed, module_server) = match end {
         ListingEnd::Gone(followed) => (followed, None),
         ListingEnd::Serving(process, warnings) => {
-            let server = pending_server.and_then(|it| it.serving(process));
-            (Followed::listed(warnings), server)
+            let module_server = pending_server.and_then(|it| it.serving(process));
+            (Followed::listed(warnings), module_server)
         }
     };
     let listing = Listing {
@@ -178,29 +178,29 @@ fn just_one(task: &ListTask, emit: &Emit<'_>) -> ListTask {
 }
 
 /// A listing that has started.
-struct Started {
+struct StartedListing {
     process: Box<dyn Process>,
     folder: RunFolder,
     /// Present if it may serve.
     pending_server: Option<PendingModuleServer>,
 }
 
-fn start(context: &TaskContext<'_>, task: &ListTask, slot: Slot) -> Result<Started> {
+fn start(context: &TaskContext<'_>, task: &ListTask, slot: Slot) -> Result<StartedListing> {
     let (folder, simulation) = prepare(context, task, slot, Mode::List)?;
     let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
     let group = &task.group;
     let started = group.start(context, &simulation, &folder, spawn_because, None)?;
-    Ok(Started {
+    Ok(StartedListing {
         process: started.process,
         folder,
         pending_server: None,
     })
 }
 
-fn start_serving(context: &TaskContext<'_>, task: &ListTask, slot: Slot) -> Result<Started> {
+fn start_serving(context: &TaskContext<'_>, task: &ListTask, slot: Slot) -> Result<StartedListing> {
     let (folder, simulation) = prepare(context, task, slot, Mode::ServeModule)?;
     let (process, pending) = task.group.fork_module(context, &simulation, &folder)?;
-    Ok(Started {
+    Ok(StartedListing {
         process,
         folder,
         pending_server: Some(pending),
