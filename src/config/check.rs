@@ -224,6 +224,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         fork,
         preload,
         vpi_libraries,
+        gpi_users,
         pygpi_users,
         fail_on_hdl_error,
         fixed,
@@ -245,6 +246,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("fork", *fork != other.fork),
         ("preload", *preload != other.preload),
         ("vpi_libraries", *vpi_libraries != other.vpi_libraries),
+        ("gpi_users", *gpi_users != other.gpi_users),
         ("pygpi_users", *pygpi_users != other.pygpi_users),
         (
             "fail_on_hdl_error",

@@ -61,6 +61,7 @@ pub use tables::Variant;
 pub use test_values::settings_on;
 pub use testcase_names::TestcaseName;
 pub use testcase_names::TestcaseNames;
+pub use user_code::refused_gpi_user;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;

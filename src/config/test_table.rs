@@ -179,6 +179,7 @@ fn read_settings(
         fork: section.switch("fork", defaults.fork),
         preload: read_preload(section),
         vpi_libraries: user_code::read_vpi_libraries(section, files),
+        gpi_users: user_code::read_gpi_users(section, files),
         pygpi_users: user_code::read_pygpi_users(section),
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
         fixed: FixedSettings::default(),

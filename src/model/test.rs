@@ -213,6 +213,15 @@ impl ParamEnv {
     }
 }
 
+/// A library that cocotb's GPI loads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GpiUser {
+    /// Its file, absolute, without `,` and `;`.
+    pub library: Utf8PathBuf,
+    /// The function without arguments that is called once it is loaded, if any.
+    pub function: Option<String>,
+}
+
 /// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
@@ -249,6 +258,8 @@ pub struct RunSettings {
     pub preload: Vec<String>,
     /// VPI libraries that the simulator loads, in order, absolute.
     pub vpi_libraries: Vec<Utf8PathBuf>,
+    /// Libraries that cocotb's GPI loads, in order, before it starts Python.
+    pub gpi_users: Vec<GpiUser>,
     /// Python functions (`package.module:function`) that are called, in order, when cocotb is
     /// initialised, before test modules are imported.
     pub pygpi_users: Vec<String>,
@@ -278,6 +289,7 @@ impl RunSettings {
             fork: true,
             preload: Vec::new(),
             vpi_libraries: Vec::new(),
+            gpi_users: Vec::new(),
             pygpi_users: Vec::new(),
             fail_on_hdl_error: true,
             fixed: FixedSettings::default(),
