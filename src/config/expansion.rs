@@ -23,6 +23,7 @@ use crate::config::files::is_pattern;
 use crate::config::files::non_empty;
 use crate::config::hdl_values::Setting;
 use crate::config::parameters::Parameters;
+use crate::config::parameters::Resolved;
 use crate::config::path_set::PathSet;
 use crate::config::template::Scope;
 use crate::config::template::Template;
@@ -55,7 +56,7 @@ pub(super) fn expand(
 ) -> Vec<Variant> {
     let parameters = draft.simulators.iter().map(|simulator| {
         let parts = draft.parts(simulator).map(|parts| &parts.parameters);
-        Parameters::new(section.reading, parts)
+        Parameters::new(section.reading, &draft.variables, parts)
     });
     let parameters: Vec<Parameters<'_>> = parameters.collect();
     let mut expansion = Expansion {
@@ -75,20 +76,6 @@ pub(super) fn expand(
         }
     }
     variants
-}
-
-/// Splits the values of a combination into variables and parameters; returns all variables.
-fn split(variables: &Values, values: &Values) -> (Values, Values) {
-    let (mut variables, mut parameters) = (variables.clone(), Values::new());
-    for (key, value) in values {
-        let varied = if variables.contains_key(key) {
-            &mut variables
-        } else {
-            &mut parameters
-        };
-        varied.insert(key.clone(), value.clone());
-    }
-    (variables, parameters)
 }
 
 /// The work on one table.
@@ -122,10 +109,11 @@ impl Expansion<'_> {
         let (draft, reading) = (self.draft, self.section.reading);
         let name = self.build_name(combination, simulator);
         let outs = self.steps.outs();
-        let (variables, given) = split(&draft.variables, &combination.values);
-        let known = variables.iter().chain(outs);
-        let known = known.map(|(name, value)| (name.clone(), value.clone()));
-        let (parameters, unknown) = parameters.resolve(reading, &name, &known.collect(), &given);
+        let Resolved {
+            variables,
+            parameters,
+            unknown,
+        } = parameters.resolve(reading, &name, outs, &combination.values);
         self.check_parameters(&name, simulator, &parameters);
         let unknown: BTreeSet<String> = unknown.into_iter().map(str::to_owned).collect();
         let scope = Scope::new(&name).with(&variables).with(&parameters);

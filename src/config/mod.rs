@@ -12,6 +12,7 @@ mod build_table;
 mod check;
 mod combinations;
 mod document;
+mod doubtful_values;
 mod draft;
 mod expansion;
 mod expression;

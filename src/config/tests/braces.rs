@@ -39,6 +39,27 @@ fn strings_of_a_build_have_its_values_in_braces() {
 }
 
 #[test]
+fn variables_are_evaluated_as_parameters_are() {
+    let config = Project::fifo().fine(&format!(
+        "{BUILD}matrix = {{ WIDTH = [8, 16], LANES = [1, 2] }}\n\
+         variables = {{ KEEP = '{{WIDTH // 8}}', NAME = 'w{{KEEP}}', LANES = '{{KEEP * 4}}' }}\n\
+         parameters = {{ LAST = '{{KEEP - 1}}' }}\n"
+    ));
+    let wide = config.builds[0].variants.last().expect("four");
+    assert_eq!(wide.build.name.as_str(), "fifo/LANES=2/WIDTH=16");
+    let number = HdlValue::Integer;
+    let variables = [
+        ("KEEP", number(2)),
+        // The combination's own.
+        ("LANES", number(2)),
+        ("NAME", HdlValue::Text("w2".to_owned())),
+    ];
+    assert_eq!(wide.variables, owned(&variables));
+    let parameters = [("LAST", number(1)), ("WIDTH", number(16))];
+    assert_eq!(wide.build.parameters, owned(&parameters));
+}
+
+#[test]
 fn mistakes_in_braces_are_reported_at_their_characters() {
     let project = Project::fifo();
     check(
@@ -46,11 +67,14 @@ fn mistakes_in_braces_are_reported_at_their_characters() {
         &[
             (
                 "BUILDparameters = { A = '{B + 1}', B = '{C}', C = '{A}', D = '{D}', E = '{A}' }\n\
-                 build_args = ['-D{A}', '-D{E}', '-D{F}']\n",
+                 build_args = ['-D{A}', '-D{E}', '-D{F}']\nvariables = { V = '{X}', X = '{V}', Y = '{Q}' }\n",
                 &[
                     "4 template: `A` depends on itself",
                     "4 template: `D` depends on itself",
                     "5 template: no parameter is called `F` (help: a brace that is not a parameter is \
+             doubled: `{{` and `}}`)",
+                    "6 template: `V` depends on itself",
+                    "6 template: no parameter is called `Q` (help: a brace that is not a parameter is \
              doubled: `{{` and `}}`)",
                 ],
             ),
@@ -58,6 +82,8 @@ fn mistakes_in_braces_are_reported_at_their_characters() {
                 "BUILDmatrix = { W = [8, 0, 'x'] }\nbuild_args = ['-D{64 // W}', '-D{w}']\n\
                  env = { J = '{\"a\": 1}' }\ndefines = { X = 'a{' }\n",
                 &[
+                    "4 bad-value: `W` is a number in one build and a string in another (help: give all \
+             values of `W` one type)",
                     "5 template: division by zero",
                     "5 template: no parameter is called `w` (help: did you mean `{W}`?)",
                     "6 template: an expression cannot contain `\"` (help: a brace that is not a \

@@ -373,6 +373,8 @@ fn bad_values_of_a_build_are_reported() {
                     "7 wrong-type: `matrix.B` takes a list of values, not an integer",
                     "8 bad-value: `matrix.C` is an empty list",
                     "9 duplicate-name: two values of `matrix.D` give builds the same name, `fifo/D=1`",
+                    "9 bad-value: `matrix.D` is the string `1`, not a number (help: write `1` without \
+             quotes; or `{ sv = '\"1\"' }` if it is a string)",
                     "10 duplicate-name: two values of `matrix.E` give builds the same name, `fifo/E=a-b`",
                     "11 duplicate-name: two values of `matrix.F` give builds the same name, `fifo/F=2.0`",
                 ],

@@ -247,6 +247,7 @@ fn the_examples_of_the_reference_are_valid() {
         "hdl/core.sv",
         "hdl/chip.sv",
         "lib/models.vpi",
+        "lib/watch.so",
         "lib/spec.py",
     ] {
         project.put(name, "");
