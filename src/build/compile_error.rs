@@ -127,7 +127,13 @@ fn unknown_parameter(build: &Build, context: &BuildContext<'_>, name: &str) -> D
     let declared: Vec<String> = declared.collect();
     let help = match closest(name, declared.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("name a parameter of `module {toplevel}`; upper and lower case differ"),
+        None if build.steps.is_empty() => {
+            format!("name a parameter of `module {toplevel}`; upper and lower case differ")
+        }
+        None => format!(
+            "if `{name}` is only for steps and other values in braces, move it to `variables` (a key \
+             of `matrix` or `variants` varies the variable of its name)"
+        ),
     };
     let problem = Diagnostic::error(Code::BuildUnknownParameter, message).help(help);
     at_parameter(problem, build, context, name)

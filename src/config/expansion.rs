@@ -22,8 +22,8 @@ use crate::config::files::PathKind;
 use crate::config::files::is_pattern;
 use crate::config::files::non_empty;
 use crate::config::hdl_values::Setting;
+use crate::config::parameters::BuildValues;
 use crate::config::parameters::Parameters;
-use crate::config::parameters::Resolved;
 use crate::config::path_set::PathSet;
 use crate::config::template::Scope;
 use crate::config::template::Template;
@@ -109,7 +109,7 @@ impl Expansion<'_> {
         let (draft, reading) = (self.draft, self.section.reading);
         let name = self.build_name(combination, simulator);
         let outs = self.steps.outs();
-        let Resolved {
+        let BuildValues {
             variables,
             parameters,
             unknown,

@@ -14,7 +14,7 @@ use std::collections::BTreeSet;
 
 /// The values of one build.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Resolved<'a> {
+pub(super) struct BuildValues<'a> {
     pub(super) variables: BTreeMap<String, HdlValue>,
     pub(super) parameters: BTreeMap<String, HdlValue>,
     /// Those whose value could not be found out; the reason is reported.
@@ -79,7 +79,7 @@ impl<'a> Parameters<'a> {
         build: &str,
         outs: &BTreeMap<String, HdlValue>,
         given: &BTreeMap<String, HdlValue>,
-    ) -> Resolved<'a> {
+    ) -> BuildValues<'a> {
         let is_variable = |name: &str| self.variables.contains_key(name);
         let mut values = given.clone();
         let mut unknown = self.circular.clone();
@@ -100,7 +100,7 @@ impl<'a> Parameters<'a> {
             }
         }
         let (variables, parameters) = values.into_iter().partition(|(name, _)| is_variable(name));
-        Resolved {
+        BuildValues {
             variables,
             parameters,
             unknown,
