@@ -146,6 +146,8 @@ impl Expansion<'_> {
             .env
             .iter()
             .filter_map(|(name, template)| Some((name.clone(), template.render(reading, &scope)?)));
+        let timescale = draft.timescale.as_ref().or(found.set.timescale.as_ref());
+        let timescale = timescale.cloned();
         let build = Build {
             hdl_toplevel: self.toplevel(&scope).unwrap_or_default(),
             extra_toplevels: self.extra_toplevels(&scope, simulator),
@@ -156,16 +158,11 @@ impl Expansion<'_> {
             includes: Arc::clone(&found.includes),
             defines: self.defines(simulator, &scope, &found.set.macros),
             unknown_parameters: draft.unknown_parameters,
-            timescale: Some(
-                draft
-                    .timescale
-                    .clone()
-                    .or_else(|| found.set.timescale.clone())
-                    .unwrap_or_else(default_timescale),
-            ),
+            timescale: Some(timescale.unwrap_or_else(default_timescale)),
             waves: draft.waves,
             project_dir: self.files.project_dir.to_owned(),
             step_results: BTreeMap::new(),
+            run_files: BTreeSet::new(),
             steps,
             parameters,
             name: BuildName(name),
@@ -175,6 +172,7 @@ impl Expansion<'_> {
         Variant {
             build,
             variables,
+            outs: outs.clone(),
             unknown,
         }
     }

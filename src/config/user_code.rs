@@ -8,6 +8,8 @@ use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::files::Files;
 use crate::config::files::PathKind;
+use crate::config::test_values::find_files;
+use crate::config::test_values::split_gpi_user;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::test::GpiUser;
@@ -18,11 +20,8 @@ use std::ops::Range;
 
 /// Reads `vpi_libraries`.
 pub(super) fn read_vpi_libraries(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> {
-    files.find_all(
-        section.reading,
-        &section.texts("vpi_libraries"),
-        PathKind::File,
-    )
+    let texts = section.texts("vpi_libraries");
+    find_files(section.reading, files, &texts, PathKind::File)
 }
 
 /// Reports builds of simulators that load no VPI libraries.
@@ -53,10 +52,7 @@ pub(super) fn check_vpi_libraries<'a>(
 pub(super) fn read_gpi_users(section: &Section<'_>, files: &Files<'_>) -> Vec<GpiUser> {
     let mut users: Vec<GpiUser> = Vec::new();
     for text in section.texts("gpi_users") {
-        let (file, function) = match text.value.rsplit_once(',') {
-            Some((file, function)) => (file.trim(), Some(function.trim())),
-            None => (text.value.as_str(), None),
-        };
+        let (file, function) = split_gpi_user(&text.value);
         let refuse = |problem: Diagnostic| section.reading.at(&text.range, "", problem);
         if let Some(name) = function.filter(|name| !is_c_identifier(name)) {
             let words = format!("`{name}` is not the name of a C function");
@@ -66,7 +62,11 @@ pub(super) fn read_gpi_users(section: &Section<'_>, files: &Files<'_>) -> Vec<Gp
             );
             continue;
         }
-        if let (None, Some((before, after))) = (function, file.rsplit_once(':')) {
+        if let (None, Some((before, after))) = (
+            function,
+            file.rsplit_once(':')
+                .filter(|(_, after)| !after.contains('}')),
+        ) {
             let words = format!("`{}` does not name a library", text.value);
             let problem = Diagnostic::error(Code::ConfigBadValue, words);
             refuse(problem.help(format!("write `\"{before},{after}\"`")));
@@ -76,7 +76,7 @@ pub(super) fn read_gpi_users(section: &Section<'_>, files: &Files<'_>) -> Vec<Gp
             value: file.to_owned(),
             range: text.range.clone(),
         };
-        for library in files.find_all(section.reading, &[file], PathKind::File) {
+        for library in find_files(section.reading, files, &[file], PathKind::File) {
             let user = GpiUser {
                 library,
                 function: function.map(str::to_owned),

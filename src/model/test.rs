@@ -1,6 +1,8 @@
 //! Testcases, runs and the settings they run with.
 
 use crate::model::build::BuildName;
+use crate::model::build::BuiltDesign;
+use crate::model::step;
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -267,6 +269,43 @@ pub struct RunSettings {
     pub fail_on_hdl_error: bool,
     /// Which of these the variant stands for.
     pub fixed: FixedSettings,
+}
+
+impl RunSettings {
+    /// Returns the paths of files of which the simulator is given the names.
+    pub fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        let libraries = self.gpi_users.iter().map(|user| &user.library);
+        let files = self.run_files.iter().chain(&self.vpi_libraries);
+        files.chain(libraries)
+    }
+
+    /// Returns the same files, to change them.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut Utf8PathBuf> {
+        let libraries = self.gpi_users.iter_mut().map(|user| &mut user.library);
+        let files = self.run_files.iter_mut().chain(&mut self.vpi_libraries);
+        files.chain(libraries)
+    }
+
+    /// Returns the settings on a design, with the directories of its steps in place of their markers.
+    #[must_use]
+    pub fn in_design(&self, design: &BuiltDesign) -> Self {
+        let mut settings = self.clone();
+        let real = |text: &str| {
+            step::replace_markers(text, |name| {
+                let dir = design.step_dirs.get(name);
+                dir.map_or_else(|| step::shown(&step::marker(name)), Utf8PathBuf::to_string)
+            })
+        };
+        let args = settings.test_args.iter_mut();
+        let args = args.chain(&mut settings.plusargs);
+        for text in args.chain(settings.env.values_mut()) {
+            *text = real(text);
+        }
+        for path in settings.files_mut() {
+            *path = real(path.as_str()).into();
+        }
+        settings
+    }
 }
 
 #[cfg(test)]

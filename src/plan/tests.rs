@@ -66,6 +66,7 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
             Variant {
                 build,
                 variables,
+                outs: BTreeMap::new(),
                 unknown: BTreeSet::new(),
             }
         })

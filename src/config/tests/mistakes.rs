@@ -501,7 +501,10 @@ fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
     let bad = "hdl/fifo.sv\n-override_timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
                -f missing.f\n-D 9?\n-f\n";
     project.put("bad.f", bad);
-    project.put("open.f", "hdl/fifo.sv /* for ever\n");
+    project.put(
+        "open.f",
+        "{OUT}/a.sv\n+incdir+{OUT:x}\nhdl/fifo.sv /* for ever\n",
+    );
     project.put("loop.f", "-F loop.f\n");
     project.put("own.f", "inner.sv\n-f hdl/own.f\n");
     project.put("hdl/own.f", "fifo.sv\n");
@@ -522,7 +525,11 @@ fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
                     "bad.f:6 file-list: `missing.f` does not exist",
                     "bad.f:7 file-list: `9?` defines no macro (help: give it in `defines` of the build)",
                     "bad.f:8 file-list: `-f` is missing its argument",
-                    "open.f:1 file-list: a quote or comment is never closed",
+                    "open.f:3 file-list: a quote or comment is never closed",
+                    "open.f:1 file-list: `{OUT}/a.sv` is in a file list, which is read before steps run \
+             (help: name it in `sources` or `includes` of the build)",
+                    "open.f:2 file-list: `{OUT:x}` is in a file list, which is read before steps run \
+             (help: name it in `sources` or `includes` of the build)",
                 ],
             ),
             (
