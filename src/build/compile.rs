@@ -480,6 +480,8 @@ mod tests {
     use crate::model::build::UnknownParameters;
     use crate::model::step::StepResult;
 
+    use std::collections::BTreeSet;
+
     #[test]
     fn neither_the_compiler_nor_what_it_wrote_is_an_input() {
         let build = Build {
@@ -499,6 +501,7 @@ mod tests {
             build_env: BTreeMap::new(),
             steps: Vec::new(),
             step_results: BTreeMap::new(),
+            run_files: BTreeSet::new(),
             project_dir: Utf8PathBuf::from("/p"),
         };
         let discovered = [
@@ -533,6 +536,7 @@ mod tests {
         };
         let mut build = Build::plain(dir.as_str(), &[]);
         let result = StepResult {
+            is_reused: false,
             dir: dir.join("out"),
             files: vec![file],
         };

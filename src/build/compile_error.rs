@@ -31,7 +31,9 @@ pub(super) fn compile_error(
         let mut lines = text.lines();
         lines.any(|line| it.is_unknown_toplevel(line, &build.hdl_toplevel))
     });
-    let mut problem = match unknown.unwrap_or_default().first() {
+    let unknown = unknown.unwrap_or_default();
+    let is_unknown = !unknown.is_empty();
+    let mut problem = match unknown.first() {
         Some(name) => unknown_parameter(build, context, name),
         None if lacks_toplevel => unknown_toplevel(build, context, how),
         None => refused(build, how),
@@ -55,11 +57,29 @@ pub(super) fn compile_error(
             number => format!("log: {log} ({number} lines)"),
         })
         .log(log);
+    problem = match reused_steps(build, &text, lacks_toplevel || is_unknown) {
+        Some(fact) => problem.fact(fact),
+        None => problem,
+    };
     let remedy = simulator.and_then(|it| it.remedy(build, &text));
     match remedy.or_else(|| two_elements(build, &text)) {
         Some(remedy) if problem.help.is_none() => problem.help(remedy),
         _ => problem,
     }
+}
+
+/// Says that a complaint may be about what an earlier session made: steps do not run again for files that
+/// they read and nobody has listed.
+fn reused_steps(build: &Build, log: &str, is_about_toplevel: bool) -> Option<String> {
+    let results = build.step_results.iter();
+    let reused = results.filter(|(_, result)| {
+        result.is_reused && (is_about_toplevel || log.contains(result.dir.as_str()))
+    });
+    let names: Vec<String> = reused.map(|(name, _)| format!("`{name}`")).collect();
+    (!names.is_empty()).then(|| {
+        let names = names.join(", ");
+        format!("made from what {names} wrote in an earlier session; `--force` runs it again")
+    })
 }
 
 /// Returns the remedy for an element of `build_args` such as `--error-limit 1000`, which reaches the
@@ -127,7 +147,13 @@ fn unknown_parameter(build: &Build, context: &BuildContext<'_>, name: &str) -> D
     let declared: Vec<String> = declared.collect();
     let help = match closest(name, declared.iter().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None => format!("name a parameter of `module {toplevel}`; upper and lower case differ"),
+        None if build.steps.is_empty() => {
+            format!("name a parameter of `module {toplevel}`; upper and lower case differ")
+        }
+        None => format!(
+            "if `{name}` is only for steps and other values in braces, move it to `variables` (a key \
+             of `matrix` or `variants` varies the variable of its name)"
+        ),
     };
     let problem = Diagnostic::error(Code::BuildUnknownParameter, message).help(help);
     at_parameter(problem, build, context, name)

@@ -288,6 +288,8 @@ fn ready(
         .help("run `cocorun build --force`")
         .into());
     };
+    let results = build.step_results.iter();
+    let dirs = results.map(|(name, result)| (name.clone(), result.dir.clone()));
     Ok(Ready {
         design: BuiltDesign {
             name: build.name.clone(),
@@ -298,6 +300,7 @@ fn ready(
             hdl_toplevel: build.hdl_toplevel.clone(),
             toplevel_language: build.toplevel_language(),
             waves: build.waves,
+            step_dirs: dirs.collect(),
         },
         origin,
         reasons,

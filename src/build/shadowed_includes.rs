@@ -126,6 +126,7 @@ mod tests {
             build_env: BTreeMap::new(),
             steps: Vec::new(),
             step_results: BTreeMap::new(),
+            run_files: BTreeSet::new(),
             project_dir,
         }
     }

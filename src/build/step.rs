@@ -10,6 +10,7 @@ use crate::build::fingerprint::digest_file;
 use crate::build::news::BuildNews;
 use crate::build::news::OnNews;
 use crate::build::records::records_under;
+use crate::build::step_files::lacks;
 use crate::build::step_files::with_results;
 use crate::build::step_key::StepKey;
 use crate::build::step_key::step_key;
@@ -87,7 +88,21 @@ fn ensure(task: StepTask<'_>, on_news: &OnNews<'_>) -> Result<StepResult> {
         let key = step_key(task.step, task.results, task.context)?;
         let runs: &StepRuns = task.context.step_runs;
         let name = format!("step-{}-{}", task.step.name, &key.key[..16]);
-        let result = runs.once(&name, || attempt(task, &key, &name, on_news));
+        let result = runs.once(&name, || {
+            attempt(task, &key, &name, Reuse::Allowed, on_news)
+        });
+        let is_stale =
+            |result: &StepResult| result.is_reused && lacks(task.build, &task.step.name, result);
+        let result = match result {
+            // Something that no input tells of may have changed since.
+            Ok(found) if is_stale(&found) && !task.context.assume_built => {
+                let again = format!("{name} again");
+                runs.once(&again, || {
+                    attempt(task, &key, &name, Reuse::Refused, on_news)
+                })
+            }
+            result => result,
+        };
         match result {
             Err(problems) if problems.0[0].code == Code::BuildSourcesChanged => {}
             result => return result,
@@ -104,6 +119,7 @@ fn attempt(
     task: StepTask<'_>,
     key: &StepKey,
     name: &str,
+    reuse: Reuse,
     on_news: &OnNews<'_>,
 ) -> Result<StepResult> {
     let context = task.context;
@@ -114,7 +130,7 @@ fn attempt(
         STEP,
         context.lock.clone(),
     );
-    if context.force {
+    if context.force || reuse == Reuse::Refused {
         once.clean()?;
     }
     if context.assume_built {
@@ -125,7 +141,12 @@ fn attempt(
         key,
         on_news,
         rejected: Vec::new(),
+        is_done_here: false,
     };
+    if reuse == Reuse::Refused {
+        run.rejected
+            .push("it had not written what a build needs".to_owned());
+    }
     let published = match once.ensure_done(&mut run, Some(context.lock_timeout)) {
         Ok(done) => done.published(),
         Err(StepError::Step(problems)) => return Err(problems),
@@ -136,7 +157,10 @@ fn attempt(
         Err(StepError::Interrupted) => return Err(task.interrupted().into()),
         Err(StepError::Lock(error)) => return Err(error.into()),
     };
-    result_of(&published, Check::Sizes).map_err(|why| {
+    let is_reused = !run.is_done_here;
+    let result = result_of(&published, Check::Sizes);
+    let result = result.map(|found| StepResult { is_reused, ..found });
+    result.map_err(|why| {
         let message = format!("what {} wrote cannot be used: {why}", task.name());
         Diagnostic::error(Code::DiskIo, message).into()
     })
@@ -154,6 +178,13 @@ fn assumed(task: StepTask<'_>, once: &CallOnce) -> Result<StepResult> {
             .help("run `cocorun build` first, or leave `--assume-built` out")
             .into()
     })
+}
+
+/// Whether what a step wrote in an earlier session may be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reuse {
+    Allowed,
+    Refused,
 }
 
 /// How files of a step are compared with its record.
@@ -176,6 +207,7 @@ fn result_of(published: &Published, check: Check) -> std::result::Result<StepRes
         None => Ok(StepResult {
             dir,
             files: record.files,
+            is_reused: true,
         }),
     }
 }
@@ -206,6 +238,8 @@ struct Run<'a> {
     on_news: &'a OnNews<'a>,
     /// Why results were not accepted.
     rejected: Vec<String>,
+    /// Whether this process ran it.
+    is_done_here: bool,
 }
 
 impl OnceStep for Run<'_> {
@@ -218,6 +252,7 @@ impl OnceStep for Run<'_> {
         let (task, clock) = (self.task, self.task.context.edges.clock.as_ref());
         let step = task.step.name.as_str();
         let reasons = self.reasons();
+        self.is_done_here = true;
         let began = clock.now();
         (self.on_news)(&BuildNews::StepStarted { step });
         let files = task.run(self.key, leader);
@@ -329,7 +364,7 @@ mod tests {
             record: serde_json::to_value(record).expect("plain"),
         };
         let result = result_of(&published, Check::Contents).expect("as it was written");
-        assert_eq!(result.files, [file]);
+        assert_eq!((result.files, result.is_reused), (vec![file], true));
         for (text, why) in [
             ("wire b;", "`a.sv` was edited after the step wrote it"),
             ("wire ab;", "`a.sv` has 8 bytes instead of 7"),

@@ -107,6 +107,17 @@ fn matching<'a>(
     files.filter(|path| matcher.is_match(path)).collect()
 }
 
+/// Says whether a step has not written a file that a build needs.
+pub(super) fn lacks(build: &Build, step: &str, result: &StepResult) -> bool {
+    let sources = build.sources.iter().map(|source| &source.path);
+    let mut needed = sources.chain(&build.run_files).filter_map(|path| {
+        let (name, path) = step::split_marker(path.as_str())?;
+        (name == step).then(|| path.trim_start_matches('/'))
+    });
+    let written = result.files.iter().map(|file| &file.path);
+    needed.any(|wanted| matching(wanted, written.clone()).is_empty())
+}
+
 /// Returns a build with the real places of what its steps have written.
 ///
 /// # Errors
@@ -124,7 +135,7 @@ pub(super) fn with_results(build: &Build, results: BTreeMap<String, StepResult>)
     let real_path = |path: &Utf8PathBuf| Utf8PathBuf::from(real(path.as_str()));
     let mut sources: Vec<Source> = Vec::new();
     for source in build.sources.iter() {
-        for path in source_files(build, &source.path, &results)? {
+        for path in files_of(build, "source", &source.path, &results)? {
             if sources.iter().all(|known| known.path != path) {
                 sources.push(Source {
                     path,
@@ -132,6 +143,9 @@ pub(super) fn with_results(build: &Build, results: BTreeMap<String, StepResult>)
                 });
             }
         }
+    }
+    for path in &build.run_files {
+        files_of(build, "file for runs", path, &results)?;
     }
     let value = |value: &HdlValue| match value {
         HdlValue::Text(text) => HdlValue::Text(real(text)),
@@ -156,8 +170,9 @@ pub(super) fn with_results(build: &Build, results: BTreeMap<String, StepResult>)
 }
 
 /// Returns the files that a source means, absolute.
-fn source_files(
+fn files_of(
     build: &Build,
+    what: &str,
     source: &Utf8Path,
     results: &BTreeMap<String, StepResult>,
 ) -> Result<Vec<Utf8PathBuf>> {
@@ -171,7 +186,7 @@ fn source_files(
     let files = matching(wanted, written.clone());
     if files.is_empty() {
         let message = format!(
-            "build `{}` has the source `{}`, which step `{name}` does not write",
+            "build `{}` has the {what} `{}`, which step `{name}` does not write",
             build.name,
             step::shown(source.as_str())
         );
@@ -193,6 +208,7 @@ mod tests {
             digest: format!("digest of {path}"),
         };
         StepResult {
+            is_reused: false,
             dir: Utf8PathBuf::from(dir),
             files: files.iter().map(file).collect(),
         }

@@ -66,6 +66,7 @@ mod tests {
         let ensure = || {
             calls.fetch_add(1, Ordering::Relaxed);
             Ok(StepResult {
+                is_reused: false,
                 dir: "/b/out".into(),
                 files: Vec::new(),
             })

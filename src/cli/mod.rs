@@ -105,8 +105,8 @@ pub enum Command {
 #[command(next_help_heading = "Selection")]
 pub struct SelectArgs {
     /// Substring of `BUILD::MODULE::TESTCASE`, or a pattern (`*`, `?`, `[…]`) that matches all of
-    /// it; of several, one has to match, and each has to select something. The name of a build, or
-    /// a pattern for one, is not searched in names of testcases
+    /// it; of several, one has to match, and each has to select something. The name of a build
+    /// selects what `--build` does
     #[arg(value_name = "FILTER", help_heading = "Arguments")]
     pub filters: Vec<String>,
     /// Only this build with all its variants, or builds that match a pattern; repeat to select

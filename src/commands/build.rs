@@ -51,7 +51,7 @@ pub(super) fn build(
         let problem = Diagnostic::error(Code::NothingSelected, "no build is selected");
         return Err(problem.help(selection.advice(&BTreeSet::new())).into());
     }
-    let session = Session::inspect(resolved, &builds, console)?;
+    let session = Session::inspect(resolved, &builds, &[], console)?;
     let mut reports = console.build_reports(args.work.explain, args.format);
     let work = Work {
         builds: &builds,

@@ -40,7 +40,7 @@ pub(super) fn list(
     let resolved = Resolved::open(global, &args.work, startup)?;
     let plan = plan::expand(&resolved.config);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
-    let session = Session::inspect(resolved, &builds, console)?;
+    let session = Session::inspect(resolved, &builds, &modules, console)?;
     let mut reports = Listing {
         inner: console.list_report(args.work.explain),
         found: Vec::new(),

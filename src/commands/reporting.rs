@@ -26,6 +26,7 @@ use crate::report::TerminalOptions;
 use crate::report::TerminalReport;
 use crate::report::Verbosity;
 use crate::report::unwritable;
+use crate::report::wrapped;
 
 use camino::Utf8Path;
 use std::fs::File;
@@ -111,10 +112,14 @@ impl Console {
         }
     }
 
-    /// Writes a line unless only failures are wanted.
+    /// Writes a line that begins with a status word, unless only failures are wanted.
     pub(super) fn status(self, text: &str) {
         if self.verbosity > Verbosity::Quiet {
-            line(text);
+            let size = self.errors.is_terminal.then(terminal::size_of_stderr);
+            let columns = size.map_or(usize::MAX, |size| usize::from(size.columns));
+            let label = text.trim_start().find(' ').map_or(0, |at| at + 1);
+            let hang = text.len() - text.trim_start().len() + label;
+            line(&wrapped(text, columns, Some(hang)));
         }
     }
 

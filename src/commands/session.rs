@@ -12,17 +12,20 @@ use crate::commands::find_tools::find_tools;
 use crate::commands::objcache;
 use crate::commands::reporting::Console;
 use crate::commands::resolved::Resolved;
+use crate::config;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::env;
 use crate::edge::fs;
 use crate::model::build::Build;
+use crate::model::test::PlannedModule;
 use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 /// What a session works on, and its tools.
 pub(super) struct Session {
@@ -36,11 +39,17 @@ pub(super) struct Session {
 }
 
 impl Session {
-    /// Finds or creates the tools that these builds need.
+    /// Finds or creates the tools that these builds and modules need.
     ///
     /// # Errors
-    /// What is wrong with the files of these builds; else as [`find_tools`].
-    pub(super) fn inspect(resolved: Resolved, builds: &[Build], console: Console) -> Result<Self> {
+    /// What is wrong with the files of these builds; what the cocotb that was found cannot do; else as
+    /// [`find_tools`].
+    pub(super) fn inspect(
+        resolved: Resolved,
+        builds: &[Build],
+        modules: &[PlannedModule],
+        console: Console,
+    ) -> Result<Self> {
         let names = builds.iter().map(|build| &build.name);
         let warnings = resolved.config.build_problems.of(names)?;
         let cache = NodeCache::open(&resolved.edges.environment);
@@ -49,9 +58,16 @@ impl Session {
             python: &tools.python,
             environment: &resolved.edges.environment,
         };
-        let missing = programs.missing(builds);
-        if !missing.is_empty() {
-            return Err(Problems(missing));
+        let mut problems = programs.missing(builds);
+        let tables: BTreeSet<usize> = modules.iter().map(|module| module.table).collect();
+        let tables = tables
+            .iter()
+            .filter_map(|it| resolved.config.tests.get(*it));
+        problems.extend(
+            tables.filter_map(|table| config::refused_gpi_user(table, &tools.python.cocotb)),
+        );
+        if !problems.is_empty() {
+            return Err(Problems(problems));
         }
         Ok(Self {
             resolved,

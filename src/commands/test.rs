@@ -79,7 +79,7 @@ fn session(
     apply_overrides(args, &typed, &mut plan);
     let (selection, builds, modules) = select(&args.select, &plan, &resolved)?;
     without_effect.extend(kept_by_variants(args, &typed, &modules));
-    let session = Session::inspect(resolved, &builds, console)?;
+    let session = Session::inspect(resolved, &builds, &modules, console)?;
     let mut reports = console.reports(args, junit);
     let work = Work {
         builds: &builds,

@@ -6,6 +6,7 @@ use crate::config::document::Located;
 use crate::config::document::Reading;
 use crate::config::document::Section;
 use crate::config::document::Value;
+use crate::config::doubtful_values;
 use crate::config::draft::Draft;
 use crate::config::expansion;
 use crate::config::files::Files;
@@ -36,6 +37,7 @@ pub(super) fn read(
     let draft = Draft::read(&section, default_simulators);
     let combinations = variants::read(&section, &name.value, draft.simulators.len());
     check_overlap(&section, &draft);
+    doubtful_values::check(&section, &draft);
     let steps = BuildSteps::read(&section, files, &full_name, step_tables);
     let variants = expansion::expand(&section, files, &full_name, &draft, &steps, combinations);
     Some(BuildTable {

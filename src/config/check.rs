@@ -8,6 +8,7 @@ use crate::config::document::Reading;
 use crate::config::name_glob::NameGlob;
 use crate::config::param_env;
 use crate::config::suggest::closest;
+use crate::config::suggest::closest_in_parts;
 use crate::config::test_table::LocatedTest;
 use crate::config::test_table::PLANNED_MAX;
 use crate::config::test_values;
@@ -46,7 +47,7 @@ pub fn unknown_build<'a>(
         let rest = name.strip_suffix(wanted);
         rest.is_some_and(|rest| rest.ends_with('/'))
     });
-    match with_prefix.or_else(|| closest(wanted, names.iter().copied())) {
+    match with_prefix.or_else(|| closest_in_parts(wanted, names.iter().copied())) {
         Some(name) => problem.help(format!("did you mean `{name}`?")),
         None => match names.as_slice() {
             [] => problem,
@@ -224,6 +225,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         fork,
         preload,
         vpi_libraries,
+        gpi_users,
         pygpi_users,
         fail_on_hdl_error,
         fixed,
@@ -245,6 +247,7 @@ fn differences(one: &TestTable, other: &TestTable) -> String {
         ("fork", *fork != other.fork),
         ("preload", *preload != other.preload),
         ("vpi_libraries", *vpi_libraries != other.vpi_libraries),
+        ("gpi_users", *gpi_users != other.gpi_users),
         ("pygpi_users", *pygpi_users != other.pygpi_users),
         (
             "fail_on_hdl_error",

@@ -8,7 +8,6 @@ use crate::config::document::Value;
 use crate::config::hdl_values::Setting;
 use crate::config::hdl_values::ValueUse;
 use crate::config::hdl_values::read_settings;
-use crate::config::hdl_values::read_values;
 use crate::config::keys::Table;
 use crate::config::suggest::closest;
 use crate::config::template::Braces;
@@ -16,7 +15,6 @@ use crate::config::template::Template;
 use crate::config::timescale::read_timescale;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
-use crate::model::build::HdlValue;
 use crate::model::build::SimulatorName;
 use crate::model::build::Timescale;
 use crate::model::build::UnknownParameters;
@@ -36,7 +34,7 @@ pub(super) struct Draft {
     pub(super) own: BTreeMap<SimulatorName, CompileInputs>,
     pub(super) hdl_toplevel: Option<Template>,
     /// Values for braces only.
-    pub(super) variables: BTreeMap<String, HdlValue>,
+    pub(super) variables: BTreeMap<String, Setting>,
     pub(super) env: BTreeMap<String, Template>,
     pub(super) unknown_parameters: UnknownParameters,
     /// That of the table itself; one of a file list comes after it.
@@ -94,7 +92,7 @@ impl Draft {
                 .require("hdl_toplevel")
                 .and_then(|value| value.name_text())
                 .map(template),
-            variables: read_values(section, "variables"),
+            variables: read_settings(section, "variables", ValueUse::Variable),
             env: read_env(section, |_| None)
                 .into_iter()
                 .map(|(name, text)| (name, template(text)))

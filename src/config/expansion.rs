@@ -22,6 +22,7 @@ use crate::config::files::PathKind;
 use crate::config::files::is_pattern;
 use crate::config::files::non_empty;
 use crate::config::hdl_values::Setting;
+use crate::config::parameters::BuildValues;
 use crate::config::parameters::Parameters;
 use crate::config::path_set::PathSet;
 use crate::config::template::Scope;
@@ -55,7 +56,7 @@ pub(super) fn expand(
 ) -> Vec<Variant> {
     let parameters = draft.simulators.iter().map(|simulator| {
         let parts = draft.parts(simulator).map(|parts| &parts.parameters);
-        Parameters::new(section.reading, parts)
+        Parameters::new(section.reading, &draft.variables, parts)
     });
     let parameters: Vec<Parameters<'_>> = parameters.collect();
     let mut expansion = Expansion {
@@ -75,20 +76,6 @@ pub(super) fn expand(
         }
     }
     variants
-}
-
-/// Splits the values of a combination into variables and parameters; returns all variables.
-fn split(variables: &Values, values: &Values) -> (Values, Values) {
-    let (mut variables, mut parameters) = (variables.clone(), Values::new());
-    for (key, value) in values {
-        let varied = if variables.contains_key(key) {
-            &mut variables
-        } else {
-            &mut parameters
-        };
-        varied.insert(key.clone(), value.clone());
-    }
-    (variables, parameters)
 }
 
 /// The work on one table.
@@ -122,10 +109,11 @@ impl Expansion<'_> {
         let (draft, reading) = (self.draft, self.section.reading);
         let name = self.build_name(combination, simulator);
         let outs = self.steps.outs();
-        let (variables, given) = split(&draft.variables, &combination.values);
-        let known = variables.iter().chain(outs);
-        let known = known.map(|(name, value)| (name.clone(), value.clone()));
-        let (parameters, unknown) = parameters.resolve(reading, &name, &known.collect(), &given);
+        let BuildValues {
+            variables,
+            parameters,
+            unknown,
+        } = parameters.resolve(reading, &name, outs, &combination.values);
         self.check_parameters(&name, simulator, &parameters);
         let unknown: BTreeSet<String> = unknown.into_iter().map(str::to_owned).collect();
         let scope = Scope::new(&name).with(&variables).with(&parameters);
@@ -158,6 +146,8 @@ impl Expansion<'_> {
             .env
             .iter()
             .filter_map(|(name, template)| Some((name.clone(), template.render(reading, &scope)?)));
+        let timescale = draft.timescale.as_ref().or(found.set.timescale.as_ref());
+        let timescale = timescale.cloned();
         let build = Build {
             hdl_toplevel: self.toplevel(&scope).unwrap_or_default(),
             extra_toplevels: self.extra_toplevels(&scope, simulator),
@@ -168,16 +158,11 @@ impl Expansion<'_> {
             includes: Arc::clone(&found.includes),
             defines: self.defines(simulator, &scope, &found.set.macros),
             unknown_parameters: draft.unknown_parameters,
-            timescale: Some(
-                draft
-                    .timescale
-                    .clone()
-                    .or_else(|| found.set.timescale.clone())
-                    .unwrap_or_else(default_timescale),
-            ),
+            timescale: Some(timescale.unwrap_or_else(default_timescale)),
             waves: draft.waves,
             project_dir: self.files.project_dir.to_owned(),
             step_results: BTreeMap::new(),
+            run_files: BTreeSet::new(),
             steps,
             parameters,
             name: BuildName(name),
@@ -187,6 +172,7 @@ impl Expansion<'_> {
         Variant {
             build,
             variables,
+            outs: outs.clone(),
             unknown,
         }
     }

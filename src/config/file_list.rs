@@ -343,6 +343,13 @@ impl<'a> ListReader<'a> {
     }
 
     fn expanded(&self, word: &str) -> Unplaced<String> {
+        if word.contains("{OUT}") || word.contains("{OUT:") {
+            let message = format!("`{word}` is in a file list, which is read before steps run");
+            let problem = Diagnostic::error(Code::ConfigFileList, message);
+            return Err(problem
+                .help("name it in `sources` or `includes` of the build")
+                .into());
+        }
         self.files.expand(word).map_err(recode)
     }
 }

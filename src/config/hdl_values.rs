@@ -11,6 +11,7 @@ use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::build::HdlValue;
 use crate::sim::literal::is_based_literal;
+use crate::sim::literal::is_literal;
 
 use std::collections::BTreeMap;
 use toml::de::DeValue;
@@ -20,6 +21,8 @@ use toml::de::DeValue;
 pub(super) enum ValueUse {
     Define,
     Parameter,
+    /// It stands in braces only.
+    Variable,
 }
 
 /// A value of `defines` or `parameters`, which may depend on the build.
@@ -61,21 +64,6 @@ pub(super) fn read_settings(
     settings
 }
 
-/// Reads a table of values that are the same in every build.
-pub(super) fn read_values(section: &Section<'_>, key: &str) -> BTreeMap<String, HdlValue> {
-    let mut values = BTreeMap::new();
-    let Some(table) = section.get(key) else {
-        return values;
-    };
-    for (name, value) in table.entries("a table of values") {
-        check_identifier(section.reading, &name);
-        if let Some(value) = hdl_value(&value, ValueUse::Parameter) {
-            values.insert(name.value, value);
-        }
-    }
-    values
-}
-
 /// Reports a name that HDL cannot have.
 pub(super) fn check_identifier(reading: &Reading, name: &Located<String>) {
     let starts_well = name
@@ -110,8 +98,8 @@ pub(super) fn hdl_value(value: &Value<'_>, purpose: ValueUse) -> Option<HdlValue
         }
         DeValue::String(_) => {
             let text = value.text()?.value;
-            if purpose == ValueUse::Parameter && is_based_literal(&text) {
-                warn_of_literal(value, &text);
+            if purpose == ValueUse::Parameter && is_number(&text) {
+                warn_of_number(value, &text);
             }
             let flag = text.is_empty() && purpose == ValueUse::Define;
             Some(if flag {
@@ -128,14 +116,26 @@ pub(super) fn hdl_value(value: &Value<'_>, purpose: ValueUse) -> Option<HdlValue
     }
 }
 
+/// Says whether a text looks like a number.
+pub(super) fn is_number(text: &str) -> bool {
+    let text = text.trim();
+    let hexadecimal = text.strip_prefix("0x").filter(|rest| !rest.is_empty());
+    is_literal(text)
+        || hexadecimal.is_some_and(|rest| rest.chars().all(|c| c.is_ascii_hexdigit() || c == '_'))
+}
+
 /// Warns of a string that compiles to the codes of its characters and was meant as a number.
-fn warn_of_literal(value: &Value<'_>, text: &str) {
+fn warn_of_number(value: &Value<'_>, text: &str) {
     let message = format!("`{}` is the string `{text}`, not a number", value.name);
+    let help = if is_based_literal(text) {
+        format!("write `{{ sv = \"{text}\" }}` if it is SystemVerilog")
+    } else {
+        let number = text.trim();
+        format!("write `{number}` without quotes; or `{{ sv = '\"{text}\"' }}` if it is a string")
+    };
     let warning = Diagnostic::warning(Code::ConfigBadValue, message)
         .fact("a parameter that is declared as a number takes the codes of its characters")
-        .help(format!(
-            "write `{{ sv = \"{text}\" }}` if it is SystemVerilog"
-        ));
+        .help(help);
     value.reading.at(&value.range, "", warning);
 }
 

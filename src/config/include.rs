@@ -35,6 +35,8 @@ pub(super) struct Included {
     pub(super) prefix: String,
     /// The entry that names it.
     pub(super) range: Range<usize>,
+    /// Whether the entry is a pattern.
+    pub(super) by_pattern: bool,
 }
 
 /// Reads `include` of the file `own`: every file once, at its first place.
@@ -44,10 +46,16 @@ pub(super) fn read(top: &Section<'_>, files: &Files<'_>, own: &Utf8Path) -> Vec<
     let Some(value) = top.get("include") else {
         return Vec::new();
     };
-    let entries = match value.content.as_array() {
-        Some(_) => value.items("a list of files"),
-        None => vec![value],
-    };
+    if !value.content.is_array() {
+        let mut problem = value.wrong_type_problem("a list of files");
+        if let Some(text) = value.content.as_str() {
+            problem = problem.help(format!("write `include = [\"{text}\"]`"));
+        }
+        top.reading.at(&value.range, value.type_words(), problem);
+        top.reading.note_absent_builds();
+        return Vec::new();
+    }
+    let entries = value.items("a list of files");
     let mut known: BTreeMap<Utf8PathBuf, usize> = BTreeMap::new();
     let mut found: Vec<Included> = Vec::new();
     for entry in &entries {
@@ -160,6 +168,7 @@ fn find(
             path: without_links_to_parents(&path),
             prefix,
             range: file.range.clone(),
+            by_pattern: is_pattern(&text),
         });
     }
     Ok(found)

@@ -12,6 +12,7 @@ mod build_table;
 mod check;
 mod combinations;
 mod document;
+mod doubtful_values;
 mod draft;
 mod expansion;
 mod expression;
@@ -61,6 +62,7 @@ pub use tables::Variant;
 pub use test_values::settings_on;
 pub use testcase_names::TestcaseName;
 pub use testcase_names::TestcaseNames;
+pub use user_code::refused_gpi_user;
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;

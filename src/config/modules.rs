@@ -4,8 +4,11 @@
 //! and packages in the folders of `paths`.
 
 use crate::config::document::Unplaced;
+use crate::config::file_list::folder_of;
 use crate::config::files::Files;
 use crate::config::files::PathKind;
+use crate::config::files::join;
+use crate::config::files::without_parents;
 use crate::config::name_glob::NameGlob;
 use crate::config::suggest::closest;
 use crate::diagnostic::Code;
@@ -26,12 +29,12 @@ pub(super) fn resolve(
     text: &str,
 ) -> Unplaced<Vec<String>> {
     if !NameGlob::is_pattern(text) {
-        check_name(text)?;
+        check_name(files, paths, text)?;
         return Ok(vec![text.to_owned()]);
     }
     let refuse = |message: String| Diagnostic::error(Code::ConfigBadValue, message);
     if is_path(text) {
-        let help = format!("write `{}`", dotted(text));
+        let help = instead_of_path(files, paths, text);
         return Err(refuse(format!("`{text}` is a path, not a module pattern"))
             .help(help)
             .into());
@@ -123,13 +126,13 @@ fn module_of(path: &Utf8Path, file: &Utf8Path, suffix: &str, pattern: &str) -> U
     .into())
 }
 
-fn check_name(text: &str) -> Unplaced<()> {
+fn check_name(files: &Files<'_>, paths: &[Utf8PathBuf], text: &str) -> Unplaced<()> {
     let problem = Diagnostic::error(
         Code::ConfigBadValue,
         format!("`{text}` is not a module name that `import` accepts"),
     );
     if is_path(text) {
-        return Err(problem.help(format!("write `{}`", dotted(text))).into());
+        return Err(problem.help(instead_of_path(files, paths, text)).into());
     }
     let part_is_fit = |part: &str| {
         !part.is_empty()
@@ -147,6 +150,31 @@ fn check_name(text: &str) -> Unplaced<()> {
 /// Says whether a file was named instead of a module.
 fn is_path(text: &str) -> bool {
     text.contains('/') || Utf8Path::new(text).extension() == Some("py")
+}
+
+/// Says what to write instead of a path or a pattern of paths, which may be relative to the project or
+/// to a folder of `paths`.
+fn instead_of_path(files: &Files<'_>, paths: &[Utf8PathBuf], text: &str) -> String {
+    let whole = without_parents(&join(files.project_dir, text));
+    let folder = folder_of(&whole);
+    let is_of_project = folder != files.project_dir && fs::exists(folder);
+    let below = paths
+        .iter()
+        .filter_map(|path| whole.strip_prefix(path).ok());
+    let shortest = below.min_by_key(|below| below.components().count());
+    let name = |path: &Utf8Path| dotted(path.as_str());
+    match shortest {
+        _ if !is_of_project => format!("write `{}`", dotted(text)),
+        Some(below) => format!("write `{}`", name(below)),
+        None => {
+            let module = whole.file_name().unwrap_or_default();
+            let folder = folder.strip_prefix(files.project_dir).unwrap_or(folder);
+            format!(
+                "write `{}`, and `paths = [\"{folder}\"]` in this `[[test]]`",
+                name(module.into())
+            )
+        }
+    }
 }
 
 /// Turns a path into the module's name.

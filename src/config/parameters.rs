@@ -1,4 +1,5 @@
-//! The parameters of a build: those of a combination, and settings that may depend on others.
+//! The parameters and variables of a build: those of a combination, and settings that may depend on
+//! others.
 
 use crate::config::document::Reading;
 use crate::config::hdl_values::Setting;
@@ -11,22 +12,34 @@ use crate::model::build::HdlValue;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
+/// The values of one build.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BuildValues<'a> {
+    pub(super) variables: BTreeMap<String, HdlValue>,
+    pub(super) parameters: BTreeMap<String, HdlValue>,
+    /// Those whose value could not be found out; the reason is reported.
+    pub(super) unknown: BTreeSet<&'a str>,
+}
+
 /// The settings of a table for one simulator, in an order in which each needs only earlier ones.
 #[derive(Clone, Debug)]
 pub(super) struct Parameters<'a> {
+    variables: &'a BTreeMap<String, Setting>,
     ordered: Vec<(&'a str, &'a Setting)>,
     /// Those that need one another.
     circular: BTreeSet<&'a str>,
 }
 
 impl<'a> Parameters<'a> {
-    /// Orders settings; later ones hide earlier ones of the same name. Circles are reported.
+    /// Orders variables and settings; later ones hide earlier ones of the same name. Circles are
+    /// reported.
     pub(super) fn new(
         reading: &Reading,
+        variables: &'a BTreeMap<String, Setting>,
         settings: impl Iterator<Item = &'a BTreeMap<String, Setting>>,
     ) -> Self {
         let mut waiting: BTreeMap<&str, &Setting> = BTreeMap::new();
-        for more in settings {
+        for more in std::iter::once(variables).chain(settings) {
             waiting.extend(more.iter().map(|(name, setting)| (name.as_str(), setting)));
         }
         let mut ordered = Vec::with_capacity(waiting.len());
@@ -51,25 +64,33 @@ impl<'a> Parameters<'a> {
         }
         report_circles(reading, &waiting);
         let circular = waiting.into_keys().collect();
-        Self { ordered, circular }
+        Self {
+            variables,
+            ordered,
+            circular,
+        }
     }
 
-    /// Returns the parameters of one build, given those of its combination, and the names of those
-    /// whose value could not be found out; the reason is reported.
+    /// Returns the values of one build, given those of its combination and of the directories of its
+    /// steps. A variable that the combination has is that of the combination.
     pub(super) fn resolve(
         &self,
         reading: &Reading,
         build: &str,
-        variables: &BTreeMap<String, HdlValue>,
+        outs: &BTreeMap<String, HdlValue>,
         given: &BTreeMap<String, HdlValue>,
-    ) -> (BTreeMap<String, HdlValue>, BTreeSet<&'a str>) {
+    ) -> BuildValues<'a> {
+        let is_variable = |name: &str| self.variables.contains_key(name);
         let mut values = given.clone();
         let mut unknown = self.circular.clone();
         for (name, setting) in &self.ordered {
+            if is_variable(name) && given.contains_key(*name) {
+                continue;
+            }
             let value = match setting {
                 Setting::Fixed(value) => Some(value.clone()),
                 Setting::Template(template) => {
-                    let scope = Scope::new(build).with(variables).with(&values);
+                    let scope = Scope::new(build).with(outs).with(&values);
                     template.value(reading, &scope.without(unknown.iter().copied()))
                 }
             };
@@ -78,7 +99,12 @@ impl<'a> Parameters<'a> {
                 None => drop(unknown.insert(name)),
             }
         }
-        (values, unknown)
+        let (variables, parameters) = values.into_iter().partition(|(name, _)| is_variable(name));
+        BuildValues {
+            variables,
+            parameters,
+            unknown,
+        }
     }
 }
 

@@ -17,12 +17,12 @@ pub fn refused_variable(name: &str) -> Option<String> {
         "COCOTB_TOPLEVEL" | "TOPLEVEL" => "use `hdl_toplevel` of the build",
         "COCOTB_TRUST_INERTIAL_WRITES"
         | "TOPLEVEL_LANG"
-        | "GPI_USERS"
         | "PYGPI_ENTRY_POINT"
         | "PYGPI_PYTHON_BIN"
         | "LIBPYTHON_LOC"
         | "PYTHONHOME"
         | "VIRTUAL_ENV" => "remove it; `interpreter` in `[python]` chooses the Python",
+        "GPI_EXTRA" | "GPI_USERS" => "use `gpi_users` in this `[[test]]`",
         "PYGPI_USERS" => "use `pygpi_users` in this `[[test]]`",
         "PYTHONPATH" => "use `paths` in this `[[test]]`",
         "COCOTB_RESULTS_FILE" | "PYTHONDONTWRITEBYTECODE" | "PYTHONPYCACHEPREFIX" => "remove it",

@@ -29,6 +29,36 @@ pub(crate) fn closest<'a>(
     best.map(|(_, candidate)| candidate)
 }
 
+/// Returns the candidate with the same parts between `/` and `@` in another order, or else the one that
+/// [`closest`] finds, with the parts in the order that names of builds have.
+pub(crate) fn closest_in_parts<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str> + Clone,
+) -> Option<&'a str> {
+    let parts = |name: &str| {
+        let mut parts: Vec<String> = name.split(['/', '@']).map(str::to_owned).collect();
+        parts.sort_unstable();
+        parts
+    };
+    if !name.contains('/') {
+        return closest(name, candidates);
+    }
+    let wanted = parts(name);
+    let mut same = candidates.clone();
+    let same = same.find(|it| *it != name && parts(it) == wanted);
+    same.or_else(|| {
+        let (front, simulator) = match name.split_once('@') {
+            Some((front, simulator)) => (front, format!("@{simulator}")),
+            None => (name, String::new()),
+        };
+        let mut parts: Vec<&str> = front.split('/').collect();
+        // What has no value stays in front.
+        parts.sort_by_key(|part| part.contains('=').then_some(*part));
+        let ordered = parts.join("/") + &simulator;
+        closest(&ordered, candidates)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -40,6 +70,30 @@ mod tests {
         assert_eq!(closest("include", known), Some("includes"));
         assert_eq!(closest("SOURCES", known), Some("sources"));
         assert_eq!(closest("sources", known), None, "it is there");
+    }
+
+    #[test]
+    fn parts_of_a_name_may_be_in_another_order() {
+        let known = [
+            "fifo",
+            "fifo/DEPTH=4",
+            "fifo/DEPTH=4/WIDTH=8",
+            "fifo/DEPTH=8/WIDTH=8",
+            "fifo/small/A=1/B=2@icarus",
+        ];
+        for (name, meant) in [
+            ("fifo/WIDTH=8/DEPTH=4", "fifo/DEPTH=4/WIDTH=8"),
+            ("fifo/WIDTH=8/DEPTH=8", "fifo/DEPTH=8/WIDTH=8"),
+            ("fifo/WIDTH=9/DEPTH=8", "fifo/DEPTH=8/WIDTH=8"),
+            ("fifo/DEPHT=4/WIDTH=8", "fifo/DEPTH=4/WIDTH=8"),
+            ("fifo/small/B=2/A=1@icarus", "fifo/small/A=1/B=2@icarus"),
+            ("fifo/smal/B=2/A=1@icarus", "fifo/small/A=1/B=2@icarus"),
+            ("fiffo", "fifo"),
+        ] {
+            let found = closest_in_parts(name, known.iter().copied());
+            assert_eq!(found, Some(meant), "{name}");
+        }
+        assert_eq!(closest_in_parts("uart/X=1", known.iter().copied()), None);
     }
 
     #[test]

@@ -79,6 +79,8 @@ pub struct Variant {
     pub build: Build,
     /// Values that only stand in braces, by their names; the parameters are those of the build.
     pub variables: BTreeMap<String, HdlValue>,
+    /// What `{OUT}` and `{OUT:NAME}` stand for: markers of the directories of steps.
+    pub outs: BTreeMap<String, HdlValue>,
     /// Parameters whose values could not be read; none in a configuration without errors.
     pub unknown: BTreeSet<String>,
 }

@@ -286,6 +286,12 @@ pub(super) fn rendered(source: &str, scope: &Scope<'_>) -> Option<String> {
     Some(text)
 }
 
+/// Says whether a string has expressions and no mistake.
+pub(super) fn has_values(source: &str, braces: Braces) -> bool {
+    let pieces = pieces(source, braces).unwrap_or_default();
+    pieces.iter().any(|it| matches!(it, Piece::Value(..)))
+}
+
 /// Says whether a name means the directory of a step.
 pub(super) fn is_out(name: &str) -> bool {
     name == "OUT" || name.starts_with("OUT:")

@@ -179,6 +179,7 @@ fn read_settings(
         fork: section.switch("fork", defaults.fork),
         preload: read_preload(section),
         vpi_libraries: user_code::read_vpi_libraries(section, files),
+        gpi_users: user_code::read_gpi_users(section, files),
         pygpi_users: user_code::read_pygpi_users(section),
         fail_on_hdl_error: section.switch("fail_on_hdl_error", true),
         fixed: FixedSettings::default(),
@@ -374,11 +375,8 @@ const RUN_FILES_OF_OURS: [&str; 8] = [
 
 /// Reads `run_files`; no two may have the same name, since all are linked into one directory.
 fn read_run_files(section: &Section<'_>, files: &Files<'_>) -> Vec<Utf8PathBuf> {
-    let paths = files.find_all(
-        section.reading,
-        &section.texts("run_files"),
-        PathKind::Either,
-    );
+    let texts = section.texts("run_files");
+    let paths = test_values::find_files(section.reading, files, &texts, PathKind::Either);
     let mut first = BTreeMap::new();
     for path in &paths {
         let Some(name) = path.file_name() else {

@@ -173,14 +173,23 @@ pub(super) fn read<'a>(
     }
 }
 
-/// Warns about limits that are wider in the session, or narrower, than this file asks for.
+/// Warns about another build directory, and about limits that are wider in the session, or narrower,
+/// than this file asks for.
 fn report_unused(top: &Section<'_>, own: &SessionSettings, above: &Inherited) {
     let session = &above.session;
     let fewer_jobs = own
         .jobs
         .is_some_and(|own| session.jobs.is_none_or(|jobs| own < jobs));
+    let shorter_session = own
+        .session_timeout
+        .is_some_and(|own| session.session_timeout.is_none_or(|it| own < it));
     for (key, matters) in [
+        (
+            "build_dir",
+            !is_same_folder(&own.build_dir, &session.build_dir),
+        ),
         ("jobs", fewer_jobs),
+        ("session_timeout_s", shorter_session),
         ("build_timeout_s", own.build_timeout > session.build_timeout),
         ("lock_timeout_s", own.lock_timeout > session.lock_timeout),
     ] {
@@ -194,6 +203,13 @@ fn report_unused(top: &Section<'_>, own: &SessionSettings, above: &Inherited) {
             top.reading.at(&value.range, label, problem);
         }
     }
+}
+
+/// Says whether two folders are one, even if they do not exist yet.
+fn is_same_folder(one: &Utf8Path, other: &Utf8Path) -> bool {
+    let real = |path: &Utf8Path| fs::real_path(path).ok();
+    without_parents(one) == without_parents(other)
+        || real(one).is_some_and(|one| real(other) == Some(one))
 }
 
 /// Reports what this file needs of Python and the session does not have.

@@ -108,7 +108,7 @@ impl Reader<'_> {
             .iter()
             .map(|it| it.local_name.clone())
             .collect();
-        reject_prefixes(&reading, &own, &mut content.includes);
+        reject_prefixes(&reading, folder_of(path), &own, &mut content.includes);
         let includes = std::mem::take(&mut content.includes);
         let for_included = Inherited::from(&content, inherited, shown);
         let index = self.files.len();
@@ -211,7 +211,12 @@ fn identity(path: &Utf8Path) -> Utf8PathBuf {
 }
 
 /// Reports and removes files whose builds could have the same names as others.
-fn reject_prefixes(reading: &Reading, own: &[String], includes: &mut Vec<Included>) {
+fn reject_prefixes(
+    reading: &Reading,
+    folder: &Utf8Path,
+    own: &[String],
+    includes: &mut Vec<Included>,
+) {
     let is_below = |name: &str, other: &str| {
         let rest = name.strip_prefix(other);
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
@@ -220,7 +225,12 @@ fn reject_prefixes(reading: &Reading, own: &[String], includes: &mut Vec<Include
     includes.retain(|include| {
         let prefix = &include.prefix;
         let path = &include.path;
-        let help = "give one of them another prefix: `{ file = \"…\", prefix = \"…\" }`";
+        let help = if include.by_pattern {
+            let file = path.strip_prefix(folder).unwrap_or(path);
+            format!("put `{{ file = \"{file}\", prefix = \"…\" }}` before the pattern")
+        } else {
+            "give one of them another prefix: `{ file = \"…\", prefix = \"…\" }`".to_owned()
+        };
         let build = own.iter().find(|name| is_below(prefix, name));
         let clash = accepted
             .iter()

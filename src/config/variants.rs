@@ -91,6 +91,20 @@ pub(super) fn read(section: &Section<'_>, table: &str, simulators: usize) -> Vec
     combinations
 }
 
+/// Returns what the values of a key that varies are used for.
+fn use_of(section: &Section<'_>, key: &str) -> ValueUse {
+    let variables = section.get("variables");
+    let is_variable = |table: &Value<'_>| {
+        let table = table.content.as_table();
+        table.is_some_and(|table| table.contains_key(key))
+    };
+    if variables.is_some_and(|table| is_variable(&table)) {
+        ValueUse::Variable
+    } else {
+        ValueUse::Parameter
+    }
+}
+
 fn read_matrix(section: &Section<'_>, table: &str) -> BTreeMap<String, Vec<HdlValue>> {
     let mut matrix = BTreeMap::new();
     let Some(lists) = section.get("matrix") else {
@@ -111,7 +125,7 @@ fn read_matrix(section: &Section<'_>, table: &str) -> BTreeMap<String, Vec<HdlVa
         }
         let values: Vec<HdlValue> = items
             .iter()
-            .filter_map(|item| hdl_value(item, ValueUse::Parameter))
+            .filter_map(|item| hdl_value(item, use_of(section, &name.value)))
             .collect();
         let mut seen = BTreeSet::new();
         let mut names = values.iter().map(for_name);
@@ -148,7 +162,7 @@ fn read_variants(section: &Section<'_>) -> Vec<Entry> {
                     .help("a name consists of letters, digits, `_`, `-` and `.`");
                 section.reading.at(&name.range, "", problem);
             }
-            let entry = read_entry(&value);
+            let entry = read_entry(section, &value);
             entries.extend(entry.map(|entry| Entry {
                 name: Some(name.value),
                 range: name.range,
@@ -157,7 +171,7 @@ fn read_variants(section: &Section<'_>) -> Vec<Entry> {
         }
     } else {
         let items = value.items("a list of tables, or a table of tables");
-        entries.extend(items.iter().filter_map(read_entry));
+        entries.extend(items.iter().filter_map(|it| read_entry(section, it)));
     }
     let is_empty = value.content.as_array().is_some_and(|it| it.is_empty())
         || matches!(value.content, DeValue::Table(table) if table.is_empty());
@@ -189,7 +203,10 @@ fn entries(section: &Section<'_>, key: &str) -> Vec<Entry> {
         return Vec::new();
     }
     let items = value.items("a list of tables");
-    let entries: Vec<Entry> = items.iter().filter_map(read_entry).collect();
+    let entries: Vec<Entry> = items
+        .iter()
+        .filter_map(|it| read_entry(section, it))
+        .collect();
     for entry in &entries {
         if entry.values.is_empty() {
             let message = format!("a table of `{key}` is empty");
@@ -200,7 +217,7 @@ fn entries(section: &Section<'_>, key: &str) -> Vec<Entry> {
     entries
 }
 
-fn read_entry(value: &Value<'_>) -> Option<Entry> {
+fn read_entry(section: &Section<'_>, value: &Value<'_>) -> Option<Entry> {
     if !value.content.is_table() {
         value.wrong_type("a table of values");
         return None;
@@ -208,7 +225,7 @@ fn read_entry(value: &Value<'_>) -> Option<Entry> {
     let mut values = Values::new();
     for (name, value) in value.entries("a table of values") {
         check_identifier(value.reading, &name);
-        if let Some(value) = hdl_value(&value, ValueUse::Parameter) {
+        if let Some(value) = hdl_value(&value, use_of(section, &name.value)) {
             values.insert(name.value, value);
         }
     }
@@ -349,11 +366,17 @@ fn check_names(
 
 /// Returns every key that `matrix`, `variants` or `include` gives values to, with its place.
 pub(super) fn varied_keys(section: &Section<'_>) -> Vec<(Located<String>, &'static str)> {
+    let keys = varied(section).into_iter();
+    keys.map(|(key, _, from)| (key, from)).collect()
+}
+
+/// Returns every key of these tables with its value, a list in `matrix`, and the name of the table.
+fn varied<'a>(section: &Section<'a>) -> Vec<(Located<String>, Value<'a>, &'static str)> {
     let mut keys = Vec::new();
-    let mut take = |value: &Value<'_>, from: &'static str| {
+    let mut take = |value: &Value<'a>, from: &'static str| {
         if value.content.is_table() {
-            let entries = value.entries("a table");
-            keys.extend(entries.into_iter().map(|(name, _)| (name, from)));
+            let entries = value.entries("a table").into_iter();
+            keys.extend(entries.map(|(name, value)| (name, value, from)));
         }
     };
     if let Some(matrix) = section.get("matrix") {
@@ -376,6 +399,20 @@ pub(super) fn varied_keys(section: &Section<'_>) -> Vec<(Located<String>, &'stat
         }
     }
     keys
+}
+
+/// Returns every value that `matrix`, `variants` or `include` gives to a key, with the key.
+pub(super) fn varied_values<'a>(section: &Section<'a>) -> Vec<(Located<String>, Value<'a>)> {
+    let mut values = Vec::new();
+    for (key, value, from) in varied(section) {
+        if from == "matrix" && value.content.is_array() {
+            let items = value.items("a list of values").into_iter();
+            values.extend(items.map(|item| (key.clone(), item)));
+        } else if from != "matrix" {
+            values.push((key, value));
+        }
+    }
+    values
 }
 
 /// Returns where a parameter is given: its value in a table of parameters, or its key in what varies.

@@ -8,6 +8,7 @@ use camino::Utf8PathBuf;
 use serde::Deserialize;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
@@ -262,6 +263,8 @@ pub struct Build {
     pub steps: Vec<Step>,
     /// What the steps have written, by their names; empty before they have run.
     pub step_results: BTreeMap<String, StepResult>,
+    /// Files that its steps must have written because runs need them, by their markers.
+    pub run_files: BTreeSet<Utf8PathBuf>,
 }
 
 impl Build {
@@ -308,6 +311,7 @@ impl Build {
             build_args: Vec::new(),
             waves: false,
             build_env: BTreeMap::new(),
+            run_files: BTreeSet::new(),
             steps: Vec::new(),
             step_results: BTreeMap::new(),
             project_dir,
@@ -334,4 +338,6 @@ pub struct BuiltDesign {
     pub toplevel_language: Language,
     /// Whether runs may ask for waves.
     pub waves: bool,
+    /// The directories of its steps, by their names, absolute.
+    pub step_dirs: BTreeMap<String, Utf8PathBuf>,
 }

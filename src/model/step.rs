@@ -48,6 +48,8 @@ pub struct StepResult {
     pub dir: Utf8PathBuf,
     /// Every file in it, sorted by path.
     pub files: Vec<StepFile>,
+    /// Whether it was there before this session.
+    pub is_reused: bool,
 }
 
 /// A file that a step has written.

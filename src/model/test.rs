@@ -1,6 +1,8 @@
 //! Testcases, runs and the settings they run with.
 
 use crate::model::build::BuildName;
+use crate::model::build::BuiltDesign;
+use crate::model::step;
 
 use camino::Utf8PathBuf;
 use serde::Deserialize;
@@ -213,6 +215,15 @@ impl ParamEnv {
     }
 }
 
+/// A library that cocotb's GPI loads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GpiUser {
+    /// Its file, absolute, without `,` and `;`.
+    pub library: Utf8PathBuf,
+    /// The function without arguments that is called once it is loaded, if any.
+    pub function: Option<String>,
+}
+
 /// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
@@ -249,6 +260,8 @@ pub struct RunSettings {
     pub preload: Vec<String>,
     /// VPI libraries that the simulator loads, in order, absolute.
     pub vpi_libraries: Vec<Utf8PathBuf>,
+    /// Libraries that cocotb's GPI loads, in order, before it starts Python.
+    pub gpi_users: Vec<GpiUser>,
     /// Python functions (`package.module:function`) that are called, in order, when cocotb is
     /// initialised, before test modules are imported.
     pub pygpi_users: Vec<String>,
@@ -256,6 +269,43 @@ pub struct RunSettings {
     pub fail_on_hdl_error: bool,
     /// Which of these the variant stands for.
     pub fixed: FixedSettings,
+}
+
+impl RunSettings {
+    /// Returns the paths of files of which the simulator is given the names.
+    pub fn files(&self) -> impl Iterator<Item = &Utf8PathBuf> {
+        let libraries = self.gpi_users.iter().map(|user| &user.library);
+        let files = self.run_files.iter().chain(&self.vpi_libraries);
+        files.chain(libraries)
+    }
+
+    /// Returns the same files, to change them.
+    pub fn files_mut(&mut self) -> impl Iterator<Item = &mut Utf8PathBuf> {
+        let libraries = self.gpi_users.iter_mut().map(|user| &mut user.library);
+        let files = self.run_files.iter_mut().chain(&mut self.vpi_libraries);
+        files.chain(libraries)
+    }
+
+    /// Returns the settings on a design, with the directories of its steps in place of their markers.
+    #[must_use]
+    pub fn in_design(&self, design: &BuiltDesign) -> Self {
+        let mut settings = self.clone();
+        let real = |text: &str| {
+            step::replace_markers(text, |name| {
+                let dir = design.step_dirs.get(name);
+                dir.map_or_else(|| step::shown(&step::marker(name)), Utf8PathBuf::to_string)
+            })
+        };
+        let args = settings.test_args.iter_mut();
+        let args = args.chain(&mut settings.plusargs);
+        for text in args.chain(settings.env.values_mut()) {
+            *text = real(text);
+        }
+        for path in settings.files_mut() {
+            *path = real(path.as_str()).into();
+        }
+        settings
+    }
 }
 
 #[cfg(test)]
@@ -278,6 +328,7 @@ impl RunSettings {
             fork: true,
             preload: Vec::new(),
             vpi_libraries: Vec::new(),
+            gpi_users: Vec::new(),
             pygpi_users: Vec::new(),
             fail_on_hdl_error: true,
             fixed: FixedSettings::default(),

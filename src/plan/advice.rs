@@ -2,6 +2,7 @@
 
 use crate::config::name_glob::NameGlob;
 use crate::config::suggest::closest;
+use crate::config::suggest::closest_in_parts;
 use crate::plan::filter::SEPARATOR;
 
 use camino::Utf8Path;
@@ -90,7 +91,7 @@ pub(super) fn on_module(wanted: &str, known: &KnownNames<'_>) -> Option<String> 
         ));
     }
     let names = known.modules.iter().flat_map(|name| prefixes(name));
-    let meant = closest(wanted, names)?;
+    let meant = closest_in_parts(wanted, names)?;
     Some(format!("did you mean `{meant}`?"))
 }
 
@@ -158,7 +159,7 @@ impl KnownNames<'_> {
         if all.clone().any(|name| name.contains(part)) {
             return Some(part);
         }
-        closest(part, all)
+        closest_in_parts(part, all)
     }
 }
 
@@ -187,7 +188,7 @@ mod tests {
 
     fn known() -> KnownNames<'static> {
         KnownNames {
-            builds: vec!["fifo/DEPTH=4@icarus", "uart"],
+            builds: vec!["fifo/DEPTH=4@icarus", "fifo/DEPTH=4/WIDTH=8", "uart"],
             modules: KNOWN.to_vec(),
             testcases: vec!["overflow", "grants/x=1", "grants/x=2"],
         }
@@ -211,6 +212,7 @@ mod tests {
             ("overflwo", "overflow"),
             ("fiffo", "fifo"),
             ("fifo/DEPTH=5@icarus", "fifo/DEPTH=4@icarus"),
+            ("fifo/WIDTH=8/DEPTH=4", "fifo/DEPTH=4/WIDTH=8"),
             ("grnats", "grants"),
             ("fifo::test_fifi::overflwo", "fifo::test_fifo::overflow"),
             ("test_arb::overfow", "test_arb::overflow"),

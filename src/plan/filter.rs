@@ -1,7 +1,8 @@
 //! One FILTER of the command line: part of a testcase's identity, or a pattern over all of it.
 //!
-//! A filter that names builds is answered by build and module alone, so that nothing else is built
-//! and listed only because a testcase might have that name too.
+//! A filter that is the name of a build selects what `--build` would. A pattern for builds is answered by
+//! build and module alone, so that nothing else is built and listed only because a testcase might have
+//! that name too.
 
 use crate::config::BuildSelection;
 use crate::config::name_glob::NameGlob;
@@ -91,10 +92,13 @@ impl Filter {
         build: &BuildName,
         module: ModuleInVariant<'_>,
     ) -> bool {
-        named.covers(build)
-            || self
-                .matcher
-                .is_match(&format!("{build}{SEPARATOR}{module}"))
+        if named.covers(build) {
+            return true;
+        }
+        match &self.matcher {
+            Matcher::Within(_) => false,
+            Matcher::Pattern(glob) => glob.is_match(&format!("{build}{SEPARATOR}{module}")),
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use crate::config::RunnerConfig;
 use crate::config::Variant;
 use crate::config::settings_on;
 use crate::model::build::Build;
+use crate::model::step;
 use crate::model::test::PlannedModule;
 use crate::plan::claims::Claims;
 
@@ -54,6 +55,10 @@ pub fn expand(config: &RunnerConfig) -> Plan {
             }
             build.waves |= table.settings.waves;
             let settings = settings_on(&table.settings, variants[number]);
+            let of_steps = settings
+                .files()
+                .filter(|path| step::is_marked(path.as_str()));
+            build.run_files.extend(of_steps.cloned());
             for module in &table.modules {
                 let alike = planned.entry((number, module, &table.variant)).or_default();
                 let known = alike.iter().find(|at| modules[**at].settings == settings);

@@ -66,6 +66,7 @@ fn table(name: &str, simulators: &[&str], matrix: &[(&str, &[i64])]) -> BuildTab
             Variant {
                 build,
                 variables,
+                outs: BTreeMap::new(),
                 unknown: BTreeSet::new(),
             }
         })
@@ -307,6 +308,37 @@ fn modules_and_builds_that_no_filter_can_reach_are_ruled_out_before_listing() {
         let needed = needed.filter(|build| selection.needs_build(&build.name));
         assert_eq!(needed.count(), builds, "{texts:?}");
     }
+}
+
+#[test]
+fn a_filter_that_is_the_name_of_a_build_selects_what_the_option_does() {
+    let tables = ["top", "soc/top", "chip"].map(|name| table(name, &SIMULATORS, &[]));
+    let modules = &["test_top", "checks"];
+    let plan = expand(&config(
+        tables.into(),
+        vec![test(Some(&["top", "soc/top", "chip"]), modules)],
+    ));
+    let needed = |args: SelectionArgs| -> Vec<String> {
+        let selection = Selection::new(args, &plan).expect("valid");
+        let builds = plan.builds.iter().map(|build| &build.name);
+        let needed = builds.filter(|name| selection.needs_build(name));
+        needed.map(BuildName::to_string).collect()
+    };
+    let top = ["top@icarus", "top@verilator"];
+    let by_option = SelectionArgs {
+        builds: vec!["top".to_owned()],
+        ..SelectionArgs::default()
+    };
+    assert_eq!(needed(by_option), top);
+    assert_eq!(needed(filters(&["top"])), top);
+    let selection = Selection::new(filters(&["top"]), &plan).expect("valid");
+    assert!(selection.selects(&id("top@icarus", "checks", "any")));
+    for (build, module) in [("soc/top@icarus", "checks"), ("chip@icarus", "test_top")] {
+        assert!(!selection.selects(&id(build, module, "top")), "{build}");
+    }
+    // A pattern and a part of a name are searched in all of it.
+    assert_eq!(needed(filters(&["*top*"])).len(), 6);
+    assert_eq!(needed(filters(&["to"])).len(), 6);
 }
 
 #[test]

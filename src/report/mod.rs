@@ -28,3 +28,4 @@ pub use junit::unwritable;
 pub use terminal::TerminalOptions;
 pub use terminal::TerminalReport;
 pub use terminal::Verbosity;
+pub use wrap::wrapped;

@@ -18,7 +18,7 @@ const COMMAND: &str = "`cocorun ";
 ///
 /// The indentation is `hang` cells, or where that is `None`, two more than the line's own. A word that
 /// does not fit into a line by itself stays whole. Quoted source (`3 | code`) is left alone.
-pub(super) fn wrapped(text: &str, columns: usize, hang: Option<usize>) -> String {
+pub fn wrapped(text: &str, columns: usize, hang: Option<usize>) -> String {
     let mut all = String::new();
     for line in text.split_inclusive('\n') {
         let (line, end) = match line.strip_suffix('\n') {

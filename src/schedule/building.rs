@@ -253,7 +253,7 @@ fn lists_of(
                 ListTask {
                     group: Arc::new(Group::new(
                         Arc::clone(design),
-                        planned.settings.clone(),
+                        planned.settings.in_design(design),
                         (planned.table, planned.variant.clone()),
                         Arc::clone(simulator),
                         simulator.wave_file_name(&build.build_args),

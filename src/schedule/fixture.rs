@@ -8,6 +8,8 @@ use crate::model::test::ModuleInVariant;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 
+use std::collections::BTreeMap;
+
 /// Creates a testcase of module `m` on build `b`.
 pub(super) fn testcase(name: &str) -> Testcase {
     let module = TestModule("m".to_owned());
@@ -31,5 +33,6 @@ pub(super) fn design(name: &str) -> BuiltDesign {
         hdl_toplevel: "top".to_owned(),
         toplevel_language: Language::Verilog,
         waves: false,
+        step_dirs: BTreeMap::new(),
     }
 }

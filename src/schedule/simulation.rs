@@ -206,6 +206,7 @@ fn command(
         tool: &installed.tool,
         python: &context.tools.python,
         vpi_libraries: &settings.vpi_libraries,
+        gpi_users: &settings.gpi_users,
         test_args: &settings.test_args,
         plusargs: &settings.plusargs,
         waves: waves.as_deref(),

@@ -1,5 +1,6 @@
 //! The command and environment that simulate a built design with a given cocotb.
 
+use crate::model::test::GpiUser;
 use crate::sim::simulator::LaunchInput;
 use crate::sim::simulator::Simulator;
 
@@ -125,19 +126,36 @@ fn environment(simulator: &dyn Simulator, input: &LaunchInput<'_>) -> BTreeMap<S
     }
     match &python.simulator_extension {
         Some(extension) if python.cocotb.at_least(2, 1) => {
-            set(
-                "GPI_USERS",
-                &format!("{};{extension},initialize", python.libpython),
-            );
+            let libpython = std::iter::once(python.libpython.to_string());
+            let libraries = libpython.chain(input.gpi_users.iter().map(|user| entry(user, ',')));
+            // cocotb's own entry point comes last: if a library fails, Python does not start.
+            let all: Vec<String> = libraries
+                .chain([format!("{extension},initialize")])
+                .collect();
+            set("GPI_USERS", &all.join(";"));
         }
-        _ => set("LIBPYTHON_LOC", python.libpython.as_str()),
+        _ => {
+            set("LIBPYTHON_LOC", python.libpython.as_str());
+            if !input.gpi_users.is_empty() {
+                let all: Vec<String> = input.gpi_users.iter().map(|it| entry(it, ':')).collect();
+                set("GPI_EXTRA", &all.join(","));
+            }
+        }
     }
     // The agent starts cocotb's own entry points itself; see `docs/agent.md`.
-    let entry = if python.cocotb.at_least(2, 0) {
+    let variable = if python.cocotb.at_least(2, 0) {
         "PYGPI_USERS"
     } else {
         "PYGPI_ENTRY_POINT"
     };
-    set(entry, "cocorun_agent.boot:start");
+    set(variable, "cocorun_agent.boot:start");
     env
+}
+
+/// Returns a library as cocotb's GPI names it, with its function after `separator`.
+fn entry(user: &GpiUser, separator: char) -> String {
+    match &user.function {
+        Some(function) => format!("{}{separator}{function}", user.library),
+        None => user.library.to_string(),
+    }
 }

@@ -70,6 +70,12 @@ pub fn is_literal(text: &str) -> bool {
     is_decimal || is_real || is_based_literal(text)
 }
 
+/// Says whether a text is one string literal, without escapes.
+pub fn is_string(text: &str) -> bool {
+    let inner = text.strip_prefix('"').and_then(|it| it.strip_suffix('"'));
+    inner.is_some_and(|inner| !inner.contains(['"', '\\']))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -111,6 +117,7 @@ mod tests {
         ] {
             assert!(is_based_literal(text) && is_literal(text), "{text}");
         }
+        assert!(is_string("\"8\"") && !is_string("\"8") && !is_string("\"a\" + \"b\""));
         for text in ["5", "-5", "1_000", "2.5", "-1e-9"] {
             assert!(is_literal(text) && !is_based_literal(text), "{text}");
         }

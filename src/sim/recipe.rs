@@ -283,6 +283,7 @@ mod tests {
     #[test]
     fn paths_are_resolved_against_the_project_the_steps_and_the_output_directory() {
         let step = |dir: &str| StepResult {
+            is_reused: false,
             dir: Utf8PathBuf::from(dir),
             files: Vec::new(),
         };

@@ -9,6 +9,7 @@ use crate::model::build::Build;
 use crate::model::build::BuiltDesign;
 use crate::model::build::Language;
 use crate::model::build::SimulatorName;
+use crate::model::test::GpiUser;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
 use crate::sim::log_text;
@@ -277,6 +278,8 @@ pub struct LaunchInput<'a> {
     pub python: &'a PythonEnv,
     /// VPI libraries to load, in order, absolute.
     pub vpi_libraries: &'a [Utf8PathBuf],
+    /// Libraries for cocotb's GPI to load before it starts Python, in order.
+    pub gpi_users: &'a [GpiUser],
     /// Extra simulator arguments.
     pub test_args: &'a [String],
     /// With the leading `+`.

@@ -157,7 +157,7 @@ fn compare(simulator: &str) {
     let flavours = flavours(simulator);
     let builds: Vec<String> = flavours.iter().map(|it| it.build()).collect();
     let selected: Vec<&str> = builds.iter().flat_map(|it| ["--build", it]).collect();
-    let forked = Session::of(&project, &selected);
+    let forked = Session::on_terminal(&project, &selected);
     assert_eq!(forked.code, 1);
     let environment = environment(&build_dir);
     let theirs: BTreeMap<String, Outcomes> = thread::scope(|scope| {

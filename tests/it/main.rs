@@ -47,6 +47,7 @@ mod processes;
 mod program_storm;
 mod rebuilds;
 mod rebuilt;
+mod reference;
 mod reports;
 mod scale;
 mod seeds;

@@ -214,6 +214,7 @@ fn ready(build: &Build, dir: &Utf8Path) -> Ready {
             hdl_toplevel: build.hdl_toplevel.clone(),
             toplevel_language: build.toplevel_language(),
             waves: false,
+            step_dirs: BTreeMap::new(),
         },
         origin: Origin::UpToDate,
         reasons: Vec::new(),

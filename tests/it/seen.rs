@@ -6,8 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::fs::File;
+use std::io::Read as _;
 use std::path::Path;
+use std::process::Output;
+use std::process::Stdio;
+use std::thread;
 
+use nix::pty::Winsize;
+use nix::pty::openpty;
 use serde_json::Value;
 
 use crate::support::Project;
@@ -45,6 +52,39 @@ pub(crate) struct Seen {
     pub(crate) log: String,
 }
 
+/// How long an id may be, in characters.
+const ID_LENGTH_MAX: usize = 120;
+/// How wide the terminal is.
+const TERMINAL_COLUMNS: u16 = 100;
+
+/// Checks that no line of what was written to a terminal is wider than it, except for what stays whole.
+#[track_caller]
+fn expect_to_fit(written: &str) {
+    let mut lines = Vec::new();
+    for line in written.split(['\n', '\r']) {
+        // Control sequences take no room; all that are used end in a letter.
+        let mut parts = line.split("\x1b[");
+        let mut plain = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            let text = part.split_once(|c: char| c.is_ascii_alphabetic());
+            plain.push_str(text.map_or("", |(_, text)| text));
+        }
+        lines.push(plain);
+    }
+    let shown = lines.iter().filter(|line| line.contains("PASS"));
+    assert!(shown.count() > 0, "no verdict in\n{written}");
+    for line in lines {
+        // What people copy stays whole, and then has a line of its own: an id, a path, a command.
+        let text = line.trim();
+        let is_one_word = !text.contains(' ') || text.starts_with("`cocorun ");
+        let width = line.chars().count();
+        assert!(
+            width <= usize::from(TERMINAL_COLUMNS) || is_one_word,
+            "{width} columns:\n{line}"
+        );
+    }
+}
+
 /// What is to be compared, and how it was started.
 pub(crate) struct Session {
     /// By identity and number among equal ones.
@@ -66,8 +106,50 @@ impl Session {
         let report = project.path("compared-junit.xml");
         let mut command = project.command(&["test", "--format", "json", "--junit"]);
         let output = command.arg(&report).args(args).output();
-        let ran = Ran::from(output.unwrap());
-        let session = Self::read(&ran, &fs::read_to_string(&report).unwrap());
+        Self::ended(output.unwrap(), &report)
+    }
+
+    /// Runs `cocorun test` to its end with its report on a terminal, and checks that lines fit there and
+    /// that no id is longer than `ID_LENGTH_MAX`.
+    #[track_caller]
+    pub(crate) fn on_terminal(project: &Project, args: &[&str]) -> Self {
+        let report = project.path("compared-junit.xml");
+        let size = Winsize {
+            ws_row: 40,
+            ws_col: TERMINAL_COLUMNS,
+            ws_xpixel: 0,
+            ws_ypixel: 0,
+        };
+        let terminal = openpty(Some(&size), None).unwrap();
+        let mut master = File::from(terminal.master);
+        let reader = thread::spawn(move || {
+            let mut bytes = Vec::new();
+            // It ends with an error when nobody has the other side open.
+            drop(master.read_to_end(&mut bytes));
+            bytes
+        });
+        let mut command = project.command(&["test", "--format", "json", "--junit"]);
+        command.arg(&report).args(args);
+        let child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::from(terminal.slave))
+            .spawn();
+        // It has the terminal, too.
+        drop(command);
+        let output = child.unwrap().wait_with_output().unwrap();
+        let stderr = reader.join().unwrap();
+        expect_to_fit(&String::from_utf8_lossy(&stderr));
+        let session = Self::ended(Output { stderr, ..output }, &report);
+        // `ID NUMBER`.
+        let longest = session.seen.keys().max_by_key(|key| key.len()).unwrap();
+        assert!(longest.len() <= ID_LENGTH_MAX + 2, "{longest}");
+        session
+    }
+
+    #[track_caller]
+    fn ended(output: Output, report: &Path) -> Self {
+        let ran = Ran::from(output);
+        let session = Self::read(&ran, &fs::read_to_string(report).unwrap());
         assert!(!session.seen.is_empty(), "{}", ran.text);
         session
     }

@@ -331,6 +331,73 @@ fn who_is_killed_in_the_middle_of_a_step_leaves_it_to_others() {
     );
 }
 
+/// A design, its memory and what a test compares it with, all written by one generator.
+const MEMORY: &str = r#"
+[build.rom]
+prepare = [["python3", "gen.py", "{OUT}"]]
+sources = ["{OUT}/rom.sv"]
+hdl_toplevel = "rom"
+
+[[test]]
+test_module = "test_rom"
+run_files = ["{OUT}/words.hex"]
+plusargs = ["expected={OUT}/expected.txt"]
+env = { EXPECTED = "{OUT:prepare}/expected.txt" }
+"#;
+
+#[test]
+fn a_test_reads_what_a_step_wrote_and_no_failure_of_a_step_lasts() {
+    let project = Project::with_cocotb(COCOTB, MEMORY);
+    project
+        .file("gen.py", "import sys, words\nwords.write(sys.argv[1])\n")
+        .file("words.py", "raise SystemExit('words.py is broken')\n")
+        .file(
+            "test_rom.py",
+            "import os\nimport cocotb\nfrom cocotb.triggers import Timer\n\n@cocotb.test()\n\
+             async def has_its_words(dut):\n    await Timer(1, 'ns')\n    \
+             assert cocotb.plusargs['expected'] == os.environ['EXPECTED']\n    \
+             with open(os.environ['EXPECTED']) as expected:\n        \
+             assert int(dut.words[1].value) == int(expected.read())\n",
+        );
+    let ran = project.run(&["test"]).expect_code(3);
+    assert!(ran.text.contains("words.py is broken"), "{}", ran.text);
+    // `words.py` is no input of the step, so what depends on it must not last.
+    let write = |hex: &str, body: &str| {
+        let text = format!(
+            "def write(out):\n    \
+             open(f'{{out}}/rom.sv', 'w').write('module rom; reg [7:0] words[0:1]; {body} endmodule\\n')\n    \
+             open(f'{{out}}/{hex}', 'w').write('11\\n2a\\n')\n    \
+             open(f'{{out}}/expected.txt', 'w').write('42')\n"
+        );
+        project.file("words.py", &text);
+    };
+    let reads = "initial $readmemh(\"words.hex\", words);";
+    let fails = |args: &[&str]| project.run(args).expect_code(3).text;
+    write("others.hex", reads);
+    let text = fails(&["test"]);
+    let words = "build `rom` has the file for runs `{OUT:prepare}/words.hex`, which step `prepare` does \
+                 not write";
+    assert!(text.contains(words), "{text}");
+    write("words.hex", "wire = ;");
+    let from_earlier =
+        "made from what `prepare` wrote in an earlier session; `--force` runs it again";
+    let text = fails(&["test", "--explain"]);
+    assert!(
+        text.contains("it had not written what a build needs"),
+        "{text}"
+    );
+    assert!(
+        text.contains("syntax error") && !text.contains(from_earlier),
+        "{text}"
+    );
+    let text = fails(&["test"]);
+    assert!(text.contains(from_earlier), "{text}");
+    write("words.hex", reads);
+    project.run(&["test", "--force"]).expect_code(0);
+    project.run(&["test", "--no-fork"]).expect_code(0);
+    project.run(&["test", "--assume-built"]).expect_code(0);
+}
+
 /// Steps that fail in every way, and builds that need them.
 const FAILURES: &str = r#"
 [step.fails]

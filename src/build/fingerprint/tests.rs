@@ -16,6 +16,7 @@ use crate::model::tool::SimulatorTool;
 use crate::sim::registry::Registry;
 
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// Fields of the ingredients that are not digested, by the last name in their path, and why.
@@ -56,6 +57,7 @@ fn build(simulator: &SimulatorName, project: &str) -> Build {
         build_env: BTreeMap::from([("LICENCE".to_owned(), "x".to_owned())]),
         steps: Vec::new(),
         step_results: BTreeMap::new(),
+        run_files: BTreeSet::new(),
         project_dir,
     }
 }
@@ -115,6 +117,7 @@ fn with_step(simulator: &SimulatorName, dir: &str, digest: &str) -> Build {
         digest: digest.to_owned(),
     };
     let result = StepResult {
+        is_reused: false,
         dir: Utf8PathBuf::from(dir),
         files: vec![file("defs.svh", digest), file("regs.sv", "same")],
     };

@@ -2,6 +2,7 @@
 
 use super::*;
 
+use crate::model::step;
 use crate::model::test::RunSettings;
 
 #[test]
@@ -39,6 +40,27 @@ fn strings_of_a_build_have_its_values_in_braces() {
 }
 
 #[test]
+fn variables_are_evaluated_as_parameters_are() {
+    let config = Project::fifo().fine(&format!(
+        "{BUILD}matrix = {{ WIDTH = [8, 16], LANES = [1, 2] }}\n\
+         variables = {{ KEEP = '{{WIDTH // 8}}', NAME = 'w{{KEEP}}', LANES = '{{KEEP * 4}}' }}\n\
+         parameters = {{ LAST = '{{KEEP - 1}}' }}\n"
+    ));
+    let wide = config.builds[0].variants.last().expect("four");
+    assert_eq!(wide.build.name.as_str(), "fifo/LANES=2/WIDTH=16");
+    let number = HdlValue::Integer;
+    let variables = [
+        ("KEEP", number(2)),
+        // The combination's own.
+        ("LANES", number(2)),
+        ("NAME", HdlValue::Text("w2".to_owned())),
+    ];
+    assert_eq!(wide.variables, owned(&variables));
+    let parameters = [("LAST", number(1)), ("WIDTH", number(16))];
+    assert_eq!(wide.build.parameters, owned(&parameters));
+}
+
+#[test]
 fn mistakes_in_braces_are_reported_at_their_characters() {
     let project = Project::fifo();
     check(
@@ -46,11 +68,14 @@ fn mistakes_in_braces_are_reported_at_their_characters() {
         &[
             (
                 "BUILDparameters = { A = '{B + 1}', B = '{C}', C = '{A}', D = '{D}', E = '{A}' }\n\
-                 build_args = ['-D{A}', '-D{E}', '-D{F}']\n",
+                 build_args = ['-D{A}', '-D{E}', '-D{F}']\nvariables = { V = '{X}', X = '{V}', Y = '{Q}' }\n",
                 &[
                     "4 template: `A` depends on itself",
                     "4 template: `D` depends on itself",
                     "5 template: no parameter is called `F` (help: a brace that is not a parameter is \
+             doubled: `{{` and `}}`)",
+                    "6 template: `V` depends on itself",
+                    "6 template: no parameter is called `Q` (help: a brace that is not a parameter is \
              doubled: `{{` and `}}`)",
                 ],
             ),
@@ -58,6 +83,8 @@ fn mistakes_in_braces_are_reported_at_their_characters() {
                 "BUILDmatrix = { W = [8, 0, 'x'] }\nbuild_args = ['-D{64 // W}', '-D{w}']\n\
                  env = { J = '{\"a\": 1}' }\ndefines = { X = 'a{' }\n",
                 &[
+                    "4 bad-value: `W` is a number in one build and a string in another (help: give all \
+             values of `W` one type)",
                     "5 template: division by zero",
                     "5 template: no parameter is called `w` (help: did you mean `{W}`?)",
                     "6 template: an expression cannot contain `\"` (help: a brace that is not a \
@@ -142,7 +169,7 @@ help: did you mean `{PORT}`?
         expected
     );
     let doubled = "(help: a brace that is not a parameter is doubled: `{{` and `}}`)";
-    let out = "(help: only builds have it: a parameter can bring the path to the design)";
+    let out = "(help: add `needs` with the name of a `[step.NAME]`, or `prepare`)";
     for (keys, expected) in [
         (
             "test_args = ['{', '-s{PORTS']\nenv = { A = '{\"a\": 1}', B = 'x}' }\n\
@@ -162,7 +189,7 @@ help: did you mean `{PORT}`?
              [test.variants.env]\nplusargs = ['{PORT}=1']\n[test.variants.other]\nenv.Z = '{PROT}'\n",
             vec![
                 "12 template: division by zero".to_owned(),
-                format!("12 template: `{{OUT}}` has no value in a `[[test]]` {out}"),
+                format!("12 template: `{{OUT}}` is the directory of a step, and there is none {out}"),
                 "13 template: no parameter is called `WORD` (help: did you mean `{PORT}`?)".to_owned(),
                 "15 bad-value: the name of a variant's plusarg has a brace, `{PORT}` (help: only its \
                  value can depend on the build)"
@@ -176,7 +203,7 @@ help: did you mean `{PORT}`?
 }
 
 #[test]
-fn a_test_cannot_have_the_path_of_a_step_nor_an_empty_plusarg_nor_what_was_reported() {
+fn a_test_cannot_have_an_empty_plusarg_nor_what_was_reported() {
     check(
         &Project::fifo(),
         &[(
@@ -193,14 +220,55 @@ fn a_test_cannot_have_the_path_of_a_step_nor_an_empty_plusarg_nor_what_was_repor
                 "8 bad-value: invalid plusarg `=1`",
                 "8 bad-value: invalid plusarg `+x`",
                 "8 bad-value: invalid plusarg `++x`",
-                "9 template: `{OUT:prepare}/m.hex` is below the directory of a step (help: only builds \
-             have it: a parameter can bring the path to the design)",
             ],
         )],
     );
-    let text = format!(
-        "{BUILD}prepare = [['gen', '{{OUT}}']]\nparameters = {{ FILE = '{{OUT}}/m.hex', W = 1 }}\n\
-         [[test]]\ntest_module = 'm'\nparam_env = 'P_{{NAME}}'\n"
+}
+
+#[test]
+fn strings_and_files_of_a_test_may_be_below_the_directory_of_a_step() {
+    let steps = "[step.rom]\ncommand = ['gen', '{OUT}']\ninputs = []\noutputs = ['m.hex', '*.so']\n\
+                 [step.tab]\ncommand = ['tab', '{OUT}']\ninputs = []\noutputs = ['t.hex']\n";
+    let test = "[[test]]\ntest_module = 'm'\n";
+    let whole = format!(
+        "{steps}{BUILD}needs = ['rom', 'tab']\nparameters = {{ FILE = '{{OUT:rom}}/m.hex', W = 1 }}\n{test}\
+         param_env = 'P_{{NAME}}'\nplusargs = ['t={{OUT:tab}}/t.hex']\nrun_files = ['{{OUT:rom}}/m.hex', 'hdl']\n\
+         gpi_users = ['{{OUT:rom}}/l.so,start']\nvpi_libraries = ['hdl/fifo.sv', '{{OUT:rom}}/l.so']\n"
     );
-    assert_eq!(on_builds(&text), ["[] [] {P_W: 1}"]);
+    let config = Project::fifo().fine(&whole);
+    let variant = &config.builds[0].variants[0];
+    let settings = settings_on(&config.tests[0].settings, variant);
+    let shown = |text: &str| step::shown(text);
+    assert_eq!(shown(&settings.env["P_FILE"]), "{OUT:rom}/m.hex");
+    assert_eq!(settings.env["P_W"], "1");
+    assert_eq!(shown(&settings.plusargs[0]), "+t={OUT:tab}/t.hex");
+    let files: Vec<String> = settings.files().map(|it| shown(it.as_str())).collect();
+    let [rom, hdl, sv, so, user] = files.as_slice() else {
+        panic!("{files:?}");
+    };
+    assert_eq!(
+        (rom.as_str(), so.as_str()),
+        ("{OUT:rom}/m.hex", "{OUT:rom}/l.so")
+    );
+    assert_eq!(user, "{OUT:rom}/l.so");
+    assert!(hdl.ends_with("/hdl") && sv.ends_with("/hdl/fifo.sv"));
+
+    check(
+        &Project::fifo(),
+        &[(
+            &format!(
+                "{steps}BUILDneeds = ['rom', 'tab']\n{test}run_files = ['{{OUT}}/m.hex', '{{OUT:rom}}/m.hxe', \
+                 '{{OUT:rom}}/*.hex', '{{OUT:tab}}', '{{OUT:axi}}/a', '{{OUT:tab}}/n.hex', 'x/{{OUT}}']\n"
+            ),
+            &[
+                "15 template: `{OUT}` could be the directory of several steps (help: write one of `{OUT:rom}`, `{OUT:tab}`)",
+                "15 step-output: step `rom` makes no `m.hxe` (help: did you mean `m.hex`?)",
+                "15 bad-value: `{OUT:rom}/*.hex` does not name one file (help: write the name of each file: patterns below `{OUT}` are for `sources`)",
+                "15 bad-value: `{OUT:tab}` is not a file below `{OUT}`",
+                "15 template: `{OUT:axi}` is not the directory of a needed step (help: add its name to `needs`, or write `{OUT:rom}` or `{OUT:tab}`)",
+                "15 step-output: step `tab` makes no `n.hex` (help: did you mean `t.hex`?)",
+                "15 bad-value: `x/{OUT}` does not begin with `{OUT}`",
+            ],
+        )],
+    );
 }

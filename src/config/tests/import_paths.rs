@@ -226,3 +226,33 @@ fn tables_that_mean_different_modules_by_one_name_on_one_build_are_reported() {
         &format!("{}\n[[test]]\n{}", keys("a"), keys("b")),
     ));
 }
+
+#[test]
+fn a_path_as_module_gets_a_name_that_works() {
+    let project = Project::fifo();
+    project.put("tests/unit/test_a.py", "");
+    let help = |paths: &str, module: &str| {
+        let text =
+            format!("[python]\npaths = [{paths}]\n{BUILD}[[test]]\ntest_module = '{module}'\n");
+        let brief = project.brief(&text).join("\n");
+        let (_, help) = brief.split_once("(help: ").unwrap_or_default();
+        help.trim_end_matches(')').to_owned()
+    };
+    let own = "write `test_fifo`, and `paths = [\"tests\"]` in this `[[test]]`";
+    for (paths, module, expected) in [
+        ("'tests'", "tests/test_fifo", "write `test_fifo`"),
+        ("'tests'", "./tests/test_fifo.py", "write `test_fifo`"),
+        (
+            "'.', 'tests'",
+            "tests/unit/test_a.py",
+            "write `unit.test_a`",
+        ),
+        ("'tests'", "unit/test_a.py", "write `unit.test_a`"),
+        ("'tests'", "test_fifo.py", "write `test_fifo`"),
+        ("'.'", "tests/test_fifo", "write `tests.test_fifo`"),
+        ("'hdl'", "tests/test_fifo", own),
+        ("'tests'", "tests/test_*.py", "write `test_*`"),
+    ] {
+        assert_eq!(help(paths, module), expected, "{paths} {module}");
+    }
+}

@@ -122,9 +122,15 @@ fn settings_of_the_root_are_defaults_and_those_of_the_session_are_its_own() {
 }
 
 #[test]
-fn limits_of_an_included_file_that_have_no_effect_are_one_warning_each() {
+fn settings_of_an_included_file_that_have_no_effect_are_one_warning_each() {
     let project = blocks(&["a", "b"]);
-    for (folder, keys) in [("a", "jobs = 1"), ("b", "jobs = 1\nlock_timeout_s = 9999")] {
+    for (folder, keys) in [
+        ("a", "jobs = 1\nbuild_dir = '../sim_build'"),
+        (
+            "b",
+            "jobs = 1\nlock_timeout_s = 9999\nbuild_dir = 'own'\nsession_timeout_s = 60",
+        ),
+    ] {
         project.put(&format!("{folder}/runner.toml"), format!("{keys}\n{BLOCK}"));
     }
     let config = project.fine("include = ['?/runner.toml']\n");
@@ -137,6 +143,14 @@ fn limits_of_an_included_file_that_have_no_effect_are_one_warning_each() {
          help: set it in `runner.toml`, for the whole session\n",
         "warning[config::include]: `lock_timeout_s` of an included file has no effect\n \
          --> b/runner.toml:2:18\n  |\n2 | lock_timeout_s = 9999\n  |                  ^^^^ used only \
+         if the session is started with this file\n\
+         help: set it in `runner.toml`, for the whole session\n",
+        "warning[config::include]: `build_dir` of an included file has no effect\n \
+         --> b/runner.toml:3:13\n  |\n3 | build_dir = 'own'\n  |             ^^^^^ used only \
+         if the session is started with this file\n\
+         help: set it in `runner.toml`, for the whole session\n",
+        "warning[config::include]: `session_timeout_s` of an included file has no effect\n \
+         --> b/runner.toml:4:21\n  |\n4 | session_timeout_s = 60\n  |                     ^^ used only \
          if the session is started with this file\n\
          help: set it in `runner.toml`, for the whole session\n",
     ];
@@ -203,7 +217,7 @@ fn problems_of_all_files_are_reported_at_once_and_cause_no_others() {
 }
 
 /// The value of `include`, and what is reported; `[ROOT]` is the project.
-const MISTAKES: [(&str, &str); 20] = [
+const MISTAKES: [(&str, &str); 21] = [
     (
         "['blcks/*/runner.toml']",
         "1 empty-glob: `blcks/*/runner.toml` matches no file",
@@ -227,7 +241,11 @@ const MISTAKES: [(&str, &str); 20] = [
     ),
     (
         "true",
-        "1 wrong-type: `include` takes files: strings, or tables with `file` and `prefix`, not a boolean",
+        "1 wrong-type: `include` takes a list of files, not a boolean",
+    ),
+    (
+        "'a/runner.toml'",
+        "1 wrong-type: `include` takes a list of files, not a string (help: write `include = [\"a/runner.toml\"]`)",
     ),
     (
         "[{ prefix = 'x' }]",
@@ -263,7 +281,7 @@ const MISTAKES: [(&str, &str); 20] = [
     ),
     (
         "['x/**/runner.toml']",
-        "1 include: the prefix `a/b` begins with that of another file, `a` (help: give one of them another prefix: `{ file = \"…\", prefix = \"…\" }`)",
+        "1 include: the prefix `a/b` begins with that of another file, `a` (help: put `{ file = \"x/a/runner.toml\", prefix = \"…\" }` before the pattern)",
     ),
     (
         "['fifo/runner.toml']",
@@ -297,6 +315,9 @@ fn every_mistake_with_include_is_one_problem_in_its_place() {
             format!("include = {include}\n{BUILD}[[test]]\nbuild = 'a'\ntest_module = 'x'\n");
         assert_eq!(project.brief(&text), [expected], "{include}");
     }
+    // The way out that a message names.
+    let apart = "include = [{ file = 'x/a/runner.toml', prefix = 'other' }, 'x/**/runner.toml']\n";
+    assert_eq!(build_names(&project.fine(apart)), ["other/top", "a/b/top"]);
     let reported = project.reported(&format!("include = ['circle/runner.toml']\n{BUILD}"));
     let way = "`runner.toml` includes `circle/runner.toml` includes `runner.toml`";
     assert!(reported.contains(way), "{reported}");

@@ -373,6 +373,8 @@ fn bad_values_of_a_build_are_reported() {
                     "7 wrong-type: `matrix.B` takes a list of values, not an integer",
                     "8 bad-value: `matrix.C` is an empty list",
                     "9 duplicate-name: two values of `matrix.D` give builds the same name, `fifo/D=1`",
+                    "9 bad-value: `matrix.D` is the string `1`, not a number (help: write `1` without \
+             quotes; or `{ sv = '\"1\"' }` if it is a string)",
                     "10 duplicate-name: two values of `matrix.E` give builds the same name, `fifo/E=a-b`",
                     "11 duplicate-name: two values of `matrix.F` give builds the same name, `fifo/F=2.0`",
                 ],
@@ -499,7 +501,10 @@ fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
     let bad = "hdl/fifo.sv\n-override_timescale=1ns/1ps\nhdl/fifoo.sv\n+define+A=\"x\"\n$NOPE/a.sv\n\
                -f missing.f\n-D 9?\n-f\n";
     project.put("bad.f", bad);
-    project.put("open.f", "hdl/fifo.sv /* for ever\n");
+    project.put(
+        "open.f",
+        "{OUT}/a.sv\n+incdir+{OUT:x}\nhdl/fifo.sv /* for ever\n",
+    );
     project.put("loop.f", "-F loop.f\n");
     project.put("own.f", "inner.sv\n-f hdl/own.f\n");
     project.put("hdl/own.f", "fifo.sv\n");
@@ -520,7 +525,11 @@ fn mistakes_in_file_lists_are_reported_with_the_line_of_the_list() {
                     "bad.f:6 file-list: `missing.f` does not exist",
                     "bad.f:7 file-list: `9?` defines no macro (help: give it in `defines` of the build)",
                     "bad.f:8 file-list: `-f` is missing its argument",
-                    "open.f:1 file-list: a quote or comment is never closed",
+                    "open.f:3 file-list: a quote or comment is never closed",
+                    "open.f:1 file-list: `{OUT}/a.sv` is in a file list, which is read before steps run \
+             (help: name it in `sources` or `includes` of the build)",
+                    "open.f:2 file-list: `{OUT:x}` is in a file list, which is read before steps run \
+             (help: name it in `sources` or `includes` of the build)",
                 ],
             ),
             (

@@ -3,6 +3,7 @@
 mod any_text;
 mod braces;
 mod consequences;
+mod doubtful_values;
 mod import_paths;
 mod include;
 mod mistakes;

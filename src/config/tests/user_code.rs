@@ -1,6 +1,8 @@
-//! `vpi_libraries` and `pygpi_users`.
+//! `vpi_libraries`, `gpi_users` and `pygpi_users`.
 
 use super::*;
+
+use crate::model::tool::CocotbVersion;
 
 #[test]
 fn libraries_are_files_of_the_project_in_their_order() {
@@ -70,6 +72,54 @@ fn libraries_that_cannot_be_loaded_and_names_of_no_function_are_refused() {
     project.fine(&format!(
         "{on_both}{test}build = '*@icarus'\nvpi_libraries = ['lib/mine.vpi']\n"
     ));
+}
+
+#[test]
+fn gpi_users_are_libraries_with_or_without_a_function() {
+    let project = Project::fifo();
+    project.put("lib/mine.so", "");
+    project.put("lib/a,b.so", "");
+    let test = "[[test]]\ntest_module = 'test_fifo'\n";
+    let config = project.fine(&format!(
+        "{BUILD}{test}gpi_users = ['lib/m*.so,start', 'lib/mine.so']\n"
+    ));
+    let users = &config.tests[0].settings.gpi_users;
+    let functions: Vec<Option<&str>> = users.iter().map(|it| it.function.as_deref()).collect();
+    assert_eq!(functions, [Some("start"), None]);
+    for user in users {
+        assert_eq!(
+            project.names(std::slice::from_ref(&user.library)),
+            ["lib/mine.so"]
+        );
+    }
+    let (old, new) = (CocotbVersion::parse("2.0.1"), CocotbVersion::parse("2.1.0"));
+    let refused = |cocotb: Option<CocotbVersion>| {
+        refused_gpi_user(&config.tests[0], &cocotb?).map(|it| to_text(&it, false))
+    };
+    let said = refused(old).unwrap_or_default();
+    let words = "cocotb 2.0.1 cannot load `mine.so` of `gpi_users` without a function\n --> runner.toml:4:1";
+    assert!(said.contains(words), "{said}");
+    assert_eq!(refused(new), None);
+    let no_function = "(help: write `\"FILE,FUNCTION\"`, or `\"FILE\"` for a library without one)";
+    check(
+        &project,
+        &[(
+            &format!(
+                "BUILD{test}gpi_users = ['lib/mine.so:start', 'lib/mine.so,a b', 'lib/mine.so,', \
+                 'lib/mine.so,f', 'lib/mine.so, f', 'lib/a*.so,f', 'lib/mien.so,f']\n"
+            ),
+            &[
+                "6 bad-value: `lib/mine.so:start` does not name a library (help: write \
+                 `\"lib/mine.so,start\"`)",
+                &format!("6 bad-value: `a b` is not the name of a C function {no_function}"),
+                &format!("6 bad-value: `` is not the name of a C function {no_function}"),
+                "6 duplicate-name: `lib/mine.so, f` is in `gpi_users` twice",
+                "6 bad-value: `[ROOT]/lib/a,b.so` contains `,` or `;` (help: rename the file or \
+                 folder, or make a link to it with another name)",
+                "6 missing-file: `lib/mien.so` does not exist (help: did you mean `lib/mine.so`?)",
+            ],
+        )],
+    );
 }
 
 #[test]

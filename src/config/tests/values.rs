@@ -247,10 +247,21 @@ fn the_examples_of_the_reference_are_valid() {
         "hdl/core.sv",
         "hdl/chip.sv",
         "lib/models.vpi",
+        "lib/watch.so",
+        "hdl/cordic.sv",
+        "hdl/glbl.sv",
+        "gen_table.sh",
+        "gen_rom.sh",
+        "rom.txt",
+        "ip/dma/sim/dma.sv",
         "lib/spec.py",
     ] {
         project.put(name, "");
     }
+    project.put(
+        "ip/dma/sim/runner.toml",
+        "[build.top]\nsources = ['dma.sv']\nhdl_toplevel = 'dma'\n",
+    );
     assert_eq!(blocks.len(), page.matches("```toml").count());
     assert!(!blocks.is_empty());
     for block in blocks {

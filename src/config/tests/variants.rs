@@ -220,31 +220,6 @@ fn mistakes_in_systemverilog_values_are_reported() {
 }
 
 #[test]
-fn a_string_that_looks_like_a_literal_is_warned_of() {
-    let project = Project::fifo();
-    let text = format!(
-        "{BUILD}parameters = {{ A = \"1'b1\", B = \"it's\" }}\nmatrix = {{ C = [\"8'hff\"] }}\n\
-         defines = {{ D = \"1'b1\" }}\n"
-    );
-    let config = project.fine(&text);
-    let needed = &config.builds[0].variants[0].build.name;
-    let warnings = config.build_problems.of([needed]).expect("warnings only");
-    let texts: Vec<String> = warnings
-        .iter()
-        .map(|it| format!("{} ({})", it.message, it.help.as_deref().unwrap_or("-")))
-        .collect();
-    assert_eq!(
-        texts,
-        [
-            "`parameters.A` is the string `1'b1`, not a number (write `{ sv = \"1'b1\" }` if it is \
-             SystemVerilog)",
-            "`matrix.C` is the string `8'hff`, not a number (write `{ sv = \"8'hff\" }` if it is \
-             SystemVerilog)",
-        ]
-    );
-}
-
-#[test]
 fn the_example_of_the_reference_makes_the_builds_that_it_names() {
     let page = include_str!("../../../docs/runner-toml.md");
     let (_, text) = page.split_once("[build.router]").expect("the example");

@@ -204,7 +204,7 @@ impl Simulator for Verilator {
         let why = "Verilator takes a single literal as the value of a parameter";
         let instead = "write the number, such as `{ sv = \"8'hff\" }`, or set the parameter in a \
                        module that instantiates the toplevel";
-        (!literal::is_literal(text)).then_some((why, instead))
+        (!literal::is_literal(text) && !literal::is_string(text)).then_some((why, instead))
     }
 
     /// Without `--top-module` it takes every module that none instantiates (seen in 5.48).
