@@ -250,65 +250,84 @@ fn children(project: &Project, parent: i32, kind: &str) -> Vec<Found> {
     of_project(&folder).into_iter().filter(is_server).collect()
 }
 
-#[test]
-fn a_server_that_is_killed_in_mid_session_takes_no_verdict_with_it() {
-    let modules: Vec<String> = (0..20)
-        .map(|number| format!("honest_{number:02}"))
-        .collect();
-    let project = project("icarus", &modules, "120");
-    for module in &modules {
-        project.file(&format!("{module}.py"), WAITS_IF_FORKED);
+/// Twenty honest modules, whose testcases wait while they are forked.
+struct Honest {
+    project: Project,
+    modules: Vec<String>,
+}
+
+impl Honest {
+    fn new() -> Self {
+        let modules: Vec<String> = (0..20)
+            .map(|number| format!("honest_{number:02}"))
+            .collect();
+        let project = project("icarus", &modules, "120");
+        for module in &modules {
+            project.file(&format!("{module}.py"), WAITS_IF_FORKED);
+        }
+        Self { project, modules }
     }
-    let wanted: Vec<String> = modules
-        .iter()
-        .map(|module| format!("{module} works passed"))
-        .collect();
-    let await_begun = |count: usize| {
-        let is_begun = |module: &&String| project.path(&format!("{module}.begun")).exists();
+
+    fn await_begun(&self, count: usize) {
+        let begun = |module: &&String| self.project.path(&format!("{module}.begun")).exists();
         let until = Instant::now() + SESSION;
-        while modules.iter().filter(is_begun).count() < count {
+        while self.modules.iter().filter(begun).count() < count {
             assert!(Instant::now() < until, "fewer than {count} have begun");
             thread::sleep(Duration::from_millis(5));
         }
-    };
-    let watch = Watch::over(&project.path(""));
-    let stop = |found: &Found| kill(Pid::from_raw(found.pid), Signal::SIGKILL).unwrap();
-    let end = |live: Live, lost: usize| {
-        project.file("free", "");
+    }
+
+    /// Returns the one server of a session.
+    fn server(&self, live: &Live) -> i32 {
+        let [server] = &servers(&self.project, live.pid())[..] else {
+            panic!("there is one server at a time")
+        };
+        server.pid
+    }
+
+    /// Lets the testcases go on; all of them pass, and so many runs were lost.
+    fn end(&self, live: Live, lost: usize) {
+        self.project.file("free", "");
         let ended = live.end(SESSION);
-        watch.expect_nothing_left();
+        let modules = self.modules.iter();
+        let wanted: Vec<String> = modules.map(|it| format!("{it} works passed")).collect();
         assert_eq!(ended.outcomes(), wanted, "{}", ended.stderr);
         assert_eq!(ended.code, 0, "{}", ended.stderr);
         let is_lost = |event: &&&serde_json::Value| event["verdict"] == "lost";
-        assert_eq!(
-            ended.named("run-finished").iter().filter(is_lost).count(),
-            lost
-        );
-    };
+        let runs = ended.named("run-finished");
+        assert_eq!(runs.iter().filter(is_lost).count(), lost);
+    }
+}
 
+fn kill_at_once(pid: i32) {
+    kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+}
+
+#[test]
+fn a_server_that_is_killed_in_mid_session_takes_no_verdict_with_it() {
+    let honest = Honest::new();
+    let watch = Watch::over(&honest.project.path(""));
     // The server with its first children, and then the one that takes its place.
-    let live = start(&project, "3");
+    let live = start(&honest.project, "3");
     for killed in 0..2 {
-        await_begun(3 * (killed + 1));
-        let [server] = &servers(&project, live.pid())[..] else {
-            panic!("there is one server at a time")
-        };
-        stop(server);
+        honest.await_begun(3 * (killed + 1));
+        kill_at_once(honest.server(&live));
     }
-    end(live, 6);
+    honest.end(live, 6);
+    watch.expect_nothing_left();
+}
 
-    // The servers of modules, in the middle of their testcases.
-    fs::remove_file(project.path("free")).unwrap();
-    for module in &modules {
-        fs::remove_file(project.path(&format!("{module}.begun"))).ok();
-    }
-    let live = start(&project, "3");
-    await_begun(3);
-    let [server] = &servers(&project, live.pid())[..] else {
-        panic!("there is one server at a time")
-    };
-    let of_modules = children(&project, server.pid, "/list-");
+#[test]
+fn a_modules_server_that_is_killed_takes_no_verdict_with_it() {
+    let honest = Honest::new();
+    let watch = Watch::over(&honest.project.path(""));
+    let live = start(&honest.project, "3");
+    honest.await_begun(3);
+    let of_modules = children(&honest.project, honest.server(&live), "/list-");
     assert!(of_modules.len() >= 3, "each module has its server");
-    of_modules.iter().for_each(stop);
-    end(live, 3);
+    for found in &of_modules {
+        kill_at_once(found.pid);
+    }
+    honest.end(live, 3);
+    watch.expect_nothing_left();
 }

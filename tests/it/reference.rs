@@ -71,6 +71,42 @@ fn compile(project: &Project, library: &str, source: &str) {
     assert!(status.unwrap().success());
 }
 
+/// Creates the generators of steps, and what they need.
+fn generated(project: &Project) {
+    project
+        .file("hdl/fifo_pkg.sv", "package fifo_pkg; endpackage\n")
+        .file("rtl/uart.f", "hdl/uart.sv\n")
+        .file("regs.yaml", "")
+        .file("lib/spec.py", "")
+        .file(
+            "gen_regs.py",
+            &format!(
+                "{GENERATOR}(out / 'regs.sv').write_text('module regs; endmodule\\n')\n\
+                 (out / 'regs_pkg.sv').write_text('package regs_pkg; endpackage\\n')\n"
+            ),
+        )
+        .file(
+            "gen_mux.py",
+            &format!(
+                "{GENERATOR}(out / 'mux.sv').write_text('module mux #(parameter PORTS = 1); endmodule\\n')\n"
+            ),
+        )
+        .file(
+            "gen_table.sh",
+            "echo \"module table_of; integer rows = $ROWS, seed = $(cat $1); endmodule\" > $2/table.sv\n",
+        )
+        .file("gen_rom.sh", "cp rom.txt $1/rom.hex\n")
+        .file("rom.txt", "11\n2a\n")
+        .file(
+            "hdl/cordic.sv",
+            "`ifdef WITH_GLBL\nmodule cordic #(parameter STAGES = 1, parameter real GAIN = 1.0);\n\
+             reg [7:0] words [0:1]; initial $readmemh(\"rom.hex\", words); table_of table_();\n\
+             endmodule\n`endif\n",
+        )
+        .file("test_cordic.py", &format!("{TESTS}{}", CORDIC.replace("dut.table.", "dut.table_.")))
+        .file("helpers/licence.py", "def check_out(*args):\n    pass\n");
+}
+
 /// Creates what the examples name.
 fn project() -> Project {
     let project = Project::new();
@@ -108,38 +144,7 @@ fn project() -> Project {
                 &format!("[build.top]\nsources = [\"{module}.sv\"]\nhdl_toplevel = \"{module}\"\n"),
             );
     }
-    project
-        .file("hdl/fifo_pkg.sv", "package fifo_pkg; endpackage\n")
-        .file("rtl/uart.f", "hdl/uart.sv\n")
-        .file("regs.yaml", "")
-        .file("lib/spec.py", "")
-        .file(
-            "gen_regs.py",
-            &format!(
-                "{GENERATOR}(out / 'regs.sv').write_text('module regs; endmodule\\n')\n\
-                 (out / 'regs_pkg.sv').write_text('package regs_pkg; endpackage\\n')\n"
-            ),
-        )
-        .file(
-            "gen_mux.py",
-            &format!(
-                "{GENERATOR}(out / 'mux.sv').write_text('module mux #(parameter PORTS = 1); endmodule\\n')\n"
-            ),
-        )
-        .file(
-            "gen_table.sh",
-            "echo \"module table_of; integer rows = $ROWS, seed = $(cat $1); endmodule\" > $2/table.sv\n",
-        )
-        .file("gen_rom.sh", "cp rom.txt $1/rom.hex\n")
-        .file("rom.txt", "11\n2a\n")
-        .file(
-            "hdl/cordic.sv",
-            "`ifdef WITH_GLBL\nmodule cordic #(parameter STAGES = 1, parameter real GAIN = 1.0);\n\
-             reg [7:0] words [0:1]; initial $readmemh(\"rom.hex\", words); table_of table_();\n\
-             endmodule\n`endif\n",
-        )
-        .file("test_cordic.py", &format!("{TESTS}{}", CORDIC.replace("dut.table.", "dut.table_.")))
-        .file("helpers/licence.py", "def check_out(*args):\n    pass\n");
+    generated(&project);
     compile(
         &project,
         "lib/models.vpi",
