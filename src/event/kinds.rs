@@ -176,6 +176,9 @@ pub enum Event {
         selected: Vec<Testcase>,
         /// How many the filters left out.
         deselected: usize,
+        /// Why each of its runs imports it again instead of being forked after the import; `None`
+        /// where none does, or nothing is forked.
+        reimported_because: Option<String>,
     },
     /// A simulator process starts.
     RunStarted {

@@ -161,6 +161,8 @@ pub(super) struct ModuleListedLine<'a> {
     pub(super) variant: Option<Cow<'a, TestVariant>>,
     pub(super) selected: Vec<ListedLine<'a>>,
     pub(super) deselected: usize,
+    #[serde(default)]
+    pub(super) reimported_because: Option<Cow<'a, str>>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

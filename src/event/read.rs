@@ -350,6 +350,7 @@ fn module_listed(line: ModuleListedLine<'_>) -> Event {
         variant: owned(line.variant),
         selected: line.selected.into_iter().map(listed).collect(),
         deselected: line.deselected,
+        reimported_because: owned(line.reimported_because),
     }
 }
 

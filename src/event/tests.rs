@@ -85,6 +85,7 @@ fn listed(testcases: &[&str]) -> Event {
         variant: id("").variant,
         selected: testcases.iter().enumerate().map(testcase).collect(),
         deselected: 2,
+        reimported_because: Some("it reads the clock".to_owned()),
     }
 }
 

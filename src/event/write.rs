@@ -139,6 +139,7 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             variant,
             selected,
             deselected,
+            reimported_because,
         } => Line::ModuleListed(ModuleListedLine {
             elapsed_s,
             build: Cow::Borrowed(build),
@@ -146,6 +147,7 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             variant: variant.as_ref().map(Cow::Borrowed),
             selected: selected.iter().map(listed).collect(),
             deselected: *deselected,
+            reimported_because: reimported_because.as_deref().map(Cow::Borrowed),
         }),
         Event::TestcaseStarted {
             run,

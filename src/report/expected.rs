@@ -313,6 +313,7 @@ pub(super) fn listed(ids: &[TestcaseId]) -> Event {
         variant: ids[0].variant.clone(),
         selected: ids.iter().map(testcase).collect(),
         deselected: 5,
+        reimported_because: None,
     }
 }
 

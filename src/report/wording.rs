@@ -10,6 +10,7 @@ use crate::model::build::BuildName;
 use crate::model::outcome::Cause;
 use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
+use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
 use crate::model::test::TestcaseId;
 use crate::report::log::PrintedLines;
@@ -32,6 +33,18 @@ pub(super) fn status_word(outcome: Outcome) -> &'static str {
         Outcome::TimedOut => "TIMEOUT",
         Outcome::Skipped => "SKIP",
         Outcome::NotRun => "NOT RUN",
+    }
+}
+
+/// Says how a process ended.
+pub(super) fn end_of_run(verdict: RunVerdict) -> &'static str {
+    match verdict {
+        RunVerdict::Completed => "completed",
+        RunVerdict::TimedOut => "killed at its time limit",
+        RunVerdict::Crashed => "killed by a signal",
+        RunVerdict::Incomplete => "ended without all of its results",
+        RunVerdict::Cancelled => "stopped with the session",
+        RunVerdict::Lost => "lost with its fork server, runs again",
     }
 }
 

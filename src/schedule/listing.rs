@@ -76,6 +76,8 @@ struct Heard {
     answers: Vec<(TestModule, ModuleListing)>,
     unreachable: Vec<Diagnostic>,
     importing: Option<TestModule>,
+    /// Why its runs are not forked from it.
+    cannot_serve: Option<String>,
     /// When it began its current step: to import a module, or before that to start.
     since: Instant,
     trouble: Option<Trouble>,
@@ -124,6 +126,7 @@ pub(super) fn list(
         answers: Vec::new(),
         unreachable: Vec::new(),
         importing: None,
+        cannot_serve: None,
         since: context.clock().now(),
         trouble: None,
     };
@@ -262,6 +265,7 @@ impl Consumer for Heard {
                 self.answers
                     .push((module, ModuleListing::Failed(error, took)));
             }
+            RunEvent::CannotServe { message } => self.cannot_serve = Some(message),
             other => {
                 if let Some(trouble) = Trouble::of(other) {
                     Trouble::keep(&mut self.trouble, trouble);
@@ -298,7 +302,8 @@ impl Listing<'_> {
                     self.finish(&module, verdict, Duration::ZERO);
                 }
                 ModuleListing::Listed(found) => {
-                    to_run.extend(self.report_listed(&module, found, selection));
+                    let because = heard.cannot_serve.clone();
+                    to_run.extend(self.report_listed(&module, found, because, selection));
                 }
                 ModuleListing::Failed(error, took) => {
                     self.finish(&module, self.import_verdict(&module, error), took);
@@ -390,6 +395,7 @@ impl Listing<'_> {
         &self,
         module: &TestModule,
         found: Vec<ListedTestcase>,
+        reimported_because: Option<String>,
         selection: ListSelection<'_>,
     ) -> Vec<Testcase> {
         let group = &self.task.group;
@@ -414,6 +420,7 @@ impl Listing<'_> {
             variant: variant.cloned(),
             selected: selected.clone(),
             deselected,
+            reimported_because,
         }));
         if selection.only_lists {
             return Vec::new();

@@ -51,8 +51,19 @@ _CLOCKS_WITHOUT_ARGUMENT = ("ctime", "gmtime", "localtime")
 _OWN_VARIABLES = (b"COCORUN_RUN_ID", b"COCORUN_SLOT")
 """They differ from run to run."""
 
-_HARMLESS = ("cocorun_agent.", "logging", "multiprocessing.process", "_pytest.", "pluggy.")
-"""Modules, or with a dot packages, that read clocks and ids and keep nothing that matters."""
+_HARMLESS = (
+    "cocorun_agent.",
+    "cocotb.",
+    "inspect",
+    "logging",
+    "multiprocessing.process",
+    "pluggy.",
+    "_pytest.",
+)
+"""Modules, or with a dot packages, that read clocks, folders and ids and keep nothing that matters."""
+
+_BETWEEN = ("pathlib", "posixpath")
+"""They ask for the working directory on behalf of their own callers."""
 
 _SEEDED = "numpy.random"
 """What it draws while it is imported does not count: the agent seeds it right after."""
@@ -267,12 +278,19 @@ def _is_byte_code(path: Any) -> bool:
 
 
 def _is_harmless(frame: Any) -> bool:
-    name = frame.f_globals.get("__name__") or ""
+    name = _module_of(frame)
+    while frame.f_back is not None and name.partition(".")[0] in _BETWEEN:
+        frame = frame.f_back
+        name = _module_of(frame)
     if any(name == known or (known[-1] == "." and name.startswith(known)) for known in _HARMLESS):
         return True
     seeded = sys.modules.get(_SEEDED)
     spec = getattr(seeded, "__spec__", None)
     return bool(getattr(spec, "_initializing", False))
+
+
+def _module_of(frame: Any) -> str:
+    return str(frame.f_globals.get("__name__") or "")
 
 
 def _open_descriptors() -> set[str]:

@@ -312,14 +312,7 @@ impl TerminalReport {
     fn on_run_finished(&mut self, now: Instant, run: RunId, verdict: RunVerdict, took: Duration) {
         let row = self.runs.remove(&run);
         if self.says(Verbosity::Verbose) {
-            let words = match verdict {
-                RunVerdict::Completed => "completed",
-                RunVerdict::TimedOut => "killed at its time limit",
-                RunVerdict::Crashed => "killed by a signal",
-                RunVerdict::Incomplete => "ended without all of its results",
-                RunVerdict::Cancelled => "stopped with the session",
-                RunVerdict::Lost => "lost with its fork server, runs again",
-            };
+            let words = wording::end_of_run(verdict);
             let label = row.map(|row| row.label).unwrap_or_default();
             let style = if verdict == RunVerdict::Completed {
                 LineStyle::Good
@@ -551,6 +544,17 @@ impl Report for TerminalReport {
                 let line = self
                     .palette
                     .line(LineStyle::Notable, "STOPPING", None, &reason);
+                self.print(now, &line);
+            }
+            Event::ModuleListed {
+                build,
+                module,
+                reimported_because: Some(why),
+                ..
+            } if self.says(Verbosity::Verbose) => {
+                let words = format!("{build}::{module} is imported by each run: {why}");
+                let words = text::visible(&words);
+                let line = self.palette.line(LineStyle::Work, "LISTED", None, &words);
                 self.print(now, &line);
             }
             Event::ModuleListed { .. } | Event::SessionFinished(_) => self.print_up_to_date(now),
