@@ -21,7 +21,9 @@ import inspect
 import os
 import struct
 import sys
+import traceback
 import types
+import weakref
 from typing import Any, Iterator
 
 from cocorun_agent import interpreter
@@ -36,10 +38,11 @@ _SYMBOL_BYTES = 24
 
 _OPENSSL_INIT_NO_ATEXIT = 0x80000
 
-_HARMLESS = ("cocotb.task.Task.__del__",)
-"""It only complains about tasks that were never started."""
+_TASK = "cocotb.task.Task.__del__"
+"""cocotb 2.1: complains about a task that was never started."""
 
-_SUSPENDABLE = (types.CoroutineType, types.GeneratorType, types.AsyncGeneratorType)
+_HARMLESS = ("cocotb.triggers.Trigger.__del__",)
+"""cocotb 1.9: takes a callback back, of a simulation that is over."""
 
 _kept: list[Any] = []
 """What C calls."""
@@ -80,7 +83,7 @@ def keep_openssl() -> None:
 def note_finalisers() -> None:
     """Looks for finalisers among what exists now and is about to be frozen."""
     global _has_finalisers
-    _has_finalisers = _has_finalisers or _finds_finaliser()
+    _has_finalisers = _has_finalisers or _suspended() != []
 
 
 def _end() -> int:
@@ -113,11 +116,25 @@ def _call_exit_functions() -> None:
 
 
 def _finalise() -> None:
-    """Empties the user's modules, as the interpreter does, if anything would come of it."""
-    if not (_has_finalisers or _finds_finaliser()):
+    """Empties the user's modules, as the interpreter does, if anything would come of it.
+
+    Where that is only the end of coroutines that wait, these are closed: there are many of them in
+    a testbench, and emptying the modules costs as much as all else.
+    """
+    suspended = None if _has_finalisers else _suspended()
+    if suspended is None:
+        gc.unfreeze()
+        _empty(interpreter.forget_user_modules())
         return
-    gc.unfreeze()
-    modules = interpreter.forget_user_modules()
+    for item in suspended:
+        try:
+            item.close()
+        except BaseException:
+            print(f"Exception ignored in: {item!r}", file=sys.stderr)
+            traceback.print_exc()
+
+
+def _empty(modules: list[weakref.ref[Any]]) -> None:
     gc.collect()
     for reference in reversed(modules):
         module = reference()
@@ -129,22 +146,28 @@ def _finalise() -> None:
     gc.collect()
 
 
-def _finds_finaliser() -> bool:
-    """Says whether an object that is not frozen would do something when it is finalised."""
+def _suspended() -> list[Any] | None:
+    """Returns what is suspended among the objects that are not frozen.
+
+    Nothing if one of them has a finaliser.
+    """
     finaliser_by_type: dict[type, Any] = {}
+    suspended = []
     for item in gc.get_objects():
         kind = type(item)
         if kind not in finaliser_by_type:
             finaliser_by_type[kind] = _finaliser_of(kind)
         finaliser = finaliser_by_type[kind]
-        if finaliser is not None and not (finaliser in _HARMLESS and not _is_unstarted(item)):
-            return True
+        if finaliser is not None and (finaliser != _TASK or _is_unstarted(item)):
+            return None
         # Its instances need not be objects that the collector knows.
         if issubclass(kind, type) and isinstance(vars(item).get("__del__"), types.FunctionType):
-            return True
-        if kind in _SUSPENDABLE and _is_suspended(item):
-            return True
-    return False
+            return None
+        if kind is types.AsyncGeneratorType and item.ag_frame is not None:
+            return None
+        if _is_suspended(item, kind):
+            suspended.append(item)
+    return suspended
 
 
 def _finaliser_of(kind: type) -> str | None:
@@ -155,7 +178,8 @@ def _finaliser_of(kind: type) -> str | None:
     for base in kind.__mro__:
         function = vars(base).get("__del__")
         if isinstance(function, types.FunctionType):
-            return f"{function.__module__}.{function.__qualname__}"
+            name = f"{function.__module__}.{function.__qualname__}"
+            return None if name in _HARMLESS else name
     return None
 
 
@@ -164,12 +188,12 @@ def _is_unstarted(task: Any) -> bool:
     return getattr(getattr(task, "_state", None), "name", "UNSTARTED") == "UNSTARTED"
 
 
-def _is_suspended(item: Any) -> bool:
-    if isinstance(item, types.CoroutineType):
+def _is_suspended(item: Any, kind: type) -> bool:
+    if kind is types.CoroutineType:
         return inspect.getcoroutinestate(item) == inspect.CORO_SUSPENDED
-    if isinstance(item, types.GeneratorType):
+    if kind is types.GeneratorType:
         return inspect.getgeneratorstate(item) == inspect.GEN_SUSPENDED
-    return item.ag_frame is not None
+    return False
 
 
 def _slots() -> Iterator[int]:
