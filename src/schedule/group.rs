@@ -14,6 +14,8 @@ use crate::diagnostic::Result;
 use crate::edge::memory;
 use crate::edge::process::Process;
 use crate::model::build::BuiltDesign;
+use crate::model::test::FixedSettings;
+use crate::model::test::Isolation;
 use crate::model::test::ModuleInVariant;
 use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
@@ -60,6 +62,12 @@ pub(super) struct Group {
     pub(super) simulator: Arc<dyn Simulator>,
     /// The name of the wave file of a run, by the format that the build was made for.
     pub(super) wave_file: &'static str,
+    shared: Arc<SharedServer>,
+}
+
+/// The server of one or more groups.
+#[derive(Default)]
+struct SharedServer {
     /// Locked while the server starts, which takes up to minutes.
     server: Mutex<Server>,
     /// Locked for moments only, and never while waiting for `server`.
@@ -75,7 +83,9 @@ struct Warnings {
     serving: Option<Arc<Counted>>,
 }
 
+#[derive(Default)]
 enum Server {
+    #[default]
     Untried,
     Serving(Arc<Counted>),
     /// Why processes are spawned instead.
@@ -161,8 +171,26 @@ impl Group {
             variant,
             simulator,
             wave_file,
-            server: Mutex::new(Server::Untried),
-            warnings: Mutex::default(),
+            shared: Arc::default(),
+        }
+    }
+
+    /// Returns what groups on one design have in common whose server would be started alike.
+    pub(super) fn server_key(&self) -> String {
+        let settings = RunSettings {
+            isolation: Isolation::Testcase,
+            fail_on_hdl_error: false,
+            fixed: FixedSettings::default(),
+            ..self.settings.clone()
+        };
+        serde_json::to_string(&settings).expect("its parts have a form in JSON")
+    }
+
+    /// Has the server of another group with the same key.
+    pub(super) fn with_server_of(self, other: &Self) -> Self {
+        Self {
+            shared: Arc::clone(&other.shared),
+            ..self
         }
     }
 
@@ -305,11 +333,13 @@ impl Group {
     }
 
     fn locked(&self) -> MutexGuard<'_, Server> {
-        self.server.lock().unwrap_or_else(PoisonError::into_inner)
+        let server = &self.shared.server;
+        server.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn locked_warnings(&self) -> MutexGuard<'_, Warnings> {
-        self.warnings.lock().unwrap_or_else(PoisonError::into_inner)
+        let warnings = &self.shared.warnings;
+        warnings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns the server; the first call starts it while others wait.
@@ -399,7 +429,7 @@ impl Group {
 
 impl ServerOwner for Group {
     fn give_up_idle_server(&self) -> Option<Box<dyn Send>> {
-        let mut current = self.server.try_lock().ok()?;
+        let mut current = self.shared.server.try_lock().ok()?;
         let Server::Serving(server) = &*current else {
             return None;
         };

@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use std::env;
 use std::fmt::Write as _;
 use std::fs;
+use std::path::PathBuf;
 
 use nix::sys::resource::UsageWho;
 
@@ -318,14 +319,15 @@ fn a_testcase_cannot_tell_for_whom_its_module_was_imported() {
 
 /// A project with modules of trivial testcases.
 fn trivial(modules: &[(&str, &str, usize)]) -> Project {
-    let names: Vec<&str> = modules.iter().map(|(name, ..)| *name).collect();
-    let project = Project::with_cocotb(
-        COCOTB,
-        &format!(
-            "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n\
-             [[test]]\nbuild = \"top\"\ntest_module = {names:?}\n"
-        ),
-    );
+    let mut toml = "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n".to_owned();
+    for (name, ..) in modules {
+        write!(
+            toml,
+            "\n[[test]]\nbuild = \"top\"\ntest_module = \"{name}\"\n"
+        )
+        .unwrap();
+    }
+    let project = Project::with_cocotb(COCOTB, &toml);
     project.file(
         "top.sv",
         "module top (input d, output q); assign q = d; endmodule\n",
@@ -371,6 +373,13 @@ fn a_module_is_imported_once_unless_its_import_does_what_copies_would_share() {
     let events = ran.events();
     assert_eq!(imports(&project, &events, "once").len(), 1);
     assert_eq!(imports(&project, &events, "each").len(), 4);
+    // The tables differ in nothing that a fork server is started with.
+    let run = events.iter().find(|it| it["event"] == "run-started");
+    let run = PathBuf::from(run.unwrap()["dir"].as_str().unwrap());
+    let beside = fs::read_dir(run.parent().unwrap()).unwrap();
+    let names = beside.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let servers: Vec<String> = names.filter(|it| it.starts_with("server-")).collect();
+    assert_eq!(servers.len(), 1, "{servers:?}");
 }
 
 /// Returns how many minor page faults a whole session takes, that of all its processes.

@@ -371,7 +371,6 @@ fn run_session(dir: &Utf8Path, isolation: &str, reports: &mut Reports) -> usize 
         counts,
         builds_failed: 0,
         deselected: 0,
-        reimported_because: None,
         duration: clock.now() - began,
     }));
     let (state, reports) = stream.into_inner();
