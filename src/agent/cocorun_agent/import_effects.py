@@ -22,6 +22,7 @@ import random
 import re
 import signal
 import sys
+import sysconfig
 import time
 import types
 from typing import Any, Callable
@@ -54,6 +55,7 @@ _OWN_VARIABLES = (b"COCORUN_RUN_ID", b"COCORUN_SLOT")
 _HARMLESS = (
     "cocorun_agent.",
     "cocotb.",
+    "concurrent.futures.thread",
     "inspect",
     "logging",
     "multiprocessing.process",
@@ -102,8 +104,14 @@ _EVENTS = {
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-_ASKS_FOR_NOW = re.compile(rb"\.\s*(?:now|utcnow|today)\s*\(")
+_ASKS_FOR_NOW = re.compile(rb"\.\s*(?:now|utcnow|today)\s*\(|\b(?:uuid1|localtime)\s*\(")
 """`datetime`'s classes are C and cannot be watched: that the user's own source names these counts."""
+
+_INSTALLED = tuple(
+    os.path.join(path, "")
+    for name, path in sysconfig.get_paths().items()
+    if name in ("stdlib", "platstdlib", "purelib", "platlib")
+)
 
 
 class _Variables(dict):  # type: ignore[type-arg]
@@ -117,6 +125,21 @@ class _Variables(dict):  # type: ignore[type-arg]
         return super().__getitem__(name)
 
 
+class _Noticing:
+    """Stands in for a function; like a builtin one, it does not become a method in a class."""
+
+    def __init__(
+        self, original: Any, called: Callable[[tuple[Any, ...], dict[str, Any]], None]
+    ) -> None:
+        functools.update_wrapper(self, original)
+        self.original = original
+        self._called = called
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        self._called(args, kwargs)
+        return self.original(*args, **kwargs)
+
+
 class Watch:
     """Watches one import."""
 
@@ -124,7 +147,7 @@ class Watch:
         self._findings: list[str] = []
         self._is_on = False
         self._undo: list[Callable[[], None]] = []
-        self._original_by_id: dict[int, Any] = {}
+        self._noticing: list[_Noticing] = []
         self._modules: set[str] = set()
         self._fds: set[str] = set()
         self._shared_memory: set[str] = set()
@@ -138,24 +161,19 @@ class Watch:
         for name in _CLOCKS:
             self._notice(time, name, "reads the clock")
         for name in _CLOCKS_WITHOUT_ARGUMENT:
-            self._notice(time, name, "reads the clock", lambda args: not args or args[0] is None)
-        self._notice(time, "strftime", "reads the clock", lambda args: len(args) < 2)
+            self._notice(time, name, "reads the clock", lambda args, _: args[:1] in ((), (None,)))
+        self._notice(time, "strftime", "reads the clock", lambda args, _: len(args) < 2)
+        self._notice(os, "times", "reads the clock")
         for name in ("getpid", "getppid"):
             self._notice(os, name, "reads its process id")
         for name in ("getcwd", "getcwdb"):
             self._notice(os, name, "reads its working directory")
         for name in ("getrandom", "urandom"):
-            self._notice(os, name, "draws random numbers of the system's")
+            self._notice(os, name, "draws random numbers from the system")
         self._notice(os, "register_at_fork", "prepares for a fork")
-        self._notice(random, "_urandom", "draws random numbers of the system's")
-        is_fresh = lambda args: not args or args[-1] is None  # noqa: E731
-        self._notice(random, "seed", "seeds with random numbers of the system's", is_fresh)
-        self._notice(
-            random.Random,
-            "seed",
-            "seeds with random numbers of the system's",
-            lambda args: len(args) < 2 or args[1] is None,
-        )
+        self._notice(random, "_urandom", "draws random numbers from the system")
+        self._notice(random, "seed", "draws random numbers from the system", _is_fresh)
+        self._watch_generators()
         self._watch_variables()
         self._is_on = True
 
@@ -164,9 +182,15 @@ class Watch:
         self._is_on = False
         for undo in self._undo:
             undo()
+        self._undo.clear()
         new = [module for name, module in list(sys.modules.items()) if name not in self._modules]
+        seen: set[int] = set()
         for module in new:
-            self._restore_names(module)
+            _restore(module, seen)
+        for noticing in self._noticing:
+            # The list, the name in this loop, and the argument of the call.
+            if sys.getrefcount(noticing) > 3:
+                self._found(f"it keeps `{noticing.__name__}`")
         threads = processes.threads()
         if threads > 1:
             self._found(f"the process has {threads} threads")
@@ -213,25 +237,48 @@ class Watch:
         owner: Any,
         name: str,
         words: str,
-        counts: Callable[[tuple[Any, ...]], bool] = lambda args: True,
+        counts: Callable[[tuple[Any, ...], dict[str, Any]], bool] = lambda args, kwargs: True,
     ) -> None:
+        """Notices calls of a function of a module."""
         original = getattr(owner, name, None)
         if original is None:
             return
 
-        @functools.wraps(original)
-        def noticed(*args: Any, **kwargs: Any) -> Any:
-            if self._is_on and counts(args) and not _is_harmless(sys._getframe(1)):
+        def called(args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            if self._is_on and counts(args, kwargs) and not _is_harmless(sys._getframe(2)):
                 self._found(f"it {words}")
-            return original(*args, **kwargs)
 
-        inherited = isinstance(owner, type) and name not in vars(owner)
-        setattr(owner, name, noticed)
-        self._original_by_id[id(noticed)] = (noticed, original)
-        if inherited:
-            self._undo.append(lambda: delattr(owner, name))
-        else:
-            self._undo.append(lambda: setattr(owner, name, original))
+        noticing = _Noticing(original, called)
+        self._noticing.append(noticing)
+        setattr(owner, name, noticing)
+
+        def undo() -> None:
+            if getattr(owner, name, None) is noticing:
+                setattr(owner, name, original)
+            else:
+                self._found(f"it replaces `{owner.__name__}.{name}`")
+
+        self._undo.append(undo)
+
+    def _watch_generators(self) -> None:
+        """Notices that a generator is made that the system seeds."""
+        original = random.Random.seed
+
+        @functools.wraps(original)
+        def seed(this: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._is_on and _is_fresh(args, kwargs) and not _is_harmless(sys._getframe(1)):
+                self._found("it draws random numbers from the system")
+            return original(this, *args, **kwargs)
+
+        random.Random.seed = seed  # type: ignore[method-assign]
+
+        def undo() -> None:
+            if random.Random.seed is seed:
+                random.Random.seed = original  # type: ignore[method-assign]
+            else:
+                self._found("it replaces `random.Random.seed`")
+
+        self._undo.append(undo)
 
     def _watch_variables(self) -> None:
         data = os.environ._data  # type: ignore[attr-defined]
@@ -246,20 +293,45 @@ class Watch:
             os.environb._data = data  # type: ignore[attr-defined]
 
         share(watched)
-        self._undo.append(lambda: share(dict(watched)))
+
+        def undo() -> None:
+            if os.environ._data is watched:  # type: ignore[attr-defined]
+                share(dict(watched))
+            else:
+                self._found("it replaces the environment")
+
+        self._undo.append(undo)
 
     def _note_variable(self) -> None:
         if self._is_on:
             self._found("it reads variables of its own run")
 
-    def _restore_names(self, module: Any) -> None:
-        """Undoes `from time import time`, which has brought what was there meanwhile."""
-        names = getattr(module, "__dict__", None)
-        if type(names) is not dict:
-            return
-        for name, value in list(names.items()):
-            if type(value) is types.FunctionType and id(value) in self._original_by_id:
-                names[name] = self._original_by_id[id(value)][1]
+def _restore(owner: Any, seen: set[int]) -> None:
+    """Undoes `from time import time`, `clock = time.time` in a class, `def f(clock=time.time)`."""
+    names = getattr(owner, "__dict__", None)
+    if id(owner) in seen or not isinstance(names, (dict, types.MappingProxyType)):
+        return
+    seen.add(id(owner))
+    module = owner.__name__ if isinstance(owner, types.ModuleType) else vars(owner).get("__module__")
+    for name, value in list(names.items()):
+        if type(value) is _Noticing:
+            setattr(owner, name, value.original)
+        elif type(value) is types.FunctionType:
+            if value.__defaults__:
+                value.__defaults__ = tuple(map(_original, value.__defaults__))
+            for keyword, default in (value.__kwdefaults__ or {}).items():
+                value.__kwdefaults__[keyword] = _original(default)
+        elif isinstance(value, type) and value.__module__ == module:
+            _restore(value, seen)
+
+
+def _original(value: Any) -> Any:
+    return value.original if type(value) is _Noticing else value
+
+
+def _is_fresh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Says whether a generator is given no seed."""
+    return (args[0] if args else kwargs.get("a")) is None
 
 
 def _is_byte_code(path: Any) -> bool:
@@ -273,7 +345,7 @@ def _is_byte_code(path: Any) -> bool:
         path = os.fsdecode(path)
     name = os.path.basename(path)
     prefix = sys.pycache_prefix
-    is_below = prefix is not None and path.startswith(prefix)
+    is_below = prefix is not None and path.startswith(os.path.join(prefix, ""))
     return is_below or ".pyc" in name or name == "__pycache__" or path == os.devnull
 
 
@@ -304,11 +376,11 @@ def _open_descriptors() -> set[str]:
 
 
 def _may_ask_for_now(module: Any) -> bool:
-    """Says whether a module outside of Python's own folders names a function that reads the date."""
+    """Says whether a module that is not installed names a function that reads the date."""
     file = getattr(module, "__file__", None)
     if not isinstance(file, str) or not file.endswith(".py"):
         return False
-    if file.startswith((sys.prefix, sys.base_prefix, os.path.dirname(os.__file__))):
+    if file.startswith(_INSTALLED):
         return False
     try:
         with open(file, "rb") as source:

@@ -19,7 +19,6 @@ import contextlib
 import gc
 import io
 import sys
-import weakref
 from typing import Any
 
 _hidden: dict[str, Any] = {}
@@ -40,18 +39,6 @@ def resume_collection() -> None:
     """Turns the garbage collector on again, if it was on."""
     if _collecting:
         gc.enable()
-
-
-def forget_user_modules() -> list[weakref.ref[Any]]:
-    """Takes the user's modules out of the interpreter's hands; returns those that are still there."""
-    modules = sys.modules
-    forgotten = []
-    for name, module in list(modules.items()):
-        if _hidden.get(name) is not module:
-            with contextlib.suppress(TypeError):
-                forgotten.append(weakref.ref(module))
-            del modules[name]
-    return forgotten
 
 
 class _LastFlush:

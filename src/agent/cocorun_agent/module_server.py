@@ -23,6 +23,7 @@ from cocorun_agent.import_effects import Watch
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request, apply_to_environment
 
+
 class ModuleServer:
     """Serves the one module of a request; the calls come in the order in which they stand here."""
 

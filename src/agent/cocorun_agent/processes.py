@@ -81,7 +81,9 @@ def open_for_writing(known: set[int]) -> list[str]:
 def shared_mappings() -> set[str]:
     """Returns the memory that this process would share with its copies, and may write."""
     mappings = set()
-    with contextlib.suppress(OSError), open("/proc/self/maps", encoding="utf-8") as file:
+    with contextlib.suppress(OSError), open(
+        "/proc/self/maps", encoding="utf-8", errors="surrogateescape"
+    ) as file:
         for line in file:
             place, mode, rest = line.split(maxsplit=2)
             if mode.startswith("rw") and mode.endswith("s"):

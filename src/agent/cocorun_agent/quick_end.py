@@ -2,22 +2,23 @@
 
 `Py_Finalize` touches every type, every interned string and every module, which in a forked child
 copies some 1 600 pages: half of the price of a short testcase. What people can see of it is little:
-threads are joined, exit functions run, streams and files are flushed, and the user's modules are
-emptied, whereby objects with a finaliser are finalised and suspended coroutines closed. So the call
-of `Py_Finalize` in cocotb's library is led here, where just that is done, the last only if there is
-such an object. The simulator then goes on to its own end.
+threads are joined, exit functions run, streams and files are flushed, coroutines that wait are
+closed, and objects with a finaliser are finalised. If none of the last exist once the regression is
+over, the call of `Py_Finalize` in cocotb's library is redirected here, where the others are done.
+The simulator then goes on to its own end.
 
-The call is led here through the table of addresses (GOT) that the dynamic linker has filled in for
-the library. Invariant: where that table is not found, or cannot be written, nothing is changed.
+The call is redirected through the table of addresses (GOT) that the dynamic linker has filled in
+for the library. Invariant: where that table is not found, or cannot be written, or where an object
+has a finaliser, the interpreter ends as usual.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import importlib.util
 import inspect
+import io
 import os
 import struct
 import sys
@@ -38,32 +39,36 @@ _SYMBOL_BYTES = 24
 
 _OPENSSL_INIT_NO_ATEXIT = 0x80000
 
-_TASK = "cocotb.task.Task.__del__"
-"""cocotb 2.1: complains about a task that was never started."""
+_SUSPENDABLE = (types.CoroutineType, types.GeneratorType)
+
+_KNOWS_STDLIB = hasattr(sys, "stdlib_module_names")
+"""Python 3.10 and later."""
 
 _HARMLESS = ("cocotb.triggers.Trigger.__del__",)
 """cocotb 1.9: takes a callback back, of a simulation that is over."""
+
+_slots: list[int] = []
+"""Addresses of the entries in the tables of cocotb's libraries."""
 
 _kept: list[Any] = []
 """What C calls."""
 
 _has_finalisers = False
+"""Whether there is one among what is frozen."""
+
 _has_ended = False
 
 
-def prepare() -> bool:
-    """Leads the interpreter's end here, in this process and its copies; says whether it worked."""
+def prepare() -> None:
+    """Finds where the interpreter's end is called; for a server."""
     if struct.calcsize("P") != 8 or sys.byteorder != "little":
-        return False
-    slots = list(_slots())
-    if not slots:
-        return False
-    function = ctypes.CFUNCTYPE(ctypes.c_int)(_end)
-    _kept.append(function)
-    address = ctypes.cast(function, ctypes.c_void_p).value
-    for slot in slots:
-        ctypes.c_uint64.from_address(slot).value = address or 0
-    return True
+        return
+    # Whatever is odd about a library, it is only slower then.
+    with contextlib.suppress(Exception):
+        import ctypes
+
+        _kept.append(ctypes.CFUNCTYPE(ctypes.c_int)(_end))
+        _slots[:] = _find_slots()
 
 
 def keep_openssl() -> None:
@@ -74,6 +79,8 @@ def keep_openssl() -> None:
     if "_hashlib" in sys.modules:
         return
     with contextlib.suppress(Exception):
+        import ctypes
+
         spec = importlib.util.find_spec("_hashlib")
         if spec is not None and spec.origin is not None:
             library = ctypes.CDLL(spec.origin)
@@ -83,7 +90,22 @@ def keep_openssl() -> None:
 def note_finalisers() -> None:
     """Looks for finalisers among what exists now and is about to be frozen."""
     global _has_finalisers
-    _has_finalisers = _has_finalisers or _suspended() != []
+    if not _has_finalisers:
+        _has_finalisers = _finds_finaliser(is_frozen_next=True)
+
+
+def lead() -> None:
+    """Leads the interpreter's end here if nothing exists that it would finalise.
+
+    To be called in a child once its regression is over.
+    """
+    if not _slots or _has_finalisers or _finds_finaliser(is_frozen_next=False):
+        return
+    import ctypes
+
+    address = ctypes.cast(_kept[-1], ctypes.c_void_p).value
+    for slot in _slots:
+        ctypes.c_uint64.from_address(slot).value = address or 0
 
 
 def _end() -> int:
@@ -92,7 +114,7 @@ def _end() -> int:
     if _has_ended:
         return 0
     _has_ended = True
-    for step in (_join_threads, _call_exit_functions, _finalise):
+    for step in (_join_threads, _call_exit_functions, _close_suspended):
         with contextlib.suppress(BaseException):
             step()
     for stream in (sys.stdout, sys.stderr):
@@ -115,80 +137,72 @@ def _call_exit_functions() -> None:
     atexit._run_exitfuncs()
 
 
-def _finalise() -> None:
-    """Empties the user's modules, as the interpreter does, if anything would come of it.
+def _close_suspended() -> None:
+    """Closes coroutines that wait, as their finaliser does: testbenches leave many."""
+    for item in gc.get_objects():
+        if _is_suspended(item):
+            try:
+                item.close()
+            except BaseException:
+                print(f"Exception ignored in: {item!r}", file=sys.stderr)
+                traceback.print_exc()
 
-    Where that is only the end of coroutines that wait, these are closed: there are many of them in
-    a testbench, and emptying the modules costs as much as all else.
+
+def _finds_finaliser(is_frozen_next: bool) -> bool:
+    """Says whether an object that is not frozen would do something when it is finalised.
+
+    Coroutines and generators can be closed at the end, but not found then if they are frozen.
     """
-    suspended = None if _has_finalisers else _suspended()
-    if suspended is None:
-        gc.unfreeze()
-        _empty(interpreter.forget_user_modules())
-        return
-    for item in suspended:
-        try:
-            item.close()
-        except BaseException:
-            print(f"Exception ignored in: {item!r}", file=sys.stderr)
-            traceback.print_exc()
-
-
-def _empty(modules: list[weakref.ref[Any]]) -> None:
-    gc.collect()
-    for reference in reversed(modules):
-        module = reference()
-        if module is not None:
-            names = vars(module)
-            for name in sorted(names, key=lambda name: not name.startswith("_")):
-                if name != "__builtins__":
-                    names[name] = None
-    gc.collect()
-
-
-def _suspended() -> list[Any] | None:
-    """Returns what is suspended among the objects that are not frozen.
-
-    Nothing if one of them has a finaliser.
-    """
-    finaliser_by_type: dict[type, Any] = {}
-    suspended = []
+    has_finaliser_by_type: dict[type, bool] = {}
     for item in gc.get_objects():
         kind = type(item)
-        if kind not in finaliser_by_type:
-            finaliser_by_type[kind] = _finaliser_of(kind)
-        finaliser = finaliser_by_type[kind]
-        if finaliser is not None and (finaliser != _TASK or _is_unstarted(item)):
-            return None
-        # Its instances need not be objects that the collector knows.
-        if issubclass(kind, type) and isinstance(vars(item).get("__del__"), types.FunctionType):
-            return None
+        if kind not in has_finaliser_by_type:
+            has_finaliser_by_type[kind] = _has_finaliser(kind)
+        if has_finaliser_by_type[kind] and not _is_started_task(item, kind):
+            return True
+        if kind in (weakref.ref, weakref.KeyedRef) and item.__callback__ is not None:
+            if not _is_of_library(item.__callback__):
+                return True
         if kind is types.AsyncGeneratorType and item.ag_frame is not None:
-            return None
-        if _is_suspended(item, kind):
-            suspended.append(item)
-    return suspended
+            return True
+        if is_frozen_next and kind in _SUSPENDABLE and not _is_closed(item):
+            return True
+    return False
 
 
-def _finaliser_of(kind: type) -> str | None:
-    """Returns the name of the finaliser that a class has in Python, or nothing.
+def _has_finaliser(kind: type) -> bool:
+    """Says whether a class has a finaliser in Python, or one in C that calls Python.
 
-    Those in C close descriptors, which the kernel does, and write buffers, which `_end` does.
+    Other ones in C close descriptors, which the kernel does, and write buffers, which `_end` does.
     """
+    if issubclass(kind, io.IOBase) and kind.__module__ not in ("_io", "io"):
+        return True
     for base in kind.__mro__:
         function = vars(base).get("__del__")
         if isinstance(function, types.FunctionType):
-            name = f"{function.__module__}.{function.__qualname__}"
-            return None if name in _HARMLESS else name
-    return None
+            return f"{function.__module__}.{function.__qualname__}" not in _HARMLESS
+    return False
 
 
-def _is_unstarted(task: Any) -> bool:
-    """Says whether a task of cocotb's would complain that it was never started."""
-    return getattr(getattr(task, "_state", None), "name", "UNSTARTED") == "UNSTARTED"
+def _is_started_task(item: Any, kind: type) -> bool:
+    """Says whether an object is a task of cocotb's, whose finaliser has nothing to complain of."""
+    if not kind.__module__.startswith("cocotb."):
+        return False
+    return getattr(getattr(item, "_state", None), "name", "UNSTARTED") != "UNSTARTED"
 
 
-def _is_suspended(item: Any, kind: type) -> bool:
+def _is_of_library(function: Any) -> bool:
+    """Says whether a callback is of Python's own, as those of caches and of `WeakSet` are."""
+    module = getattr(function, "__module__", None) or ""
+    return module.partition(".")[0] in sys.stdlib_module_names if _KNOWS_STDLIB else False
+
+
+def _is_closed(item: Any) -> bool:
+    return getattr(item, "cr_frame", None) is None and getattr(item, "gi_frame", None) is None
+
+
+def _is_suspended(item: Any) -> bool:
+    kind = type(item)
     if kind is types.CoroutineType:
         return inspect.getcoroutinestate(item) == inspect.CORO_SUSPENDED
     if kind is types.GeneratorType:
@@ -196,10 +210,10 @@ def _is_suspended(item: Any, kind: type) -> bool:
     return False
 
 
-def _slots() -> Iterator[int]:
+def _find_slots() -> Iterator[int]:
     """Yields the addresses of the table's entries for the functions, where they can be written."""
     regions: dict[str, list[tuple[int, int, int, bool]]] = {}
-    with open("/proc/self/maps", encoding="utf-8") as file:
+    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             fields = line.split(maxsplit=5)
             if len(fields) == 6 and os.path.basename(fields[5].strip()).startswith(_LIBRARIES):
@@ -218,6 +232,8 @@ def _slots() -> Iterator[int]:
 
 def _slots_of(base: int) -> Iterator[int]:
     """Reads the dynamic section of the library that is loaded at an address."""
+    import ctypes
+
     if ctypes.string_at(base, 5) != b"\x7fELF\x02":
         return
     headers_at, size, count = (

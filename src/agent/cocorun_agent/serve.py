@@ -152,8 +152,7 @@ class Server:
     def _prepare(self) -> None:
         gc.collect()
         gc.freeze()
-        with self._reporter.guard("quick_end"):
-            quick_end.prepare()
+        quick_end.prepare()
 
     def _check(self, wanted: Request) -> None:
         """Raises if this server cannot serve a request."""

@@ -17,8 +17,8 @@ from cocorun_agent import (
     imports,
     interpreter,
     listing,
-    module_server,
     output,
+    quick_end,
     seeds,
     selection,
     text,
@@ -175,6 +175,9 @@ class Adapter:
         from cocotb.decorators import test as test_class
 
         [module] = self._request.modules
+        # It needs `ctypes`, which a fork server has and a run need not have.
+        from cocorun_agent import module_server
+
         server = module_server.ModuleServer(self._reporter, self._request)
         definitions.watch([test_class], regression, "_my_import")
         found: list[Any] = []
@@ -289,6 +292,7 @@ class Adapter:
             if not again:
                 with self._reporter.guard("_tear_down"):
                     self._reporter.regression_finished()
+                    quick_end.lead()
             return result
 
         manager._tear_down = ended

@@ -26,8 +26,8 @@ from cocorun_agent import (
     imports,
     interpreter,
     listing,
-    module_server,
     output,
+    quick_end,
     seeds,
     selection,
     text,
@@ -332,6 +332,7 @@ class Adapter:
             if not again:
                 with self._reporter.guard("_tear_down"):
                     self._reporter.regression_finished()
+                    quick_end.lead()
             return result
 
         _hook(manager, "_tear_down", ending)
@@ -396,13 +397,15 @@ class Adapter:
 
         _hook(manager, "discover_tests", discovering)
 
-
     # Serving a module.
 
     def _hook_module_server(self, regression: Any, manager: Any, discover_tests: Any) -> None:
         """Lists the module once cocotb has discovered it, and forks where the regression starts."""
         if discover_tests is None or not hasattr(manager, "start_regression"):
             raise RuntimeError("cannot serve a module: RegressionManager has changed")
+        # It needs `ctypes`, which a fork server has and a run need not have.
+        from cocorun_agent import module_server
+
         server = module_server.ModuleServer(self._reporter, self._request)
         definitions.watch(_testcase_classes(), regression, "import_module")
 
