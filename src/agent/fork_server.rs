@@ -379,9 +379,9 @@ impl ForkServer {
         ))
     }
 
-    /// Says whether it has no child, and none was requested.
-    pub fn is_idle(&self) -> bool {
-        self.shared.locked().children.is_empty()
+    /// Says whether it has so many children, requested ones included.
+    pub fn has_children(&self, count: usize) -> bool {
+        self.shared.locked().children.len() == count
     }
 
     /// Takes the warnings since the last call.

@@ -247,30 +247,30 @@ fn lists_of(
     let mut lists: Vec<(usize, ListTask)> = Vec::new();
     let mut first_alike: BTreeMap<String, Arc<Group>> = BTreeMap::new();
     for planned in modules {
-        match lists.iter_mut().find(|(table, _)| *table == planned.table) {
-            Some((_, list)) => list.modules.push(planned.module.clone()),
-            None => {
-                let group = Group::new(
-                    Arc::clone(design),
-                    planned.settings.in_design(design),
-                    (planned.table, planned.variant.clone()),
-                    Arc::clone(simulator),
-                    simulator.wave_file_name(&build.build_args),
-                );
-                let key = group.server_key();
-                let group = Arc::new(match first_alike.get(&key) {
-                    Some(first) => group.with_server_of(first),
-                    None => group,
-                });
-                first_alike.entry(key).or_insert_with(|| Arc::clone(&group));
-                let list = ListTask {
-                    group,
-                    modules: vec![planned.module.clone()],
-                    lost_its_server: false,
-                };
-                lists.push((planned.table, list));
-            }
+        if let Some((_, list)) = lists.iter_mut().find(|(table, _)| *table == planned.table) {
+            list.modules.push(planned.module.clone());
+            continue;
         }
+        let group = Group::new(
+            Arc::clone(design),
+            planned.settings.in_design(design),
+            (planned.table, planned.variant.clone()),
+            Arc::clone(simulator),
+            simulator.wave_file_name(&build.build_args),
+        );
+        let key = group.server_key();
+        let group = Arc::new(match first_alike.get(&key) {
+            Some(first) => group.with_server_of(first),
+            None => group,
+        });
+        first_alike.entry(key).or_insert_with(|| Arc::clone(&group));
+        let list = ListTask {
+            group,
+            modules: vec![planned.module.clone()],
+            lost_its_server: false,
+            has_waited: false,
+        };
+        lists.push((planned.table, list));
     }
     lists.into_iter().map(|(_, list)| list).collect()
 }

@@ -23,6 +23,9 @@ use crate::model::test::TestVariant;
 use crate::model::test::Testcase;
 use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
+use crate::schedule::module_server::ModuleServer;
+use crate::schedule::module_server::PendingModuleServer;
+use crate::schedule::module_server::ServingModule;
 use crate::schedule::servers::ServerOwner;
 use crate::schedule::servers::ServerPlace;
 use crate::schedule::simulation::Simulation;
@@ -32,11 +35,11 @@ use crate::sim::simulator::Simulator;
 
 use std::fmt;
 use std::mem;
-use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::sync::Mutex;
 use std::sync::MutexGuard;
 use std::sync::PoisonError;
+use std::sync::Weak;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -72,6 +75,16 @@ struct SharedServer {
     server: Mutex<Server>,
     /// Locked for moments only, and never while waiting for `server`.
     warnings: Mutex<Warnings>,
+    /// The servers of modules that it has forked.
+    modules: Mutex<Vec<Weak<ModuleServer>>>,
+    /// Whether it refuses to fork such servers.
+    refuses_modules: AtomicBool,
+}
+
+impl SharedServer {
+    fn locked_modules(&self) -> MutexGuard<'_, Vec<Weak<ModuleServer>>> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What was not reported yet.
@@ -96,40 +109,6 @@ enum Server {
 struct Counted {
     server: ForkServer,
     _place: ServerPlace,
-}
-
-/// A server that has imported one module.
-pub(super) struct ModuleServer {
-    server: ForkServer,
-    /// Whether it has failed to answer.
-    is_gone: AtomicBool,
-    /// What has forked it, and would end it.
-    _first: Arc<Counted>,
-}
-
-impl fmt::Debug for ModuleServer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ModuleServer").finish_non_exhaustive()
-    }
-}
-
-/// What makes a server of a process that lists a module, once it serves.
-pub(super) struct PendingModuleServer {
-    socket: OwnedFd,
-    first: Arc<Counted>,
-}
-
-impl PendingModuleServer {
-    /// Takes over the process, which now serves; `None` if that fails, which ends it.
-    pub(super) fn serving(self, process: Box<dyn Process>) -> Option<Arc<ModuleServer>> {
-        let Self { socket, first } = self;
-        let server = ForkServer::of_module(ModuleFork { process, socket }).ok()?;
-        Some(Arc::new(ModuleServer {
-            server,
-            is_gone: AtomicBool::new(false),
-            _first: first,
-        }))
-    }
 }
 
 /// Why a server was not started.
@@ -220,9 +199,24 @@ impl Group {
         Testcase::whole_module(&self.design.name, self.in_variant(module))
     }
 
-    /// Says whether its processes are forked: the first call starts the server.
-    pub(super) fn has_server(self: &Arc<Self>, context: &TaskContext<'_>) -> bool {
-        self.server(|| self.start_server(context)).is_ok()
+    /// Says whether modules may get servers of their own: the first call starts the first server.
+    pub(super) fn may_serve_modules(self: &Arc<Self>, context: &TaskContext<'_>) -> bool {
+        !self.shared.refuses_modules.load(Ordering::Relaxed)
+            && context.servers.has_room_for_module(memory::available())
+            && self.server(|| self.start_server(context)).is_ok()
+    }
+
+    /// Says whether it has no server only because there are too many others.
+    pub(super) fn lacks_place(self: &Arc<Self>, context: &TaskContext<'_>) -> bool {
+        let has_none = self.server(|| self.start_server(context)).is_err();
+        has_none && matches!(*self.locked(), Server::Untried)
+    }
+
+    /// Keeps a module's server in mind, which can be given up with the first one.
+    pub(super) fn keep_module_server(&self, server: &Arc<ModuleServer>) {
+        let mut modules = self.shared.locked_modules();
+        modules.retain(|it| it.strong_count() > 0);
+        modules.push(Arc::downgrade(server));
     }
 
     /// Forks a process that lists the one module of a simulation, and may serve it then.
@@ -237,6 +231,8 @@ impl Group {
     ) -> Result<(Box<dyn Process>, PendingModuleServer)> {
         simulation.write_request(folder)?;
         let broken = |why: String| Diagnostic::error(Code::ToolBroken, why);
+        let place = context.servers.admit_module(memory::available());
+        let place = place.map_err(broken)?;
         let first = self.server(|| self.start_server(context));
         let first = first.map_err(broken)?;
         let request = fork_request(simulation, folder);
@@ -245,9 +241,19 @@ impl Group {
             .fork_module(context.waits(), simulation.run, &request);
         match forked {
             Ok(ModuleFork { process, socket }) => {
-                Ok((process, PendingModuleServer { socket, first }))
+                let pending = PendingModuleServer {
+                    socket,
+                    first,
+                    place,
+                };
+                Ok((process, pending))
             }
-            Err(error) => Err(broken(self.not_forked(&first, error)).into()),
+            Err(error) => {
+                let refuses = matches!(error, ForkError::Refused(_));
+                let no_modules = &self.shared.refuses_modules;
+                no_modules.fetch_or(refuses, Ordering::Relaxed);
+                Err(broken(self.not_forked(&first, error)).into())
+            }
         }
     }
 
@@ -296,12 +302,8 @@ impl Group {
         let request = fork_request(simulation, folder);
         let (waits, run) = (context.waits(), simulation.run);
         // What it does not fork is forked before its module is imported.
-        if let Some(nearer) = module_server.filter(|it| !it.is_gone.load(Ordering::Relaxed)) {
-            match nearer.server.fork(waits, run, &request) {
-                Ok(process) => return Ok(process),
-                Err(ForkError::Refused(_)) => {}
-                Err(ForkError::Gone(_)) => nearer.is_gone.store(true, Ordering::Relaxed),
-            }
+        if let Some(process) = module_server.and_then(|it| it.fork(waits, run, &request)) {
+            return Ok(process);
         }
         let server = self.server(|| self.start_server(context))?;
         let forked = server.server.fork(waits, run, &request);
@@ -433,13 +435,27 @@ impl ServerOwner for Group {
         let Server::Serving(server) = &*current else {
             return None;
         };
-        // A second one is held for its warnings; a third is about to fork.
-        if Arc::strong_count(server) > 2 || !server.server.is_idle() {
+        let modules = self.shared.locked_modules().clone();
+        let modules: Vec<Arc<ModuleServer>> = modules.iter().filter_map(Weak::upgrade).collect();
+        let mut of_modules = Vec::new();
+        for module in &modules {
+            let serving = module.try_lock()?;
+            if serving.as_ref().is_some_and(|it| !it.is_idle()) {
+                return None;
+            }
+            of_modules.push(serving);
+        }
+        let count = of_modules.iter().filter(|it| it.is_some()).count();
+        // A second one is held for its warnings, one by each module's server; another is about to
+        // fork.
+        if Arc::strong_count(server) > 2 + count || !server.server.has_children(count) {
             return None;
         }
+        let of_modules: Vec<ServingModule> =
+            of_modules.iter_mut().filter_map(|it| it.take()).collect();
         let server = Arc::clone(server);
         self.retire(&mut current, &server);
-        Some(Box::new(server))
+        Some(Box::new((of_modules, server)))
     }
 }
 

@@ -33,14 +33,14 @@ use crate::schedule::follow::Consumer;
 use crate::schedule::follow::Followed;
 use crate::schedule::follow::ListingEnd;
 use crate::schedule::follow::follow_until_serving;
-use crate::schedule::group::ModuleServer;
-use crate::schedule::group::PendingModuleServer;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::ProcessEnd;
 use crate::schedule::judge::TestcaseVerdict;
 use crate::schedule::judge::Trouble;
 use crate::schedule::judge::stop_reason_in_words;
 use crate::schedule::missing_module;
+use crate::schedule::module_server::ModuleServer;
+use crate::schedule::module_server::PendingModuleServer;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_skipped;
 use crate::schedule::result::emit_unrun;
@@ -135,6 +135,9 @@ pub(super) fn list(
         ListingEnd::Gone(followed) => (followed, None),
         ListingEnd::Serving(process, warnings) => {
             let module_server = pending_server.and_then(|it| it.serving(process));
+            if let Some(server) = &module_server {
+                task.group.keep_module_server(server);
+            }
             (Followed::listed(warnings), module_server)
         }
     };
@@ -163,7 +166,7 @@ fn serves_modules(
         && !task.lost_its_server
         && is_apart
         && is_plain
-        && task.group.has_server(context)
+        && task.group.may_serve_modules(context)
 }
 
 /// Leaves the modules after the first one to other workers.
@@ -365,6 +368,7 @@ impl Listing<'_> {
                 group: Arc::clone(&self.task.group),
                 modules,
                 lost_its_server,
+                has_waited: false,
             }]));
         }
     }

@@ -22,6 +22,7 @@ mod history_files;
 mod judge;
 mod listing;
 mod missing_module;
+mod module_server;
 mod order_check;
 mod order_suspects;
 mod queue;

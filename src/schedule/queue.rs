@@ -93,6 +93,8 @@ struct Pending {
     builds: BTreeMap<StepPriority, usize>,
     lists: BTreeMap<StepPriority, ListTask>,
     runs: BTreeMap<RunPriority, RunTask>,
+    /// Listings that wait until other groups are done with their servers.
+    last_lists: VecDeque<ListTask>,
     /// They decide nothing, so they go last.
     order_checks: VecDeque<OrderCheck>,
     /// The number of what was added last.
@@ -162,6 +164,9 @@ impl Pending {
         }
         if let Some((_, run)) = self.runs.pop_first() {
             return Some(Task::Run(run));
+        }
+        if let Some(list) = self.last_lists.pop_front() {
+            return Some(Task::List(list));
         }
         self.order_checks.pop_front().map(Task::CheckOrder)
     }
@@ -237,6 +242,12 @@ impl Queue {
             pending.lists.insert(place, list);
         }
         drop(pending);
+        self.changed.notify_all();
+    }
+
+    /// Adds a listing that is done when nothing is left to run.
+    pub(super) fn add_last_list(&self, list: ListTask) {
+        self.locked().last_lists.push_back(list);
         self.changed.notify_all();
     }
 
@@ -320,6 +331,7 @@ mod tests {
             group: group(build),
             modules: Vec::new(),
             lost_its_server: false,
+            has_waited: false,
         };
         (task, longest_ms.map(Duration::from_millis))
     }
@@ -436,6 +448,15 @@ mod tests {
         queue.add_runs([run("a", 1, false)]);
         queue.finish(&first);
         assert_eq!(order(&queue), "a list0 list1 build1");
+    }
+
+    #[test]
+    fn a_listing_that_waits_for_a_server_goes_after_all_runs() {
+        let queue = Queue::new(2, []);
+        queue.add_last_list(list(7, None).0);
+        queue.add_lists([list(0, None)]);
+        queue.add_runs([run("a", 1, false)]);
+        assert_eq!(order(&queue), "list0 a list7");
     }
 
     #[test]

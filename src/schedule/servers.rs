@@ -20,6 +20,10 @@ const SERVERS_PER_JOB: usize = 4;
 /// children and the compilers need memory as well.
 const MEMORY_PER_SERVER: u64 = 256 << 20;
 
+/// How many servers of modules there may be for each job, in addition: each takes some 10 MiB. Where
+/// there are enough, testcases import their modules themselves.
+const MODULE_SERVERS_PER_JOB: usize = 16;
+
 /// What may have a server. It lives as long as something holds it, which is each of its tasks.
 pub(super) trait ServerOwner: Send + Sync {
     /// Gives up its server if it has one that has no child; never waits. Dropping what is returned
@@ -32,6 +36,7 @@ pub(super) trait ServerOwner: Send + Sync {
 pub(super) struct ServerLimit {
     jobs: usize,
     alive: Arc<AtomicUsize>,
+    modules_alive: Arc<AtomicUsize>,
     owners: Mutex<Vec<Weak<dyn ServerOwner>>>,
 }
 
@@ -81,6 +86,24 @@ impl ServerLimit {
         drop(owners);
         drop(given_up);
         Ok(ServerPlace(Arc::clone(&self.alive)))
+    }
+
+    /// Says whether a module may get a server, with `available` bytes of memory if that is known.
+    pub(super) fn has_room_for_module(&self, available: Option<u64>) -> bool {
+        available.is_none_or(|bytes| bytes >= MEMORY_PER_SERVER)
+            && self.modules_alive.load(Ordering::Relaxed) < self.jobs * MODULE_SERVERS_PER_JOB
+    }
+
+    /// Gives the right to start a module's server.
+    ///
+    /// # Errors
+    /// There are enough, in words; later there may be fewer.
+    pub(super) fn admit_module(&self, available: Option<u64>) -> Result<ServerPlace, String> {
+        if !self.has_room_for_module(available) {
+            return Err("enough servers of modules are running already".to_owned());
+        }
+        self.modules_alive.fetch_add(1, Ordering::Relaxed);
+        Ok(ServerPlace(Arc::clone(&self.modules_alive)))
     }
 
     fn alive(&self) -> usize {
@@ -163,6 +186,19 @@ mod tests {
         assert_eq!(started, 2 * SERVERS_PER_JOB);
         all.remove(0);
         assert!(all.last().expect("nine").starts(&limit, PLENTY));
+    }
+
+    #[test]
+    fn servers_of_modules_are_counted_apart_until_they_end() {
+        let limit = ServerLimit::new(2);
+        let mut all: Vec<ServerPlace> = (0..100)
+            .filter_map(|_| limit.admit_module(Some(PLENTY)).ok())
+            .collect();
+        assert_eq!(all.len(), 2 * MODULE_SERVERS_PER_JOB);
+        assert!(held(1, false).starts(&limit, PLENTY));
+        all.pop();
+        assert!(limit.admit_module(Some(1 << 20)).is_err(), "no memory");
+        assert!(limit.admit_module(Some(PLENTY)).is_ok());
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
 use crate::schedule::group::Group;
-use crate::schedule::group::ModuleServer;
+use crate::schedule::module_server::ModuleServer;
 
 use std::sync::Arc;
 
@@ -14,6 +14,8 @@ pub(super) struct ListTask {
     pub(super) modules: Vec<TestModule>,
     /// Whether it was lost with its last server, so that it gets its own process.
     pub(super) lost_its_server: bool,
+    /// Whether it has waited for the servers of others to end.
+    pub(super) has_waited: bool,
 }
 
 /// Testcases of one table on one build, to be run by one simulator process.

@@ -150,6 +150,10 @@ struct FakeProcess {
 }
 
 impl Process for FakeProcess {
+    fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
+        self.next_event(None)
+    }
+
     fn id(&self) -> u32 {
         1
     }

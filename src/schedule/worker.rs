@@ -37,6 +37,9 @@ use std::sync::PoisonError;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
+/// What takes longer than this begins at once, even if it has to be spawned.
+const WAITS_MAX: Duration = Duration::from_secs(5);
+
 /// What workers send to the session's own thread.
 pub(super) enum Message {
     Event(Event),
@@ -106,6 +109,10 @@ impl Workshop<'_> {
             Task::Build(index) => {
                 building::build(&self.context, &self.names_of(*index), self.ensure, &emit);
             }
+            Task::List(list) if self.should_wait(list) => self.queue.add_last_list(ListTask {
+                has_waited: true,
+                ..list.clone()
+            }),
             Task::List(list) => {
                 listing::list(&self.context, list, slot, self.selection, &emit);
             }
@@ -116,6 +123,15 @@ impl Workshop<'_> {
                 }
             }
         }
+    }
+
+    /// Says whether a listing is better done once others have ended their fork servers: what it
+    /// leads to would have to be spawned, and is not known to be long.
+    fn should_wait(&self, list: &ListTask) -> bool {
+        !list.has_waited
+            && !list.lost_its_server
+            && self.longest(list).is_none_or(|it| it < WAITS_MAX)
+            && list.group.lacks_place(&self.context)
     }
 
     fn suspects(&self) -> MutexGuard<'_, OrderSuspects> {
@@ -215,10 +231,14 @@ impl Workshop<'_> {
     }
 
     fn with_longest(&self, list: ListTask) -> (ListTask, Option<Duration>) {
+        let longest = self.longest(&list);
+        (list, longest)
+    }
+
+    fn longest(&self, list: &ListTask) -> Option<Duration> {
         let modules = list.modules.iter();
         let modules = modules.map(|module| list.group.in_variant(module));
-        let longest = self.history.longest(&list.group.design.name, modules);
-        (list, longest)
+        self.history.longest(&list.group.design.name, modules)
     }
 
     fn estimate(&self, run: &RunTask, typical: Duration) -> Estimate {

@@ -153,6 +153,10 @@ fn run_lines(request: &Value) -> Vec<Value> {
 struct FakeProcess(VecDeque<String>);
 
 impl Process for FakeProcess {
+    fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
+        self.next_event(None)
+    }
+
     fn id(&self) -> u32 {
         1
     }

@@ -226,7 +226,7 @@ class Watch:
             if isinstance(flags, int) and flags & _WRITING and not _is_byte_code(path):
                 self._found("it opens a file for writing")
             elif isinstance(path, str) and path.startswith("/proc/"):
-                self._found("it reads what the kernel says of its process")
+                self._found("it reads `/proc`")
         elif event in ("os.mkdir", "os.rename") and not _is_byte_code(args[-3]):
             self._found("it writes files")
         elif event.startswith("shutil."):

@@ -4,7 +4,7 @@ The server waits at time 0 of the simulation, before cocotb is initialised, with
 that a run imports, except the user's modules. Each message on the request socket creates one child,
 which returns from here and continues into cocotb as a separate process.
 
-Invariants: the server never runs user code and never advances the simulation; every child is
+Invariants: the first server never runs user code; none ever advances the simulation; every child is
 reported when it starts and, exactly once, when it ends; nothing a child started outlives it for
 longer than the runs at the same time, and nothing at all outlives the server's orderly end.
 """

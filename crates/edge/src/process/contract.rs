@@ -106,9 +106,7 @@ pub trait Process: Send {
     fn next_event(&mut self, limit: Option<Duration>) -> Option<ProcessEvent>;
 
     /// Waits for the next event even if the session must stop: for services, which end last.
-    fn next_event_to_the_end(&mut self) -> Option<ProcessEvent> {
-        self.next_event(None)
-    }
+    fn next_event_to_the_end(&mut self) -> Option<ProcessEvent>;
 
     /// Sends a signal only to the child; `true` if it was sent.
     ///
