@@ -151,8 +151,8 @@ fn unknown_parameter(build: &Build, context: &BuildContext<'_>, name: &str) -> D
             format!("name a parameter of `module {toplevel}`; upper and lower case differ")
         }
         None => format!(
-            "if `{name}` is only for steps and other values in braces, move it to `variables` (a key \
-             of `matrix` or `variants` varies the variable of its name)"
+            "name a parameter of `module {toplevel}`; only if `{name}` just stands in braces, as in the \
+             command of a step, move it to `variables`, which are not passed to the design"
         ),
     };
     let problem = Diagnostic::error(Code::BuildUnknownParameter, message).help(help);

@@ -10,6 +10,7 @@ use crate::edge::env::Environment;
 use crate::edge::fs;
 use crate::edge::programs;
 use crate::model::build::Build;
+use crate::model::step;
 use crate::model::step::Step;
 use crate::model::tool::PythonEnv;
 
@@ -94,11 +95,12 @@ impl Programs<'_> {
     }
 
     fn not_found(&self, name: &str, step: &Step, build: &Build) -> Diagnostic {
+        let name = step::shown(name);
         let message = format!("`{name}` was not found");
         let purpose = format!("needed for step `{}` of build `{}`", step.name, build.name);
         let problem = Diagnostic::error(Code::ToolNotFound, message).fact(purpose);
         if name.contains('/') {
-            return problem.fact(format!("looked for `{}`", step.project_dir.join(name)));
+            return problem.fact(format!("looked for `{}`", step.project_dir.join(&name)));
         }
         problem
             .fact(format!("looked in PATH ({})", self.path()))

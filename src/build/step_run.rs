@@ -127,6 +127,7 @@ impl StepTask<'_> {
                     limit.as_secs_f64()
                 );
                 let problem = Diagnostic::error(Code::StepTimeout, message);
+                let problem = self.at_keys(problem, &["timeout_s", "command"]);
                 let problem = with_log(problem, &log);
                 Err(transient(problem.help(
                     "raise `timeout_s` of the step, or `build_timeout_s` if it has none",
@@ -199,12 +200,19 @@ impl StepTask<'_> {
 
     /// Adds the log, and where the step's outputs are declared.
     fn about(&self, problem: Diagnostic, log: &Utf8Path) -> Diagnostic {
+        let problem = problem.fact(format!("log: {log}")).log(log);
+        self.at_keys(problem, &["outputs"])
+    }
+
+    /// Adds where the first of these keys of the step is; that of `prepare` for all of them.
+    fn at_keys(&self, problem: Diagnostic, keys: &[&str]) -> Diagnostic {
         let step = self.step.name.as_str();
         let place = match step {
             step::PREPARE => (self.context.place_of)(self.build, &[step]),
-            _ => (self.context.step_place_of)(self.build, &["step", step, "outputs"]),
+            _ => keys
+                .iter()
+                .find_map(|key| (self.context.step_place_of)(self.build, &["step", step, key])),
         };
-        let problem = problem.fact(format!("log: {log}")).log(log);
         match place {
             Some(place) => problem.at(place),
             None => problem,

@@ -6,16 +6,19 @@ use crate::config::file_list::is_file_list;
 use crate::config::files::Files;
 use crate::config::files::PathKind;
 use crate::config::files::is_pattern;
+use crate::config::files::join;
 use crate::config::files::non_empty;
 use crate::config::named_files::NamedFiles;
 use crate::config::step_table::StepDraft;
 use crate::config::step_table::StepTables;
 use crate::config::step_table::read_prepare;
+use crate::config::step_table::split_words;
 use crate::config::suggest::closest;
 use crate::config::template::Scope;
 use crate::config::template::Template;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::edge::fs;
 use crate::model::build::HdlValue;
 use crate::model::step;
 use crate::model::step::Step;
@@ -94,6 +97,16 @@ impl<'a> BuildSteps<'a> {
         &self.outs
     }
 
+    /// Returns every string of the steps that may have expressions.
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.drafts.iter().flat_map(|draft| {
+            let words = draft.commands.iter().flatten();
+            let inputs = draft.inputs.iter().flatten();
+            let env = draft.env.values();
+            words.chain(inputs).chain(&draft.outputs).chain(env)
+        })
+    }
+
     /// Returns the steps of a build with these values, each after those that it needs.
     pub(super) fn of_build(&self, scope: &Scope<'_>) -> Vec<Step> {
         let steps = self.drafts.iter();
@@ -115,8 +128,11 @@ impl<'a> BuildSteps<'a> {
         let commands: Option<Vec<Vec<String>>> = draft.commands.iter().map(command).collect();
         let commands = commands?;
         let mut inputs = BTreeSet::new();
-        for words in &commands {
-            self.add_program(draft, words, &mut inputs);
+        for (templates, words) in draft.commands.iter().zip(&commands) {
+            if let (Some(template), Some(name)) = (templates.first(), words.first()) {
+                let is_alone = words.len() == 1;
+                self.add_program(template, name, is_alone, &mut inputs)?;
+            }
         }
         self.add_named(draft, &commands, &env, &mut inputs);
         for template in draft.inputs.iter().flatten() {
@@ -125,8 +141,7 @@ impl<'a> BuildSteps<'a> {
         }
         let outputs = draft.outputs.iter().map(|template| {
             let text = render(template)?;
-            self.check_output(template, &text);
-            Some(text)
+            self.check_output(template, &text).then_some(text)
         });
         Some(Step {
             name: draft.name.clone(),
@@ -199,22 +214,59 @@ impl<'a> BuildSteps<'a> {
         }
     }
 
-    /// Adds a program of the project, or reports that it does not exist.
-    fn add_program(&self, draft: &StepDraft, words: &[String], inputs: &mut BTreeSet<Utf8PathBuf>) {
-        let Some(name) = words.first().filter(|name| name.contains('/')) else {
-            return;
-        };
+    /// Adds a program of the project; `None` if it cannot be one, which is reported.
+    fn add_program(
+        &self,
+        template: &Template,
+        name: &str,
+        is_alone: bool,
+        inputs: &mut BTreeSet<Utf8PathBuf>,
+    ) -> Option<()> {
+        let written = &template.source.value;
+        let is_there = || !step::is_marked(name) && fs::exists(&join(self.files.project_dir, name));
+        if is_alone && name.contains(char::is_whitespace) && !is_there() {
+            let message = format!("`{written}` is one word of a command, and there is no shell");
+            let problem = Diagnostic::error(Code::ConfigBadValue, message);
+            let problem = split_words(written)
+                .into_iter()
+                .fold(problem, Diagnostic::help);
+            template.refuse(self.section.reading, problem, "");
+            return None;
+        }
+        if step::is_marked(name) {
+            let message = format!("the program `{written}` is in the directory of a step");
+            let inside = written.trim_start_matches("./");
+            let problem = Diagnostic::error(Code::ConfigBadValue, message)
+                .fact("programs are looked for before steps run")
+                .help(format!(
+                    "let another program start it, as in `[\"env\", \"{inside}\"]`"
+                ));
+            template.refuse(self.section.reading, problem, "");
+            return None;
+        }
+        if !name.contains('/') {
+            return Some(());
+        }
         match self
             .files
             .lookup(self.files.project_dir, name, PathKind::File)
         {
             Ok(path) if path.starts_with(self.files.project_dir) => drop(inputs.insert(path)),
             Ok(_) => {}
-            Err(problem) => self.report(&draft.range, *problem),
+            Err(problem) => self.report(&template.source.range, *problem),
         }
+        Some(())
     }
 
     fn input_files(&self, template: &Template, text: &str) -> Vec<Utf8PathBuf> {
+        if step::is_marked(text) {
+            let written = &template.source.value;
+            let message = format!("`{written}` cannot be an input: a step writes it");
+            let problem = Diagnostic::error(Code::ConfigBadValue, message)
+                .help("remove it: what needed steps write counts as read already");
+            template.refuse(self.section.reading, problem, "");
+            return Vec::new();
+        }
         let mut inputs = self.inputs.borrow_mut();
         let found = inputs.entry(text.to_owned()).or_insert_with(|| {
             let found = non_empty(text)
@@ -231,7 +283,8 @@ impl<'a> BuildSteps<'a> {
         found.clone()
     }
 
-    fn check_output(&self, template: &Template, text: &str) {
+    /// Says whether an output may be what it is, after reporting that it may not.
+    fn check_output(&self, template: &Template, text: &str) -> bool {
         let path = Utf8Path::new(text);
         let is_plain = |it: Utf8Component<'_>| matches!(it, Utf8Component::Normal(_));
         let problem = if let Some((_, inside)) = step::split_marker(text) {
@@ -246,9 +299,10 @@ impl<'a> BuildSteps<'a> {
         } else if let Err(error) = GlobBuilder::new(text).build() {
             bad_output(text, &error.kind().to_string())
         } else {
-            return;
+            return true;
         };
         template.refuse(self.section.reading, problem, "");
+        false
     }
 
     /// Reports two steps that the build may read and that make a file of one name.

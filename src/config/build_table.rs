@@ -12,6 +12,7 @@ use crate::config::expansion;
 use crate::config::files::Files;
 use crate::config::keys::Table;
 use crate::config::step_table::StepTables;
+use crate::config::toplevel_variables;
 use crate::config::variants;
 use crate::config::variants::is_name;
 use crate::diagnostic::Code;
@@ -40,6 +41,7 @@ pub(super) fn read(
     doubtful_values::check(&section, &draft);
     let steps = BuildSteps::read(&section, files, &full_name, step_tables);
     let variants = expansion::expand(&section, files, &full_name, &draft, &steps, combinations);
+    toplevel_variables::check(&section, &full_name, &draft, &steps, &variants);
     Some(BuildTable {
         name: full_name,
         local_name: name.value.clone(),

@@ -11,6 +11,7 @@ use crate::config::suggest::closest;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::diagnostic::Snippet;
+use crate::model::step;
 use crate::sim::registry::Registry;
 
 use camino::Utf8Path;
@@ -186,18 +187,25 @@ impl Reading {
 
     /// Records a problem that has its own position; `order` is the offset it is sorted by.
     pub(super) fn elsewhere(&self, order: usize, problem: Diagnostic) {
-        self.problems.borrow_mut().push(FoundProblem {
-            order,
-            build: None,
-            problem,
-        });
+        self.record(order, None, problem);
     }
 
     /// Records a problem that has its own position and matters only if this build is needed.
     pub(super) fn in_build(&self, build: &str, order: usize, problem: Diagnostic) {
+        self.record(order, Some(build.to_owned()), problem);
+    }
+
+    /// Records a problem, in which directories of steps are spelt as in `runner.toml`.
+    fn record(&self, order: usize, build: Option<String>, mut problem: Diagnostic) {
+        let texts = [&mut problem.message].into_iter();
+        for text in texts.chain(&mut problem.facts).chain(&mut problem.help) {
+            if step::is_marked(text) {
+                *text = step::shown(text);
+            }
+        }
         self.problems.borrow_mut().push(FoundProblem {
             order,
-            build: Some(build.to_owned()),
+            build,
             problem,
         });
     }

@@ -278,8 +278,7 @@ impl<'a> ListReader<'a> {
         into: &mut SourceSet,
     ) -> Unplaced<()> {
         let next = rest.peek().map(|token| token.text.clone());
-        let known = meaning(word, next.as_deref()).filter(|_| !self.files.strict_lists);
-        let Some(known) = known else {
+        let Some(known) = meaning(word, next.as_deref()) else {
             return Err(unknown_option(word));
         };
         let wanted = match known {
@@ -309,6 +308,9 @@ impl<'a> ListReader<'a> {
             });
         }
         let text = argument.as_deref().unwrap_or_default();
+        if self.files.strict_lists {
+            return Err(refused_by_setting(word, known, text));
+        }
         match known {
             Meaning::Skipped { kind, .. } => Err(skipped(kind, argument.as_deref())),
             Meaning::Timescale(value) => take_timescale(value.unwrap_or(text), into),
@@ -389,6 +391,25 @@ fn skipped(kind: &str, argument: Option<&str>) -> Box<Diagnostic> {
     warning
         .fact("it is one of another tool and does not change the design")
         .help("`strict_file_lists = true` makes it an error")
+        .into()
+}
+
+/// Returns the error that an option would be translated or skipped by default.
+fn refused_by_setting(word: &str, known: Meaning<'_>, argument: &str) -> Box<Diagnostic> {
+    let message = format!("the option `{word}` in a file list is one of another tool");
+    let help = match known {
+        Meaning::Skipped { .. } if argument.is_empty() => "remove it".to_owned(),
+        Meaning::Skipped { .. } => format!("remove it with its argument, `{argument}`"),
+        Meaning::Timescale(value) => {
+            let value = value.unwrap_or(argument);
+            format!("write `timescale = \"{value}\"` in the `[build.NAME]`")
+        }
+        Meaning::IncludeDir => format!("write `+incdir+{argument}`"),
+        Meaning::Define => format!("write `+define+{argument}`"),
+    };
+    Diagnostic::error(Code::ConfigFileList, message)
+        .fact("`strict_file_lists = true` refuses it")
+        .help(help)
         .into()
 }
 

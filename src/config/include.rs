@@ -66,9 +66,10 @@ pub(super) fn read(top: &Section<'_>, files: &Files<'_>, own: &Utf8Path) -> Vec<
         match find(&file, prefix.as_deref(), files, own) {
             Ok(included) => {
                 for included in included {
-                    match known.get(&included.path) {
+                    let identity = identity(&included.path);
+                    match known.get(&identity) {
                         None => {
-                            known.insert(included.path.clone(), found.len());
+                            known.insert(identity, found.len());
                             found.push(included);
                         }
                         // A pattern stands for the rest.
@@ -84,6 +85,14 @@ pub(super) fn read(top: &Section<'_>, files: &Files<'_>, own: &Utf8Path) -> Vec<
         }
     }
     found
+}
+
+/// Returns what makes two paths one file: links to a folder lead to the same files, but a link to a
+/// file makes another one, since its paths start elsewhere.
+pub(super) fn identity(path: &Utf8Path) -> Utf8PathBuf {
+    let folder = folder_of(path);
+    let real = fs::real_path(folder).unwrap_or_else(|_| folder.to_owned());
+    real.join(path.file_name().unwrap_or_default())
 }
 
 /// Reports that a file is named again with another prefix, which it would not get.
@@ -157,6 +166,11 @@ fn find(
             let message = format!("`{text}` matches no file but this one");
             return Err(Diagnostic::error(Code::ConfigEmptyGlob, message).into());
         }
+    }
+    if !is_pattern(&text) && paths.iter().all(|path| identity(path) == identity(own)) {
+        let name = own.file_name().unwrap_or_default();
+        let message = format!("`{name}` includes itself");
+        return Err(Diagnostic::error(Code::ConfigInclude, message).into());
     }
     let mut found = Vec::with_capacity(paths.len());
     for path in paths {

@@ -41,6 +41,7 @@ mod test_variants;
 mod testcase_names;
 mod timescale;
 mod top;
+mod toplevel_variables;
 mod tree;
 mod user_code;
 mod variables;

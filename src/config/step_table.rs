@@ -209,22 +209,31 @@ impl<'a> CircleSearch<'a> {
 fn read_step(name: &Located<String>, value: &Value<'_>) -> Option<StepDraft> {
     let reading = value.reading;
     let fit = |c: char| c.is_ascii_alphanumeric() || NAME_MARKS.contains(c);
-    let message = match name.value.as_str() {
-        PREPARE => Some(format!("`{PREPARE}` is the key of a build, not a name")),
-        text if text.is_empty() || !text.chars().all(fit) => {
-            Some(format!("`{text}` is not a valid step name"))
-        }
+    let problem = match name.value.as_str() {
+        PREPARE => Some((
+            format!("the name `{PREPARE}` is reserved: it is a key of a build"),
+            "give the step another name",
+        )),
+        text if text.is_empty() || !text.chars().all(fit) => Some((
+            format!("`{text}` is not a valid step name"),
+            "a name consists of letters, digits, `_` and `-`",
+        )),
         _ => None,
     };
-    if let Some(message) = message {
+    if let Some((message, help)) = problem {
         let problem = Diagnostic::error(Code::ConfigBadValue, message);
-        let help = "a name consists of letters, digits, `_` and `-`";
         reading.at(&name.range, "", problem.help(help));
     }
     let section = value.section(Table::Step, &format!("[step.{}]", name.value))?;
     let command = section.require("command");
     let words = command.as_ref().map(|value| read_command(value));
-    let outputs = section.require("outputs").map(|it| it.texts());
+    let outputs = section.require("outputs").map(|value| {
+        if value.content.as_array().is_some_and(|it| it.is_empty()) {
+            let message = format!("`outputs` of `{}` is empty", section.title);
+            value.bad(message, "names no file that the step writes");
+        }
+        value.texts()
+    });
     let template = |source| Template::read(reading, source, Braces::Plain);
     let templates = |texts, braces| Template::read_all(reading, texts, braces);
     Some(StepDraft {
@@ -288,21 +297,22 @@ pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> 
     })
 }
 
+/// Returns advice to write a text as separate words, unless it has quotes of a shell.
+pub(super) fn split_words(text: &str) -> Option<String> {
+    let words = text.split_whitespace().map(|it| format!("\"{it}\""));
+    let words: Vec<String> = words.collect();
+    let is_plain = !text.contains(['"', '\\', '\'']) && !words.is_empty();
+    is_plain.then(|| format!("write `[{}]`", words.join(", ")))
+}
+
 /// Reads a program and its arguments.
 fn read_command(value: &Value<'_>) -> Vec<Template> {
     let reading = value.reading;
     if let Some(text) = value.content.as_str() {
-        let words: Vec<String> = text
-            .split_whitespace()
-            .map(|it| format!("\"{it}\""))
-            .collect();
         let problem = value.wrong_type_problem("a list of words, since there is no shell");
-        let is_plain = !text.contains(['"', '\\', '\'']) && !words.is_empty();
-        let problem = if is_plain {
-            problem.help(format!("write `[{}]`", words.join(", ")))
-        } else {
-            problem
-        };
+        let problem = split_words(text)
+            .into_iter()
+            .fold(problem, Diagnostic::help);
         reading.at(&value.range, value.type_words(), problem);
         return Vec::new();
     }

@@ -14,6 +14,7 @@ use crate::config::document::Unplaced;
 use crate::config::file_list::folder_of;
 use crate::config::files;
 use crate::config::include::Included;
+use crate::config::include::identity;
 use crate::config::syntax;
 use crate::config::top;
 use crate::config::top::Content;
@@ -200,14 +201,6 @@ impl OneFile {
         self.reading.prefix.is_empty()
             || rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     }
-}
-
-/// Returns what makes two paths one file: links to a folder lead to the same files, but a link to a
-/// file makes another one, since its paths start elsewhere.
-fn identity(path: &Utf8Path) -> Utf8PathBuf {
-    let folder = folder_of(path);
-    let real = fs::real_path(folder).unwrap_or_else(|_| folder.to_owned());
-    real.join(path.file_name().unwrap_or_default())
 }
 
 /// Reports and removes files whose builds could have the same names as others.

@@ -1,6 +1,7 @@
 //! One FILTER of the command line: part of a testcase's identity, or a pattern over all of it.
 //!
-//! A filter that is the name of a build selects what `--build` would. A pattern for builds is answered by
+//! A filter that is the name of a build selects what `--build` would, and `fifo/` the builds below `fifo`,
+//! as those of an included file are. A pattern for builds is answered by
 //! build and module alone, so that nothing else is built and listed only because a testcase might have
 //! that name too.
 
@@ -20,7 +21,32 @@ pub(super) const SEPARATOR: &str = "::";
 pub(super) struct Filter {
     matcher: Matcher,
     /// The builds that it names, if there are any.
-    builds: Option<BuildSelection>,
+    builds: Option<NamedBuilds>,
+}
+
+/// Builds that a filter names.
+#[derive(Clone, Debug)]
+enum NamedBuilds {
+    /// As `--build` does.
+    Entry(BuildSelection),
+    /// All whose names begin with this text, which ends in `/`.
+    Below(String),
+}
+
+impl NamedBuilds {
+    fn new(text: &str) -> Self {
+        if text.ends_with('/') && !NameGlob::is_pattern(text) {
+            return Self::Below(text.to_owned());
+        }
+        Self::Entry(BuildSelection::new(Some(&[text.to_owned()])))
+    }
+
+    fn covers(&self, build: &BuildName) -> bool {
+        match self {
+            Self::Entry(selection) => selection.covers(build),
+            Self::Below(text) => build.as_str().starts_with(text.as_str()),
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -52,7 +78,7 @@ impl Filter {
         } else {
             Matcher::Within(text.to_owned())
         };
-        let named = BuildSelection::new(Some(&[text.to_owned()]));
+        let named = NamedBuilds::new(text);
         let names_builds = !text.contains(SEPARATOR) && builds.any(|name| named.covers(name));
         Ok(Self {
             matcher,
@@ -88,7 +114,7 @@ impl Filter {
 
     fn is_match_of_module(
         &self,
-        named: &BuildSelection,
+        named: &NamedBuilds,
         build: &BuildName,
         module: ModuleInVariant<'_>,
     ) -> bool {

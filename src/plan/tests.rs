@@ -342,6 +342,25 @@ fn a_filter_that_is_the_name_of_a_build_selects_what_the_option_does() {
 }
 
 #[test]
+fn a_filter_that_ends_in_a_slash_selects_the_builds_of_a_block_and_nothing_else() {
+    let tables = ["fifo/top", "fifo/aux", "soc/fifo/top", "uart"];
+    let tables = tables.map(|name| table(name, &SIMULATORS[..1], &[]));
+    let plan = expand(&config(tables.into(), vec![test(None, &["test_fifo"])]));
+    let needed = |text: &str| -> Vec<String> {
+        let selection = Selection::new(filters(&[text]), &plan).expect("valid");
+        let builds = plan.builds.iter().map(|build| &build.name);
+        let needed = builds.filter(|name| selection.needs_build(name));
+        needed.map(BuildName::to_string).collect()
+    };
+    assert_eq!(needed("fifo/"), ["fifo/top", "fifo/aux"]);
+    let selection = Selection::new(filters(&["fifo/"]), &plan).expect("valid");
+    assert!(selection.selects(&id("fifo/top", "test_fifo", "any")));
+    assert!(!selection.selects(&id("uart", "test_fifo", "fifo/x=1")));
+    // No build is below it: it is part of a name, such as that of a testcase with a parameter.
+    assert_eq!(needed("grants/").len(), 4);
+}
+
+#[test]
 fn named_builds_modules_and_testcases_all_have_to_agree() {
     let names = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
     let selection = select(SelectionArgs {

@@ -265,7 +265,7 @@ const MISTAKES: [(&str, &str); 21] = [
     ),
     (
         "['runner.toml']",
-        "1 include: `runner.toml` is in the same folder, so its builds have no prefix (help: choose one: `{ file = \"runner.toml\", prefix = \"NAME\" }`)",
+        "1 include: `runner.toml` includes itself",
     ),
     (
         "[{ file = 'runner.toml', prefix = 'x' }]",
@@ -337,8 +337,16 @@ fn a_file_named_twice_in_one_list_is_included_once_and_a_pattern_leaves_out_its_
                     the two, or put this one before the pattern that also names it)";
     assert_eq!(project.brief(again), [expected]);
     let twice = project.brief("include = ['a/runner.toml', 'linked/runner.toml']\n");
-    let expected = "1 include: `linked/runner.toml` is included twice (help: include it in one of the two files only)";
+    let expected = "1 include: a file is named twice, with the prefixes `a` and `linked` (help: remove one of \
+                    the two, or put this one before the pattern that also names it)";
     assert_eq!(twice, [expected]);
+    // A pattern stands for what is not named before, also by a link to its folder.
+    assert_eq!(
+        build_names(&project.fine("include = ['*/runner.toml']\n")),
+        ["a/top", "b/top"]
+    );
+    let itself = project.brief("include = ['./runner.toml']\n");
+    assert_eq!(itself, ["1 include: `runner.toml` includes itself"]);
 }
 
 #[test]

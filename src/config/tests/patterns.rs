@@ -226,10 +226,36 @@ fn options_of_other_tools_are_translated_or_skipped_with_one_warning_per_kind() 
         Some("1ns/1ps")
     );
     let refused = project.brief(&format!("strict_file_lists = true\n{text}"));
-    assert_eq!(refused.len(), 14, "{refused:#?}");
-    assert!(
-        refused[0].starts_with("vendor.f:1 file-list: unknown option `-full64` in a file list")
+    assert_eq!(refused.len(), 10, "{refused:#?}");
+    assert_eq!(
+        refused[0],
+        "vendor.f:1 file-list: the option `-full64` in a file list is one of another tool (help: remove it)"
     );
+}
+
+#[test]
+fn a_strict_list_says_once_for_each_option_what_to_write_instead() {
+    let project = Project::new(&["a.v", "inc/x.vh"]);
+    let text = "strict_file_lists = true\n[build.b]\nsources = ['vendor.f']\nhdl_toplevel = 'b'\n";
+    let list = "-incdir inc\n-timescale 1ns/1ps\n-timescale=1ns/1ps\n-l log.txt\n-define X=1\na.v\n--bogus\n";
+    project.put("vendor.f", list);
+    let said = |line: usize, option: &str, help: &str| {
+        format!(
+            "vendor.f:{line} file-list: the option `{option}` in a file list is one of another tool (help: {help})"
+        )
+    };
+    let timescale = "write `timescale = \"1ns/1ps\"` in the `[build.NAME]`";
+    let expected = [
+        said(1, "-incdir", "write `+incdir+inc`"),
+        said(2, "-timescale", timescale),
+        said(3, "-timescale=1ns/1ps", timescale),
+        said(4, "-l", "remove it with its argument, `log.txt`"),
+        said(5, "-define", "write `+define+X=1`"),
+        "vendor.f:7 file-list: unknown option `--bogus` in a file list (help: remove it here, and give it \
+         in `build_args` if the simulator supports it)"
+            .to_owned(),
+    ];
+    assert_eq!(project.brief(text), expected);
 }
 
 #[test]

@@ -108,7 +108,7 @@ fn mistakes_in_steps() {
                 ],
             ),
             (
-                "BUILD[step.x]\ncommand = 'python3 gen.py'\noutputs = []\n",
+                "BUILD[step.x]\ncommand = 'python3 gen.py'\noutputs = ['x.v']\n",
                 &[
                     "5 wrong-type: `command` takes a list of words, since there is no shell, not a string (help: write `[\"python3\", \"gen.py\"]`)",
                 ],
@@ -122,23 +122,23 @@ fn mistakes_in_steps() {
                 ],
             ),
             (
-                "BUILD[step.prepare]\ncommand = ['x']\noutputs = []\nlimit = 1\n",
+                "BUILD[step.prepare]\ncommand = ['x']\noutputs = ['x.v']\nlimit = 1\n",
                 &[
-                    "4 bad-value: `prepare` is the key of a build, not a name (help: a name consists of letters, digits, `_` and `-`)",
+                    "4 bad-value: the name `prepare` is reserved: it is a key of a build (help: give the step another name)",
                     "7 unknown-key: unknown key `limit` in `[step.prepare]` (help: known keys: `command`, `env`, `inputs`, `needs`, `outputs` and `timeout_s`)",
                 ],
             ),
             (
                 "BUILDextra_toplevels = ['x{OUT}']\nneeds = ['x']\n\
-                 [step.x]\ncommand = ['x', '${NOPE}', '$NOPE']\ninputs = []\noutputs = []\n",
+                 [step.x]\ncommand = ['x', '${NOPE}', '$NOPE']\ninputs = []\noutputs = ['x.v']\n",
                 &[
                     "4 template: `x{OUT:x}` contains the directory of a step, which names no module",
                     "7 bad-value: the environment variable `NOPE` is unset or empty (help: what a shell expands is written `$NAME` or `$${NAME}`)",
                 ],
             ),
             (
-                "BUILD[step.a]\ncommand = ['x']\noutputs = []\nneeds = ['b', 'c']\n\
-                 [step.b]\ncommand = ['x']\noutputs = []\nneeds = ['a', 'b2', 'b']\n",
+                "BUILD[step.a]\ncommand = ['x']\noutputs = ['x.v']\nneeds = ['b', 'c']\n\
+                 [step.b]\ncommand = ['x']\noutputs = ['x.v']\nneeds = ['a', 'b2', 'b']\n",
                 &[
                     "7 unknown-step: there is no step called `c` (help: known steps: `a`, `b`)",
                     "11 step-circle: step `a` needs itself",
@@ -224,7 +224,7 @@ fn mistakes_of_builds_with_steps() {
             ],
         ),
         (
-            "needs = ['regs', 'bus']\n[step.more]\ncommand = ['x']\noutputs = []\n",
+            "needs = ['regs', 'bus']\n[step.more]\ncommand = ['x']\noutputs = ['x.v']\n",
             &[],
         ),
     ];
@@ -383,7 +383,7 @@ fn whatever_an_argument_spells_that_is_a_file_or_a_folder_of_the_project_is_an_i
         assert_eq!(named(&project, command), [""; 0], "{command}");
     }
     let text = format!(
-        "{BUILD}needs = ['x']\n[step.x]\ncommand = ['python3', '-m', 'x']\noutputs = []\n\
+        "{BUILD}needs = ['x']\n[step.x]\ncommand = ['python3', '-m', 'x']\noutputs = ['x.v']\n\
          env = {{ PYTHONPATH = 'none:ip' }}\n"
     );
     let steps = steps(&project, &text);
@@ -456,7 +456,7 @@ fn sixty_steps_that_all_need_the_earlier_ones_are_read_at_once() {
         let needs = needs.join(", ");
         write!(
             text,
-            "[step.s{index}]\ncommand = ['gen']\ninputs = []\noutputs = []\nneeds = [{needs}]\n"
+            "[step.s{index}]\ncommand = ['gen']\ninputs = []\noutputs = ['x.v']\nneeds = [{needs}]\n"
         )
         .expect("a string");
     }
@@ -468,4 +468,47 @@ fn sixty_steps_that_all_need_the_earlier_ones_are_read_at_once() {
     let circle = text.replacen("needs = []", "needs = ['s0']", 1);
     let reported = project.reported(&circle);
     assert_eq!(reported.matches("needs itself").count(), 1, "{reported}");
+}
+
+#[test]
+fn where_a_step_writes_is_shown_as_it_is_spelt_and_each_mistake_with_it_once() {
+    let project = project();
+    let build = "[build.fifo]\nneeds = ['gen']\nsources = ['{OUT}/m.v']\nhdl_toplevel = 'fifo'\n";
+    let step = |text: &str| format!("[step.gen]\n{text}\n{build}");
+    let command = "command = ['python3', 'gen.py', '{OUT}']\n";
+    let words = "help: write `[\"python3\", \"gen.py\", \"-o\", \"{OUT}/m.v\"]`";
+    for (text, expected) in [
+        (
+            step("command = ['python3 gen.py -o {OUT}/m.v']\noutputs = ['m.v']"),
+            format!("2 bad-value: `python3 gen.py -o {{OUT}}/m.v` is one word of a command, and there is no shell ({words})"),
+        ),
+        (
+            step("command = ['./{OUT}/x']\noutputs = ['m.v']"),
+            "2 bad-value: the program `./{OUT}/x` is in the directory of a step (help: let another \
+             program start it, as in `[\"env\", \"{OUT}/x\"]`)".to_owned(),
+        ),
+        (
+            step(&format!("{command}inputs = ['{{OUT}}/x']\noutputs = ['m.v']")),
+            "3 bad-value: `{OUT}/x` cannot be an input: a step writes it (help: remove it: what needed \
+             steps write counts as read already)".to_owned(),
+        ),
+        (
+            step(&format!("{command}outputs = ['{{OUT}}/m.v']")),
+            "3 bad-value: invalid output `{OUT:gen}/m.v`: outputs are relative to `{OUT}` already \
+             (help: write `\"m.v\"`)".to_owned(),
+        ),
+        (
+            step(&format!("{command}outputs = []")),
+            "3 bad-value: `outputs` of `[step.gen]` is empty".to_owned(),
+        ),
+        (
+            "[build.fifo]\nprepare = [['python3 gen.py {OUT}']]\nsources = ['{OUT}/m.v']\nhdl_toplevel = 'fifo'"
+                .to_owned(),
+            "2 bad-value: `python3 gen.py {OUT}` is one word of a command, and there is no shell \
+             (help: write `[\"python3\", \"gen.py\", \"{OUT}\"]`)".to_owned(),
+        ),
+    ] {
+        assert_eq!(project.brief(&text), [expected], "{text}");
+        assert!(!project.reported(&text).contains('\0'), "{text}");
+    }
 }

@@ -277,3 +277,61 @@ fn names_of_variables_for_parameters_are_checked() {
         ],
     );
 }
+
+#[test]
+fn a_variable_that_the_toplevel_has_as_a_parameter_is_reported_where_it_stays_behind() {
+    let project = Project::new(&[]);
+    project.put(
+        "fifo.sv",
+        "module fifo #(parameter WIDTH = 4) (); endmodule",
+    );
+    let table = "[build.fifo]\nsources = ['fifo.sv']\nhdl_toplevel = 'fifo'\n";
+    let reported = |text: &str| -> Vec<String> {
+        let all = format!("{table}{text}");
+        let Ok(config) = project.load(&all) else {
+            return project.brief(&all);
+        };
+        let needed = &config.builds[0].variants[0].build.name;
+        let warnings = config.build_problems.of([needed]).expect("warnings only");
+        let warnings = warnings.into_iter();
+        warnings
+            .map(|it| format!("{} ({})", it.message, it.help.unwrap_or_default()))
+            .collect()
+    };
+    let said = "`WIDTH` is in `variables`, which are not passed to the simulator, but the toplevel \
+                `fifo` has a parameter `WIDTH`";
+    assert_eq!(
+        reported("variables = { WIDTH = 8 }\nmatrix = { WIDTH = [8, 16] }"),
+        [format!(
+            "4 bad-value: {said} (help: remove it from `variables`, so that `matrix` varies the \
+             parameter; or rename the variable)"
+        )]
+    );
+    let warned = |help: &str| vec![format!("{said} ({help})")];
+    let removed = "remove it from `variables`, so that `variants` varies the parameter; or rename the variable";
+    for (text, expected) in [
+        (
+            "variables = { WIDTH = 8 }",
+            warned("move it to `parameters`; or rename the variable"),
+        ),
+        (
+            "variables = { WIDTH = 8 }\nvariants = [{ WIDTH = 8 }, { WIDTH = 9 }]\nenv = { W = '{WIDTH}' }",
+            warned(removed),
+        ),
+        // It may reach the parameter in another way, or is no parameter of the toplevel.
+        (
+            "variables = { WIDTH = 8 }\nbuild_args = ['-Pfifo.WIDTH={WIDTH}']",
+            vec![],
+        ),
+        (
+            "variables = { WIDTH = 8 }\ndefines = { W = '{WIDTH}' }",
+            vec![],
+        ),
+        (
+            "variables = { DEPTH = 8 }\nmatrix = { DEPTH = [8, 16] }",
+            vec![],
+        ),
+    ] {
+        assert_eq!(reported(text), expected, "{text}");
+    }
+}
