@@ -141,11 +141,21 @@ impl<'a> BuildSteps<'a> {
 
     /// Returns how a build names an output of a step that it needs, if `text` is one.
     pub(super) fn spelling_of(&self, text: &str, steps: &[Step]) -> Option<String> {
-        let mut steps = steps.iter().filter(|it| self.direct.contains(&it.name));
-        let maker = steps.find(|step| step.outputs.iter().any(|it| it == text))?;
+        let made = steps.iter().flat_map(|step| {
+            let outputs = step.outputs.iter();
+            outputs.map(|output| (output, &step.name))
+        });
+        // What a step with a mistake would make is only known as it is written.
+        let written = self
+            .known_outputs
+            .iter()
+            .map(|(output, name)| (output, name));
+        let mut made = made.chain(written);
+        let (_, maker) =
+            made.find(|(output, name)| *output == text && self.direct.contains(name))?;
         Some(match self.direct.as_slice() {
             [_] => format!("{{{OUT}}}/{text}"),
-            _ => format!("{{{OUT}:{}}}/{text}", maker.name),
+            _ => format!("{{{OUT}:{maker}}}/{text}"),
         })
     }
 

@@ -102,13 +102,22 @@ impl<'a> Scope<'a> {
 
     /// Says what is wrong with `{OUT}` or `{OUT:NAME}`, which has no value in the string `text`.
     fn unknown_out(&self, name: &str, text: &str) -> Diagnostic {
-        let step_of = |name: &'a str| name.strip_prefix("OUT:");
-        let steps = self.values.keys().filter_map(|name| step_of(name));
         let wanted = name.strip_prefix("OUT:");
-        if let Some(near) = wanted.and_then(|wanted| closest(wanted, steps)) {
+        let needed = self
+            .values
+            .keys()
+            .filter_map(|name| name.strip_prefix("OUT:"));
+        let near_needed = wanted.and_then(|wanted| closest(wanted, needed));
+        let others = self.outputs.iter().map(|(_, step)| step.as_str());
+        let near_other = wanted.and_then(|wanted| closest(wanted, others));
+        if let Some(near) = near_needed.or(near_other) {
             let message = format!("`{{{name}}}` is not the directory of a needed step");
             let problem = Diagnostic::error(Code::ConfigTemplate, message);
-            return problem.help(format!("did you mean `{{{OUT}:{near}}}`?"));
+            let and_need = match near_needed {
+                Some(_) => String::new(),
+                None => format!(", with `{near}` in `needs`"),
+            };
+            return problem.help(format!("did you mean `{{{OUT}:{near}}}`{and_need}?"));
         }
         let outs = self.values.keys().filter(|name| is_out(name));
         let outs: Vec<String> = outs.map(|name| format!("`{{{name}}}`")).collect();

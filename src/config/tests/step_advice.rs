@@ -66,6 +66,11 @@ fn what_a_step_makes_is_named_where_it_is_missing() {
             "2 template: `{OUT:geN}` is not the directory of a needed step (help: did you mean `{OUT:gen}`?)",
         ),
         (
+            "sources = ['{OUT:regz}/regs.sv']\n",
+            "2 template: `{OUT:regz}` is not the directory of a needed step (help: did you mean `{OUT:regs}`, \
+             with `regs` in `needs`?)",
+        ),
+        (
             "sources = ['hdl/fifo.sv']\nbuild_args = '-Wall -g2012'\n",
             "3 wrong-type: `build_args` takes a list of strings, not a string (help: write `[\"-Wall\", \
              \"-g2012\"]`)",
