@@ -12,12 +12,15 @@ use crate::config::named_files::NamedFiles;
 use crate::config::step_table::StepDraft;
 use crate::config::step_table::StepTables;
 use crate::config::step_table::read_prepare;
-use crate::config::step_table::split_words;
 use crate::config::suggest::closest;
+use crate::config::suggest::split_words;
+use crate::config::template::OUT;
 use crate::config::template::Scope;
 use crate::config::template::Template;
+use crate::config::template::is_out;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Severity;
 use crate::edge::fs;
 use crate::model::build::HdlValue;
 use crate::model::step;
@@ -31,13 +34,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// What stands for the directory of a step in braces.
-pub(super) const OUT: &str = "OUT";
-
 /// The steps of a build table, and what was found out about them for its builds so far.
 pub(super) struct BuildSteps<'a> {
     section: &'a Section<'a>,
     files: &'a Files<'a>,
+    /// Its name with the prefix of its file; empty for steps that no build needs.
     table: &'a str,
     /// Every step, each after those that it needs.
     drafts: Vec<StepDraft>,
@@ -53,6 +54,8 @@ pub(super) struct BuildSteps<'a> {
     inputs: RefCell<BTreeMap<String, Vec<Utf8PathBuf>>>,
     /// Problems that are reported already, with their places.
     reported: RefCell<BTreeSet<(usize, String)>>,
+    /// Outputs of all steps of the file with the names of their steps, for advice.
+    known_outputs: Vec<(String, String)>,
 }
 
 impl<'a> BuildSteps<'a> {
@@ -64,12 +67,26 @@ impl<'a> BuildSteps<'a> {
         tables: &StepTables,
     ) -> Self {
         let needs = tables.known(section.reading, &section.texts("needs"));
-        let mut drafts: Vec<StepDraft> = tables.in_order(&needs).into_iter().cloned().collect();
+        let mut drafts = tables.of_build(&needs);
         let mut direct: Vec<String> = needs.iter().map(|need| need.value.clone()).collect();
         if let Some(prepare) = read_prepare(section, &needs) {
             direct.push(prepare.name.clone());
             drafts.push(prepare);
         }
+        let known_outputs = tables.outputs();
+        Self {
+            known_outputs,
+            ..Self::new(section, files, table, drafts, direct)
+        }
+    }
+
+    fn new(
+        section: &'a Section<'a>,
+        files: &'a Files<'a>,
+        table: &'a str,
+        drafts: Vec<StepDraft>,
+        direct: Vec<String>,
+    ) -> Self {
         let step_outs = drafts.iter().map(|draft| {
             let needs = draft.needs.iter().map(|need| need.value.as_str());
             (draft.name.clone(), outs(Some(draft.name.as_str()), needs))
@@ -89,12 +106,57 @@ impl<'a> BuildSteps<'a> {
             named: NamedFiles::new(files),
             inputs: RefCell::default(),
             reported: RefCell::default(),
+            known_outputs: Vec::new(),
+        }
+    }
+
+    /// Checks the steps of a file that no build needs, and warns of each. Values of builds are not
+    /// known, so what depends on one is not looked at.
+    pub(super) fn check_unneeded(top: &Section<'_>, files: &Files<'_>, tables: &StepTables) {
+        // A misspelt key may have held the need.
+        let is_sure = top.reading.is_whole() && !top.reading.has_errors();
+        let drafts = tables.unneeded();
+        let steps = BuildSteps::new(top, files, "", drafts, Vec::new());
+        let names = steps.templates().flat_map(Template::names);
+        let values: Vec<&str> = names.filter(|name| !is_out(name)).collect();
+        steps.of_build(&Scope::new("").without(values));
+        for draft in steps.drafts.iter().filter(|_| is_sure) {
+            let name = &draft.name;
+            let message = format!("no build needs step `{name}`, so it never runs");
+            let help = format!("add `needs = [\"{name}\"]` to the `[build.NAME]` that uses it");
+            let problem = Diagnostic::warning(Code::ConfigUnknownStep, message).help(help);
+            top.reading.at(&draft.name_range, "", problem);
         }
     }
 
     /// Returns the values of `{OUT}` and `{OUT:NAME}` in the strings of the build.
     pub(super) fn outs(&self) -> &BTreeMap<String, HdlValue> {
         &self.outs
+    }
+
+    /// Returns outputs of steps, needed or not, each with the name of its step.
+    pub(super) fn known_outputs(&self) -> &[(String, String)] {
+        &self.known_outputs
+    }
+
+    /// Returns how a build names an output of a step that it needs, if `text` is one.
+    pub(super) fn spelling_of(&self, text: &str, steps: &[Step]) -> Option<String> {
+        let made = steps.iter().flat_map(|step| {
+            let outputs = step.outputs.iter();
+            outputs.map(|output| (output, &step.name))
+        });
+        // What a step with a mistake would make is only known as it is written.
+        let written = self
+            .known_outputs
+            .iter()
+            .map(|(output, name)| (output, name));
+        let mut made = made.chain(written);
+        let (_, maker) =
+            made.find(|(output, name)| *output == text && self.direct.contains(name))?;
+        Some(match self.direct.as_slice() {
+            [_] => format!("{{{OUT}}}/{text}"),
+            _ => format!("{{{OUT}:{maker}}}/{text}"),
+        })
     }
 
     /// Returns every string of the steps that may have expressions.
@@ -120,6 +182,10 @@ impl<'a> BuildSteps<'a> {
         let outs = self.step_outs.get(&draft.name)?;
         let scope = scope.clone().with_step(outs);
         let render = |template: &Template| template.render(reading, &scope);
+        // Looked up even if something else is wrong.
+        let listed = draft.inputs.iter().flatten();
+        let listed = listed.map(|it| Some(self.input_files(it, &render(it)?)));
+        let listed: Vec<Option<Vec<Utf8PathBuf>>> = listed.collect();
         let env = draft.env.iter();
         let env = env.map(|(name, template)| Some((name.clone(), render(template)?)));
         let env = env.collect::<Option<BTreeMap<String, String>>>()?;
@@ -135,9 +201,8 @@ impl<'a> BuildSteps<'a> {
             }
         }
         self.add_named(draft, &commands, &env, &mut inputs);
-        for template in draft.inputs.iter().flatten() {
-            let text = render(template)?;
-            inputs.extend(self.input_files(template, &text));
+        for files in listed {
+            inputs.extend(files?);
         }
         let outputs = draft.outputs.iter().map(|template| {
             let text = render(template)?;
@@ -327,8 +392,21 @@ impl<'a> BuildSteps<'a> {
     /// Reports a problem with files, once for all builds of the table that have it.
     fn report(&self, range: &std::ops::Range<usize>, problem: Diagnostic) {
         let reading = self.section.reading;
-        if self.is_new(range, &problem) {
-            let problem = problem.at(reading.document.snippet(range, ""));
+        if !self.is_new(range, &problem) {
+            return;
+        }
+        let problem = problem.at(reading.document.snippet(range, ""));
+        if self.table.is_empty() {
+            // No build is worse for it.
+            let severity = Severity::Warning;
+            reading.elsewhere(
+                range.start,
+                Diagnostic {
+                    severity,
+                    ..problem
+                },
+            );
+        } else {
             reading.in_build(self.table, range.start, problem);
         }
     }

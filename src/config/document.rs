@@ -8,8 +8,10 @@ use crate::config::keys;
 use crate::config::keys::Table;
 use crate::config::problems::FoundProblem;
 use crate::config::suggest::closest;
+use crate::config::suggest::split_words;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Severity;
 use crate::diagnostic::Snippet;
 use crate::model::step;
 use crate::sim::registry::Registry;
@@ -208,6 +210,14 @@ impl Reading {
             build,
             problem,
         });
+    }
+
+    /// Says whether an error was recorded so far.
+    pub(super) fn has_errors(&self) -> bool {
+        let problems = self.problems.borrow();
+        problems
+            .iter()
+            .any(|it| it.problem.severity == Severity::Error)
     }
 
     /// Returns how many problems were recorded so far.
@@ -434,6 +444,11 @@ impl<'a> Value<'a> {
         if self.content.as_array().is_none() {
             let problem = self.wrong_type_problem("a list of strings");
             let problem = match self.content.as_str() {
+                Some(text) if self.name.ends_with("_args") && text.contains(' ') => {
+                    split_words(text)
+                        .into_iter()
+                        .fold(problem, Diagnostic::help)
+                }
                 Some(text) if !text.contains(['"', '\\']) => {
                     problem.help(format!("write `[\"{text}\"]`"))
                 }

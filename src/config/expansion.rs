@@ -117,7 +117,7 @@ impl Expansion<'_> {
         self.check_parameters(&name, simulator, &parameters);
         let unknown: BTreeSet<String> = unknown.into_iter().map(str::to_owned).collect();
         let scope = Scope::new(&name).with(&variables).with(&parameters);
-        let scope = scope.with(outs);
+        let scope = scope.with(outs).with_outputs(self.steps.known_outputs());
         let scope = scope.without(unknown.iter().map(String::as_str));
         let steps = self.steps.of_build(&scope);
         let render_all = |pick: fn(&CompileInputs) -> &Vec<Template>| -> Vec<Located<String>> {
@@ -338,7 +338,10 @@ impl Expansion<'_> {
         let mut reader = ListReader::new(self.files, folder_of(&document.shown));
         let result = read_source(&entry.value, self.files, &mut reader, set);
         let problems = std::mem::take(&mut reader.problems);
-        if let Err(problem) = result {
+        if let Err(mut problem) = result {
+            if let Some(spelling) = self.steps.spelling_of(&entry.value, steps) {
+                problem.help = Some(format!("a step makes it: write `\"{spelling}\"`"));
+            }
             self.report(entry, problem.at(document.snippet(&entry.range, "")));
         }
         for problem in problems {

@@ -90,7 +90,9 @@ impl<'a> Parameters<'a> {
             let value = match setting {
                 Setting::Fixed(value) => Some(value.clone()),
                 Setting::Template(template) => {
+                    let others = self.ordered.iter().map(|(other, _)| *other);
                     let scope = Scope::new(build).with(outs).with(&values);
+                    let scope = scope.with_near(others.filter(|other| other != name));
                     template.value(reading, &scope.without(unknown.iter().copied()))
                 }
             };

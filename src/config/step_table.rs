@@ -7,12 +7,15 @@ use crate::config::document::Value;
 use crate::config::draft::read_env;
 use crate::config::keys::Table;
 use crate::config::suggest::closest;
+use crate::config::suggest::split_words;
 use crate::config::template::Braces;
 use crate::config::template::Template;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::model::step::PREPARE;
 
+use std::cell::Cell;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 use std::ops::Range;
@@ -25,6 +28,8 @@ const NAME_MARKS: &str = "_-";
 #[derive(Clone, Debug)]
 pub(super) struct StepDraft {
     pub(super) name: String,
+    /// Where its name is, or the key of a build.
+    pub(super) name_range: Range<usize>,
     /// Where its commands are, to point at.
     pub(super) range: Range<usize>,
     /// None of them is empty, unless a mistake was reported.
@@ -43,6 +48,10 @@ pub(super) struct StepDraft {
 #[derive(Clone, Debug, Default)]
 pub(super) struct StepTables {
     steps: BTreeMap<String, StepDraft>,
+    /// The names of those that some build needs, itself or by way of others.
+    needed: RefCell<BTreeSet<String>>,
+    /// Whether an unknown name was met, which may have meant any of them.
+    has_unknown: Cell<bool>,
 }
 
 impl StepTables {
@@ -62,6 +71,7 @@ impl StepTables {
         let drafts = drafts.filter_map(|(name, value)| read_step(&name, &value));
         let mut tables = Self {
             steps: drafts.map(|it| (it.name.clone(), it)).collect(),
+            ..Self::default()
         };
         let checked = tables.steps.values().map(|draft| {
             let needs = tables.known(top.reading, &draft.needs);
@@ -86,6 +96,7 @@ impl StepTables {
         let mut known: Vec<Located<String>> = Vec::new();
         for need in needs {
             if !self.steps.contains_key(&need.value) {
+                self.has_unknown.set(true);
                 // What could not be read may have held the step.
                 if reading.is_whole() {
                     reading.at(&need.range, "", self.unknown(&need.value));
@@ -141,8 +152,45 @@ impl StepTables {
         }
     }
 
+    /// Returns what a build needs, with all that it needs itself, each step after those.
+    pub(super) fn of_build(&self, needs: &[Located<String>]) -> Vec<StepDraft> {
+        let drafts = self.in_order(needs);
+        let mut needed = self.needed.borrow_mut();
+        needed.extend(drafts.iter().map(|draft| draft.name.clone()));
+        drafts.into_iter().cloned().collect()
+    }
+
+    /// Returns the outputs that have one name in all builds, each with the name of its step.
+    pub(super) fn outputs(&self) -> Vec<(String, String)> {
+        let outputs = self.steps.values().flat_map(|draft| {
+            let fixed = draft.outputs.iter().filter(|it| !it.has_values());
+            fixed.map(|output| (output.source.value.clone(), draft.name.clone()))
+        });
+        outputs.collect()
+    }
+
+    /// Returns the sound steps that no build needs, each after those that it needs; none if a `needs` may
+    /// have meant one of them.
+    pub(super) fn unneeded(&self) -> Vec<StepDraft> {
+        if self.has_unknown.get() {
+            return Vec::new();
+        }
+        let needed = self.needed.borrow();
+        let mut ordered = Vec::new();
+        for name in self.steps.keys() {
+            self.add(name, &mut ordered);
+        }
+        // A mistake in the name or the command is reported already.
+        let is_sound = |it: &StepDraft| {
+            it.name != PREPARE && it.commands.iter().all(|words| !words.is_empty())
+        };
+        let unneeded = ordered.into_iter();
+        let unneeded = unneeded.filter(|it| is_sound(it) && !needed.contains(&it.name));
+        unneeded.cloned().collect()
+    }
+
     /// Returns steps with all that they need, each after those that it needs.
-    pub(super) fn in_order(&self, needs: &[Located<String>]) -> Vec<&StepDraft> {
+    fn in_order(&self, needs: &[Located<String>]) -> Vec<&StepDraft> {
         let mut ordered = Vec::new();
         for need in needs {
             self.add(&need.value, &mut ordered);
@@ -238,6 +286,7 @@ fn read_step(name: &Located<String>, value: &Value<'_>) -> Option<StepDraft> {
     let templates = |texts, braces| Template::read_all(reading, texts, braces);
     Some(StepDraft {
         name: name.value.clone(),
+        name_range: name.range.clone(),
         range: command.map_or(section.range.clone(), |it| it.range),
         commands: words.into_iter().collect(),
         inputs: read_inputs(&section, "inputs"),
@@ -287,6 +336,7 @@ pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> 
     };
     Some(StepDraft {
         name: PREPARE.to_owned(),
+        name_range: value.range.clone(),
         range: value.range.clone(),
         commands,
         inputs,
@@ -295,14 +345,6 @@ pub(super) fn read_prepare(section: &Section<'_>, needs: &[Located<String>]) -> 
         needs: needs.to_vec(),
         timeout: None,
     })
-}
-
-/// Returns advice to write a text as separate words, unless it has quotes of a shell.
-pub(super) fn split_words(text: &str) -> Option<String> {
-    let words = text.split_whitespace().map(|it| format!("\"{it}\""));
-    let words: Vec<String> = words.collect();
-    let is_plain = !text.contains(['"', '\\', '\'']) && !words.is_empty();
-    is_plain.then(|| format!("write `[{}]`", words.join(", ")))
 }
 
 /// Reads a program and its arguments.

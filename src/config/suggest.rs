@@ -1,4 +1,4 @@
-//! "Did you mean": the known name that a misspelt one is close to.
+//! What was probably meant: the known name that a misspelt one is close to, words instead of a line.
 
 /// Returns the candidate that differs in at most a third of the characters, or none; never the name
 /// itself. Upper and lower case count as equal.
@@ -57,6 +57,14 @@ pub(crate) fn closest_in_parts<'a>(
         let ordered = parts.join("/") + &simulator;
         closest(&ordered, candidates)
     })
+}
+
+/// Returns advice to write a text as separate words, unless it has quotes of a shell.
+pub(super) fn split_words(text: &str) -> Option<String> {
+    let words = text.split_whitespace().map(|it| format!("\"{it}\""));
+    let words: Vec<String> = words.collect();
+    let is_plain = !text.contains(['"', '\\', '\'']) && !words.is_empty();
+    is_plain.then(|| format!("write `[{}]`", words.join(", ")))
 }
 
 #[cfg(test)]

@@ -22,6 +22,9 @@ use std::ops::Range;
 /// How to write what is no expression.
 const LITERAL_BRACES: &str = "a brace that is not a parameter is doubled: `{{` and `}}`";
 
+/// What stands for the directory of a step in braces.
+pub(super) const OUT: &str = "OUT";
+
 /// The values that names in braces stand for, in one build.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Scope<'a> {
@@ -30,6 +33,10 @@ pub(super) struct Scope<'a> {
     values: BTreeMap<&'a str, &'a HdlValue>,
     /// Names of values that could not be read: what needs them has no value and no problem.
     unknown: BTreeSet<&'a str>,
+    /// Names that have values elsewhere, for advice.
+    near: BTreeSet<&'a str>,
+    /// Outputs of steps with the names of their steps, for advice.
+    outputs: &'a [(String, String)],
 }
 
 impl<'a> Scope<'a> {
@@ -39,6 +46,8 @@ impl<'a> Scope<'a> {
             build,
             values: BTreeMap::new(),
             unknown: BTreeSet::new(),
+            near: BTreeSet::new(),
+            outputs: &[],
         }
     }
 
@@ -64,8 +73,52 @@ impl<'a> Scope<'a> {
         self.with(outs)
     }
 
-    /// Says what is wrong with `{OUT}` or `{OUT:NAME}`, which has no value here.
-    fn unknown_out(&self, name: &str) -> Diagnostic {
+    /// Adds the build, if the scope is that of one.
+    fn placed(&self, problem: Diagnostic) -> Diagnostic {
+        if self.build.is_empty() {
+            return problem;
+        }
+        problem.fact(format!("in build `{}`", self.build))
+    }
+
+    /// Adds the outputs of steps, each with the name of its step, for advice.
+    pub(super) fn with_outputs(mut self, outputs: &'a [(String, String)]) -> Self {
+        self.outputs = outputs;
+        self
+    }
+
+    /// Adds names that have values elsewhere, for advice.
+    pub(super) fn with_near(mut self, names: impl IntoIterator<Item = &'a str>) -> Self {
+        self.near.extend(names);
+        self
+    }
+
+    /// Returns the file below `{OUT}` that a string names, and the step that makes it.
+    fn maker_of(&self, text: &str) -> Option<(&'a str, &'a str)> {
+        let (_, file) = text.split_once("}/")?;
+        let maker = self.outputs.iter().find(|(output, _)| output == file);
+        maker.map(|(output, step)| (output.as_str(), step.as_str()))
+    }
+
+    /// Says what is wrong with `{OUT}` or `{OUT:NAME}`, which has no value in the string `text`.
+    fn unknown_out(&self, name: &str, text: &str) -> Diagnostic {
+        let wanted = name.strip_prefix("OUT:");
+        let needed = self
+            .values
+            .keys()
+            .filter_map(|name| name.strip_prefix("OUT:"));
+        let near_needed = wanted.and_then(|wanted| closest(wanted, needed));
+        let others = self.outputs.iter().map(|(_, step)| step.as_str());
+        let near_other = wanted.and_then(|wanted| closest(wanted, others));
+        if let Some(near) = near_needed.or(near_other) {
+            let message = format!("`{{{name}}}` is not the directory of a needed step");
+            let problem = Diagnostic::error(Code::ConfigTemplate, message);
+            let and_need = match near_needed {
+                Some(_) => String::new(),
+                None => format!(", with `{near}` in `needs`"),
+            };
+            return problem.help(format!("did you mean `{{{OUT}:{near}}}`{and_need}?"));
+        }
         let outs = self.values.keys().filter(|name| is_out(name));
         let outs: Vec<String> = outs.map(|name| format!("`{{{name}}}`")).collect();
         let problem = |message: String| Diagnostic::error(Code::ConfigTemplate, message);
@@ -73,7 +126,14 @@ impl<'a> Scope<'a> {
             (true, _) => problem(format!(
                 "`{{{name}}}` is the directory of a step, and there is none"
             ))
-            .help("add `needs` with the name of a `[step.NAME]`, or `prepare`"),
+            .help(match self.maker_of(text) {
+                Some((file, step)) => {
+                    format!(
+                        "add `needs = [\"{step}\"]`: step `{step}` has `{file}` in its `outputs`"
+                    )
+                }
+                None => "add `needs` with the name of a `[step.NAME]`, or `prepare`".to_owned(),
+            }),
             (false, "OUT") => problem("`{OUT}` could be the directory of several steps".to_owned())
                 .help(format!("write one of {}", outs.join(", "))),
             (false, _) => problem(format!(
@@ -238,21 +298,21 @@ impl Template {
         }
         let mut problem = Diagnostic::error(Code::ConfigTemplate, fault.message);
         if let Some(scope) = scope {
-            problem = problem.fact(format!("in build `{}`", scope.build));
+            problem = scope.placed(problem);
         }
         let out = fault.unknown_name.as_deref().filter(|name| is_out(name));
         if let (Some(name), Some(scope)) = (out, scope) {
-            let problem = scope.unknown_out(name);
-            let problem = problem.fact(format!("in build `{}`", scope.build));
+            let problem = scope.placed(scope.unknown_out(name, &self.source.value));
             let range = within(&reading.document, &self.source, &fault.range);
             reading.at(&range, "", problem);
             return;
         }
         let known = scope.map(|scope| &scope.values).into_iter().flatten();
         let names: Vec<&str> = known.map(|(name, _)| *name).collect();
+        let near = scope.map(|scope| &scope.near).cloned().unwrap_or_default();
         problem = match fault
             .unknown_name
-            .map(|name| closest(&name, names.iter().copied()))
+            .map(|name| closest(&name, names.iter().copied().chain(near.iter().copied())))
         {
             Some(Some(close)) => problem.help(format!("did you mean `{{{close}}}`?")),
             Some(None) => {
@@ -294,7 +354,7 @@ pub(super) fn has_values(source: &str, braces: Braces) -> bool {
 
 /// Says whether a name means the directory of a step.
 pub(super) fn is_out(name: &str) -> bool {
-    name == "OUT" || name.starts_with("OUT:")
+    name == OUT || name.starts_with("OUT:")
 }
 
 /// Returns where a part of a string stands in the document; the whole string if escapes or line

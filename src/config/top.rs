@@ -5,6 +5,7 @@
 
 use crate::config::BuildTable;
 use crate::config::PythonConfig;
+use crate::config::build_steps::BuildSteps;
 use crate::config::build_table;
 use crate::config::document::Located;
 use crate::config::document::Reading;
@@ -367,7 +368,11 @@ fn read_builds(
     simulators: &[SimulatorName],
 ) -> Vec<BuildTable> {
     let reading = top.reading;
+    let steps = StepTables::read(top);
     let Some(value) = top.get("build") else {
+        if top.get("include").is_some() {
+            BuildSteps::check_unneeded(top, files, &steps);
+        }
         if reading.is_whole() && top.get("include").is_none() {
             let problem =
                 Diagnostic::error(Code::ConfigMissingKey, "`runner.toml` defines no build")
@@ -392,13 +397,12 @@ fn read_builds(
             problem.help("give each build a name: `[build.NAME]`"),
         );
     }
-    let steps = StepTables::read(top);
-    entries
-        .iter()
-        .filter_map(|(name, value)| {
-            build_table::read(reading, files, simulators, &steps, name, value)
-        })
-        .collect()
+    let read = |(name, value): &(Located<String>, Value<'_>)| {
+        build_table::read(reading, files, simulators, &steps, name, value)
+    };
+    let tables = entries.iter().filter_map(read).collect();
+    BuildSteps::check_unneeded(top, files, &steps);
+    tables
 }
 
 fn read_tests(

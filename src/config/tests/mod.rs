@@ -8,6 +8,7 @@ mod import_paths;
 mod include;
 mod mistakes;
 mod patterns;
+mod step_advice;
 mod steps;
 mod test_variants;
 mod user_code;

@@ -6,7 +6,7 @@ use crate::model::step;
 use crate::model::step::Step;
 
 /// A project with generators.
-fn project() -> Project {
+pub(super) fn project() -> Project {
     Project::new(&[
         "hdl/fifo.sv",
         "gen.py",
@@ -18,7 +18,7 @@ fn project() -> Project {
 }
 
 /// Two steps, to put before the text that a test is about.
-const STEPS: &str = "[step.regs]\ncommand = ['python3', 'gen.py', '{OUT}']\noutputs = ['regs.sv']\n\
+pub(super) const STEPS: &str = "[step.regs]\ncommand = ['python3', 'gen.py', '{OUT}']\noutputs = ['regs.sv']\n\
     [step.bus]\ncommand = ['python3', 'gen.py']\noutputs = ['*.svh', 'bus.sv']\n";
 
 fn steps(project: &Project, text: &str) -> Vec<Vec<Step>> {
@@ -165,7 +165,7 @@ fn mistakes_of_builds_with_steps() {
             "needs = ['regs', 'bus']\nincludes = ['{OUT}', '{OUT:ergs}']\n",
             &[
                 "8 template: `{OUT}` could be the directory of several steps (help: write one of `{OUT:bus}`, `{OUT:regs}`)",
-                "8 template: `{OUT:ergs}` is not the directory of a needed step (help: add its name to `needs`, or write `{OUT:bus}` or `{OUT:regs}`)",
+                "8 template: `{OUT:ergs}` is not the directory of a needed step (help: did you mean `{OUT:regs}`?)",
             ],
         ),
         (
@@ -400,6 +400,7 @@ fn a_step_of_which_nothing_is_known_that_it_reads_is_a_warning() {
         let problems = config.build_problems.of(&names).expect("no error");
         let texts = problems
             .into_iter()
+            .filter(|it| !it.message.starts_with("no build needs"))
             .map(|it| (it.message, it.help.unwrap_or_default()));
         texts.collect::<Vec<_>>()
     };
