@@ -102,6 +102,32 @@ const TRAITS: &[(&str, &str, &str)] = &[
         "later() == (time.time, time.monotonic)",
     ),
     (
+        "results_file",
+        "RESULTS = os.environ['COCOTB_RESULTS_FILE']",
+        "RESULTS == os.environ['COCOTB_RESULTS_FILE']",
+    ),
+    (
+        "shown_variables",
+        "SHOWN = repr(os.environ)",
+        "os.environ['COCORUN_RUN_ID'] in SHOWN",
+    ),
+    (
+        "bound_date",
+        "now = datetime.datetime.now\nNOW = now()",
+        "mine(NOW)",
+    ),
+    ("pipe", "os.mkfifo('ctl')", "os.path.exists('ctl')"),
+    (
+        "own_process",
+        "SELF = os.readlink('/proc/self')",
+        "SELF == str(os.getpid())",
+    ),
+    (
+        "patch",
+        "unittest.mock.patch('time.perf_counter', return_value=1.5).start()",
+        "time.perf_counter()",
+    ),
+    (
         "clock_in_table",
         "CLOCKS = {'wall': time.time}",
         "CLOCKS['wall'] is time.time",
@@ -184,7 +210,7 @@ const TRAITS: &[(&str, &str, &str)] = &[
 
 const HEAD: &str = "\
 import atexit, datetime, gc, logging, mmap, multiprocessing, os, pathlib, queue, random, signal
-import socket, subprocess, sys, tempfile, threading, time, uuid
+import socket, subprocess, sys, tempfile, threading, time, unittest.mock, uuid
 import cocotb
 
 if os.environ['HOW'] == '1':

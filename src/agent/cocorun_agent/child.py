@@ -76,6 +76,8 @@ def _redirect(path: str, flags: int, fd: int) -> None:
 
 def _forget_user_paths() -> None:
     """Drops what the import system has cached about directories that may have changed since."""
+    folders = (sys.prefix, sys.base_prefix, *cocorun_agent.__path__)
+    kept = tuple(os.path.join(folder, "") for folder in folders)
     for path in list(sys.path_importer_cache):
-        if not path.startswith((sys.prefix, sys.base_prefix, *cocorun_agent.__path__)):
+        if not path.startswith(kept):
             del sys.path_importer_cache[path]

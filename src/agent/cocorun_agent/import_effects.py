@@ -20,6 +20,7 @@ import functools
 import os
 import random
 import re
+import resource
 import signal
 import sys
 import sysconfig
@@ -49,7 +50,7 @@ _CLOCKS = (
 _CLOCKS_WITHOUT_ARGUMENT = ("ctime", "gmtime", "localtime")
 """They read the clock only if they are given no time."""
 
-_OWN_VARIABLES = (b"COCORUN_RUN_ID", b"COCORUN_SLOT")
+_OWN_VARIABLES = (b"COCORUN_RUN_ID", b"COCORUN_SLOT", b"COCOTB_RESULTS_FILE")
 """They differ from run to run."""
 
 _HARMLESS = (
@@ -104,7 +105,9 @@ _EVENTS = {
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
-_ASKS_FOR_NOW = re.compile(rb"\.\s*(?:now|utcnow|today)\s*\(|\b(?:uuid1|localtime)\s*\(")
+_ASKS_FOR_NOW = re.compile(
+    rb"[.'\"]\s*(?:now|utcnow|today)\b|\b(?:uuid1|localtime|get_native_id)\b"
+)
 """`datetime`'s classes are C and cannot be watched: that the user's own source names these counts."""
 
 _INSTALLED = tuple(
@@ -123,6 +126,18 @@ class _Variables(dict):  # type: ignore[type-arg]
         if name in _OWN_VARIABLES:
             self.note()
         return super().__getitem__(name)
+
+    def items(self) -> Any:
+        self.note()
+        return super().items()
+
+    def values(self) -> Any:
+        self.note()
+        return super().values()
+
+    def copy(self) -> Any:
+        self.note()
+        return super().copy()
 
 
 class _Noticing:
@@ -164,8 +179,12 @@ class Watch:
             self._notice(time, name, "reads the clock", lambda args, _: args[:1] in ((), (None,)))
         self._notice(time, "strftime", "reads the clock", lambda args, _: len(args) < 2)
         self._notice(os, "times", "reads the clock")
-        for name in ("getpid", "getppid"):
+        self._notice(resource, "getrusage", "reads the clock")
+        for name in ("getpgid", "getpgrp", "getpid", "getppid", "getsid"):
             self._notice(os, name, "reads its process id")
+        for name in ("mkfifo", "mknod"):
+            self._notice(os, name, "writes files")
+        self._notice(os, "readlink", "reads `/proc`", lambda args, _: _is_of_proc(args[0]))
         for name in ("getcwd", "getcwdb"):
             self._notice(os, name, "reads its working directory")
         for name in ("getrandom", "urandom"):
@@ -225,7 +244,7 @@ class Watch:
             path, _, flags = args
             if isinstance(flags, int) and flags & _WRITING and not _is_byte_code(path):
                 self._found("it opens a file for writing")
-            elif isinstance(path, str) and path.startswith("/proc/"):
+            elif _is_of_proc(path):
                 self._found("it reads `/proc`")
         elif event in ("os.mkdir", "os.rename") and not _is_byte_code(args[-3]):
             self._found("it writes files")
@@ -327,6 +346,13 @@ def _restore(owner: Any, seen: set[int]) -> None:
 
 def _original(value: Any) -> Any:
     return value.original if type(value) is _Noticing else value
+
+
+def _is_of_proc(path: Any) -> bool:
+    try:
+        return os.fsdecode(path).startswith("/proc/")
+    except TypeError:
+        return False
 
 
 def _is_fresh(args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -22,6 +22,10 @@ import sys
 from typing import Any
 
 _hidden: dict[str, Any] = {}
+
+_kept: list[Any] = []
+"""The interpreter's last flush uses `sys.stderr` without a reference of its own."""
+
 _collecting = gc.isenabled()
 
 # This module is imported first of all, which also makes its exit function the last to run.
@@ -93,4 +97,5 @@ def flush_open_files() -> None:
 def _at_exit() -> None:
     """Runs after every exit function that was registered later, so nearly as the last."""
     if _hidden:
-        sys.stderr = _LastFlush(sys.stderr)
+        _kept.append(_LastFlush(sys.stderr))
+        sys.stderr = _kept[0]

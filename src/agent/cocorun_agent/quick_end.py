@@ -179,8 +179,9 @@ def _has_finaliser(kind: type) -> bool:
         return True
     for base in kind.__mro__:
         function = vars(base).get("__del__")
-        if isinstance(function, types.FunctionType):
-            return f"{function.__module__}.{function.__qualname__}" not in _HARMLESS
+        if function is not None and not isinstance(function, types.WrapperDescriptorType):
+            name = getattr(function, "__qualname__", "")
+            return f"{base.__module__}.{name}" not in _HARMLESS
     return False
 
 
