@@ -107,6 +107,7 @@ fn takeover(lab: &Lab, places: &[&str], lease_ms: u64) {
 #[test]
 fn nfs_clients_agree_on_every_result_while_processes_and_a_node_are_killed() {
     let lab = Lab::boot(900);
+    program::variants(&lab, "/mnt/v3");
     lab.sh("n1", "mkdir -p /mnt/v4/storm/answers").good();
     thread::scope(|scope| {
         let begun = Instant::now();

@@ -49,6 +49,11 @@ fn storm_words(root: &str, node: &str, slots: u32, keys: u32, kills: u32, second
     format!("program-storm {root} {node} {slots} {keys} {kills} {seconds} {program}")
 }
 
+/// Generated sources of six variants, from both nodes at once.
+pub(crate) fn variants(lab: &Lab, place: &str) {
+    each_variant_is_made_once_on_two_nodes(lab, place, &program());
+}
+
 /// A few calls from both nodes at once, for a lab that is there already.
 pub(crate) fn short(lab: &Lab) {
     const KEYS: u32 = 1;
@@ -130,7 +135,7 @@ fn long_storm(place: &str) {
         checked.good().said("all")
     ));
     assert!(kills > 0.0, "nobody was killed: this proves nothing");
-    each_variant_is_made_once_on_two_nodes(&lab, place, &program());
+    variants(&lab, place);
 }
 
 #[test]
