@@ -1,7 +1,8 @@
 //! Follows one simulator process, of a run or a listing, from its start to its end.
 //!
 //! Invariants: all limits are set and compared by the session's clock; whatever the process has
-//! started is gone when this returns, unless it serves; a line that cannot be read is reported, never dropped.
+//! started is gone when this returns, unless it serves; a line that cannot be read is reported, never
+//! dropped.
 
 use crate::agent::event::RunEvent;
 use crate::agent::event::Unreadable;

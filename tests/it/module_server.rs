@@ -418,8 +418,8 @@ fn a_module_is_imported_once_unless_its_import_does_what_copies_would_share() {
     // The tables differ in nothing that a fork server is started with.
     let run = events.iter().find(|it| it["event"] == "run-started");
     let run = PathBuf::from(run.unwrap()["dir"].as_str().unwrap());
-    let beside = fs::read_dir(run.parent().unwrap()).unwrap();
-    let names = beside.map(|it| it.unwrap().file_name().into_string().unwrap());
+    let folders = fs::read_dir(run.parent().unwrap()).unwrap();
+    let names = folders.map(|it| it.unwrap().file_name().into_string().unwrap());
     let servers: Vec<String> = names.filter(|it| it.starts_with("server-")).collect();
     assert_eq!(servers.len(), 1, "{servers:?}");
 }

@@ -325,6 +325,7 @@ class Watch:
         if self._is_on:
             self._found("it reads variables of its own run")
 
+
 def _restore(owner: Any, seen: set[int]) -> None:
     """Undoes `from time import time`, `clock = time.time` in a class, `def f(clock=time.time)`."""
     names = getattr(owner, "__dict__", None)
