@@ -228,3 +228,21 @@ fn equal_builds_of_a_session_are_built_once_and_nobody_waits() {
         "{said}"
     );
 }
+
+/// The interpreter flushes it once more when it ends.
+const CANNOT_FLUSH: &str = "\
+import cocotb, io, sys
+class Closed(io.TextIOBase):
+    def write(self, text): return len(text)
+    def flush(self): raise OSError('closed')
+@cocotb.test()
+async def replaces_output(dut): sys.stdout = Closed()
+";
+
+#[test]
+fn output_that_cannot_be_flushed_at_the_end_kills_no_simulator() {
+    let project = project(CANNOT_FLUSH, "");
+    for how in [&["test"][..], &["test", "--no-fork"]] {
+        project.run(how).expect_code(0);
+    }
+}
