@@ -2,7 +2,8 @@
 //!
 //! Invariant: a module is either listed, or has one errored result that says why not. If a module
 //! kills the simulator while it is imported, only that module is lost: the others are listed by
-//! another process.
+//! another process. Nor does a module fail because of others that the process had imported before:
+//! then it is listed once more, alone.
 
 use crate::agent::event::ListedTestcase;
 use crate::agent::event::ModuleException;
@@ -296,8 +297,14 @@ impl Listing<'_> {
         let mut open = self.task.modules.clone();
         open.retain(|module| !heard.answers.iter().any(|(answered, _)| answered == module));
         let mut to_run = Vec::new();
-        for (module, answer) in heard.answers {
+        let mut apart = Vec::new();
+        for (position, (module, answer)) in heard.answers.into_iter().enumerate() {
             match answer {
+                ModuleListing::Failed(error, _)
+                    if position > 0 && self.may_import_alone(&error) =>
+                {
+                    apart.push(module);
+                }
                 ModuleListing::Listed(found) if found.is_empty() => {
                     let words = "the module has no testcases";
                     let verdict =
@@ -312,6 +319,9 @@ impl Listing<'_> {
                     self.finish(&module, self.import_verdict(&module, error), took);
                 }
             }
+        }
+        for module in apart {
+            self.list_again(vec![module], self.task.lost_its_server);
         }
         let now = self.context.clock().now();
         let took = now.saturating_duration_since(heard.since);
@@ -371,6 +381,14 @@ impl Listing<'_> {
                 has_waited: false,
             }]));
         }
+    }
+
+    /// Says whether a module that failed after others may be importable in a process of its own, as
+    /// its testcases would have: what others have left, a file in the run's folder for example, may
+    /// be in its way. Neither a missing module nor a syntax error comes from that.
+    fn may_import_alone(&self, error: &ModuleException) -> bool {
+        let is_its_own = ["ModuleNotFoundError", "SyntaxError"].contains(&&*error.error_type);
+        self.task.group.settings.isolation != Isolation::Build && !is_its_own
     }
 
     /// Judges a module that cannot be imported.

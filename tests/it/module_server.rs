@@ -424,6 +424,28 @@ fn a_module_is_imported_once_unless_its_import_does_what_copies_would_share() {
     assert_eq!(servers.len(), 1, "{servers:?}");
 }
 
+#[test]
+fn a_module_does_not_fail_because_of_those_listed_before_it() {
+    let pipe = "os.mkfifo('ctl')";
+    let modules = [("a", pipe, 1), ("b", pipe, 1), ("c", "raise OSError(7)", 1)];
+    let project = trivial(&modules);
+    let toml = fs::read_to_string(project.path("runner.toml")).unwrap();
+    let one_table = toml.split("\n[[test]]").next().unwrap().to_owned()
+        + "\n[[test]]\nbuild = \"top\"\ntest_module = [\"a\", \"b\", \"c\"]\n";
+    project.file("runner.toml", &one_table);
+    for args in [&["test", "-j1"][..], &["test", "-j1", "--no-fork"]] {
+        let ran = project.run(args).expect_code(1);
+        assert!(
+            ran.text.contains("2 passed, 1 module could not run"),
+            "{}",
+            ran.text
+        );
+        assert_eq!(ran.text.matches("ERROR [").count(), 2, "{}", ran.text);
+    }
+    let listed = project.run(&["list", "--module", "a", "--module", "b"]);
+    assert_eq!(listed.expect_code(0).stdout.lines().count(), 2);
+}
+
 /// Returns how many minor page faults a whole session takes, that of all its processes.
 fn faults(project: &Project) -> i64 {
     let so_far = || {
