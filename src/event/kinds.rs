@@ -8,6 +8,7 @@ use crate::model::outcome::Counts;
 use crate::model::outcome::OrderDependence;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
+use crate::model::test::Checkpoint;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
@@ -194,6 +195,24 @@ pub enum Event {
         dir: Utf8PathBuf,
         /// Why it was not forked from a server; `None` where it was.
         spawned_because: Option<String>,
+        /// The checkpoint from whose end it was forked; `None` where it was not.
+        checkpoint: Option<Checkpoint>,
+        /// Why it was not forked from the end of its table's checkpoint, or of the last of several;
+        /// `None` where it was, or there is none.
+        checkpoint_unused_because: Option<String>,
+    },
+    /// A checkpoint has run, once for all testcases that are forked from its end.
+    CheckpointReached {
+        /// The build it ran on.
+        build: BuildName,
+        /// Which one.
+        checkpoint: Checkpoint,
+        /// How long it took, with the start of its process.
+        duration: Duration,
+        /// When it was over, simulated nanoseconds.
+        sim_time_ns: f64,
+        /// What it has written.
+        log: Utf8PathBuf,
     },
     /// A testcase starts within a run.
     TestcaseStarted {

@@ -151,6 +151,7 @@ impl SessionState {
             | Event::StepStarted { .. }
             | Event::StepFinished { .. }
             | Event::RunStarted { .. }
+            | Event::CheckpointReached { .. }
             | Event::TestcaseStarted { .. }
             | Event::RunFinished { .. }
             | Event::Notice(_) => {}

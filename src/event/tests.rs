@@ -378,6 +378,8 @@ fn every_kind() -> Vec<Event> {
             testcases: vec![id("a"), id("b/width=8")],
             dir: "/p/runs/1".into(),
             spawned_because: Some("waves are written".to_owned()),
+            checkpoint: None,
+            checkpoint_unused_because: None,
         },
         Event::TestcaseStarted {
             run: 1,

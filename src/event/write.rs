@@ -9,6 +9,7 @@ use crate::event::kinds::BuildOutcome;
 use crate::event::kinds::Event;
 use crate::event::kinds::SessionFinished;
 use crate::event::kinds::SessionStarted;
+use crate::event::line::CheckpointReachedLine;
 use crate::event::line::BuildFinishedLine;
 use crate::event::line::BuildOutcomeWord;
 use crate::event::line::BuildWaitingLine;
@@ -124,6 +125,8 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             testcases,
             dir,
             spawned_because,
+            checkpoint,
+            checkpoint_unused_because,
         } => Line::RunStarted(RunStartedLine {
             elapsed_s,
             run: *run,
@@ -132,6 +135,22 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             testcases: testcases.iter().map(identity).collect(),
             dir: Cow::Borrowed(dir),
             spawned_because: spawned_because.as_deref().map(Cow::Borrowed),
+            checkpoint: checkpoint.as_ref().map(Cow::Borrowed),
+            checkpoint_unused_because: checkpoint_unused_because.as_deref().map(Cow::Borrowed),
+        }),
+        Event::CheckpointReached {
+            build,
+            checkpoint,
+            duration,
+            sim_time_ns,
+            log,
+        } => Line::CheckpointReached(CheckpointReachedLine {
+            elapsed_s,
+            build: Cow::Borrowed(build),
+            checkpoint: Cow::Borrowed(checkpoint),
+            duration_s: duration.as_secs_f64(),
+            sim_time_ns: *sim_time_ns,
+            log: Cow::Borrowed(log),
         }),
         Event::ModuleListed {
             build,

@@ -405,6 +405,8 @@ pub(super) fn session(log: &Utf8Path) -> Vec<Event> {
         testcases: ids.clone(),
         dir: "/p/runs/1".into(),
         spawned_because: None,
+        checkpoint: None,
+        checkpoint_unused_because: None,
     });
     for row in TABLE {
         let testcase = row.id();

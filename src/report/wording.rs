@@ -44,6 +44,7 @@ pub(super) fn end_of_run(verdict: RunVerdict) -> &'static str {
         RunVerdict::Crashed => "killed by a signal",
         RunVerdict::Incomplete => "ended without all of its results",
         RunVerdict::Cancelled => "stopped with the session",
+        RunVerdict::CheckpointMissed => "not forked from its checkpoint, runs again",
         RunVerdict::Lost => "lost with its fork server, runs again",
     }
 }

@@ -17,6 +17,9 @@ use crate::model::outcome::RunVerdict;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
+use crate::schedule::bring_up;
+use crate::schedule::bring_up::CheckpointPlan;
+use crate::schedule::checkpoints::CheckpointFailure;
 use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
@@ -24,9 +27,11 @@ use crate::schedule::folder::RunFolder;
 use crate::schedule::follow::Consumer;
 use crate::schedule::follow::Followed;
 use crate::schedule::follow::follow;
+use crate::schedule::group::ForkedFrom;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::Facts;
 use crate::schedule::judge::Hang;
+use crate::schedule::judge::ProcessEnd;
 use crate::schedule::judge::Trouble;
 use crate::schedule::judge::cocotb_failed;
 use crate::schedule::judge::depends_on_hdl_errors;
@@ -37,6 +42,7 @@ use crate::schedule::result::finished;
 use crate::schedule::run_log;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::task::RunTask;
+use crate::schedule::testcase_progress::Closing;
 use crate::schedule::testcase_progress::RunNews;
 use crate::schedule::testcase_progress::RunProgress;
 use crate::schedule::testcase_progress::TestcaseFinding;
@@ -62,6 +68,11 @@ struct Run<'a> {
     waves: Option<Utf8PathBuf>,
     testcase_started: Instant,
     progress: RunProgress<'a>,
+    plan: CheckpointPlan,
+    /// Why it is not judged in this process, and how many checkpoints it had called.
+    missed: Option<(String, usize)>,
+    /// Whether it has called the checkpoint that is known to fail.
+    has_called_failed: bool,
     /// Whether a result has shown what went wrong outside of any testcase.
     shows_trouble: Cell<bool>,
 }
@@ -71,7 +82,15 @@ struct Run<'a> {
 pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &Emit<'_>) {
     let id = context.next_run();
     let began = context.clock().now();
-    let (mut run, process) = match Run::start(context, task, id, slot, emit) {
+    let plan = bring_up::plan(context, task, slot, emit);
+    if let Some(failure) = plan.failure.as_deref().filter(|it| it.is_set_up) {
+        let nothing = RunFacts::nothing_started(context.seed, task.attempt);
+        for testcase in &task.testcases {
+            emit(failed_checkpoint(testcase, failure, nothing.clone()));
+        }
+        return;
+    }
+    let (mut run, process) = match Run::start(context, task, (id, slot), plan, emit) {
         Ok(started) => started,
         Err(problems) => {
             for testcase in &task.testcases {
@@ -84,7 +103,7 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
     let folder = run.folder.clone();
     let followed = follow(context, &task.group, &folder, process, &mut run);
     run.look_for_hdl_failure(&followed);
-    let closing = run.progress.close(followed.end);
+    let closing = run.close(followed.end);
     for finding in closing.findings {
         run.finish(finding, Some(&followed));
     }
@@ -98,6 +117,9 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
         verdict: closing.verdict,
         duration: context.clock().now().saturating_duration_since(began),
     }));
+    if let Some((reason, levels)) = run.missed.take() {
+        run.learn(levels, reason);
+    }
     if !closing.elsewhere.is_empty() {
         let rest = closing.elsewhere.into_iter();
         emit(Effect::RunAgain(RunTask {
@@ -112,8 +134,8 @@ impl<'a> Run<'a> {
     fn start(
         context: &'a TaskContext<'a>,
         task: &'a RunTask,
-        id: RunId,
-        slot: Slot,
+        (id, slot): (RunId, Slot),
+        plan: CheckpointPlan,
         emit: &'a Emit<'a>,
     ) -> Result<(Self, Box<dyn Process>)> {
         let design = &task.group.design;
@@ -137,6 +159,9 @@ impl<'a> Run<'a> {
             waves,
             testcase_started: context.clock().now(),
             progress: RunProgress::new(&task.testcases),
+            plan,
+            missed: None,
+            has_called_failed: false,
             shows_trouble: Cell::new(false),
         };
         let simulation = Simulation {
@@ -149,15 +174,22 @@ impl<'a> Run<'a> {
             run: id,
             slot,
             waves: run.waves.clone(),
+            checkpoints: run.plan.used,
         };
         let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
-        let (group, module_server) = (&task.group, task.module_server.as_deref());
-        let folder = &run.folder;
-        let started = group.start(context, &simulation, folder, spawn_because, module_server)?;
+        let group = &task.group;
+        let from = match (&run.plan.server, &task.module_server) {
+            (Some(server), _) => Some(ForkedFrom::Checkpoint(server)),
+            // Its module is imported once the checkpoint that fails is watched.
+            (None, Some(_)) if run.plan.used.has_failed => None,
+            (None, server) => server.as_deref().map(ForkedFrom::Module),
+        };
+        let started = group.start(context, &simulation, &run.folder, spawn_because, from)?;
         for warning in task.group.take_warnings() {
             emit(Effect::Notice(warning));
         }
         let testcases = task.testcases.iter();
+        let is_forked = started.spawned_because.is_none();
         emit(Effect::Send(Event::RunStarted {
             run: id,
             slot,
@@ -165,8 +197,44 @@ impl<'a> Run<'a> {
             testcases: testcases.map(|testcase| testcase.id.clone()).collect(),
             dir: run.folder.dir.clone(),
             spawned_because: started.spawned_because,
+            checkpoint: run.plan.checkpoint.clone().filter(|_| is_forked),
+            checkpoint_unused_because: run.plan.unused_because.clone(),
         }));
         Ok((run, started.process))
+    }
+
+    /// Ends, with everything that is still open.
+    fn close(&mut self, end: ProcessEnd) -> Closing {
+        let closing = self.progress.close(end);
+        let ended_itself = matches!(end, ProcessEnd::Exited(_));
+        if self.missed.is_some() && ended_itself {
+            return Closing {
+                findings: Vec::new(),
+                elsewhere: (0..self.task.testcases.len()).collect(),
+                verdict: RunVerdict::CheckpointMissed,
+            };
+        }
+        let failure = self.plan.failure.as_ref().filter(|_| self.has_called_failed);
+        if let Some(failure) = failure.filter(|_| ended_itself) {
+            for testcase in &self.task.testcases {
+                let facts = RunFacts::nothing_started(self.seed, self.task.attempt);
+                (self.emit)(failed_checkpoint(testcase, failure, facts));
+            }
+            return Closing {
+                findings: Vec::new(),
+                elsewhere: Vec::new(),
+                verdict: RunVerdict::Completed,
+            };
+        }
+        closing
+    }
+
+    /// Remembers how many checkpoints its testcases can use.
+    fn learn(&self, levels: usize, reason: String) {
+        let mut state = self.task.group.checkpoints().locked();
+        for testcase in &self.task.testcases {
+            state.learn(&testcase.id, levels, reason.clone());
+        }
     }
 
     /// Searches the log for an HDL failure if that would explain the status of the ended process.
@@ -258,6 +326,20 @@ impl Consumer for Run<'_> {
         {
             (self.emit)(Effect::Notice(warning));
         }
+        match event {
+            RunEvent::CheckpointMissed { reason, levels } => {
+                let is_told_by_agent = levels < self.plan.used.level && !self.progress.is_judged();
+                if is_told_by_agent && self.missed.is_none() {
+                    self.missed = Some((reason, levels));
+                }
+                return None;
+            }
+            RunEvent::CheckpointCalled { .. } => {
+                self.has_called_failed |= !self.progress.is_judged();
+                return None;
+            }
+            _ => {}
+        }
         match self.progress.take(event)? {
             RunNews::Started(index) => {
                 self.testcase_started = now;
@@ -294,6 +376,16 @@ fn returned_value(finished: &Finished) -> Option<Diagnostic> {
         _ => "use `assert` to check it",
     };
     Some(Diagnostic::warning(Code::TestReturnedValue, words).help(help))
+}
+
+/// Creates the result of a testcase that has called a checkpoint which fails.
+fn failed_checkpoint(testcase: &Testcase, failure: &CheckpointFailure, facts: RunFacts) -> Effect {
+    let facts = RunFacts {
+        dir: Some(failure.dir.clone()),
+        log: Some(failure.log.clone()),
+        ..facts
+    };
+    finished(testcase, failure.verdict.clone(), facts)
 }
 
 fn wanted(testcase: &Testcase) -> Wanted {

@@ -508,12 +508,19 @@ impl Report for TerminalReport {
                 testcases,
                 dir,
                 spawned_because,
+                checkpoint,
+                checkpoint_unused_because,
             } => {
                 let label = run_label(build, testcases);
-                let how = match spawned_because {
-                    None => "forked".to_owned(),
-                    Some(why) => format!("spawned: {why}"),
+                let mut how = match (spawned_because, checkpoint) {
+                    (None, None) => "forked".to_owned(),
+                    (None, Some(checkpoint)) => format!("forked from `{checkpoint}`"),
+                    (Some(why), _) => format!("spawned: {why}"),
                 };
+                if let Some(why) = checkpoint_unused_because {
+                    how.push_str("; not from its checkpoint: ");
+                    how.push_str(why);
+                }
                 let row = RunRow {
                     slot: *slot,
                     since: now,
@@ -546,6 +553,20 @@ impl Report for TerminalReport {
                     .line(LineStyle::Notable, "STOPPING", None, &reason);
                 self.print(now, &line);
             }
+            Event::CheckpointReached {
+                build,
+                checkpoint,
+                duration,
+                sim_time_ns,
+                ..
+            } if self.says(Verbosity::Verbose) => {
+                let words = format!("{build}::{checkpoint} ends at {sim_time_ns} ns");
+                let words = text::visible(&words);
+                let line = self
+                    .palette
+                    .line(LineStyle::Work, "CHECKPOINT", Some(*duration), &words);
+                self.print(now, &line);
+            }
             Event::ModuleListed {
                 build,
                 module,
@@ -559,7 +580,7 @@ impl Report for TerminalReport {
             }
             Event::ModuleListed { .. } | Event::SessionFinished(_) => self.print_up_to_date(now),
             // What the ending needs of these is in the state.
-            Event::OrderDependence(_) => {}
+            Event::OrderDependence(_) | Event::CheckpointReached { .. } => {}
         }
         self.draw_if_due(now, state);
     }

@@ -344,6 +344,8 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
         testcases: vec![id.clone()],
         dir: "/p/runs/1".into(),
         spawned_because: None,
+        checkpoint: None,
+        checkpoint_unused_because: None,
     };
     played.take(&[
         expected::session_started(1),

@@ -46,6 +46,8 @@ fn a_testcase_that_a_stop_interrupted_is_named_and_what_never_began_is_counted()
             testcases: vec![id("hangs")],
             dir: "/p/runs/1".into(),
             spawned_because: None,
+            checkpoint: None,
+            checkpoint_unused_because: None,
         },
         Event::TestcaseStarted {
             run: 1,
