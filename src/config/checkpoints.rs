@@ -17,7 +17,10 @@ pub(super) fn read(section: &Section<'_>) -> Vec<Checkpoint> {
     let mut checkpoints: Vec<Checkpoint> = Vec::new();
     for text in value.text_or_texts() {
         let problem = if let Some(help) = mistake(&text) {
-            let words = format!("`{}` does not name a function of a Python module", text.value);
+            let words = format!(
+                "`{}` does not name a function of a Python module",
+                text.value
+            );
             Diagnostic::error(Code::ConfigBadValue, words).help(help)
         } else if checkpoints.iter().any(|it| it.0 == text.value) {
             let words = format!("`{}` is in `checkpoint` twice", text.value);

@@ -1,9 +1,9 @@
 //! Reads `[[test]]`.
 
-use crate::config::checkpoints;
 use crate::config::TestTable;
 use crate::config::ambiguous;
 use crate::config::build_selection::Entry;
+use crate::config::checkpoints;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;

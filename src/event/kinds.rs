@@ -108,6 +108,18 @@ pub struct SessionFinished {
     pub duration: Duration,
 }
 
+/// How the process of a run was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOrigin {
+    /// Why it was not forked from a server; `None` where it was.
+    pub spawned_because: Option<String>,
+    /// The checkpoint from whose end it was forked; `None` where it was not.
+    pub checkpoint: Option<Checkpoint>,
+    /// Why it was not forked from the end of its table's checkpoint, or of the last of several;
+    /// `None` where it was, or there is none.
+    pub checkpoint_unused_because: Option<String>,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -193,13 +205,8 @@ pub enum Event {
         testcases: Vec<TestcaseId>,
         /// Its own directory.
         dir: Utf8PathBuf,
-        /// Why it was not forked from a server; `None` where it was.
-        spawned_because: Option<String>,
-        /// The checkpoint from whose end it was forked; `None` where it was not.
-        checkpoint: Option<Checkpoint>,
-        /// Why it was not forked from the end of its table's checkpoint, or of the last of several;
-        /// `None` where it was, or there is none.
-        checkpoint_unused_because: Option<String>,
+        /// How it was started.
+        origin: RunOrigin,
     },
     /// A checkpoint has run, once for all testcases that are forked from its end.
     CheckpointReached {

@@ -9,12 +9,13 @@ use crate::diagnostic::Snippet;
 use crate::event::kinds::BuildHolder;
 use crate::event::kinds::BuildOutcome;
 use crate::event::kinds::Event;
+use crate::event::kinds::RunOrigin;
 use crate::event::kinds::SessionFinished;
 use crate::event::kinds::SessionStarted;
-use crate::event::line::CheckpointReachedLine;
 use crate::event::line::BuildFinishedLine;
 use crate::event::line::BuildOutcomeWord;
 use crate::event::line::BuildWaitingLine;
+use crate::event::line::CheckpointReachedLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
@@ -363,9 +364,11 @@ fn run_started(line: RunStartedLine<'_>) -> Event {
         build: line.build.into_owned(),
         testcases: line.testcases.into_iter().map(identity).collect(),
         dir: line.dir.into_owned(),
-        spawned_because: owned(line.spawned_because),
-        checkpoint: line.checkpoint.map(Cow::into_owned),
-        checkpoint_unused_because: owned(line.checkpoint_unused_because),
+        origin: RunOrigin {
+            spawned_because: owned(line.spawned_because),
+            checkpoint: line.checkpoint.map(Cow::into_owned),
+            checkpoint_unused_because: owned(line.checkpoint_unused_because),
+        },
     }
 }
 

@@ -10,6 +10,7 @@ use crate::event::BuildOutcome;
 use crate::event::Contradiction;
 use crate::event::Event;
 use crate::event::RecordedEvent;
+use crate::event::RunOrigin;
 use crate::event::SessionCommand;
 use crate::event::SessionFinished;
 use crate::event::SessionStarted;
@@ -26,6 +27,7 @@ use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
+use crate::model::test::Checkpoint;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
@@ -377,9 +379,18 @@ fn every_kind() -> Vec<Event> {
             build,
             testcases: vec![id("a"), id("b/width=8")],
             dir: "/p/runs/1".into(),
-            spawned_because: Some("waves are written".to_owned()),
-            checkpoint: None,
-            checkpoint_unused_because: None,
+            origin: RunOrigin {
+                spawned_because: Some("waves are written".to_owned()),
+                checkpoint: Some(Checkpoint("common:reset".to_owned())),
+                checkpoint_unused_because: Some("it ends".to_owned()),
+            },
+        },
+        Event::CheckpointReached {
+            build: BuildName("fifo".to_owned()),
+            checkpoint: Checkpoint("common:reset".to_owned()),
+            duration: Duration::from_millis(250),
+            sim_time_ns: 20.5,
+            log: "/p/runs/2/sim.log".into(),
         },
         Event::TestcaseStarted {
             run: 1,

@@ -9,10 +9,10 @@ use crate::event::kinds::BuildOutcome;
 use crate::event::kinds::Event;
 use crate::event::kinds::SessionFinished;
 use crate::event::kinds::SessionStarted;
-use crate::event::line::CheckpointReachedLine;
 use crate::event::line::BuildFinishedLine;
 use crate::event::line::BuildOutcomeWord;
 use crate::event::line::BuildWaitingLine;
+use crate::event::line::CheckpointReachedLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
@@ -124,9 +124,7 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             build,
             testcases,
             dir,
-            spawned_because,
-            checkpoint,
-            checkpoint_unused_because,
+            origin,
         } => Line::RunStarted(RunStartedLine {
             elapsed_s,
             run: *run,
@@ -134,9 +132,12 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             build: Cow::Borrowed(build),
             testcases: testcases.iter().map(identity).collect(),
             dir: Cow::Borrowed(dir),
-            spawned_because: spawned_because.as_deref().map(Cow::Borrowed),
-            checkpoint: checkpoint.as_ref().map(Cow::Borrowed),
-            checkpoint_unused_because: checkpoint_unused_because.as_deref().map(Cow::Borrowed),
+            spawned_because: origin.spawned_because.as_deref().map(Cow::Borrowed),
+            checkpoint: origin.checkpoint.as_ref().map(Cow::Borrowed),
+            checkpoint_unused_because: origin
+                .checkpoint_unused_because
+                .as_deref()
+                .map(Cow::Borrowed),
         }),
         Event::CheckpointReached {
             build,

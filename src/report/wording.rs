@@ -5,6 +5,7 @@
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
 use crate::event::Contradiction;
+use crate::event::RunOrigin;
 use crate::event::SessionStarted;
 use crate::model::build::BuildName;
 use crate::model::outcome::Cause;
@@ -47,6 +48,20 @@ pub(super) fn end_of_run(verdict: RunVerdict) -> &'static str {
         RunVerdict::CheckpointMissed => "not forked from its checkpoint, runs again",
         RunVerdict::Lost => "lost with its fork server, runs again",
     }
+}
+
+/// Says how a run was started.
+pub(super) fn origin(origin: &RunOrigin) -> String {
+    let mut words = match (&origin.spawned_because, &origin.checkpoint) {
+        (None, None) => "forked".to_owned(),
+        (None, Some(checkpoint)) => format!("forked from `{checkpoint}`"),
+        (Some(why), _) => format!("spawned: {why}"),
+    };
+    if let Some(why) = &origin.checkpoint_unused_because {
+        words.push_str("; not from its checkpoint: ");
+        words.push_str(why);
+    }
+    words
 }
 
 /// Returns the folder of a session's `runner.toml`.

@@ -9,15 +9,14 @@ use crate::agent::fork_server::ModuleFork;
 use crate::agent::request::Mode;
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::diagnostic::Problems;
 use crate::diagnostic::Result;
 use crate::edge::memory;
 use crate::edge::process::Exit;
 use crate::edge::process::Process;
 use crate::event::Event;
 use crate::event::Slot;
-use crate::model::outcome::Cause;
 use crate::model::outcome::LogSpan;
-use crate::model::outcome::Outcome;
 use crate::model::test::Checkpoint;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
@@ -186,7 +185,7 @@ impl Step<'_> {
     ) -> std::result::Result<Arc<CheckpointServer>, NoMore> {
         let (context, group) = (self.context, self.group);
         let began = context.clock().now();
-        let unused = |problems: crate::diagnostic::Problems| {
+        let unused = |problems: Problems| {
             let first = problems.0.into_iter().next();
             NoMore::Unused(first.map_or_else(String::new, |it| it.message))
         };
@@ -305,6 +304,10 @@ impl Step<'_> {
             path: folder.log,
         };
         let verdict = self.verdict(&heard.progress, finding, followed, &log);
+        if verdict.outcome.is_good() {
+            // So it is for each testcase that calls it.
+            return NoMore::Unused("it ends the testcase that calls it".to_owned());
+        }
         NoMore::Failed(Arc::new(CheckpointFailure {
             verdict: verdict.of_checkpoint(self.checkpoint),
             dir: folder.dir,
@@ -335,12 +338,7 @@ impl Step<'_> {
             let simulator = self.group.simulator.as_ref();
             facts.hdl_error = run_log::first_hdl_error(simulator, log);
         }
-        let verdict = judge(&facts);
-        if verdict.outcome.is_good() {
-            let words = "its process ended before testcases could be forked from it";
-            return TestcaseVerdict::ours(Outcome::Errored, Cause::NoResult, words);
-        }
-        verdict
+        judge(&facts)
     }
 }
 

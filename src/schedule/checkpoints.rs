@@ -137,8 +137,9 @@ impl CheckpointState {
     }
 
     /// Remembers how many checkpoints a testcase can use, and why not more.
-    pub(super) fn learn(&mut self, testcase: &TestcaseId, levels: usize, reason: String) {
-        self.known.insert(name_of(testcase), (levels, reason));
+    pub(super) fn learn(&mut self, testcase: &TestcaseId, levels: usize, reason: &str) {
+        self.known
+            .insert(name_of(testcase), (levels, reason.to_owned()));
     }
 
     /// Returns what is known of a testcase, or of another one of the same function.

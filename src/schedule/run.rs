@@ -11,6 +11,7 @@ use crate::edge::fs;
 use crate::edge::process::Process;
 use crate::event::Event;
 use crate::event::RunId;
+use crate::event::RunOrigin;
 use crate::event::Slot;
 use crate::model::outcome::LogSpan;
 use crate::model::outcome::RunVerdict;
@@ -118,7 +119,7 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
         duration: context.clock().now().saturating_duration_since(began),
     }));
     if let Some((reason, levels)) = run.missed.take() {
-        run.learn(levels, reason);
+        run.learn(levels, &reason);
     }
     if !closing.elsewhere.is_empty() {
         let rest = closing.elsewhere.into_iter();
@@ -196,9 +197,11 @@ impl<'a> Run<'a> {
             build: design.name.clone(),
             testcases: testcases.map(|testcase| testcase.id.clone()).collect(),
             dir: run.folder.dir.clone(),
-            spawned_because: started.spawned_because,
-            checkpoint: run.plan.checkpoint.clone().filter(|_| is_forked),
-            checkpoint_unused_because: run.plan.unused_because.clone(),
+            origin: RunOrigin {
+                checkpoint: run.plan.checkpoint.clone().filter(|_| is_forked),
+                spawned_because: started.spawned_because,
+                checkpoint_unused_because: run.plan.unused_because.clone(),
+            },
         }));
         Ok((run, started.process))
     }
@@ -214,7 +217,11 @@ impl<'a> Run<'a> {
                 verdict: RunVerdict::CheckpointMissed,
             };
         }
-        let failure = self.plan.failure.as_ref().filter(|_| self.has_called_failed);
+        let failure = self
+            .plan
+            .failure
+            .as_ref()
+            .filter(|_| self.has_called_failed);
         if let Some(failure) = failure.filter(|_| ended_itself) {
             for testcase in &self.task.testcases {
                 let facts = RunFacts::nothing_started(self.seed, self.task.attempt);
@@ -230,10 +237,10 @@ impl<'a> Run<'a> {
     }
 
     /// Remembers how many checkpoints its testcases can use.
-    fn learn(&self, levels: usize, reason: String) {
+    fn learn(&self, levels: usize, reason: &str) {
         let mut state = self.task.group.checkpoints().locked();
         for testcase in &self.task.testcases {
-            state.learn(&testcase.id, levels, reason.clone());
+            state.learn(&testcase.id, levels, reason);
         }
     }
 

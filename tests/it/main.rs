@@ -11,6 +11,7 @@
 mod advice;
 mod agent;
 mod bad_input;
+mod checkpoints;
 mod cleaning;
 mod cleaning_storm;
 mod cocotbext_axi;

@@ -156,7 +156,7 @@ class CheckpointServer(module_server.ModuleServer):
         function = self._function()
         threads = processes.threads()
         if threads > 1:
-            return f"`{function}` leaves {threads - 1} threads running"
+            return f"`{function}` leaves {'a thread' if threads == 2 else 'threads'} running"
         if processes.children_of(os.getpid()):
             return f"`{function}` leaves a process running"
         opened = sorted(import_effects.open_descriptors() - self._fds)

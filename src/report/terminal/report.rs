@@ -13,6 +13,7 @@ use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::RunId;
+use crate::event::RunOrigin;
 use crate::event::SessionStarted;
 use crate::event::SessionState;
 use crate::event::Slot;
@@ -297,9 +298,39 @@ impl TerminalReport {
         }
     }
 
-    fn on_run_started(&mut self, now: Instant, run: RunId, row: RunRow, how: &str, dir: &Utf8Path) {
+    fn on_checkpoint_reached(&mut self, now: Instant, event: &Event) {
+        let Event::CheckpointReached {
+            build,
+            checkpoint,
+            duration,
+            sim_time_ns,
+            ..
+        } = event
+        else {
+            return;
+        };
+        if self.says(Verbosity::Verbose) {
+            let words = format!("{build}::{checkpoint} ends at {sim_time_ns} ns");
+            let words = text::visible(&words);
+            let style = LineStyle::Work;
+            let line = self
+                .palette
+                .line(style, "CHECKPOINT", Some(*duration), &words);
+            self.print(now, &line);
+        }
+    }
+
+    fn on_run_started(
+        &mut self,
+        now: Instant,
+        run: RunId,
+        row: RunRow,
+        origin: &RunOrigin,
+        dir: &Utf8Path,
+    ) {
         if self.says(Verbosity::Verbose) {
             let (label, slot) = (&row.label, row.slot);
+            let how = wording::origin(origin);
             let label = format!("{label} (run {run}, slot {slot}, {how}) in {dir}");
             let line = self
                 .palette
@@ -507,29 +538,17 @@ impl Report for TerminalReport {
                 build,
                 testcases,
                 dir,
-                spawned_because,
-                checkpoint,
-                checkpoint_unused_because,
+                origin,
             } => {
-                let label = run_label(build, testcases);
-                let mut how = match (spawned_because, checkpoint) {
-                    (None, None) => "forked".to_owned(),
-                    (None, Some(checkpoint)) => format!("forked from `{checkpoint}`"),
-                    (Some(why), _) => format!("spawned: {why}"),
-                };
-                if let Some(why) = checkpoint_unused_because {
-                    how.push_str("; not from its checkpoint: ");
-                    how.push_str(why);
-                }
                 let row = RunRow {
                     slot: *slot,
                     since: now,
-                    label,
+                    label: run_label(build, testcases),
                     testcase: None,
                     open: testcases.len(),
                     ending_since: None,
                 };
-                self.on_run_started(now, *run, row, &how, dir);
+                self.on_run_started(now, *run, row, origin, dir);
             }
             Event::TestcaseStarted { run, testcase, .. } => {
                 if let Some(row) = self.runs.get_mut(run) {
@@ -553,20 +572,7 @@ impl Report for TerminalReport {
                     .line(LineStyle::Notable, "STOPPING", None, &reason);
                 self.print(now, &line);
             }
-            Event::CheckpointReached {
-                build,
-                checkpoint,
-                duration,
-                sim_time_ns,
-                ..
-            } if self.says(Verbosity::Verbose) => {
-                let words = format!("{build}::{checkpoint} ends at {sim_time_ns} ns");
-                let words = text::visible(&words);
-                let line = self
-                    .palette
-                    .line(LineStyle::Work, "CHECKPOINT", Some(*duration), &words);
-                self.print(now, &line);
-            }
+            Event::CheckpointReached { .. } => self.on_checkpoint_reached(now, event),
             Event::ModuleListed {
                 build,
                 module,
@@ -580,7 +586,7 @@ impl Report for TerminalReport {
             }
             Event::ModuleListed { .. } | Event::SessionFinished(_) => self.print_up_to_date(now),
             // What the ending needs of these is in the state.
-            Event::OrderDependence(_) | Event::CheckpointReached { .. } => {}
+            Event::OrderDependence(_) => {}
         }
         self.draw_if_due(now, state);
     }
