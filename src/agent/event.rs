@@ -252,6 +252,9 @@ pub enum RunEvent {
         /// How many checkpoint functions it had called as expected.
         levels: usize,
     },
+    /// The testcase was forked from a checkpoint and has made the calls that it stands for: what
+    /// becomes of it in this process is its verdict.
+    CheckpointUsed {},
     /// The testcase has called the checkpoint function that is known to fail; the process ends.
     CheckpointCalled {
         /// Which one.

@@ -120,6 +120,21 @@ pub struct RunOrigin {
     pub checkpoint_unused_because: Option<String>,
 }
 
+/// A checkpoint that has run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckpointReached {
+    /// The build it ran on.
+    pub build: BuildName,
+    /// Which one.
+    pub checkpoint: Checkpoint,
+    /// How long it took, with the start of its process.
+    pub duration: Duration,
+    /// When it was over, simulated nanoseconds.
+    pub sim_time_ns: f64,
+    /// What it has written.
+    pub log: Utf8PathBuf,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -209,18 +224,7 @@ pub enum Event {
         origin: RunOrigin,
     },
     /// A checkpoint has run, once for all testcases that are forked from its end.
-    CheckpointReached {
-        /// The build it ran on.
-        build: BuildName,
-        /// Which one.
-        checkpoint: Checkpoint,
-        /// How long it took, with the start of its process.
-        duration: Duration,
-        /// When it was over, simulated nanoseconds.
-        sim_time_ns: f64,
-        /// What it has written.
-        log: Utf8PathBuf,
-    },
+    CheckpointReached(CheckpointReached),
     /// A testcase starts within a run.
     TestcaseStarted {
         /// In which run.

@@ -16,6 +16,7 @@ mod write;
 
 pub use kinds::BuildHolder;
 pub use kinds::BuildOutcome;
+pub use kinds::CheckpointReached;
 pub use kinds::Event;
 pub use kinds::RunId;
 pub use kinds::RunOrigin;

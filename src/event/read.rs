@@ -8,6 +8,7 @@ use crate::diagnostic::Severity;
 use crate::diagnostic::Snippet;
 use crate::event::kinds::BuildHolder;
 use crate::event::kinds::BuildOutcome;
+use crate::event::kinds::CheckpointReached;
 use crate::event::kinds::Event;
 use crate::event::kinds::RunOrigin;
 use crate::event::kinds::SessionFinished;
@@ -373,13 +374,13 @@ fn run_started(line: RunStartedLine<'_>) -> Event {
 }
 
 fn checkpoint_reached(line: CheckpointReachedLine<'_>) -> Read<Event> {
-    Ok(Event::CheckpointReached {
+    Ok(Event::CheckpointReached(CheckpointReached {
         build: line.build.into_owned(),
         checkpoint: line.checkpoint.into_owned(),
         duration: duration(line.duration_s)?,
         sim_time_ns: line.sim_time_ns,
         log: line.log.into_owned(),
-    })
+    }))
 }
 
 fn testcase_finished(line: TestcaseFinishedLine<'_>) -> Read<Event> {

@@ -7,6 +7,7 @@ use crate::diagnostic::render;
 use crate::event::Attempt;
 use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
+use crate::event::CheckpointReached;
 use crate::event::Contradiction;
 use crate::event::Event;
 use crate::event::RecordedEvent;
@@ -385,13 +386,13 @@ fn every_kind() -> Vec<Event> {
                 checkpoint_unused_because: Some("it ends".to_owned()),
             },
         },
-        Event::CheckpointReached {
+        Event::CheckpointReached(CheckpointReached {
             build: BuildName("fifo".to_owned()),
             checkpoint: Checkpoint("common:reset".to_owned()),
             duration: Duration::from_millis(250),
             sim_time_ns: 20.5,
             log: "/p/runs/2/sim.log".into(),
-        },
+        }),
         Event::TestcaseStarted {
             run: 1,
             slot: 3,
@@ -540,8 +541,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     );
     check(
         &good[..good.len() - 9],
-        18,
-        "line 19 of the recording is cut off",
+        19,
+        "line 20 of the recording is cut off",
     );
     check(&good[..20], 0, "line 1 is not the beginning");
     let other = first.replace("\"schema\":1", "\"schema\":2");

@@ -139,19 +139,13 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
                 .as_deref()
                 .map(Cow::Borrowed),
         }),
-        Event::CheckpointReached {
-            build,
-            checkpoint,
-            duration,
-            sim_time_ns,
-            log,
-        } => Line::CheckpointReached(CheckpointReachedLine {
+        Event::CheckpointReached(reached) => Line::CheckpointReached(CheckpointReachedLine {
             elapsed_s,
-            build: Cow::Borrowed(build),
-            checkpoint: Cow::Borrowed(checkpoint),
-            duration_s: duration.as_secs_f64(),
-            sim_time_ns: *sim_time_ns,
-            log: Cow::Borrowed(log),
+            build: Cow::Borrowed(&reached.build),
+            checkpoint: Cow::Borrowed(&reached.checkpoint),
+            duration_s: reached.duration.as_secs_f64(),
+            sim_time_ns: reached.sim_time_ns,
+            log: Cow::Borrowed(&reached.log),
         }),
         Event::ModuleListed {
             build,

@@ -4,6 +4,7 @@
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::event::CheckpointReached;
 use crate::event::Contradiction;
 use crate::event::RunOrigin;
 use crate::event::SessionStarted;
@@ -48,6 +49,29 @@ pub(super) fn end_of_run(verdict: RunVerdict) -> &'static str {
         RunVerdict::CheckpointMissed => "not forked from its checkpoint, runs again",
         RunVerdict::Lost => "lost with its fork server, runs again",
     }
+}
+
+/// Returns what a run is called before its first testcase starts.
+pub(super) fn run_label(build: &BuildName, testcases: &[TestcaseId]) -> String {
+    match testcases {
+        [] => text::visible(build.as_str()).into_owned(),
+        [only] => name(only),
+        [first, ..] => {
+            let number = text::count(testcases.len(), "testcase");
+            format!("{} ({number})", text::visible(&group(first)))
+        }
+    }
+}
+
+/// Says which checkpoint has run, and up to when.
+pub(super) fn checkpoint_reached(reached: &CheckpointReached) -> String {
+    let CheckpointReached {
+        build,
+        checkpoint,
+        sim_time_ns,
+        ..
+    } = reached;
+    format!("{build}::{checkpoint} ends at {sim_time_ns} ns")
 }
 
 /// Says how a run was started.

@@ -14,6 +14,7 @@ use crate::diagnostic::Result;
 use crate::edge::memory;
 use crate::edge::process::Exit;
 use crate::edge::process::Process;
+use crate::event::CheckpointReached;
 use crate::event::Event;
 use crate::event::Slot;
 use crate::model::outcome::LogSpan;
@@ -213,13 +214,13 @@ impl Step<'_> {
                 };
                 let server = CheckpointServer::serving(fork, pending.first, pending.place);
                 let server = server.ok_or_else(lost)?;
-                (self.emit)(Effect::Send(Event::CheckpointReached {
+                (self.emit)(Effect::Send(Event::CheckpointReached(CheckpointReached {
                     build: group.design.name.clone(),
                     checkpoint: self.checkpoint.clone(),
                     duration: context.clock().now().saturating_duration_since(began),
                     sim_time_ns: heard.reached_ns.unwrap_or_default(),
                     log: folder.log,
-                }));
+                })));
                 Ok(server)
             }
         }
@@ -309,7 +310,7 @@ impl Step<'_> {
             return NoMore::Unused("it ends the testcase that calls it".to_owned());
         }
         NoMore::Failed(Arc::new(CheckpointFailure {
-            verdict: verdict.of_checkpoint(self.checkpoint),
+            verdict: of_caller(verdict, self.checkpoint),
             dir: folder.dir,
             log,
             is_set_up: !heard.has_begun && self.level == 1,
@@ -339,6 +340,17 @@ impl Step<'_> {
             facts.hdl_error = run_log::first_hdl_error(simulator, log);
         }
         judge(&facts)
+    }
+}
+
+/// Turns the verdict on a checkpoint into that on a testcase that calls it.
+fn of_caller(verdict: TestcaseVerdict, checkpoint: &Checkpoint) -> TestcaseVerdict {
+    let why = verdict.message.as_deref().unwrap_or("it did not return");
+    TestcaseVerdict {
+        message: Some(format!("checkpoint `{checkpoint}` failed: {why}")),
+        duration: None,
+        sim_time_ns: None,
+        ..verdict
     }
 }
 

@@ -15,7 +15,6 @@ use crate::edge::process::Exit;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
-use crate::model::test::Checkpoint;
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -191,17 +190,6 @@ impl TestcaseVerdict {
         }
     }
 
-    /// Turns the verdict on a checkpoint into that on a testcase that called it.
-    pub(super) fn of_checkpoint(&self, checkpoint: &Checkpoint) -> Self {
-        let why = self.message.as_deref().unwrap_or("it did not return");
-        Self {
-            message: Some(format!("checkpoint `{checkpoint}` failed: {why}")),
-            duration: None,
-            sim_time_ns: None,
-            ..self.clone()
-        }
-    }
-
     /// Adds further words to the first line of the message.
     fn and(mut self, words: Option<String>) -> Self {
         if let (Some(message), Some(words)) = (&mut self.message, words) {
@@ -260,6 +248,7 @@ impl Trouble {
             | RunEvent::CannotServe { .. }
             | RunEvent::CheckpointReached { .. }
             | RunEvent::CheckpointMissed { .. }
+            | RunEvent::CheckpointUsed {}
             | RunEvent::CheckpointCalled { .. }
             | RunEvent::Waiting(_) => None,
         }

@@ -72,6 +72,8 @@ struct Run<'a> {
     plan: CheckpointPlan,
     /// Why it is not judged in this process, and how many checkpoints it had called.
     missed: Option<(String, usize)>,
+    /// Whether it was forked from a checkpoint and has not made the calls that it stands for.
+    owes_calls: bool,
     /// Whether it has called the checkpoint that is known to fail.
     has_called_failed: bool,
     /// Whether a result has shown what went wrong outside of any testcase.
@@ -149,7 +151,7 @@ impl<'a> Run<'a> {
             &settings.run_files,
         )?;
         let waves = (settings.waves && design.waves).then(|| folder.dir.join(task.group.wave_file));
-        let run = Self {
+        let mut run = Self {
             context,
             task,
             emit,
@@ -162,6 +164,7 @@ impl<'a> Run<'a> {
             progress: RunProgress::new(&task.testcases),
             plan,
             missed: None,
+            owes_calls: false,
             has_called_failed: false,
             shows_trouble: Cell::new(false),
         };
@@ -191,6 +194,7 @@ impl<'a> Run<'a> {
         }
         let testcases = task.testcases.iter();
         let is_forked = started.spawned_because.is_none();
+        run.owes_calls = is_forked && run.plan.server.is_some();
         emit(Effect::Send(Event::RunStarted {
             run: id,
             slot,
@@ -210,7 +214,11 @@ impl<'a> Run<'a> {
     fn close(&mut self, end: ProcessEnd) -> Closing {
         let closing = self.progress.close(end);
         let ended_itself = matches!(end, ProcessEnd::Exited(_));
-        if self.missed.is_some() && ended_itself {
+        if self.owes_calls && (ended_itself || end == ProcessEnd::TimedOut) {
+            let words = "its process ended before it made its calls".to_owned();
+            self.missed.get_or_insert((words, 0));
+        }
+        if self.missed.is_some() {
             return Closing {
                 findings: Vec::new(),
                 elsewhere: (0..self.task.testcases.len()).collect(),
@@ -335,14 +343,18 @@ impl Consumer for Run<'_> {
         }
         match event {
             RunEvent::CheckpointMissed { reason, levels } => {
-                let is_told_by_agent = levels < self.plan.used.level && !self.progress.is_judged();
-                if is_told_by_agent && self.missed.is_none() {
-                    self.missed = Some((reason, levels));
+                if self.owes_calls && levels < self.plan.used.level {
+                    self.missed.get_or_insert((reason, levels));
                 }
+                return None;
+            }
+            RunEvent::CheckpointUsed {} => {
+                self.owes_calls = false;
                 return None;
             }
             RunEvent::CheckpointCalled { .. } => {
                 self.has_called_failed |= !self.progress.is_judged();
+                self.owes_calls = false;
                 return None;
             }
             _ => {}

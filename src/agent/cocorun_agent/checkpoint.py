@@ -297,11 +297,18 @@ def _reason_of_c_function(function: Any) -> str | None:
     return None
 
 
+def _module_of(frame: Any) -> str:
+    return str(frame.f_globals.get("__name__")) if frame is not None else ""
+
+
 def _reason_of_function(frame: Any) -> str | None:
-    module = frame.f_globals.get("__name__")
+    module = _module_of(frame)
     name = frame.f_code.co_name
     if module == _HANDLES and name in _WRITE_FUNCTIONS:
         return "it writes a value of the design"
+    if name in ("clear", "set") and _module_of(frame.f_back).startswith("cocotb."):
+        # A queue sets an event of its own when it is made.
+        return None
     if name in _TASKS.get(module, ()) or (module in _SCHEDULERS and name != "<module>"):
         return "it starts or wakes a task"
     return None

@@ -134,7 +134,7 @@ class CheckpointServer(module_server.ModuleServer):
         seeds.return_to(self._seeds)
         found: List[Any] = []
         window = checkpoint.Window(
-            wanted.checkpoints[:level], _reporting(self._reporter), lambda: regression.limit(found[0])
+            wanted.checkpoints[:level], _reporting(self._reporter), lambda: self._fits(found[0])
         )
         try:
             with window.observing(self._began):
@@ -147,6 +147,11 @@ class CheckpointServer(module_server.ModuleServer):
         return await checkpoint.drive(
             window, self._began, lambda: regression.coroutine(found[0]), regression.go_on
         )
+
+    def _fits(self, test: Any) -> None:
+        """Does what is left to do once it is certain that the testcase goes on in this process."""
+        self._reporter.send(events.checkpoint_used())
+        self._regression.limit(test)
 
     def _server(self) -> serve.Server:
         return _Server(self._reporter, self._wanted)

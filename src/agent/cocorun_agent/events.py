@@ -221,6 +221,11 @@ def checkpoint_missed(*, reason: str, levels: int) -> Event:
     return _event("checkpoint_missed", reason=reason, levels=levels)
 
 
+def checkpoint_used() -> Event:
+    """The testcase was forked from a checkpoint and has called what it must: it is judged here."""
+    return _event("checkpoint_used")
+
+
 def checkpoint_called(*, function: str) -> Event:
     """The testcase has called a function that fails."""
     return _event("checkpoint_called", function=function)

@@ -298,24 +298,11 @@ impl TerminalReport {
         }
     }
 
-    fn on_checkpoint_reached(&mut self, now: Instant, event: &Event) {
-        let Event::CheckpointReached {
-            build,
-            checkpoint,
-            duration,
-            sim_time_ns,
-            ..
-        } = event
-        else {
-            return;
-        };
+    /// Prints what only `--verbose` asks for.
+    fn print_work(&mut self, now: Instant, word: &str, took: Option<Duration>, words: &str) {
         if self.says(Verbosity::Verbose) {
-            let words = format!("{build}::{checkpoint} ends at {sim_time_ns} ns");
-            let words = text::visible(&words);
-            let style = LineStyle::Work;
-            let line = self
-                .palette
-                .line(style, "CHECKPOINT", Some(*duration), &words);
+            let words = text::visible(words);
+            let line = self.palette.line(LineStyle::Work, word, took, &words);
             self.print(now, &line);
         }
     }
@@ -328,15 +315,9 @@ impl TerminalReport {
         origin: &RunOrigin,
         dir: &Utf8Path,
     ) {
-        if self.says(Verbosity::Verbose) {
-            let (label, slot) = (&row.label, row.slot);
-            let how = wording::origin(origin);
-            let label = format!("{label} (run {run}, slot {slot}, {how}) in {dir}");
-            let line = self
-                .palette
-                .line(LineStyle::Work, "START", None, &text::visible(&label));
-            self.print(now, &line);
-        }
+        let (label, slot, how) = (&row.label, row.slot, wording::origin(origin));
+        let words = format!("{label} (run {run}, slot {slot}, {how}) in {dir}");
+        self.print_work(now, "START", None, &words);
         self.runs.insert(run, row);
     }
 
@@ -508,18 +489,6 @@ impl TerminalReport {
     }
 }
 
-/// Returns what a run is called before its first testcase starts.
-fn run_label(build: &BuildName, testcases: &[TestcaseId]) -> String {
-    match testcases {
-        [] => text::visible(build.as_str()).into_owned(),
-        [only] => wording::name(only),
-        [first, ..] => {
-            let number = text::count(testcases.len(), "testcase");
-            format!("{} ({number})", text::visible(&wording::group(first)))
-        }
-    }
-}
-
 impl Report for TerminalReport {
     fn on_event(&mut self, event: &Event, state: &SessionState) {
         let now = self.clock.now();
@@ -543,7 +512,7 @@ impl Report for TerminalReport {
                 let row = RunRow {
                     slot: *slot,
                     since: now,
-                    label: run_label(build, testcases),
+                    label: wording::run_label(build, testcases),
                     testcase: None,
                     open: testcases.len(),
                     ending_since: None,
@@ -572,7 +541,10 @@ impl Report for TerminalReport {
                     .line(LineStyle::Notable, "STOPPING", None, &reason);
                 self.print(now, &line);
             }
-            Event::CheckpointReached { .. } => self.on_checkpoint_reached(now, event),
+            Event::CheckpointReached(reached) => {
+                let words = wording::checkpoint_reached(reached);
+                self.print_work(now, "CHECKPOINT", Some(reached.duration), &words);
+            }
             Event::ModuleListed {
                 build,
                 module,
@@ -580,9 +552,7 @@ impl Report for TerminalReport {
                 ..
             } if self.says(Verbosity::Verbose) => {
                 let words = format!("{build}::{module} is imported by each run: {why}");
-                let words = text::visible(&words);
-                let line = self.palette.line(LineStyle::Work, "LISTED", None, &words);
-                self.print(now, &line);
+                self.print_work(now, "LISTED", None, &words);
             }
             Event::ModuleListed { .. } | Event::SessionFinished(_) => self.print_up_to_date(now),
             // What the ending needs of these is in the state.
