@@ -53,6 +53,7 @@ mod reports;
 mod scale;
 mod seeds;
 mod seen;
+mod shared_objects;
 mod simulator_names;
 mod smoke;
 mod stale;
