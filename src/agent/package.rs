@@ -37,6 +37,10 @@ pub const PACKAGE: &[(&str, &str)] = &[
         "pytest_config.py",
         include_str!("cocorun_agent/pytest_config.py"),
     ),
+    (
+        "python_state.py",
+        include_str!("cocorun_agent/python_state.py"),
+    ),
     ("quick_end.py", include_str!("cocorun_agent/quick_end.py")),
     ("reporter.py", include_str!("cocorun_agent/reporter.py")),
     ("request.py", include_str!("cocorun_agent/request.py")),
