@@ -218,6 +218,7 @@ fn ready(build: &Build, dir: &Utf8Path) -> Ready {
             hdl_toplevel: build.hdl_toplevel.clone(),
             toplevel_language: build.toplevel_language(),
             waves: false,
+            has_foreign_code: false,
             step_dirs: BTreeMap::new(),
         },
         origin: Origin::UpToDate,
