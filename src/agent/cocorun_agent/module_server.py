@@ -72,8 +72,7 @@ class ModuleServer:
         preamble = _content(self._wanted.log)
         state = random.getstate()
         on_child = signal.getsignal(signal.SIGCHLD)
-        quick_end.note_finalisers()
-        wanted = _Server(self._reporter, self._wanted).run()
+        wanted = self._server().run()
         self._reporter.restart(Channel(wanted.event_fd, wanted.event_file))
         try:
             # `random` seeds itself again after a fork.
@@ -81,12 +80,18 @@ class ModuleServer:
             if on_child not in (None, signal.SIG_DFL):
                 signal.signal(signal.SIGCHLD, on_child)
             child.settle(wanted, None, preamble)
-            hello.greet(self._reporter)
-            apply_to_copy(wanted)
+            self._apply(wanted, hello.greet(self._reporter))
         except BaseException as error:
             self._reporter.startup_error(error)
             os._exit(1)
         return wanted
+
+    def _apply(self, wanted: Request, cocotb_major: int) -> None:
+        apply_to_copy(wanted)
+
+    def _server(self) -> serve.Server:
+        quick_end.note_finalisers()
+        return _Server(self._reporter, self._wanted)
 
     def _obstacle(self) -> str | None:
         """Returns why the module's testcases cannot be forked from here, or nothing."""

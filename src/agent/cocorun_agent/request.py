@@ -24,8 +24,15 @@ REQUEST_FD_VARIABLE = "COCORUN_AGENT_REQUEST_FD"
 
 _SELECTING = ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "TESTCASE")
 
+_MODES = ("run", "list", "serve", "serve_module", "serve_checkpoint", "start")
+
+_SERVING_OR_LISTING = ("list", "serve_module", "serve_checkpoint")
+
 _KEYS = {
     "ambiguous",
+    "checkpoint_failed",
+    "checkpoint_level",
+    "checkpoints",
     "cpus",
     "cwd",
     "design",
@@ -71,7 +78,7 @@ class Request:
                 f"the request has protocol {fields.get('protocol')!r}, this agent speaks {PROTOCOL}"
             )
         self.mode: str = fields["mode"]
-        if self.mode not in ("run", "list", "serve", "serve_module", "start"):
+        if self.mode not in _MODES:
             raise ValueError(f"unknown mode {self.mode!r}")
         unknown = sorted(set(fields) - _KEYS)
         if unknown:
@@ -103,9 +110,17 @@ class Request:
         self.preload: list[str] = [str(module) for module in fields.get("preload") or ()]
         self.paths: list[str] = [str(folder) for folder in fields.get("paths") or ()]
         self.ambiguous: dict[str, list[str]] = dict(fields.get("ambiguous") or {})
+        self.checkpoints: list[str] = [str(name) for name in fields.get("checkpoints") or ()]
+        self.checkpoint_level = int(fields.get("checkpoint_level") or 0)
+        self.checkpoint_failed = bool(fields.get("checkpoint_failed"))
         self.dump_signal: int | None = fields.get("dump_signal")
         self.wait_signal: int | None = fields.get("wait_signal")
         self.cpus: list[int] | None = fields.get("cpus")
+
+    @property
+    def probes_checkpoint(self) -> bool:
+        """Whether its testcase is observed until it calls the first checkpoint, which fails."""
+        return self.mode == "run" and self.checkpoint_failed and self.checkpoint_level == 0
 
     @classmethod
     def from_environment(cls) -> Request | None:
@@ -141,7 +156,7 @@ def apply_to_environment(request: Request, cocotb_major: int) -> None:
         env["COCOTB_RESULTS_FILE"] = request.results_file
     # cocotb's own listing never ends the simulation.
     env.pop("COCOTB_LIST_TESTS", None)
-    if request.testcases is not None or request.mode in ("list", "serve_module"):
+    if request.testcases is not None or request.mode in _SERVING_OR_LISTING:
         for name in _SELECTING:
             env.pop(name, None)
 

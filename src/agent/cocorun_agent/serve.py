@@ -58,7 +58,9 @@ _WARM = (
     "unittest.main",
     "xml.etree.ElementTree",
     "cocorun_agent.v1",
+    "cocorun_agent.v1_checkpoint",
     "cocorun_agent.v2",
+    "cocorun_agent.v2_checkpoint",
 )
 """In the order of cocotb 2.x's own entry points; those that a version does not have are skipped."""
 
@@ -69,6 +71,8 @@ _TRUNCATED = int(socket.MSG_TRUNC)
 _ROOM = socket.CMSG_SPACE(2 * array.array("i", [0]).itemsize)
 _KILL = int(signal.SIGKILL)
 """Numbers, since each operation on an enumeration touches pages that a child shares."""
+SERVING = ("serve_module", "serve_checkpoint")
+"""Modes of children that serve."""
 
 _LOOK_AGAIN_MS = 20
 """Interval of checks for ended children, if the kernel has no descriptors for processes."""
@@ -179,7 +183,7 @@ class Server:
         """Raises if this server cannot serve a request."""
         if wanted.mode == "serve":
             raise ValueError("a child cannot serve")
-        if wanted.mode == "serve_module":
+        if wanted.mode in SERVING:
             for name in _COVERAGE:
                 if wanted.env_set.get(name, os.environ.get(name)):
                     raise ValueError(f"{name} writes one file for each process")
@@ -202,8 +206,8 @@ class Server:
             if not isinstance(wanted.run, int):
                 raise ValueError("the request names no run")
             self._check(wanted)
-            if wanted.mode == "serve_module" and len(fds) < 2:
-                raise ValueError("a module's server needs a socket")
+            if wanted.mode in SERVING and len(fds) < 2:
+                raise ValueError("a server needs a socket")
             late = child.too_late(wanted)
             if late:
                 raise ValueError(f"{', '.join(late)} took effect before the fork")
