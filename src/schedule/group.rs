@@ -32,7 +32,6 @@ use crate::schedule::servers::ServerOwner;
 use crate::schedule::servers::ServerPlace;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
-use crate::schedule::simulation::server_command;
 use crate::schedule::starter;
 use crate::sim::simulator::Simulator;
 
@@ -482,17 +481,8 @@ impl Group {
         let owner: Arc<dyn ServerOwner> = Arc::clone(self) as _;
         let place = context.servers.admit(&owner, memory::available());
         let place = place.map_err(NoServer::NotNow)?;
-        let serve = || -> Result<ForkServer> {
-            let spec = server_command(context, &self.design, &self.settings)?;
-            let limit = start_limit(&self.settings);
-            let parts = (&*self.design, &self.settings);
-            let fork = starter::fork(context, parts, &spec, limit);
-            if let Some(server) = fork.and_then(|it| of_starting(it, context, limit)) {
-                return Ok(server);
-            }
-            ForkServer::start(context.host(), &spec, context.waits(), limit)
-        };
-        match serve() {
+        let limit = start_limit(&self.settings);
+        match starter::start_server(context, &self.design, &self.settings, limit) {
             Ok(server) => Ok(Counted {
                 server,
                 _place: place,
@@ -537,11 +527,6 @@ impl ServerOwner for Group {
 /// A short limit is meant for testcases and not for the elaboration that all of them share.
 fn start_limit(settings: &RunSettings) -> Duration {
     settings.timeout.max(START_LIMIT_MIN)
-}
-
-/// Waits until a forked process serves a build.
-fn of_starting(fork: ModuleFork, context: &TaskContext<'_>, limit: Duration) -> Option<ForkServer> {
-    ForkServer::of_starting(fork, context.waits(), limit).ok()
 }
 
 fn first_message(problems: &[Diagnostic]) -> String {

@@ -20,6 +20,7 @@ use crate::model::test::RunSettings;
 use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::schedule::simulation::base_request;
+use crate::schedule::simulation::server_command;
 use crate::schedule::simulation::to_json;
 
 use camino::Utf8Path;
@@ -30,9 +31,28 @@ const DESIGN_FD: u32 = 200;
 /// Variables that name what differs between servers that are started alike.
 const OF_ONE_BUILD: [&str; 3] = [REQUEST_ENV, "COCOTB_TOPLEVEL", "TOPLEVEL"];
 
+/// Starts the server of a build, and waits at most `limit` until it serves.
+///
+/// # Errors
+/// The disk failed, the simulator was not found, or the server says why it cannot serve.
+pub(super) fn start_server(
+    context: &TaskContext<'_>,
+    design: &BuiltDesign,
+    settings: &RunSettings,
+    limit: Duration,
+) -> Result<ForkServer> {
+    let spec = server_command(context, design, settings)?;
+    let waits = context.waits();
+    let forked = fork(context, (design, settings), &spec, limit)
+        .and_then(|fork| ForkServer::of_starting(fork, waits, limit).ok());
+    match forked {
+        Some(server) => Ok(server),
+        None => ForkServer::start(context.host(), &spec, waits, limit),
+    }
+}
+
 /// Forks a process that becomes the server which `spec` would start; `None` if that is not possible.
-/// `limit` is for the start of the starter.
-pub(super) fn fork(
+fn fork(
     context: &TaskContext<'_>,
     (design, settings): (&BuiltDesign, &RunSettings),
     spec: &CommandSpec,
