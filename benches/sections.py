@@ -6,8 +6,6 @@ Names of contenders are those of the tables; `promises.py` refers to them.
 from __future__ import annotations
 
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -145,23 +143,17 @@ class Maker:
     def bringup(self, simulator: str) -> Section:
         bench, project = self._bench, self._project("bringup", simulator, "runner")
         with_key = f"{simulator}_checkpoint.toml"
-        knows_key = [bench.cocorun, "build", "--quiet", "--config", with_key]
-        done = subprocess.run(knows_key, cwd=project.root, env=bench.env, capture_output=True)
         slow = {"is_warmed": False, "rounds_max": 1}
-        contenders = [
-            bench.cocorun_test(project, f"{simulator}.toml", name=OWN, **slow),
-            bench.pytest(project, simulator, **slow),
-        ]
-        if done.returncode == 0:
-            contenders.insert(0, bench.cocorun_test(project, with_key, name=CHECKPOINT))
-        else:
-            print("this cocorun does not know `checkpoint`", file=sys.stderr)
         return Section(
             f"bringup {simulator}",
             f"A bring-up of two seconds before each of {project.testcases} testcases, {simulator}",
             f"{workload.BRINGUP_MODULES} modules of {workload.BRINGUP_TESTCASES} testcases of some "
             "10 ms; those who pay the bring-up for each testcase are measured once.",
-            contenders,
+            [
+                bench.cocorun_test(project, with_key, name=CHECKPOINT),
+                bench.cocorun_test(project, f"{simulator}.toml", name=OWN, **slow),
+                bench.pytest(project, simulator, **slow),
+            ],
         )
 
     def mixed(self, simulator: str) -> Section:
@@ -213,8 +205,8 @@ class Maker:
         return Section(
             key,
             f"{title} built for the first time, verilator",
-            "The same flags for all, none with `ccache`. `runtime there`: some other design was built "
-            "in this `build_dir` before; `nothing there`: the folder was empty.",
+            "The same flags for all, none with `ccache`. `runtime there`: such designs were built in this "
+            "`build_dir` before; `nothing there`: the folder was empty.",
             [
                 bench.cocorun_build(project, "verilator", COLDEST, prepare=forget_all),
                 bench.cocorun_build(project, "verilator", COLD, prepare=forget_designs),

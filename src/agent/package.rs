@@ -5,6 +5,11 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("__init__.py", include_str!("cocorun_agent/__init__.py")),
     ("boot.py", include_str!("cocorun_agent/boot.py")),
     ("channel.py", include_str!("cocorun_agent/channel.py")),
+    ("checkpoint.py", include_str!("cocorun_agent/checkpoint.py")),
+    (
+        "checkpoint_server.py",
+        include_str!("cocorun_agent/checkpoint_server.py"),
+    ),
     ("child.py", include_str!("cocorun_agent/child.py")),
     (
         "definitions.py",
@@ -41,7 +46,15 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("text.py", include_str!("cocorun_agent/text.py")),
     ("user_code.py", include_str!("cocorun_agent/user_code.py")),
     ("v1.py", include_str!("cocorun_agent/v1.py")),
+    (
+        "v1_checkpoint.py",
+        include_str!("cocorun_agent/v1_checkpoint.py"),
+    ),
     ("v2.py", include_str!("cocorun_agent/v2.py")),
+    (
+        "v2_checkpoint.py",
+        include_str!("cocorun_agent/v2_checkpoint.py"),
+    ),
     ("waiting.py", include_str!("cocorun_agent/waiting.py")),
 ];
 

@@ -1,5 +1,6 @@
 //! Requests to the agent.
 
+use crate::model::test::Checkpoint;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 
@@ -36,6 +37,8 @@ pub enum Mode {
     Serve,
     /// List the testcases of the one module, then wait for requests and fork a child for each.
     ServeModule,
+    /// Run a checkpoint, then wait for requests and fork a child for each.
+    ServeCheckpoint,
 }
 
 /// One testcase to run.
@@ -77,6 +80,15 @@ pub struct Request {
     /// For a server: modules to import before it forks, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preload: Vec<String>,
+    /// Functions that run before testcases are forked, in the order in which these call them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<Checkpoint>,
+    /// How many of these the process has run when it runs testcases or serves.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub checkpoint_level: usize,
+    /// Whether the next one is known to fail.
+    #[serde(skip_serializing_if = "is_false")]
+    pub checkpoint_failed: bool,
     /// VPI libraries that the simulator must have loaded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vpi_libraries: Vec<Utf8PathBuf>,
@@ -87,6 +99,16 @@ pub struct Request {
     pub dump_signal: i32,
     /// The signal upon which it writes at once, if no Python code runs, what the testcase awaits.
     pub wait_signal: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(is_so: &bool) -> bool {
+    !*is_so
 }
 
 /// A request to a server: a run's request, and the process environment of the child that serves it.

@@ -262,6 +262,7 @@ impl Attempt<'_> {
                 env::COCORUN_OBJECT_TOOLS.to_owned(),
                 self.object_tools(step),
             );
+            env.insert(env::COCORUN_OBJECT_JOBS.to_owned(), share.address());
         }
         Ok(CommandSpec {
             program: self.program(&step.program)?,

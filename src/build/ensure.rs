@@ -247,6 +247,12 @@ fn directory_name(build: &Build, print: &Fingerprint) -> String {
     )
 }
 
+/// Says whether a name in the build directory is that of a build's shared directory.
+pub fn is_build_folder(name: &str) -> bool {
+    let key = name.rsplit_once('-').map(|(_, key)| key);
+    key.is_some_and(|key| key.len() == 16 && key.bytes().all(|it| it.is_ascii_hexdigit()))
+}
+
 fn read_manifest(published: &Published) -> Option<Manifest> {
     Manifest::deserialize(&published.record).ok()
 }

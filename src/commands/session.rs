@@ -19,13 +19,19 @@ use crate::diagnostic::Result;
 use crate::edge::env;
 use crate::edge::fs;
 use crate::model::build::Build;
+use crate::model::build::SimulatorName;
 use crate::model::test::PlannedModule;
 use crate::sim::tools::Tools;
 use crate::toolchain::cache::NodeCache;
 
+use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
+
+/// From how many builds on a precompiled header pays: it takes two seconds and 90 MB, and saves each
+/// build more than one.
+const HEADERS_PAY_FROM: usize = 3;
 
 /// What a session works on, and its tools.
 pub(super) struct Session {
@@ -34,6 +40,8 @@ pub(super) struct Session {
     /// Warnings about the files of its builds.
     pub(super) warnings: Vec<Diagnostic>,
     cache: NodeCache,
+    /// The simulators for which a precompiled header pays.
+    headers_pay: BTreeSet<SimulatorName>,
     /// What the steps of its builds came to.
     step_runs: StepRuns,
 }
@@ -69,11 +77,13 @@ impl Session {
         if !problems.is_empty() {
             return Err(Problems(problems));
         }
+        let headers_pay = headers_pay(builds, &resolved.config.build_dir);
         Ok(Self {
             resolved,
             tools,
             warnings,
             cache,
+            headers_pay,
             step_runs: StepRuns::default(),
         })
     }
@@ -87,10 +97,15 @@ impl Session {
         let session_id = &self.resolved.session_id;
         let launcher = edges.environment.get(env::OBJCACHE).unwrap_or_default();
         let store = config.build_dir.join("objects");
+        let makes_headers = self.headers_pay.contains(&build.simulator);
         let object_env = [
             (env::COCORUN_OBJECT_LAUNCHER, launcher),
             (env::COCORUN_OBJECT_STORE, store.as_str()),
             (env::COCORUN_SESSION_ID, session_id),
+            (
+                env::COCORUN_OBJECT_HEADERS,
+                if makes_headers { "1" } else { "" },
+            ),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()));
         let object_cache = objcache::program().map(|program| ObjectCache {
@@ -164,4 +179,19 @@ impl Session {
         }
         Ok(dir)
     }
+}
+
+/// Returns the simulators for which a precompiled header pays: those of many builds, or all if many
+/// were made in this build directory, as by somebody who edits a design.
+fn headers_pay(builds: &[Build], build_dir: &Utf8Path) -> BTreeSet<SimulatorName> {
+    let names = fs::list(build_dir).unwrap_or_default();
+    let made = names.iter().filter(|name| ensure::is_build_folder(name));
+    let made = made.count();
+    let simulators: BTreeSet<SimulatorName> =
+        builds.iter().map(|build| build.simulator.clone()).collect();
+    let pays = |simulator: &SimulatorName| {
+        let planned = builds.iter().filter(|it| it.simulator == *simulator);
+        planned.count() + made >= HEADERS_PAY_FROM
+    };
+    simulators.into_iter().filter(pays).collect()
 }

@@ -153,6 +153,7 @@ impl SessionState {
             | Event::StepStarted { .. }
             | Event::StepFinished { .. }
             | Event::RunStarted { .. }
+            | Event::CheckpointReached(_)
             | Event::TestcaseStarted { .. }
             | Event::RunFinished { .. }
             | Event::Notice(_) => {}

@@ -26,7 +26,7 @@ const KEYS_MAX: usize = 4;
 const RECORDS_MAX: usize = 100_000;
 
 /// One line of a history: what was measured, and when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(super) enum Record {
     /// A testcase ran.
@@ -34,7 +34,7 @@ pub(super) enum Record {
         build: BuildName,
         key: String,
         module: TestModule,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         variant: Option<TestVariant>,
         testcase: String,
         duration_s: f64,

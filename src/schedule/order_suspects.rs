@@ -60,7 +60,9 @@ impl OrderSuspects {
     /// Takes the runs of listed modules.
     pub(super) fn plan(&mut self, runs: &[RunTask]) {
         for run in runs {
-            if run.group.settings.isolation != Isolation::Testcase {
+            let is_forked_from_checkpoint = run.group.runs_checkpoints_itself_because().is_none();
+            // To run the checkpoint for each testcase once more would take too long.
+            if run.group.settings.isolation != Isolation::Testcase || is_forked_from_checkpoint {
                 continue;
             }
             for testcase in &run.testcases {

@@ -44,6 +44,16 @@ pub(super) struct Simulation<'a> {
     pub(super) run: RunId,
     pub(super) slot: Slot,
     pub(super) waves: Option<Utf8PathBuf>,
+    pub(super) checkpoints: CheckpointUse,
+}
+
+/// Which checkpoints of its table a process uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CheckpointUse {
+    /// How many have run in it when it runs testcases, or serves.
+    pub(super) level: usize,
+    /// Whether the next one is known to fail.
+    pub(super) has_failed: bool,
 }
 
 impl Simulation<'_> {
@@ -64,6 +74,13 @@ impl Simulation<'_> {
             ambiguous: self.settings.import_path.ambiguous.clone(),
             cpus: Vec::new(),
             preload: Vec::new(),
+            checkpoints: if self.checkpoints == CheckpointUse::default() {
+                Vec::new()
+            } else {
+                self.settings.checkpoints.clone()
+            },
+            checkpoint_level: self.checkpoints.level,
+            checkpoint_failed: self.checkpoints.has_failed,
             vpi_libraries: self.settings.vpi_libraries.clone(),
             pygpi_users: self.settings.pygpi_users.clone(),
             dump_signal: STACK_SIGNAL,
@@ -138,6 +155,9 @@ pub(super) fn server_command(
         ambiguous: settings.import_path.ambiguous.clone(),
         cpus: processors(),
         preload: settings.preload.clone(),
+        checkpoints: Vec::new(),
+        checkpoint_level: 0,
+        checkpoint_failed: false,
         vpi_libraries: settings.vpi_libraries.clone(),
         pygpi_users: Vec::new(),
         dump_signal: STACK_SIGNAL,

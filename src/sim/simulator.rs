@@ -136,6 +136,11 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         None
     }
 
+    /// Returns the header of its runtime with which the C++ sources of its builds begin.
+    fn runtime_header(&self) -> Option<RuntimeHeader> {
+        None
+    }
+
     /// Says whether a file among its outputs was needed by the compile alone: no run reads it.
     fn is_intermediate(&self, path: &Utf8Path) -> bool {
         let _ = path;
@@ -183,6 +188,16 @@ pub trait Simulator: fmt::Debug + Send + Sync {
     fn can_be_interrupted_anywhere(&self) -> bool {
         false
     }
+}
+
+/// A header of a simulator's runtime that is worth precompiling: including it before anything else
+/// changes no source that begins with another header of the runtime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RuntimeHeader {
+    /// Its name, as sources include it.
+    pub name: &'static str,
+    /// A file that exists next to it if it is the simulator's own.
+    pub marker: &'static str,
 }
 
 /// A place where a simulator may be installed.

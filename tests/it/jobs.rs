@@ -2,8 +2,7 @@
 //!
 //! A wrapper named `c++` on PATH writes a line when it begins and one when it ends, and compiles
 //! nothing. Each one lingers until once as many were at work as should be at once, so that it does
-//! not depend on the machine whether they meet; 5 s at most, since who waits for another one's object
-//! has a job and no compiler.
+//! not depend on the machine whether they meet; 5 s at most.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -38,6 +37,7 @@ for word; do
   before=$word
 done
 [ -n \"$output\" ] || exec /usr/bin/c++ \"$@\"
+case \" $* \" in *\" c++-header \"*) exit 1 ;; esac
 echo + >> \"$COMPILERS\"
 if [ -n \"$KILL_MAKE\" ]; then
   until [ \"$(grep -c + \"$COMPILERS\")\" -ge 3 ]; do sleep 0.02; done
@@ -52,9 +52,17 @@ until [ -e \"$COMPILERS.met\" ] || [ $waits -ge 250 ]; do
   waits=$((waits + 1))
   sleep 0.02
 done
+if [ \"${before##*/}\" = \"$HELD\" ]; then
+  until [ \"$(grep -c - \"$COMPILERS\")\" -ge \"$HELD_UNTIL\" ] || [ $waits -ge 3000 ]; do
+    waits=$((waits + 1))
+    sleep 0.02
+  done
+  echo $waits > \"$COMPILERS.held\"
+fi
 # One more than allowed has time to show itself.
 sleep 0.1
 : > \"$output\"
+echo \"$output: \" > \"${output%.o}.d\"
 echo - >> \"$COMPILERS\"
 ";
 
@@ -114,6 +122,21 @@ fn a_single_build_uses_the_jobs_of_idle_slots() {
     )
     .expect_code(0);
     assert_eq!(compilers(&project).0, 3);
+}
+
+#[test]
+fn a_build_that_waits_for_what_another_compiles_gives_its_job_back() {
+    let project = project();
+    let mut build = project.command(&["build", "--jobs", "2", "top/WIDTH=1", "top/WIDTH=2"]);
+    // Both need this object. It is finished after all others: each build's own two, and three more
+    // that they share.
+    build.env("HELD", "verilated.cpp").env("HELD_UNTIL", "7");
+    ran(&mut build, &project, 1).expect_code(0);
+    let (most, _) = compilers(&project);
+    assert_eq!(most, 2);
+    let waits = fs::read_to_string(project.path("compilers.txt.held")).unwrap();
+    let waits: u32 = waits.trim().parse().unwrap();
+    assert!(waits < 3000, "no other compiler ran meanwhile");
 }
 
 /// Returns a `make` of these targets, each of which is a session in the folder of its name.

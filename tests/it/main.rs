@@ -11,6 +11,7 @@
 mod advice;
 mod agent;
 mod bad_input;
+mod checkpoints;
 mod cleaning;
 mod cleaning_storm;
 mod cocotbext_axi;
@@ -53,6 +54,7 @@ mod reports;
 mod scale;
 mod seeds;
 mod seen;
+mod shared_objects;
 mod simulator_names;
 mod smoke;
 mod stale;

@@ -23,6 +23,10 @@ pub const COCORUN_OBJECT_LAUNCHER: &str = "COCORUN_OBJECT_LAUNCHER";
 pub const COCORUN_OBJECT_STORE: &str = "COCORUN_OBJECT_STORE";
 /// Set for `make`: identity of the C++ compiler and of the simulator.
 pub const COCORUN_OBJECT_TOOLS: &str = "COCORUN_OBJECT_TOOLS";
+/// Set for `make`: where a process that only waits gives its job back.
+pub const COCORUN_OBJECT_JOBS: &str = "COCORUN_OBJECT_JOBS";
+/// Set for `make` if a precompiled header is worth making.
+pub const COCORUN_OBJECT_HEADERS: &str = "COCORUN_OBJECT_HEADERS";
 /// How many compilers and simulators run at once, unless `--jobs` says.
 pub const COCORUN_JOBS: &str = "COCORUN_JOBS";
 /// Set in every run: the session's name.

@@ -194,6 +194,13 @@ impl JobShare {
         )
     }
 
+    /// Names the pipe to a [`YieldableJob`](crate::yieldable_job::YieldableJob), for processes that
+    /// do not inherit it; valid while this process lives.
+    pub fn address(&self) -> String {
+        let [reader, writer] = self.descriptors();
+        format!("{}:{reader}:{writer}", std::process::id())
+    }
+
     /// Returns the descriptors that the compile must inherit.
     pub fn descriptors(&self) -> [RawFd; 2] {
         [self.0.reader.as_raw_fd(), self.0.writer.as_raw_fd()]

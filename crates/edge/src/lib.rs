@@ -32,6 +32,7 @@ pub mod publish;
 mod rename;
 pub mod storage;
 pub mod terminal;
+pub mod yieldable_job;
 
 pub use error::Error;
 pub use error::ErrorKind;

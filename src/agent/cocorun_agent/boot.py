@@ -117,6 +117,10 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     user_code.check_vpi_libraries(wanted.vpi_libraries)
     imports.set_path(wanted.paths, wanted.ambiguous)
     seeds.begin(wanted.seed)
+    if wanted.probes_checkpoint:
+        from cocorun_agent import checkpoint
+
+        checkpoint.watch(wanted.checkpoints)
     request.apply_to_environment(wanted, major)
     if major < 2:
         from cocorun_agent.v1 import Adapter

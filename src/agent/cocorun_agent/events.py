@@ -208,6 +208,29 @@ def waiting(
     )
 
 
+# About a checkpoint.
+
+
+def checkpoint_reached(*, sim_time_ns: float, log_offset: int | None) -> Event:
+    """A checkpoint function has returned."""
+    return _event("checkpoint_reached", sim_time_ns=sim_time_ns, log_offset=log_offset)
+
+
+def checkpoint_missed(*, reason: str, levels: int) -> Event:
+    """The testcase cannot be judged in this process; it had called so many of the functions."""
+    return _event("checkpoint_missed", reason=reason, levels=levels)
+
+
+def checkpoint_used() -> Event:
+    """The testcase was forked from a checkpoint and has called what it must: it is judged here."""
+    return _event("checkpoint_used")
+
+
+def checkpoint_called(*, function: str) -> Event:
+    """The testcase has called a function that fails."""
+    return _event("checkpoint_called", function=function)
+
+
 # Of a fork server.
 
 

@@ -62,8 +62,7 @@ class ModuleServer:
         preamble = _content(self._wanted.log)
         state = random.getstate()
         on_child = signal.getsignal(signal.SIGCHLD)
-        quick_end.note_finalisers()
-        wanted = _Server(self._reporter, self._wanted).run()
+        wanted = self._server().run()
         self._reporter.restart(Channel(wanted.event_fd, wanted.event_file))
         try:
             # `random` seeds itself again after a fork.
@@ -76,6 +75,10 @@ class ModuleServer:
             self._reporter.startup_error(error)
             os._exit(1)
         return wanted
+
+    def _server(self) -> serve.Server:
+        quick_end.note_finalisers()
+        return _Server(self._reporter, self._wanted)
 
     def _obstacle(self) -> str | None:
         """Returns why the module's testcases cannot be forked from here, or nothing."""

@@ -24,6 +24,9 @@ REQUEST_FD_VARIABLE = "COCORUN_AGENT_REQUEST_FD"
 
 _KEYS = {
     "ambiguous",
+    "checkpoint_failed",
+    "checkpoint_level",
+    "checkpoints",
     "cpus",
     "cwd",
     "dump_signal",
@@ -66,7 +69,7 @@ class Request:
                 f"the request has protocol {fields.get('protocol')!r}, this agent speaks {PROTOCOL}"
             )
         self.mode: str = fields["mode"]
-        if self.mode not in ("run", "list", "serve", "serve_module"):
+        if self.mode not in ("run", "list", "serve", "serve_module", "serve_checkpoint"):
             raise ValueError(f"unknown mode {self.mode!r}")
         unknown = sorted(set(fields) - _KEYS)
         if unknown:
@@ -100,9 +103,17 @@ class Request:
         self.preload: list[str] = [str(module) for module in fields.get("preload") or ()]
         self.paths: list[str] = [str(folder) for folder in fields.get("paths") or ()]
         self.ambiguous: dict[str, list[str]] = dict(fields.get("ambiguous") or {})
+        self.checkpoints: list[str] = [str(name) for name in fields.get("checkpoints") or ()]
+        self.checkpoint_level = int(fields.get("checkpoint_level") or 0)
+        self.checkpoint_failed = bool(fields.get("checkpoint_failed"))
         self.dump_signal: int | None = fields.get("dump_signal")
         self.wait_signal: int | None = fields.get("wait_signal")
         self.cpus: list[int] | None = fields.get("cpus")
+
+    @property
+    def probes_checkpoint(self) -> bool:
+        """Whether its testcase is observed until it calls the first checkpoint, which fails."""
+        return self.mode == "run" and self.checkpoint_failed and self.checkpoint_level == 0
 
     @classmethod
     def from_environment(cls) -> Request | None:
@@ -132,6 +143,6 @@ def apply_to_environment(request: Request, cocotb_major: int) -> None:
         env["COCOTB_RESULTS_FILE"] = request.results_file
     # cocotb's own listing never ends the simulation.
     env.pop("COCOTB_LIST_TESTS", None)
-    if request.testcases is not None or request.mode == "list":
+    if request.testcases is not None or request.mode in ("list", "serve_checkpoint"):
         for name in ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "TESTCASE"):
             env.pop(name, None)

