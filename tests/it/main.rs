@@ -22,6 +22,7 @@ mod definitions;
 mod differential;
 mod examples;
 mod explained;
+mod fake_agent;
 mod flat;
 mod foreign;
 mod guard;
