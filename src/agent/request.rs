@@ -35,6 +35,8 @@ pub enum Mode {
     List,
     /// Wait for requests and fork a child for each.
     Serve,
+    /// Wait for requests before a design is read, and fork a server of a build for each.
+    Start,
     /// List the testcases of the one module, then wait for requests and fork a child for each.
     ServeModule,
     /// Run a checkpoint, then wait for requests and fork a child for each.
@@ -92,6 +94,9 @@ pub struct Request {
     /// VPI libraries that the simulator must have loaded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vpi_libraries: Vec<Utf8PathBuf>,
+    /// For a server: whether the program may contain code that has something to do when it ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_foreign_code: bool,
     /// Functions (`package.module:function`) to call once cocotb is initialised, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pygpi_users: Vec<String>,
@@ -124,6 +129,12 @@ pub struct ForkRequest<'a> {
     pub env: ForkEnv,
     /// A file with the [`Request`], which may be longer than a message.
     pub request_file: &'a Utf8Path,
+    /// For the server of a build: the compiled design.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub design: Option<&'a Utf8Path>,
+    /// The descriptor by which the simulator's command names the design.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub design_fd: Option<u32>,
 }
 
 /// How a child's environment differs from its server's.

@@ -566,8 +566,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     let code = good.replace("select::variable", "select::moon");
     check(
         &code,
-        16,
-        "line 17 of the recording has an unknown code `select::moon`",
+        17,
+        "line 18 of the recording has an unknown code `select::moon`",
     );
     let time = good.replace("\"waited_s\":1.5", "\"waited_s\":-1.5");
     check(&time, 2, "line 3 of the recording has an impossible time");

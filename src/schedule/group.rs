@@ -32,7 +32,7 @@ use crate::schedule::servers::ServerOwner;
 use crate::schedule::servers::ServerPlace;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
-use crate::schedule::simulation::server_command;
+use crate::schedule::starter;
 use crate::sim::simulator::Simulator;
 
 use std::fmt;
@@ -481,12 +481,8 @@ impl Group {
         let owner: Arc<dyn ServerOwner> = Arc::clone(self) as _;
         let place = context.servers.admit(&owner, memory::available());
         let place = place.map_err(NoServer::NotNow)?;
-        let serve = || -> Result<ForkServer> {
-            let spec = server_command(context, &self.design, &self.settings)?;
-            let limit = start_limit(&self.settings);
-            ForkServer::start(context.host(), &spec, context.waits(), limit)
-        };
-        match serve() {
+        let limit = start_limit(&self.settings);
+        match starter::start_server(context, &self.design, &self.settings, limit) {
             Ok(server) => Ok(Counted {
                 server,
                 _place: place,

@@ -34,6 +34,8 @@ mod run_log;
 mod servers;
 pub mod session;
 mod simulation;
+mod starter;
+mod starters;
 mod task;
 mod testcase_progress;
 #[cfg(test)]

@@ -204,6 +204,7 @@ pub(crate) fn ready(build: &Build, dir: &Utf8Path) -> Ready {
             hdl_toplevel: build.hdl_toplevel.clone(),
             toplevel_language: build.toplevel_language(),
             waves: false,
+            has_foreign_code: false,
             step_dirs: BTreeMap::new(),
         },
         origin: Origin::UpToDate,

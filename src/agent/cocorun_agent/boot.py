@@ -49,6 +49,9 @@ def __getattr__(name: str) -> Any:
 def start(*args: Any) -> None:
     """Runs cocotb with the agent installed; the simulator calls this once, at time 0."""
     reporter = None
+    starter = sys.modules.get("cocorun_agent.starter")
+    if starter is not None:
+        args = starter.as_started(args)
     try:
         wanted = request.Request.from_environment()
         if wanted is not None:

@@ -17,6 +17,7 @@ from typing import Any, Callable, List, NoReturn, Tuple
 
 from cocorun_agent import (
     checkpoint,
+    child,
     events,
     import_effects,
     module_server,
@@ -27,7 +28,7 @@ from cocorun_agent import (
     text,
 )
 from cocorun_agent.reporter import Reporter
-from cocorun_agent.request import Request
+from cocorun_agent.request import Request, apply_to_environment
 
 _TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
@@ -153,6 +154,10 @@ class CheckpointServer(module_server.ModuleServer):
         self._reporter.send(events.checkpoint_used())
         self._regression.limit(test)
 
+    def _apply(self, wanted: Request, cocotb_major: int) -> None:
+        # Its modules are not the server's.
+        apply_to_environment(wanted, cocotb_major)
+
     def _server(self) -> serve.Server:
         return _Server(self._reporter, self._wanted)
 
@@ -188,7 +193,7 @@ class _Server(serve.Server):
 
     def _prepare(self) -> None:
         # Nothing is frozen: suspended coroutines are closed at the end, where they can be found.
-        pass
+        child.forget_user_paths()
 
     def _check(self, wanted: Request) -> None:
         super()._check(wanted)

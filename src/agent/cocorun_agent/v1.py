@@ -122,7 +122,7 @@ class Adapter:
             if self._request.mode == "list":
                 return self._list(cls, regression)
             if self._request.mode == "serve_module":
-                return self.select(self._served(discover(cls), regression))
+                return self.select(discover(cls), self._module_server(regression))
             if self._request.mode == "serve_checkpoint":
                 from cocorun_agent import v1_checkpoint
 
@@ -148,26 +148,32 @@ class Adapter:
         manager._discover_tests = classmethod(discovered)
         manager.from_discovery = classmethod(made)
 
-    def select(self, tests: Iterator[Any]) -> Iterator[Any]:
+    def select(self, tests: Iterator[Any], server: Any = None) -> Iterator[Any]:
         """Yields the requested ones of the testcases that cocotb discovers.
+
+        If there is a module's server, it lists them all, and this goes on only in its children.
 
         Nothing is imported before the first one is needed: cocotb starts to measure coverage
         between creating this generator and using it.
         """
         found: list[Any] = []
         origins: list[str] = []
-        for test in tests:
+        for test in tests if server is None else self._listed(tests, server):
             found.append(test)
             origins.append(self._importing or test.__module__)
         chosen = found
+        names = selection.Names(list(zip(origins, [test.__qualname__ for test in found])))
+        if server is not None:
+            self._request = server.serve()
+            self._manager.xunit.filename = self._request.results_file
+            self._manager.start_time = time.time()
         with self._reporter.guard("select"):
-            names = list(zip(origins, [test.__qualname__ for test in found]))
-            choice = selection.choose(names, self._request.testcases)
+            choice = names.choose(self._request.testcases)
             taken: set[int] = set()
             picked = []
             for index, number in choice.occurrence_by_index.items():
                 test = found[index]
-                # One object under two names is two testcases to cocotb; each needs an identity here.
+                # One object under two names is two testcases to cocotb; each needs its identity.
                 if id(test) in taken:
                     test = copy.copy(test)
                 taken.add(id(test))
@@ -199,16 +205,18 @@ class Adapter:
         modules = self._request.modules
         listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
 
-    def _served(self, tests: Iterator[Any], regression: Any) -> Iterator[Any]:
-        """Lists and serves the module; yields its testcases only in a child."""
+    def _module_server(self, regression: Any) -> Any:
         from cocotb.decorators import test as test_class
 
-        [module] = self._request.modules
         # It needs `ctypes`, which a fork server has and a run need not have.
         from cocorun_agent import module_server
 
-        server = module_server.ModuleServer(self._reporter, self._request)
         definitions.watch([test_class], regression, "_my_import")
+        return module_server.ModuleServer(self._reporter, self._request)
+
+    def _listed(self, tests: Iterator[Any], server: Any) -> list[Any]:
+        """Lists the module's testcases while what its import does is watched."""
+        [module] = self._request.modules
         found: list[Any] = []
 
         def discover(_module: str) -> list[listing.Found]:
@@ -220,10 +228,7 @@ class Adapter:
         server.user_code_ends()
         if not has_any:
             listing.finish(self._reporter)
-        self._request = server.serve()
-        self._manager.xunit.filename = self._request.results_file
-        self._manager.start_time = time.time()
-        yield from found
+        return found
 
     # What happens to a testcase.
 

@@ -54,6 +54,8 @@ class Adapter:
         self._origins: list[str] = []
         self._key_by_id: dict[int, Key] = {}
         self._kept: list[Any] = []
+        self._names = selection.Names([])
+        self._queue: list[Any] | None = None
         self._manager: Any = None
         self._log_offset: int | None = None
         self._error: Any = None
@@ -159,7 +161,8 @@ class Adapter:
                 # Modules without any testcase: cocotb gives up before a selection is made.
                 with reporter.guard("discover_tests"):
                     if _is_raised_in(original, error):
-                        reporter.missing(selection.choose([], self._request.testcases).missing)
+                        nothing = selection.Names([])
+                        reporter.missing(nothing.choose(self._request.testcases).missing)
                 raise
 
         _hook(manager, "discover_tests", discovering)
@@ -180,12 +183,10 @@ class Adapter:
     def select(self, manager: Any) -> None:
         """Reduces the queue to the requested testcases, before cocotb sorts and counts it."""
         queue = manager._test_queue
-        known = len(queue) == len(self._registered) and all(
-            map(operator.is_, queue, self._registered)
-        )
-        origins = self._origins if known else [test.module for test in queue]
-        names = list(zip(origins, [test.name for test in queue]))
-        choice = selection.choose(names, self._request.testcases)
+        if self._queue is not queue:
+            self._look_through(queue)
+        names = self._names
+        choice = names.choose(self._request.testcases)
         taken: set[int] = set()
         for index, number in choice.occurrence_by_index.items():
             test = queue[index]
@@ -199,6 +200,15 @@ class Adapter:
             self._kept.append(test)
         manager._test_queue = list(self._kept)
         self._reporter.missing(choice.missing)
+
+    def _look_through(self, queue: list[Any]) -> None:
+        """Finds out what the testcases in the queue are called; a module's server does it once."""
+        known = len(queue) == len(self._registered) and all(
+            map(operator.is_, queue, self._registered)
+        )
+        origins = self._origins if known else [test.module for test in queue]
+        self._names = selection.Names(list(zip(origins, [test.name for test in queue])))
+        self._queue = queue
 
     def _filter_publicly(self) -> None:
         """Falls back to cocotb's public filter, under which `skip=True` testcases are run."""
@@ -469,6 +479,8 @@ class Adapter:
         _hook(manager, "discover_tests", discovering)
 
         def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            with self._reporter.guard("select"):
+                self._look_through(this._test_queue)
             self._request = server.serve()
             # cocotb 2.1 reads the environment when it writes the file, 2.0 has done so by now.
             if hasattr(this.xunit, "filename"):
