@@ -162,7 +162,7 @@ impl<'a> SharedHeader<'a> {
     pub(super) fn existing(&self) -> Option<Precompiled> {
         let results = self.store.once(&self.key, STEP).results().ok()?;
         let mut results = results.into_iter();
-        self.precompiled(results.find(|it| self.accept(it) == Acceptance::Use)?)
+        self.precompiled(&results.find(|it| self.accept(it) == Acceptance::Use)?)
     }
 
     /// Returns the precompiled header, and makes it before if that pays and nobody else does.
@@ -176,10 +176,10 @@ impl<'a> SharedHeader<'a> {
         };
         let mut once = self.store.once(&self.key, STEP);
         let done = once.ensure_done(&mut making, None).ok()?;
-        self.precompiled(done.published())
+        self.precompiled(&done.published())
     }
 
-    fn precompiled(&self, published: Published) -> Option<Precompiled> {
+    fn precompiled(&self, published: &Published) -> Option<Precompiled> {
         let Ok(Record::Made { contents, .. }) = Record::deserialize(&published.record) else {
             return None;
         };
