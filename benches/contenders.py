@@ -65,19 +65,18 @@ class Contender:
     env: dict[str, str]
     is_warmed: bool = False
     """Whether it runs once before it counts: the first of its kind to read modules and tools."""
+    rounds_max: int | None = None
+    """How often it is measured, where that takes long and its ratio is not promised."""
     prepare: Callable[[], None] = lambda: None
     check: Callable[[], None] = lambda: None
 
 
 def check_results(name: str, project: Project, results: Iterable[Path]) -> None:
-    """Ends the program unless every module of the project has a good `results.xml`."""
-    passed = [
-        text
-        for text in (path.read_text() for path in results)
-        if "<testcase" in text and "<failure" not in text and "<error" not in text
-    ]
-    if len(passed) != len(project.jobs):
-        sys.exit(f"{name}: {len(passed)} of {len(project.jobs)} modules passed")
+    """Ends the program unless the `results.xml` of all modules have every testcase, and none is bad."""
+    texts = [path.read_text() for path in results]
+    found = sum(text.count("<testcase ") for text in texts)
+    if found != project.testcases or any("<failure" in it or "<error" in it for it in texts):
+        sys.exit(f"{name}: {found} of {project.testcases} testcases have a result, or one is bad")
 
 
 class Bench:
@@ -92,6 +91,8 @@ class Bench:
         self.env = {name: text for name, text in os.environ.items() if name not in STRAY}
         path = [str(programs), str(python.parent), os.environ["PATH"]]
         self.env["PATH"] = os.pathsep.join(path)
+        # All do without; cocorun and Verilator's makefiles would take it if it is there.
+        self.env["CCACHE_DISABLE"] = "1"
         # Nobody profits from what an earlier measurement left in the node's folders.
         self.env["TMPDIR"] = str(folder / "tmp")
         (folder / "tmp").mkdir()
@@ -111,9 +112,12 @@ class Bench:
         env = {**self.env, **more.pop("env", {})}
         return Contender(name, command, project.root, env, **more)
 
-    def cocorun_test(self, project: Project, config: str, *flags: str, name: str) -> Contender:
+    def cocorun_test(
+        self, project: Project, config: str, *flags: str, name: str, **more
+    ) -> Contender:
         command = [self.cocorun, "test", "--quiet", "--jobs", str(SLOTS), "--config", config]
-        return self._contender(name, project, [*command, *flags], is_warmed=not flags)
+        more = {"is_warmed": not flags, **more}
+        return self._contender(name, project, [*command, *flags], **more)
 
     def cocorun_build(self, project: Project, simulator: str, name: str, **more) -> Contender:
         command = [self.cocorun, "build", "--quiet", "--jobs", str(SLOTS)]
@@ -126,13 +130,15 @@ class Bench:
         command = [self.python, "drive.py", simulator, what, folder]
         return self._contender(name, project, command, **more)
 
-    def pytest(self, project: Project, simulator: str, is_warmed: bool = True) -> Contender:
+    def pytest(
+        self, project: Project, simulator: str, is_warmed: bool = True, **more
+    ) -> Contender:
         """pytest-xdist over the runner; each worker looks at the builds once."""
         command = [self.python, "-m", "pytest", "-q", "-n", str(SLOTS), "-p", "no:cacheprovider"]
         env = {"BENCH_SIMULATOR": simulator}
         name = f"`pytest -n {SLOTS}`, cocotb's runner"
         command.append("test_drive.py")
-        return self._contender(name, project, command, env=env, is_warmed=is_warmed)
+        return self._contender(name, project, command, env=env, is_warmed=is_warmed, **more)
 
     def makefiles(self, project: Project, simulator: str, target: str = "") -> Contender:
         """cocotb's Makefiles, one `make` per module on a shared `SIM_BUILD`."""
@@ -167,18 +173,23 @@ class Bench:
         command = ["xargs", "-a", folders, "-P", str(SLOTS), "-n", "1"]
         return [*command, "sh", "-c", text, "make-one"]
 
-    def bare(self, project: Project, simulator: str, is_warmed: bool = True) -> Contender:
-        """The simulator itself with its environment prepared, on what cocotb's runner compiled."""
+    def bare(
+        self, project: Project, simulator: str, per: str = "module", is_warmed: bool = True
+    ) -> Contender:
+        """The simulator itself with its environment prepared, on what cocotb's runner compiled.
+
+        One process for each module, or for each build with all modules that run on it.
+        """
         build = f"{project.root}/runner_build/{simulator}/$1"
         if simulator == "icarus":
             start = f"vvp -n -m {self.facts['libs']}/libcocotbvpi_icarus.so {build}/sim.vvp -none"
         else:
             start = f"{build}/{project.toplevel}"
-        runs = project.root / "bare_runs" / simulator
-        script = project.root / f"bare_{simulator}.sh"
+        runs = project.root / "bare_runs" / simulator / per
+        script = project.root / f"bare_{simulator}_{per}.sh"
         script.write_text(
             "#!/bin/sh\n"
-            f"mkdir -p {runs}/$2 && cd {runs}/$2 || exit 1\n"
+            f'run={runs}/$1/${{2%%,*}}; mkdir -p "$run" && cd "$run" || exit 1\n'
             "export COCOTB_TEST_MODULES=$2\n"
             f"exec {start} >sim.log 2>&1 </dev/null\n"
         )
@@ -193,15 +204,16 @@ class Bench:
             "PYTHONPATH": str(project.root / "tests"),
             "TOPLEVEL_LANG": "verilog",
         }
-        command = ["xargs", "-a", "jobs", "-P", str(SLOTS), "-n", "2", str(script)]
+        jobs = {"module": "jobs", "build": "build_jobs"}[per]
+        command = ["xargs", "-a", jobs, "-P", str(SLOTS), "-n", "2", str(script)]
+        name = f"`xargs -P {SLOTS}`, one simulator for each {per}"
 
         def forget() -> None:
             shutil.rmtree(runs, ignore_errors=True)
 
         def check() -> None:
-            check_results(name, project, runs.glob("*/results.xml"))
+            check_results(name, project, runs.glob("*/*/results.xml"))
 
-        name = f"`xargs -P {SLOTS}`, bare simulator"
         return self._contender(
             name, project, command, env=env, is_warmed=is_warmed, prepare=forget, check=check
         )

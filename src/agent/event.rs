@@ -1,6 +1,7 @@
 //! Events from the agent: one JSON object per line, from a run, a listing or a fork server.
 
 use crate::agent::request::PROTOCOL;
+use crate::model::test::Checkpoint;
 use crate::model::test::TestModule;
 
 use camino::Utf8PathBuf;
@@ -236,6 +237,28 @@ pub enum RunEvent {
     CannotServe {
         /// Why.
         message: String,
+    },
+    /// A checkpoint function has returned.
+    CheckpointReached {
+        /// When, simulated nanoseconds.
+        sim_time_ns: f64,
+        /// Size of the log at that time, bytes.
+        log_offset: Option<u64>,
+    },
+    /// The testcase was forked from a checkpoint and cannot be judged in this process, which ends.
+    CheckpointMissed {
+        /// Why, as a sentence without a full stop.
+        reason: String,
+        /// How many checkpoint functions it had called as expected.
+        levels: usize,
+    },
+    /// The testcase was forked from a checkpoint and has made the calls that it stands for: what
+    /// becomes of it in this process is its verdict.
+    CheckpointUsed {},
+    /// The testcase has called the checkpoint function that is known to fail; the process ends.
+    CheckpointCalled {
+        /// Which one.
+        function: Checkpoint,
     },
     /// The answer to [`STACK_SIGNAL`](crate::agent::request::STACK_SIGNAL): where the testcase is.
     Waiting(Awaited),

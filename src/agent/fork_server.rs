@@ -264,6 +264,21 @@ impl ForkServer {
         Ok(Self { shared, service })
     }
 
+    /// Takes over a child that is about to serve, and waits for that as [`start`](Self::start).
+    ///
+    /// # Errors
+    /// As of [`start`](Self::start), or there are no threads left; the child is ended then.
+    pub fn of_starting(fork: ModuleFork, waits: Waits<'_>, limit: Duration) -> Result<Self> {
+        let shared = Shared::new(Phase::Starting);
+        let listener = Box::new(ServerListener(Arc::clone(&shared)));
+        let service = adopt_service(fork.process, fork.socket, listener);
+        let service =
+            service.map_err(|error| Diagnostic::error(Code::ToolBroken, error.to_string()))?;
+        let server = Self { shared, service };
+        server.await_serving(waits, limit)?;
+        Ok(server)
+    }
+
     /// Waits until `waits_for` is false, the limit has passed, or the session stops.
     fn await_while(
         &self,

@@ -5,6 +5,11 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("__init__.py", include_str!("cocorun_agent/__init__.py")),
     ("boot.py", include_str!("cocorun_agent/boot.py")),
     ("channel.py", include_str!("cocorun_agent/channel.py")),
+    ("checkpoint.py", include_str!("cocorun_agent/checkpoint.py")),
+    (
+        "checkpoint_server.py",
+        include_str!("cocorun_agent/checkpoint_server.py"),
+    ),
     ("child.py", include_str!("cocorun_agent/child.py")),
     (
         "definitions.py",
@@ -21,7 +26,12 @@ pub const PACKAGE: &[(&str, &str)] = &[
         "interpreter.py",
         include_str!("cocorun_agent/interpreter.py"),
     ),
+    ("linker.py", include_str!("cocorun_agent/linker.py")),
     ("listing.py", include_str!("cocorun_agent/listing.py")),
+    (
+        "mapped_code.py",
+        include_str!("cocorun_agent/mapped_code.py"),
+    ),
     (
         "module_server.py",
         include_str!("cocorun_agent/module_server.py"),
@@ -33,17 +43,34 @@ pub const PACKAGE: &[(&str, &str)] = &[
         include_str!("cocorun_agent/pytest_config.py"),
     ),
     ("quick_end.py", include_str!("cocorun_agent/quick_end.py")),
+    ("quick_exit.py", include_str!("cocorun_agent/quick_exit.py")),
     ("reporter.py", include_str!("cocorun_agent/reporter.py")),
     ("request.py", include_str!("cocorun_agent/request.py")),
     ("seeds.py", include_str!("cocorun_agent/seeds.py")),
     ("selection.py", include_str!("cocorun_agent/selection.py")),
     ("serve.py", include_str!("cocorun_agent/serve.py")),
+    ("starter.py", include_str!("cocorun_agent/starter.py")),
     ("text.py", include_str!("cocorun_agent/text.py")),
     ("user_code.py", include_str!("cocorun_agent/user_code.py")),
     ("v1.py", include_str!("cocorun_agent/v1.py")),
+    (
+        "v1_checkpoint.py",
+        include_str!("cocorun_agent/v1_checkpoint.py"),
+    ),
     ("v2.py", include_str!("cocorun_agent/v2.py")),
+    (
+        "v2_checkpoint.py",
+        include_str!("cocorun_agent/v2_checkpoint.py"),
+    ),
     ("waiting.py", include_str!("cocorun_agent/waiting.py")),
 ];
+
+/// The text of a module `sitecustomize` that makes a simulator serve before it reads a design.
+pub const STARTER_SITE: &str = "\
+from cocorun_agent import starter
+
+starter.start(__file__)
+";
 
 /// The package's name, which is also the name of its folder.
 pub const PACKAGE_NAME: &str = "cocorun_agent";

@@ -1,5 +1,6 @@
 //! Requests to the agent.
 
+use crate::model::test::Checkpoint;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 
@@ -34,8 +35,12 @@ pub enum Mode {
     List,
     /// Wait for requests and fork a child for each.
     Serve,
+    /// Wait for requests before a design is read, and fork a server of a build for each.
+    Start,
     /// List the testcases of the one module, then wait for requests and fork a child for each.
     ServeModule,
+    /// Run a checkpoint, then wait for requests and fork a child for each.
+    ServeCheckpoint,
 }
 
 /// One testcase to run.
@@ -77,9 +82,21 @@ pub struct Request {
     /// For a server: modules to import before it forks, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub preload: Vec<String>,
+    /// Functions that run before testcases are forked, in the order in which these call them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub checkpoints: Vec<Checkpoint>,
+    /// How many of these the process has run when it runs testcases or serves.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub checkpoint_level: usize,
+    /// Whether the next one is known to fail.
+    #[serde(skip_serializing_if = "is_false")]
+    pub checkpoint_failed: bool,
     /// VPI libraries that the simulator must have loaded.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub vpi_libraries: Vec<Utf8PathBuf>,
+    /// For a server: whether the program may contain code that has something to do when it ends.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub has_foreign_code: bool,
     /// Functions (`package.module:function`) to call once cocotb is initialised, in order.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub pygpi_users: Vec<String>,
@@ -87,6 +104,16 @@ pub struct Request {
     pub dump_signal: i32,
     /// The signal upon which it writes at once, if no Python code runs, what the testcase awaits.
     pub wait_signal: i32,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(is_so: &bool) -> bool {
+    !*is_so
 }
 
 /// A request to a server: a run's request, and the process environment of the child that serves it.
@@ -102,6 +129,12 @@ pub struct ForkRequest<'a> {
     pub env: ForkEnv,
     /// A file with the [`Request`], which may be longer than a message.
     pub request_file: &'a Utf8Path,
+    /// For the server of a build: the compiled design.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub design: Option<&'a Utf8Path>,
+    /// The descriptor by which the simulator's command names the design.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub design_fd: Option<u32>,
 }
 
 /// How a child's environment differs from its server's.

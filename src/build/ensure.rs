@@ -158,7 +158,7 @@ fn attempt(
         }
         Done::Elsewhere(published) => (published, Origin::UpToDate, Vec::new()),
     };
-    let mut ready = ready(build, &print, &published, origin, reasons)?;
+    let mut ready = ready(build, context, &print, &published, (origin, reasons))?;
     if origin == Origin::Built {
         let ignored = ignored_parameters(build, context, &step.ignored_parameters);
         ready.warnings.extend(ignored);
@@ -225,7 +225,13 @@ fn assumed(
     let mut reasons = Vec::new();
     for published in once.results()? {
         if judge(&published, build, &mut reasons) == Acceptance::Use {
-            let ready = ready(build, print, &published, Origin::UpToDate, Vec::new())?;
+            let ready = ready(
+                build,
+                context,
+                print,
+                &published,
+                (Origin::UpToDate, Vec::new()),
+            )?;
             return Ok(Attempt::Ready(Box::new(ready)));
         }
     }
@@ -277,11 +283,16 @@ fn judge(published: &Published, build: &Build, reasons: &mut Vec<String>) -> Acc
 
 fn ready(
     build: &Build,
+    context: &BuildContext<'_>,
     print: &Fingerprint,
     published: &Published,
-    origin: Origin,
-    reasons: Vec<String>,
+    (origin, reasons): (Origin, Vec<String>),
 ) -> Result<Ready> {
+    let simulator = context
+        .tools
+        .simulator(&build.simulator)?
+        .simulator
+        .as_ref();
     let manifest = read_manifest(published);
     let artifact = manifest
         .as_ref()
@@ -306,6 +317,7 @@ fn ready(
             hdl_toplevel: build.hdl_toplevel.clone(),
             toplevel_language: build.toplevel_language(),
             waves: build.waves,
+            has_foreign_code: simulator.has_foreign_code(build, &context.inherited(simulator)),
             step_dirs: dirs.collect(),
         },
         origin,

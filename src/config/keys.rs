@@ -92,6 +92,7 @@ impl Table {
             Self::Sv => &["sv"],
             Self::Test => &[
                 "build",
+                "checkpoint",
                 "cwd",
                 "env",
                 "fail_on_hdl_error",

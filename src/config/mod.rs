@@ -10,6 +10,7 @@ mod build_selection;
 mod build_steps;
 mod build_table;
 mod check;
+mod checkpoints;
 mod combinations;
 mod document;
 mod doubtful_values;

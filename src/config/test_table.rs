@@ -3,6 +3,7 @@
 use crate::config::TestTable;
 use crate::config::ambiguous;
 use crate::config::build_selection::Entry;
+use crate::config::checkpoints;
 use crate::config::document::Located;
 use crate::config::document::Section;
 use crate::config::document::Value;
@@ -101,6 +102,7 @@ pub(super) fn read(
     );
     let modules = read_modules(&section, files, &folders);
     let settings = read_settings(&section, files, folders.path, defaults);
+    checkpoints::check(&section, &settings);
     let testcases = Arc::new(testcase_names::read(&section));
     let groups = working_dir::read(&section, files, &settings.import_path, modules);
     let table =
@@ -178,6 +180,7 @@ fn read_settings(
             .unwrap_or(defaults.isolation),
         fork: section.switch("fork", defaults.fork),
         preload: read_preload(section),
+        checkpoints: checkpoints::read(section),
         vpi_libraries: user_code::read_vpi_libraries(section, files),
         gpi_users: user_code::read_gpi_users(section, files),
         pygpi_users: user_code::read_pygpi_users(section),

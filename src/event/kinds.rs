@@ -8,6 +8,7 @@ use crate::model::outcome::Counts;
 use crate::model::outcome::OrderDependence;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
+use crate::model::test::Checkpoint;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
@@ -107,6 +108,33 @@ pub struct SessionFinished {
     pub duration: Duration,
 }
 
+/// How the process of a run was started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunOrigin {
+    /// Why it was not forked from a server; `None` where it was.
+    pub spawned_because: Option<String>,
+    /// The checkpoint from whose end it was forked; `None` where it was not.
+    pub checkpoint: Option<Checkpoint>,
+    /// Why it was not forked from the end of its table's checkpoint, or of the last of several;
+    /// `None` where it was, or there is none.
+    pub checkpoint_unused_because: Option<String>,
+}
+
+/// A checkpoint that has run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CheckpointReached {
+    /// The build it ran on.
+    pub build: BuildName,
+    /// Which one.
+    pub checkpoint: Checkpoint,
+    /// How long it took, with the start of its process.
+    pub duration: Duration,
+    /// When it was over, simulated nanoseconds.
+    pub sim_time_ns: f64,
+    /// What it has written.
+    pub log: Utf8PathBuf,
+}
+
 /// One thing that happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
@@ -192,9 +220,11 @@ pub enum Event {
         testcases: Vec<TestcaseId>,
         /// Its own directory.
         dir: Utf8PathBuf,
-        /// Why it was not forked from a server; `None` where it was.
-        spawned_because: Option<String>,
+        /// How it was started.
+        origin: RunOrigin,
     },
+    /// A checkpoint has run, once for all testcases that are forked from its end.
+    CheckpointReached(CheckpointReached),
     /// A testcase starts within a run.
     TestcaseStarted {
         /// In which run.

@@ -16,6 +16,7 @@ use crate::model::outcome::Counts;
 use crate::model::outcome::LogSpan;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
+use crate::model::test::Checkpoint;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
@@ -48,6 +49,7 @@ pub(super) enum Line<'a> {
     BuildFinished(BuildFinishedLine<'a>),
     ModuleListed(ModuleListedLine<'a>),
     RunStarted(RunStartedLine<'a>),
+    CheckpointReached(CheckpointReachedLine<'a>),
     TestcaseStarted {
         elapsed_s: f64,
         run: u32,
@@ -174,6 +176,20 @@ pub(super) struct RunStartedLine<'a> {
     pub(super) testcases: Vec<Identity<'a>>,
     pub(super) dir: Cow<'a, Utf8Path>,
     pub(super) spawned_because: Option<Cow<'a, str>>,
+    #[serde(default)]
+    pub(super) checkpoint: Option<Cow<'a, Checkpoint>>,
+    #[serde(default)]
+    pub(super) checkpoint_unused_because: Option<Cow<'a, str>>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct CheckpointReachedLine<'a> {
+    pub(super) elapsed_s: f64,
+    pub(super) build: Cow<'a, BuildName>,
+    pub(super) checkpoint: Cow<'a, Checkpoint>,
+    pub(super) duration_s: f64,
+    pub(super) sim_time_ns: f64,
+    pub(super) log: Cow<'a, Utf8Path>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

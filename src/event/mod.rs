@@ -16,8 +16,10 @@ mod write;
 
 pub use kinds::BuildHolder;
 pub use kinds::BuildOutcome;
+pub use kinds::CheckpointReached;
 pub use kinds::Event;
 pub use kinds::RunId;
+pub use kinds::RunOrigin;
 pub use kinds::SessionCommand;
 pub use kinds::SessionFinished;
 pub use kinds::SessionStarted;

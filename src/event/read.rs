@@ -8,12 +8,15 @@ use crate::diagnostic::Severity;
 use crate::diagnostic::Snippet;
 use crate::event::kinds::BuildHolder;
 use crate::event::kinds::BuildOutcome;
+use crate::event::kinds::CheckpointReached;
 use crate::event::kinds::Event;
+use crate::event::kinds::RunOrigin;
 use crate::event::kinds::SessionFinished;
 use crate::event::kinds::SessionStarted;
 use crate::event::line::BuildFinishedLine;
 use crate::event::line::BuildOutcomeWord;
 use crate::event::line::BuildWaitingLine;
+use crate::event::line::CheckpointReachedLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
@@ -237,6 +240,7 @@ fn event_of(line: Line<'_>) -> Read<RecordedEvent> {
         Line::BuildFinished(line) => (line.elapsed_s, build_finished(line)?),
         Line::ModuleListed(line) => (line.elapsed_s, module_listed(line)),
         Line::RunStarted(line) => (line.elapsed_s, run_started(line)),
+        Line::CheckpointReached(line) => (line.elapsed_s, checkpoint_reached(line)?),
         Line::TestcaseStarted {
             elapsed_s,
             run,
@@ -361,8 +365,22 @@ fn run_started(line: RunStartedLine<'_>) -> Event {
         build: line.build.into_owned(),
         testcases: line.testcases.into_iter().map(identity).collect(),
         dir: line.dir.into_owned(),
-        spawned_because: owned(line.spawned_because),
+        origin: RunOrigin {
+            spawned_because: owned(line.spawned_because),
+            checkpoint: line.checkpoint.map(Cow::into_owned),
+            checkpoint_unused_because: owned(line.checkpoint_unused_because),
+        },
     }
+}
+
+fn checkpoint_reached(line: CheckpointReachedLine<'_>) -> Read<Event> {
+    Ok(Event::CheckpointReached(CheckpointReached {
+        build: line.build.into_owned(),
+        checkpoint: line.checkpoint.into_owned(),
+        duration: duration(line.duration_s)?,
+        sim_time_ns: line.sim_time_ns,
+        log: line.log.into_owned(),
+    }))
 }
 
 fn testcase_finished(line: TestcaseFinishedLine<'_>) -> Read<Event> {

@@ -115,6 +115,8 @@ pub struct SessionState {
     tested_builds: BTreeSet<BuildName>,
     /// Planned testcases without a result. A name may be planned several times: cocotb allows it.
     open: BTreeMap<TestcaseId, usize>,
+    /// How many these are in all.
+    open_total: usize,
     /// Results for which there was no plan.
     unplanned: BTreeMap<TestcaseId, usize>,
     /// The attempts of testcases that did not plainly pass or skip at the first one.
@@ -151,6 +153,7 @@ impl SessionState {
             | Event::StepStarted { .. }
             | Event::StepFinished { .. }
             | Event::RunStarted { .. }
+            | Event::CheckpointReached(_)
             | Event::TestcaseStarted { .. }
             | Event::RunFinished { .. }
             | Event::Notice(_) => {}
@@ -181,6 +184,7 @@ impl SessionState {
             return;
         }
         self.has_tests = true;
+        self.open_total += selected.len();
         for testcase in selected {
             *self.open.entry(testcase.id.clone()).or_default() += 1;
         }
@@ -218,6 +222,7 @@ impl SessionState {
         let Some(number) = self.open.get_mut(id) else {
             return false;
         };
+        self.open_total -= 1;
         *number -= 1;
         if *number == 0 {
             self.open.remove(id);
@@ -320,7 +325,7 @@ impl SessionState {
 
     /// Returns how many testcases are known to belong to the session, with a result or without.
     pub fn planned(&self) -> usize {
-        self.testcase_counts().total() + self.open.values().sum::<usize>()
+        self.testcase_counts().total() + self.open_total
     }
 
     /// Returns why the session is being ended, once it is.
@@ -419,7 +424,7 @@ impl SessionState {
         let mut found = Vec::new();
         if let Some((first, _)) = self.open.first_key_value() {
             found.push(Contradiction::NoResult {
-                number: self.open.values().sum(),
+                number: self.open_total,
                 first: first.clone(),
             });
         }

@@ -7,9 +7,11 @@ use crate::diagnostic::render;
 use crate::event::Attempt;
 use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
+use crate::event::CheckpointReached;
 use crate::event::Contradiction;
 use crate::event::Event;
 use crate::event::RecordedEvent;
+use crate::event::RunOrigin;
 use crate::event::SessionCommand;
 use crate::event::SessionFinished;
 use crate::event::SessionStarted;
@@ -26,6 +28,7 @@ use crate::model::outcome::OrderDependence;
 use crate::model::outcome::Outcome;
 use crate::model::outcome::RunVerdict;
 use crate::model::outcome::TestcaseResult;
+use crate::model::test::Checkpoint;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
@@ -377,8 +380,19 @@ fn every_kind() -> Vec<Event> {
             build,
             testcases: vec![id("a"), id("b/width=8")],
             dir: "/p/runs/1".into(),
-            spawned_because: Some("waves are written".to_owned()),
+            origin: RunOrigin {
+                spawned_because: Some("waves are written".to_owned()),
+                checkpoint: Some(Checkpoint("common:reset".to_owned())),
+                checkpoint_unused_because: Some("it ends".to_owned()),
+            },
         },
+        Event::CheckpointReached(CheckpointReached {
+            build: BuildName("fifo".to_owned()),
+            checkpoint: Checkpoint("common:reset".to_owned()),
+            duration: Duration::from_millis(250),
+            sim_time_ns: 20.5,
+            log: "/p/runs/2/sim.log".into(),
+        }),
         Event::TestcaseStarted {
             run: 1,
             slot: 3,
@@ -527,8 +541,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     );
     check(
         &good[..good.len() - 9],
-        18,
-        "line 19 of the recording is cut off",
+        19,
+        "line 20 of the recording is cut off",
     );
     check(&good[..20], 0, "line 1 is not the beginning");
     let other = first.replace("\"schema\":1", "\"schema\":2");
@@ -552,8 +566,8 @@ fn what_is_not_a_recorded_session_is_refused_with_its_line_and_the_reason() {
     let code = good.replace("select::variable", "select::moon");
     check(
         &code,
-        16,
-        "line 17 of the recording has an unknown code `select::moon`",
+        17,
+        "line 18 of the recording has an unknown code `select::moon`",
     );
     let time = good.replace("\"waited_s\":1.5", "\"waited_s\":-1.5");
     check(&time, 2, "line 3 of the recording has an impossible time");

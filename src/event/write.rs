@@ -12,6 +12,7 @@ use crate::event::kinds::SessionStarted;
 use crate::event::line::BuildFinishedLine;
 use crate::event::line::BuildOutcomeWord;
 use crate::event::line::BuildWaitingLine;
+use crate::event::line::CheckpointReachedLine;
 use crate::event::line::Identity;
 use crate::event::line::Line;
 use crate::event::line::ListedLine;
@@ -51,10 +52,12 @@ pub fn listed_testcase(testcase: &Testcase) -> String {
 }
 
 fn json(object: &impl Serialize) -> String {
-    let mut text =
-        serde_json::to_string(object).expect("strings, numbers and lists have a form in JSON");
-    text.push('\n');
-    text
+    // Most lines are shorter.
+    let mut bytes = Vec::with_capacity(1024);
+    serde_json::to_writer(&mut bytes, object)
+        .expect("strings, numbers and lists have a form in JSON");
+    bytes.push(b'\n');
+    String::from_utf8(bytes).expect("JSON is UTF-8")
 }
 
 #[expect(
@@ -123,7 +126,7 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             build,
             testcases,
             dir,
-            spawned_because,
+            origin,
         } => Line::RunStarted(RunStartedLine {
             elapsed_s,
             run: *run,
@@ -131,7 +134,20 @@ fn line_of<'a>(event: &'a Event, elapsed_s: f64, state: &SessionState) -> Line<'
             build: Cow::Borrowed(build),
             testcases: testcases.iter().map(identity).collect(),
             dir: Cow::Borrowed(dir),
-            spawned_because: spawned_because.as_deref().map(Cow::Borrowed),
+            spawned_because: origin.spawned_because.as_deref().map(Cow::Borrowed),
+            checkpoint: origin.checkpoint.as_ref().map(Cow::Borrowed),
+            checkpoint_unused_because: origin
+                .checkpoint_unused_because
+                .as_deref()
+                .map(Cow::Borrowed),
+        }),
+        Event::CheckpointReached(reached) => Line::CheckpointReached(CheckpointReachedLine {
+            elapsed_s,
+            build: Cow::Borrowed(&reached.build),
+            checkpoint: Cow::Borrowed(&reached.checkpoint),
+            duration_s: reached.duration.as_secs_f64(),
+            sim_time_ns: reached.sim_time_ns,
+            log: Cow::Borrowed(&reached.log),
         }),
         Event::ModuleListed {
             build,

@@ -338,6 +338,8 @@ pub struct BuiltDesign {
     pub toplevel_language: Language,
     /// Whether runs may ask for waves.
     pub waves: bool,
+    /// Whether its program may contain code that is neither HDL nor the simulator's.
+    pub has_foreign_code: bool,
     /// The directories of its steps, by their names, absolute.
     pub step_dirs: BTreeMap<String, Utf8PathBuf>,
 }

@@ -177,6 +177,8 @@ pub enum RunVerdict {
     Incomplete,
     /// The session ended it.
     Cancelled,
+    /// It was forked from a checkpoint that its testcase does not begin with, which runs again.
+    CheckpointMissed,
     /// It ended together with its fork server, through no fault of its own; its testcases run again.
     Lost,
 }

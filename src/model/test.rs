@@ -224,6 +224,24 @@ pub struct GpiUser {
     pub function: Option<String>,
 }
 
+/// A coroutine function that runs once before testcases are forked: `MODULE:FUNCTION`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Checkpoint(pub String);
+
+impl Checkpoint {
+    /// Returns its module and its function.
+    pub fn parts(&self) -> (&str, &str) {
+        self.0.split_once(':').unwrap_or((&self.0, ""))
+    }
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// The settings of every run of one `[[test]]` table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct RunSettings {
@@ -258,6 +276,8 @@ pub struct RunSettings {
     pub fork: bool,
     /// Python modules that a fork server imports before it forks, in order.
     pub preload: Vec<String>,
+    /// What testcases are forked from the end of, in the order in which they call it.
+    pub checkpoints: Vec<Checkpoint>,
     /// VPI libraries that the simulator loads, in order, absolute.
     pub vpi_libraries: Vec<Utf8PathBuf>,
     /// Libraries that cocotb's GPI loads, in order, before it starts Python.
@@ -327,6 +347,7 @@ impl RunSettings {
             isolation: Isolation::default(),
             fork: true,
             preload: Vec::new(),
+            checkpoints: Vec::new(),
             vpi_libraries: Vec::new(),
             gpi_users: Vec::new(),
             pygpi_users: Vec::new(),

@@ -8,6 +8,7 @@ use crate::edge::clock::Clock;
 use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
+use crate::event::RunOrigin;
 use crate::event::SessionCommand;
 use crate::event::SessionFinished;
 use crate::event::SessionStarted;
@@ -404,7 +405,7 @@ pub(super) fn session(log: &Utf8Path) -> Vec<Event> {
         build: ids[0].build.clone(),
         testcases: ids.clone(),
         dir: "/p/runs/1".into(),
-        spawned_because: None,
+        origin: RunOrigin::default(),
     });
     for row in TABLE {
         let testcase = row.id();

@@ -273,6 +273,7 @@ impl JunitReport {
         let mut testcase = TestCase::new(&*text::visible(&result.id.testcase), status);
         testcase.classname = Some(self.clean.xml(suite));
         testcase.set_time(result.duration);
+        testcase.extra.reserve(2);
         if let Some(file) = &result.file {
             testcase
                 .extra

@@ -4,7 +4,9 @@
 
 use crate::diagnostic::Code;
 use crate::diagnostic::Diagnostic;
+use crate::event::CheckpointReached;
 use crate::event::Contradiction;
+use crate::event::RunOrigin;
 use crate::event::SessionStarted;
 use crate::model::build::BuildName;
 use crate::model::outcome::Cause;
@@ -44,8 +46,46 @@ pub(super) fn end_of_run(verdict: RunVerdict) -> &'static str {
         RunVerdict::Crashed => "killed by a signal",
         RunVerdict::Incomplete => "ended without all of its results",
         RunVerdict::Cancelled => "stopped with the session",
+        RunVerdict::CheckpointMissed => "not forked from its checkpoint, runs again",
         RunVerdict::Lost => "lost with its fork server, runs again",
     }
+}
+
+/// Returns what a run is called before its first testcase starts.
+pub(super) fn run_label(build: &BuildName, testcases: &[TestcaseId]) -> String {
+    match testcases {
+        [] => text::visible(build.as_str()).into_owned(),
+        [only] => name(only),
+        [first, ..] => {
+            let number = text::count(testcases.len(), "testcase");
+            format!("{} ({number})", text::visible(&group(first)))
+        }
+    }
+}
+
+/// Says which checkpoint has run, and up to when.
+pub(super) fn checkpoint_reached(reached: &CheckpointReached) -> String {
+    let CheckpointReached {
+        build,
+        checkpoint,
+        sim_time_ns,
+        ..
+    } = reached;
+    format!("{build}::{checkpoint} ends at {sim_time_ns} ns")
+}
+
+/// Says how a run was started.
+pub(super) fn origin(origin: &RunOrigin) -> String {
+    let mut words = match (&origin.spawned_because, &origin.checkpoint) {
+        (None, None) => "forked".to_owned(),
+        (None, Some(checkpoint)) => format!("forked from `{checkpoint}`"),
+        (Some(why), _) => format!("spawned: {why}"),
+    };
+    if let Some(why) = &origin.checkpoint_unused_because {
+        words.push_str("; not from its checkpoint: ");
+        words.push_str(why);
+    }
+    words
 }
 
 /// Returns the folder of a session's `runner.toml`.

@@ -9,6 +9,7 @@ use crate::event::RunId;
 use crate::model::test::RunSettings;
 use crate::model::test::Seed;
 use crate::schedule::servers::ServerLimit;
+use crate::schedule::starters::Starters;
 use crate::sim::tools::Tools;
 
 use camino::Utf8PathBuf;
@@ -36,6 +37,8 @@ pub(super) struct TaskContext<'a> {
     pub(super) inherited_python_path: Option<String>,
     /// The fork servers that are running.
     pub(super) servers: ServerLimit,
+    /// What servers of builds are forked from.
+    pub(super) starters: Starters,
     /// How many run numbers were given out.
     pub(super) runs: AtomicU32,
 }

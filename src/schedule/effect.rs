@@ -3,6 +3,7 @@
 use crate::diagnostic::Diagnostic;
 use crate::event::Event;
 use crate::model::build::BuildName;
+use crate::schedule::task::BringUpTask;
 use crate::schedule::task::ListTask;
 use crate::schedule::task::RunTask;
 
@@ -19,6 +20,8 @@ pub(super) enum Effect {
     List(Vec<ListTask>),
     /// Also list these, which continue the task: before others that are as urgent.
     ListNext(Vec<ListTask>),
+    /// Also run these, once the checkpoints of their group have run.
+    BringUp(BringUpTask),
     /// Also run these.
     Run(Vec<RunTask>),
     /// Run the testcases that a process did not get to in another one, before everything that

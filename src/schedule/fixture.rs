@@ -33,6 +33,7 @@ pub(super) fn design(name: &str) -> BuiltDesign {
         hdl_toplevel: "top".to_owned(),
         toplevel_language: Language::Verilog,
         waves: false,
+        has_foreign_code: false,
         step_dirs: BTreeMap::new(),
     }
 }

@@ -21,6 +21,8 @@ use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
 use crate::model::test::Testcase;
+use crate::schedule::checkpoints::CheckpointServer;
+use crate::schedule::checkpoints::Checkpoints;
 use crate::schedule::context::TaskContext;
 use crate::schedule::folder::RunFolder;
 use crate::schedule::module_server::ModuleServer;
@@ -30,7 +32,7 @@ use crate::schedule::servers::ServerOwner;
 use crate::schedule::servers::ServerPlace;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::simulation::fork_request;
-use crate::schedule::simulation::server_command;
+use crate::schedule::starter;
 use crate::sim::simulator::Simulator;
 
 use std::fmt;
@@ -68,9 +70,11 @@ pub(super) struct Group {
     shared: Arc<SharedServer>,
 }
 
-/// The server of one or more groups.
+/// The server of one or more groups. The fields are dropped in this order.
 #[derive(Default)]
 struct SharedServer {
+    /// What runs before testcases are forked.
+    checkpoints: Checkpoints,
     /// Locked while the server starts, which takes up to minutes.
     server: Mutex<Server>,
     /// Locked for moments only, and never while waiting for `server`.
@@ -125,6 +129,15 @@ impl fmt::Debug for Group {
             .field("build", &self.design.name)
             .finish_non_exhaustive()
     }
+}
+
+/// What forks a run instead of the group's first server.
+#[derive(Clone, Copy)]
+pub(super) enum ForkedFrom<'a> {
+    /// What has imported its module.
+    Module(&'a ModuleServer),
+    /// What has run a checkpoint.
+    Checkpoint(&'a Arc<CheckpointServer>),
 }
 
 /// A process that was started for a run, and how.
@@ -199,6 +212,35 @@ impl Group {
         Testcase::whole_module(&self.design.name, self.in_variant(module))
     }
 
+    /// Identifies its server among those of all groups.
+    pub(super) fn server_id(&self) -> usize {
+        Arc::as_ptr(&self.shared).addr()
+    }
+
+    /// Returns its checkpoints.
+    pub(super) fn checkpoints(&self) -> &Checkpoints {
+        &self.shared.checkpoints
+    }
+
+    /// Returns why its testcases run the checkpoints themselves; `None` where they need not, or
+    /// there are none.
+    pub(super) fn runs_checkpoints_itself_because(&self) -> Option<&'static str> {
+        let settings = &self.settings;
+        let reasons = [
+            (settings.checkpoints.is_empty(), "there are none"),
+            (!settings.fork, "`fork = false`"),
+            (settings.waves, "waves are written"),
+            (
+                settings.isolation != Isolation::Testcase,
+                "testcases share a process",
+            ),
+            (!settings.pygpi_users.is_empty(), "there are `pygpi_users`"),
+            (!self.simulator.can_fork(), "its simulator cannot be forked"),
+        ];
+        let reason = reasons.iter().find(|(is_so, _)| *is_so);
+        reason.map(|(_, why)| *why)
+    }
+
     /// Says whether modules may get servers of their own: the first call starts the first server.
     pub(super) fn may_serve_modules(self: &Arc<Self>, context: &TaskContext<'_>) -> bool {
         !self.shared.refuses_modules.load(Ordering::Relaxed)
@@ -268,12 +310,12 @@ impl Group {
         simulation: &Simulation<'_>,
         folder: &RunFolder,
         spawn_because: Option<&str>,
-        module_server: Option<&ModuleServer>,
+        from: Option<ForkedFrom<'_>>,
     ) -> Result<Started> {
         simulation.write_request(folder)?;
         let why = match spawn_because {
             Some(why) => why.to_owned(),
-            None => match self.fork(context, simulation, folder, module_server) {
+            None => match self.fork(context, simulation, folder, from) {
                 Ok(process) => {
                     return Ok(Started {
                         process,
@@ -297,17 +339,42 @@ impl Group {
         context: &TaskContext<'_>,
         simulation: &Simulation<'_>,
         folder: &RunFolder,
-        module_server: Option<&ModuleServer>,
+        from: Option<ForkedFrom<'_>>,
     ) -> std::result::Result<Box<dyn Process>, String> {
         let request = fork_request(simulation, folder);
         let (waits, run) = (context.waits(), simulation.run);
-        // What it does not fork is forked before its module is imported.
-        if let Some(process) = module_server.and_then(|it| it.fork(waits, run, &request)) {
-            return Ok(process);
+        match from {
+            Some(ForkedFrom::Checkpoint(server)) => {
+                return server
+                    .fork(waits, run, &request)
+                    .map_err(|error| self.not_forked_from_checkpoint(server, error));
+            }
+            // What it does not fork is forked before its module is imported.
+            Some(ForkedFrom::Module(server)) => {
+                if let Some(process) = server.fork(waits, run, &request) {
+                    return Ok(process);
+                }
+            }
+            None => {}
         }
         let server = self.server(|| self.start_server(context))?;
         let forked = server.server.fork(waits, run, &request);
         forked.map_err(|error| self.not_forked(&server, error))
+    }
+
+    /// Returns why a checkpoint's server has forked nothing; one that is gone is forgotten.
+    fn not_forked_from_checkpoint(
+        &self,
+        server: &Arc<CheckpointServer>,
+        error: ForkError,
+    ) -> String {
+        match error {
+            ForkError::Refused(why) => why,
+            ForkError::Gone(why) => {
+                self.checkpoints().locked().lose(server);
+                why
+            }
+        }
     }
 
     /// Returns why a server has forked nothing; the next run starts another one if it is gone.
@@ -414,12 +481,8 @@ impl Group {
         let owner: Arc<dyn ServerOwner> = Arc::clone(self) as _;
         let place = context.servers.admit(&owner, memory::available());
         let place = place.map_err(NoServer::NotNow)?;
-        let serve = || -> Result<ForkServer> {
-            let spec = server_command(context, &self.design, &self.settings)?;
-            let limit = start_limit(&self.settings);
-            ForkServer::start(context.host(), &spec, context.waits(), limit)
-        };
-        match serve() {
+        let limit = start_limit(&self.settings);
+        match starter::start_server(context, &self.design, &self.settings, limit) {
             Ok(server) => Ok(Counted {
                 server,
                 _place: place,

@@ -26,7 +26,7 @@ const KEYS_MAX: usize = 4;
 const RECORDS_MAX: usize = 100_000;
 
 /// One line of a history: what was measured, and when.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub(super) enum Record {
     /// A testcase ran.
@@ -34,7 +34,7 @@ pub(super) enum Record {
         build: BuildName,
         key: String,
         module: TestModule,
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(default)]
         variant: Option<TestVariant>,
         testcase: String,
         duration_s: f64,
@@ -44,6 +44,28 @@ pub(super) enum Record {
     /// A build was compiled.
     Build {
         build: BuildName,
+        duration_s: f64,
+        at_s: u64,
+    },
+}
+
+/// A line to be written, which borrows what it says: there may be a hundred thousand.
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+pub(super) enum RecordRef<'a> {
+    Testcase {
+        build: &'a BuildName,
+        key: &'a str,
+        module: &'a TestModule,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        variant: Option<&'a TestVariant>,
+        testcase: &'a str,
+        duration_s: f64,
+        is_bad: bool,
+        at_s: u64,
+    },
+    Build {
+        build: &'a BuildName,
         duration_s: f64,
         at_s: u64,
     },
@@ -131,25 +153,26 @@ impl History {
     }
 
     /// Returns everything as records, the newest first, as many as are worth keeping.
-    pub(super) fn records(&self) -> Vec<Record> {
+    pub(super) fn records(&self) -> Vec<RecordRef<'_>> {
         let testcases = self.testcases.iter().flat_map(|(name, known)| {
-            known.iter().map(|one| Record::Testcase {
-                build: name.0.clone(),
-                key: one.key.clone(),
-                module: name.1.clone(),
-                variant: name.2.clone(),
-                testcase: name.3.clone(),
+            let (build, module, variant, testcase) = name;
+            known.iter().map(move |one| RecordRef::Testcase {
+                build,
+                key: &one.key,
+                module,
+                variant: variant.as_ref(),
+                testcase,
                 duration_s: one.duration.as_secs_f64(),
                 is_bad: one.is_bad,
                 at_s: one.at_s,
             })
         });
-        let compiles = self.compiles.iter().map(|(build, known)| Record::Build {
-            build: build.clone(),
+        let compiles = self.compiles.iter().map(|(build, known)| RecordRef::Build {
+            build,
             duration_s: known.0.as_secs_f64(),
             at_s: known.1,
         });
-        let mut records: Vec<Record> = testcases.chain(compiles).collect();
+        let mut records: Vec<RecordRef<'_>> = testcases.chain(compiles).collect();
         records.sort_by_key(|record| std::cmp::Reverse(record.at_s()));
         records.truncate(RECORDS_MAX);
         records
@@ -261,7 +284,9 @@ impl Record {
             at_s,
         })
     }
+}
 
+impl RecordRef<'_> {
     fn at_s(&self) -> u64 {
         match self {
             Self::Testcase { at_s, .. } | Self::Build { at_s, .. } => *at_s,

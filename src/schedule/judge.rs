@@ -246,6 +246,10 @@ impl Trouble {
             | RunEvent::RegressionFinished { .. }
             | RunEvent::Serving { .. }
             | RunEvent::CannotServe { .. }
+            | RunEvent::CheckpointReached { .. }
+            | RunEvent::CheckpointMissed { .. }
+            | RunEvent::CheckpointUsed {}
+            | RunEvent::CheckpointCalled { .. }
             | RunEvent::Waiting(_) => None,
         }
     }

@@ -47,7 +47,9 @@ use crate::schedule::result::emit_skipped;
 use crate::schedule::result::emit_unrun;
 use crate::schedule::result::finished;
 use crate::schedule::run_log;
+use crate::schedule::simulation::CheckpointUse;
 use crate::schedule::simulation::Simulation;
+use crate::schedule::task::BringUpTask;
 use crate::schedule::task::ListTask;
 use crate::schedule::task::RunTask;
 
@@ -240,6 +242,7 @@ fn prepare<'a>(
         run,
         slot,
         waves: None,
+        checkpoints: CheckpointUse::default(),
     };
     Ok((folder, simulation))
 }
@@ -328,9 +331,14 @@ impl Listing<'_> {
         let trouble = heard.trouble.as_ref();
         self.close_open(followed, open, heard.importing, trouble, took);
         let runs = runs_of(self.task, to_run, self.module_server.as_ref());
-        if !runs.is_empty() {
-            (self.emit)(Effect::Run(runs));
+        if runs.is_empty() {
+            return;
         }
+        let group = Arc::clone(&self.task.group);
+        (self.emit)(match group.runs_checkpoints_itself_because() {
+            Some(_) => Effect::Run(runs),
+            None => Effect::BringUp(BringUpTask { group, runs }),
+        });
     }
 
     /// Decides about modules without an answer: the one being imported is the culprit, the others

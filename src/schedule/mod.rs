@@ -8,7 +8,9 @@
 //! follow their processes by the same loop (`follow`) and report by the same constructor
 //! (`result`). What decides a verdict is an input of `judge`, which is pure.
 
+mod bring_up;
 mod building;
+mod checkpoints;
 mod context;
 mod effect;
 #[cfg(test)]
@@ -32,6 +34,8 @@ mod run_log;
 mod servers;
 pub mod session;
 mod simulation;
+mod starter;
+mod starters;
 mod task;
 mod testcase_progress;
 #[cfg(test)]

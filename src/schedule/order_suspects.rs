@@ -17,6 +17,8 @@ use crate::schedule::task::OrderCheck;
 use crate::schedule::task::RunTask;
 
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +44,8 @@ struct ModuleResults {
     is_of_one_table: bool,
     testcases: Vec<Testcase>,
     results: Vec<Option<(Outcome, Duration)>>,
+    /// The places of those without a result, by name; a name may have several.
+    open: BTreeMap<String, VecDeque<usize>>,
 }
 
 /// The modules of a session that are not over, and what was checked.
@@ -56,7 +60,9 @@ impl OrderSuspects {
     /// Takes the runs of listed modules.
     pub(super) fn plan(&mut self, runs: &[RunTask]) {
         for run in runs {
-            if run.group.settings.isolation != Isolation::Testcase {
+            let is_forked_from_checkpoint = run.group.runs_checkpoints_itself_because().is_none();
+            // To run the checkpoint for each testcase once more would take too long.
+            if run.group.settings.isolation != Isolation::Testcase || is_forked_from_checkpoint {
                 continue;
             }
             for testcase in &run.testcases {
@@ -66,8 +72,11 @@ impl OrderSuspects {
                     is_of_one_table: true,
                     testcases: Vec::new(),
                     results: Vec::new(),
+                    open: BTreeMap::new(),
                 });
                 module.is_of_one_table &= Arc::ptr_eq(&module.group, &run.group);
+                let open = module.open.entry(testcase.id.testcase.clone());
+                open.or_default().push_back(module.testcases.len());
                 module.testcases.push(testcase.clone());
                 module.results.push(None);
             }
@@ -83,7 +92,7 @@ impl OrderSuspects {
         let key = key_of(&result.id);
         let module = self.modules.get_mut(&key)?;
         module.note(result);
-        if module.results.contains(&None) {
+        if !module.open.is_empty() {
             return None;
         }
         self.modules.remove(&key)?.check()
@@ -99,11 +108,14 @@ impl OrderSuspects {
 
 impl ModuleResults {
     fn note(&mut self, result: &TestcaseResult) {
-        let testcases = self.testcases.iter().zip(&mut self.results);
-        let mut open = testcases.filter(|(_, noted)| noted.is_none());
-        let it = open.find(|(testcase, _)| testcase.id == result.id);
-        if let Some((_, noted)) = it {
-            *noted = Some((result.outcome, result.duration));
+        let Entry::Occupied(mut open) = self.open.entry(result.id.testcase.clone()) else {
+            return;
+        };
+        if let Some(at) = open.get_mut().pop_front() {
+            self.results[at] = Some((result.outcome, result.duration));
+        }
+        if open.get().is_empty() {
+            open.remove();
         }
     }
 
@@ -114,11 +126,13 @@ impl ModuleResults {
         if !self.is_of_one_table || !results.iter().all(is_over) {
             return None;
         }
+        let mut times: BTreeMap<&str, usize> = BTreeMap::new();
+        for testcase in &self.testcases {
+            *times.entry(&testcase.id.testcase).or_default() += 1;
+        }
         let is_suspect = |at: &usize| {
-            let id = &self.testcases[*at].id;
-            results[*at].0 == Outcome::Failed
-                // Results do not tell equal names apart.
-                && self.testcases.iter().filter(|it| it.id == *id).count() == 1
+            // Results do not tell equal names apart.
+            results[*at].0 == Outcome::Failed && times[&*self.testcases[*at].id.testcase] == 1
         };
         // Nothing ran before the first one in one process either.
         let suspects: Vec<usize> = (1..results.len()).filter(is_suspect).collect();

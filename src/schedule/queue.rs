@@ -11,6 +11,7 @@
 //! nothing is waiting and no worker is busy, since only a worker adds tasks.
 
 use crate::schedule::history::Estimate;
+use crate::schedule::task::BringUpTask;
 use crate::schedule::task::ListTask;
 use crate::schedule::task::OrderCheck;
 use crate::schedule::task::RunTask;
@@ -18,6 +19,7 @@ use crate::schedule::task::Task;
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::collections::VecDeque;
 use std::sync::Condvar;
 use std::sync::Mutex;
@@ -93,6 +95,10 @@ struct Pending {
     builds: BTreeMap<StepPriority, usize>,
     lists: BTreeMap<StepPriority, ListTask>,
     runs: BTreeMap<RunPriority, RunTask>,
+    /// Testcases that wait for the checkpoints of their group.
+    bring_ups: VecDeque<BringUpTask>,
+    /// The groups whose checkpoints run now.
+    brought_up: BTreeSet<usize>,
     /// Listings that wait until other groups are done with their servers.
     last_lists: VecDeque<ListTask>,
     /// They decide nothing, so they go last.
@@ -149,6 +155,15 @@ impl Pending {
         self.lists.remove(&place)
     }
 
+    /// Takes testcases whose checkpoints nobody else runs now: what they lead to is needed by all.
+    fn next_bring_up(&mut self) -> Option<BringUpTask> {
+        let mut waiting = self.bring_ups.iter();
+        let at = waiting.position(|it| !self.brought_up.contains(&it.group.server_id()))?;
+        let bring_up = self.bring_ups.remove(at)?;
+        self.brought_up.insert(bring_up.group.server_id());
+        Some(bring_up)
+    }
+
     fn next(&mut self) -> Option<Task> {
         let run = self.runs.first_key_value().map(|(place, _)| *place);
         let has_other = run.is_some() || !self.lists.is_empty();
@@ -158,6 +173,9 @@ impl Pending {
         if let Some(build) = build.filter(|it| may_build && is_urgent(it.key())) {
             self.building += 1;
             return Some(Task::Build(build.remove()));
+        }
+        if let Some(bring_up) = self.next_bring_up() {
+            return Some(Task::BringUp(bring_up));
         }
         if let Some(list) = self.next_list(run.as_ref()) {
             return Some(Task::List(list));
@@ -251,6 +269,12 @@ impl Queue {
         self.changed.notify_all();
     }
 
+    /// Adds testcases that wait for the checkpoints of their group.
+    pub(super) fn add_bring_up(&self, bring_up: BringUpTask) {
+        self.locked().bring_ups.push_back(bring_up);
+        self.changed.notify_all();
+    }
+
     /// Adds runs, each with what is expected of it.
     pub(super) fn add_runs(&self, runs: impl IntoIterator<Item = (RunTask, Estimate)>) {
         let mut pending = self.locked();
@@ -279,6 +303,9 @@ impl Queue {
         pending.at_work -= 1;
         if matches!(task, Task::Build(_)) {
             pending.building -= 1;
+        }
+        if let Task::BringUp(bring_up) = task {
+            pending.brought_up.remove(&bring_up.group.server_id());
         }
         drop(pending);
         self.changed.notify_all();
@@ -351,11 +378,32 @@ mod tests {
             words.push(match task {
                 Task::Build(index) => format!("build{index}"),
                 Task::List(list) => format!("list{}", list.group.design.name),
+                Task::BringUp(task) => format!("bring-up of {}", task.runs.len()),
                 Task::Run(run) => run.testcases[0].id.testcase.clone(),
                 Task::CheckOrder(check) => format!("check{}", check.task.testcases.len()),
             });
         }
         words.join(" ")
+    }
+
+    #[test]
+    fn checkpoints_of_a_group_are_run_by_one_worker_and_those_of_others_meanwhile() {
+        let queue = Queue::new(3, []);
+        let (one, other) = (group(1), group(2));
+        for group in [&one, &one, &other] {
+            queue.add_bring_up(BringUpTask {
+                group: Arc::clone(group),
+                runs: Vec::new(),
+            });
+        }
+        let build_of = |task: Option<Task>| match task {
+            Some(Task::BringUp(task)) => Some(task.group.design.name.to_string()),
+            _ => None,
+        };
+        let first = queue.take().expect("it waits");
+        assert_eq!(build_of(queue.take()).as_deref(), Some("2"));
+        queue.finish(&first);
+        assert_eq!(build_of(queue.take()).as_deref(), Some("1"));
     }
 
     #[test]

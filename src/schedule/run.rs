@@ -11,12 +11,16 @@ use crate::edge::fs;
 use crate::edge::process::Process;
 use crate::event::Event;
 use crate::event::RunId;
+use crate::event::RunOrigin;
 use crate::event::Slot;
 use crate::model::outcome::LogSpan;
 use crate::model::outcome::RunVerdict;
 use crate::model::test::Seed;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
+use crate::schedule::bring_up;
+use crate::schedule::bring_up::CheckpointPlan;
+use crate::schedule::checkpoints::CheckpointFailure;
 use crate::schedule::context::TaskContext;
 use crate::schedule::effect::Effect;
 use crate::schedule::effect::Emit;
@@ -24,9 +28,11 @@ use crate::schedule::folder::RunFolder;
 use crate::schedule::follow::Consumer;
 use crate::schedule::follow::Followed;
 use crate::schedule::follow::follow;
+use crate::schedule::group::ForkedFrom;
 use crate::schedule::group::SERVER_WAS_LOST;
 use crate::schedule::judge::Facts;
 use crate::schedule::judge::Hang;
+use crate::schedule::judge::ProcessEnd;
 use crate::schedule::judge::Trouble;
 use crate::schedule::judge::cocotb_failed;
 use crate::schedule::judge::depends_on_hdl_errors;
@@ -37,6 +43,7 @@ use crate::schedule::result::finished;
 use crate::schedule::run_log;
 use crate::schedule::simulation::Simulation;
 use crate::schedule::task::RunTask;
+use crate::schedule::testcase_progress::Closing;
 use crate::schedule::testcase_progress::RunNews;
 use crate::schedule::testcase_progress::RunProgress;
 use crate::schedule::testcase_progress::TestcaseFinding;
@@ -62,6 +69,13 @@ struct Run<'a> {
     waves: Option<Utf8PathBuf>,
     testcase_started: Instant,
     progress: RunProgress<'a>,
+    plan: CheckpointPlan,
+    /// Why it is not judged in this process, and how many checkpoints it had called.
+    missed: Option<(String, usize)>,
+    /// Whether it was forked from a checkpoint and has not made the calls that it stands for.
+    owes_calls: bool,
+    /// Whether it has called the checkpoint that is known to fail.
+    has_called_failed: bool,
     /// Whether a result has shown what went wrong outside of any testcase.
     shows_trouble: Cell<bool>,
 }
@@ -71,7 +85,15 @@ struct Run<'a> {
 pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &Emit<'_>) {
     let id = context.next_run();
     let began = context.clock().now();
-    let (mut run, process) = match Run::start(context, task, id, slot, emit) {
+    let plan = bring_up::plan(context, task, slot, emit);
+    if let Some(failure) = plan.failure.as_deref().filter(|it| it.is_set_up) {
+        let nothing = RunFacts::nothing_started(context.seed, task.attempt);
+        for testcase in &task.testcases {
+            emit(failed_checkpoint(testcase, failure, nothing.clone()));
+        }
+        return;
+    }
+    let (mut run, process) = match Run::start(context, task, (id, slot), plan, emit) {
         Ok(started) => started,
         Err(problems) => {
             for testcase in &task.testcases {
@@ -84,7 +106,7 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
     let folder = run.folder.clone();
     let followed = follow(context, &task.group, &folder, process, &mut run);
     run.look_for_hdl_failure(&followed);
-    let closing = run.progress.close(followed.end);
+    let closing = run.close(followed.end);
     for finding in closing.findings {
         run.finish(finding, Some(&followed));
     }
@@ -98,6 +120,9 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
         verdict: closing.verdict,
         duration: context.clock().now().saturating_duration_since(began),
     }));
+    if let Some((reason, levels)) = run.missed.take() {
+        run.learn(levels, &reason);
+    }
     if !closing.elsewhere.is_empty() {
         let rest = closing.elsewhere.into_iter();
         emit(Effect::RunAgain(RunTask {
@@ -112,8 +137,8 @@ impl<'a> Run<'a> {
     fn start(
         context: &'a TaskContext<'a>,
         task: &'a RunTask,
-        id: RunId,
-        slot: Slot,
+        (id, slot): (RunId, Slot),
+        plan: CheckpointPlan,
         emit: &'a Emit<'a>,
     ) -> Result<(Self, Box<dyn Process>)> {
         let design = &task.group.design;
@@ -126,7 +151,7 @@ impl<'a> Run<'a> {
             &settings.run_files,
         )?;
         let waves = (settings.waves && design.waves).then(|| folder.dir.join(task.group.wave_file));
-        let run = Self {
+        let mut run = Self {
             context,
             task,
             emit,
@@ -137,6 +162,10 @@ impl<'a> Run<'a> {
             waves,
             testcase_started: context.clock().now(),
             progress: RunProgress::new(&task.testcases),
+            plan,
+            missed: None,
+            owes_calls: false,
+            has_called_failed: false,
             shows_trouble: Cell::new(false),
         };
         let simulation = Simulation {
@@ -149,24 +178,78 @@ impl<'a> Run<'a> {
             run: id,
             slot,
             waves: run.waves.clone(),
+            checkpoints: run.plan.used,
         };
         let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
-        let (group, module_server) = (&task.group, task.module_server.as_deref());
-        let folder = &run.folder;
-        let started = group.start(context, &simulation, folder, spawn_because, module_server)?;
+        let group = &task.group;
+        let from = match (&run.plan.server, &task.module_server) {
+            (Some(server), _) => Some(ForkedFrom::Checkpoint(server)),
+            // Its module is imported once the checkpoint that fails is watched.
+            (None, Some(_)) if run.plan.used.has_failed => None,
+            (None, server) => server.as_deref().map(ForkedFrom::Module),
+        };
+        let started = group.start(context, &simulation, &run.folder, spawn_because, from)?;
         for warning in task.group.take_warnings() {
             emit(Effect::Notice(warning));
         }
         let testcases = task.testcases.iter();
+        let is_forked = started.spawned_because.is_none();
+        run.owes_calls = is_forked && run.plan.server.is_some();
         emit(Effect::Send(Event::RunStarted {
             run: id,
             slot,
             build: design.name.clone(),
             testcases: testcases.map(|testcase| testcase.id.clone()).collect(),
             dir: run.folder.dir.clone(),
-            spawned_because: started.spawned_because,
+            origin: RunOrigin {
+                checkpoint: run.plan.checkpoint.clone().filter(|_| is_forked),
+                spawned_because: started.spawned_because,
+                checkpoint_unused_because: run.plan.unused_because.clone(),
+            },
         }));
         Ok((run, started.process))
+    }
+
+    /// Ends, with everything that is still open.
+    fn close(&mut self, end: ProcessEnd) -> Closing {
+        let closing = self.progress.close(end);
+        let ended_itself = matches!(end, ProcessEnd::Exited(_));
+        if self.owes_calls && (ended_itself || end == ProcessEnd::TimedOut) {
+            let words = "its process ended before it made its calls".to_owned();
+            self.missed.get_or_insert((words, 0));
+        }
+        if self.missed.is_some() {
+            return Closing {
+                findings: Vec::new(),
+                elsewhere: (0..self.task.testcases.len()).collect(),
+                verdict: RunVerdict::CheckpointMissed,
+            };
+        }
+        let failure = self
+            .plan
+            .failure
+            .as_ref()
+            .filter(|_| self.has_called_failed);
+        if let Some(failure) = failure.filter(|_| ended_itself) {
+            for testcase in &self.task.testcases {
+                let facts = RunFacts::nothing_started(self.seed, self.task.attempt);
+                (self.emit)(failed_checkpoint(testcase, failure, facts));
+            }
+            return Closing {
+                findings: Vec::new(),
+                elsewhere: Vec::new(),
+                verdict: RunVerdict::Completed,
+            };
+        }
+        closing
+    }
+
+    /// Remembers how many checkpoints its testcases can use.
+    fn learn(&self, levels: usize, reason: &str) {
+        let mut state = self.task.group.checkpoints().locked();
+        for testcase in &self.task.testcases {
+            state.learn(&testcase.id, levels, reason);
+        }
     }
 
     /// Searches the log for an HDL failure if that would explain the status of the ended process.
@@ -258,6 +341,24 @@ impl Consumer for Run<'_> {
         {
             (self.emit)(Effect::Notice(warning));
         }
+        match event {
+            RunEvent::CheckpointMissed { reason, levels } => {
+                if self.owes_calls && levels < self.plan.used.level {
+                    self.missed.get_or_insert((reason, levels));
+                }
+                return None;
+            }
+            RunEvent::CheckpointUsed {} => {
+                self.owes_calls = false;
+                return None;
+            }
+            RunEvent::CheckpointCalled { .. } => {
+                self.has_called_failed |= !self.progress.is_judged();
+                self.owes_calls = false;
+                return None;
+            }
+            _ => {}
+        }
         match self.progress.take(event)? {
             RunNews::Started(index) => {
                 self.testcase_started = now;
@@ -294,6 +395,16 @@ fn returned_value(finished: &Finished) -> Option<Diagnostic> {
         _ => "use `assert` to check it",
     };
     Some(Diagnostic::warning(Code::TestReturnedValue, words).help(help))
+}
+
+/// Creates the result of a testcase that has called a checkpoint which fails.
+fn failed_checkpoint(testcase: &Testcase, failure: &CheckpointFailure, facts: RunFacts) -> Effect {
+    let facts = RunFacts {
+        dir: Some(failure.dir.clone()),
+        log: Some(failure.log.clone()),
+        ..facts
+    };
+    finished(testcase, failure.verdict.clone(), facts)
 }
 
 fn wanted(testcase: &Testcase) -> Wanted {

@@ -22,6 +22,7 @@ use crate::schedule::listing::ListSelection;
 use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
 use crate::schedule::servers::ServerLimit;
+use crate::schedule::starters::Starters;
 use crate::schedule::worker::Message;
 use crate::schedule::worker::Workshop;
 
@@ -94,6 +95,10 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     let history = earlier.as_ref().map(|it| it.history.clone());
     let history = history.unwrap_or_default();
     let equal_builds = building::equal_builds(spec.builds);
+    let designs = equal_builds
+        .iter()
+        .filter(|it| starts_without_design(&spec, it[0]));
+    let starters = Starters::new(designs.count());
     let queue = Queue::new(jobs, build_tasks(&spec, &equal_builds, &history));
     let workshop = Workshop {
         context: TaskContext {
@@ -107,6 +112,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
             agent_dir: spec.agent_dir,
             inherited_python_path: spec.inherited_python_path,
             servers: ServerLimit::new(jobs),
+            starters,
             runs: AtomicU32::new(0),
         },
         builds: spec.builds,
@@ -210,6 +216,12 @@ impl Measured {
 fn wall_s(clock: &dyn Clock) -> u64 {
     let since = clock.wall().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
+}
+
+/// Says whether a build's simulator starts Python before it reads the design.
+fn starts_without_design(spec: &SessionSpec<'_>, build: usize) -> bool {
+    let installed = spec.tools.simulator(&spec.builds[build].simulator);
+    installed.is_ok_and(|it| it.simulator.starts_without_design())
 }
 
 /// Returns what is known about the builds and what waits for them; equal ones are one task.

@@ -44,6 +44,16 @@ pub(super) struct Simulation<'a> {
     pub(super) run: RunId,
     pub(super) slot: Slot,
     pub(super) waves: Option<Utf8PathBuf>,
+    pub(super) checkpoints: CheckpointUse,
+}
+
+/// Which checkpoints of its table a process uses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct CheckpointUse {
+    /// How many have run in it when it runs testcases, or serves.
+    pub(super) level: usize,
+    /// Whether the next one is known to fail.
+    pub(super) has_failed: bool,
 }
 
 impl Simulation<'_> {
@@ -64,7 +74,15 @@ impl Simulation<'_> {
             ambiguous: self.settings.import_path.ambiguous.clone(),
             cpus: Vec::new(),
             preload: Vec::new(),
+            checkpoints: if self.checkpoints == CheckpointUse::default() {
+                Vec::new()
+            } else {
+                self.settings.checkpoints.clone()
+            },
+            checkpoint_level: self.checkpoints.level,
+            checkpoint_failed: self.checkpoints.has_failed,
             vpi_libraries: self.settings.vpi_libraries.clone(),
+            has_foreign_code: self.design.has_foreign_code,
             pygpi_users: self.settings.pygpi_users.clone(),
             dump_signal: STACK_SIGNAL,
             wait_signal: WAIT_SIGNAL,
@@ -107,7 +125,40 @@ pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> S
             unset: Vec::new(),
         },
         request_file: &folder.request,
+        design: None,
+        design_fd: None,
     })
+}
+
+/// Returns the request to a process that serves in a mode and runs no testcase itself.
+pub(super) fn base_request(
+    context: &TaskContext<'_>,
+    design: &BuiltDesign,
+    settings: &RunSettings,
+    folder: &RunFolder,
+    mode: Mode,
+) -> Request {
+    Request {
+        protocol: PROTOCOL,
+        mode,
+        event_file: folder.event_file.clone(),
+        modules: Vec::new(),
+        testcases: None,
+        seed: settings.seed.unwrap_or(context.seed),
+        results_file: folder.results.clone(),
+        paths: settings.import_path.folders.clone(),
+        ambiguous: settings.import_path.ambiguous.clone(),
+        cpus: processors(),
+        preload: settings.preload.clone(),
+        checkpoints: Vec::new(),
+        checkpoint_level: 0,
+        checkpoint_failed: false,
+        vpi_libraries: settings.vpi_libraries.clone(),
+        has_foreign_code: design.has_foreign_code,
+        pygpi_users: Vec::new(),
+        dump_signal: STACK_SIGNAL,
+        wait_signal: WAIT_SIGNAL,
+    }
 }
 
 /// Creates the folder of a server and returns how to start it.
@@ -126,23 +177,7 @@ pub(super) fn server_command(
         context.next_run(),
         &settings.run_files,
     )?;
-    let request = Request {
-        protocol: PROTOCOL,
-        mode: Mode::Serve,
-        event_file: folder.event_file.clone(),
-        modules: Vec::new(),
-        testcases: None,
-        seed: settings.seed.unwrap_or(context.seed),
-        results_file: folder.results.clone(),
-        paths: settings.import_path.folders.clone(),
-        ambiguous: settings.import_path.ambiguous.clone(),
-        cpus: processors(),
-        preload: settings.preload.clone(),
-        vpi_libraries: settings.vpi_libraries.clone(),
-        pygpi_users: Vec::new(),
-        dump_signal: STACK_SIGNAL,
-        wait_signal: WAIT_SIGNAL,
-    };
+    let request = base_request(context, design, settings, &folder, Mode::Serve);
     fs::write(&folder.request, to_json(&request))?;
     command(context, design, settings, &folder, None)
 }
@@ -180,7 +215,7 @@ fn wave_path(
     })
 }
 
-fn to_json(value: &impl serde::Serialize) -> String {
+pub(super) fn to_json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).expect("strings, numbers and lists have a form in JSON")
 }
 

@@ -32,6 +32,13 @@ pub(super) struct RunTask {
     pub(super) lost_its_server: bool,
 }
 
+/// Testcases that wait until the checkpoints of their group have run.
+#[derive(Clone, Debug)]
+pub(super) struct BringUpTask {
+    pub(super) group: Arc<Group>,
+    pub(super) runs: Vec<RunTask>,
+}
+
 /// Testcases of a module of which each failed or passed in a process of its own, to be run once
 /// more in one process.
 #[derive(Clone, Debug)]
@@ -48,6 +55,8 @@ pub(super) enum Task {
     Build(usize),
     /// List the testcases of some modules.
     List(ListTask),
+    /// Run the checkpoints of a group, then testcases.
+    BringUp(BringUpTask),
     /// Run testcases.
     Run(RunTask),
     /// Find out whether testcases pass after others.

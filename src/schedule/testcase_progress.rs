@@ -165,6 +165,11 @@ impl<'a> RunProgress<'a> {
         Trouble::keep(&mut self.trouble, trouble);
     }
 
+    /// Says whether any testcase is over.
+    pub(super) fn is_judged(&self) -> bool {
+        self.is_over.contains(&true)
+    }
+
     /// Finds a testcase that is not over.
     fn find(&self, module: &str, testcase: &str, occurrence: u32) -> Option<usize> {
         self.wanted.iter().enumerate().position(|(index, wanted)| {

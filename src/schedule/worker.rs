@@ -10,6 +10,7 @@ use crate::event::Slot;
 use crate::model::build::Build;
 use crate::model::build::BuildName;
 use crate::model::test::PlannedModule;
+use crate::schedule::bring_up;
 use crate::schedule::building;
 use crate::schedule::building::Ensure;
 use crate::schedule::context::TaskContext;
@@ -25,6 +26,7 @@ use crate::schedule::queue::Queue;
 use crate::schedule::result::RunFacts;
 use crate::schedule::result::emit_unrun;
 use crate::schedule::run;
+use crate::schedule::task::BringUpTask;
 use crate::schedule::task::ListTask;
 use crate::schedule::task::RunTask;
 use crate::schedule::task::Task;
@@ -116,6 +118,10 @@ impl Workshop<'_> {
             Task::List(list) => {
                 listing::list(&self.context, list, slot, self.selection, &emit);
             }
+            Task::BringUp(task) => {
+                bring_up::bring_up(&self.context, &task.group, slot, &emit);
+                emit(Effect::Run(task.runs.clone()));
+            }
             Task::Run(task) => run::run(&self.context, task, slot, &emit),
             Task::CheckOrder(check) => {
                 if self.suspects().admit() {
@@ -153,6 +159,11 @@ impl Workshop<'_> {
                 for module in &list.modules {
                     let testcase = list.group.whole_module(module);
                     emit_unrun(&emit, &testcase, &problems, nothing(1));
+                }
+            }
+            Task::BringUp(BringUpTask { runs, .. }) => {
+                for testcase in runs.iter().flat_map(|run| &run.testcases) {
+                    emit_unrun(&emit, testcase, &problems, nothing(1));
                 }
             }
             Task::Run(task) => {
@@ -208,6 +219,7 @@ impl Workshop<'_> {
                 let lists = lists.into_iter().map(|it| self.with_longest(it));
                 self.queue.add_next_lists(lists.collect());
             }
+            Effect::BringUp(task) => self.queue.add_bring_up(task),
             Effect::Run(runs) => {
                 let Some(first) = runs.first() else { return };
                 self.suspects().plan(&runs);

@@ -178,6 +178,19 @@ pub trait Simulator: fmt::Debug + Send + Sync {
         self.is_hdl_error(line)
     }
 
+    /// Says whether the program that runs a build may contain code that is neither HDL nor the
+    /// simulator's, and that may have something to do when the process ends. `inherited` are the
+    /// variables that the build's compilers have read.
+    fn has_foreign_code(&self, build: &Build, inherited: &BTreeMap<String, String>) -> bool {
+        let (_, _) = (build, inherited);
+        true
+    }
+
+    /// Says whether it starts Python before it reads the design, whose path is an argument.
+    fn starts_without_design(&self) -> bool {
+        false
+    }
+
     /// Says whether one of its processes can be forked at time 0 and continue in the child.
     fn can_fork(&self) -> bool {
         false

@@ -28,7 +28,8 @@ for name, function in vars(events).items():
         for parameter in inspect.signature(function).parameters.values():
             kind, _, nothing = parameter.annotation.partition(' | ')
             fields[parameter.name] = VALUES[kind] if is_full or not nothing else None
-        print(json.dumps(function(**fields)))
+        event = function(**fields)
+        print(event if isinstance(event, str) else json.dumps(event))
 ";
 
 fn package_parent() -> PathBuf {

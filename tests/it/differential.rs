@@ -4,11 +4,13 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::seen::Session;
 use crate::seen::expect_alike;
 use crate::seen::expect_forked_like_spawned;
+use crate::support::COCOTB;
 use crate::support::Project;
 use crate::support::python;
 use crate::support::repository;
@@ -125,9 +127,34 @@ fn telltale(cocotb: &str, build_keys: &str) -> Project {
 
 #[track_caller]
 fn expect_nothing_told(cocotb: &str) {
-    let project = telltale(cocotb, "");
+    // Servers of two builds of one simulator are forked from a starter.
+    let project = telltale(
+        cocotb,
+        "\n[build.twin]\nsimulator = \"icarus\"\nsources = [\"top.sv\"]\n\
+         hdl_toplevel = \"top\"\ndefines = { TWIN = 1 }\n",
+    );
     let toml = project.path("runner.toml");
-    assert_eq!(expect_no_difference(&project, &toml, &[]), 14);
+    assert_eq!(expect_no_difference(&project, &toml, &[]), 21);
+    assert_eq!(starters(&project), 1);
+}
+
+/// Counts the simulators of all sessions from which servers of builds were forked.
+fn starters(project: &Project) -> usize {
+    let folders = |dir: &Path| -> Vec<PathBuf> {
+        let entries = fs::read_dir(dir).into_iter().flatten().flatten();
+        let paths = entries.map(|entry| entry.path());
+        paths.filter(|it| it.is_dir() && !it.is_symlink()).collect()
+    };
+    let sessions = folders(&project.path("sim_build/runs"));
+    let builds = sessions.iter().flat_map(|session| folders(session));
+    let runs = builds.flat_map(|build| folders(&build));
+    runs.filter(|run| {
+        run.file_name()
+            .unwrap()
+            .to_string_lossy()
+            .starts_with("starter-")
+    })
+    .count()
 }
 
 #[test]
@@ -220,4 +247,49 @@ fn waves_make_no_difference_on_verilator_but_that_nothing_is_forked() {
     expect_waves_change_nothing("verilator", "waves.vcd", |file| {
         file.contains("$enddefinitions") && file.contains(" drawn ") && file.contains("\n#")
     });
+}
+
+/// A design that writes waves itself, in the format that `test_args` name, and a file that it never
+/// closes.
+const WRITES: &str = "\
+module top (input clk);
+  reg [7:0] n = 0;
+  integer file;
+  always @(posedge clk) begin n <= n + 1; $fdisplay(file, \"%0d\", n); end
+  initial begin
+    file = $fopen(\"written.txt\");
+    $dumpfile(\"waves.dump\"); $dumpvars(0, top);
+  end
+  final $display(\"final %0d\", n);
+endmodule
+";
+
+/// Some of Icarus Verilog's writers close their files only when the process exits.
+#[test]
+fn files_that_the_hdl_writes_are_whole_forked_and_spawned() {
+    let mut toml = "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n".to_owned();
+    for format in ["lxt", "lxt2", "fst"] {
+        toml += &format!(
+            "\n[[test]]\nname = \"{format}\"\nbuild = \"top\"\ntest_module = \"test_counts\"\n\
+             test_args = [\"-{format}\"]\n"
+        );
+    }
+    let project = Project::with_cocotb(COCOTB, &toml);
+    project.file("top.sv", WRITES).file(
+        "test_counts.py",
+        "import cocotb\nfrom cocotb.clock import Clock\nfrom cocotb.triggers import ClockCycles\n\
+         @cocotb.test()\nasync def counts(dut):\n    \
+         cocotb.start_soon(Clock(dut.clk, 10, 'ns').start())\n    \
+         await ClockCycles(dut.clk, 300)\n",
+    );
+    let toml = project.path("runner.toml");
+    let forked = session(&project, &toml, &[]);
+    for (name, seen) in &forked.seen {
+        let written = seen.files["written.txt"].lines().count();
+        assert!(written >= 299, "{name}: {written} lines");
+        assert!(seen.log.contains("\nfinal "), "{name}: {}", seen.log);
+    }
+    let spawned = session(&project, &toml, &["--no-fork"]);
+    assert_eq!(spawned.seen.len(), 3);
+    expect_forked_like_spawned(forked, &spawned);
 }

@@ -342,14 +342,19 @@ fn provoke_by_testcases(all: &mut Provoked) {
     all.configure(
         "",
         &format!(
-            "{BUILD}{TEST}preload = [\"no_such_module\"]\nmatrix.seed = [1]\ncwd = \"project\"\n"
+            "{BUILD}{TEST}preload = [\"no_such_module\"]\ncheckpoint = \"opens:opens\"\nmatrix.seed = [1]\ncwd = \"project\"\n"
         ),
+    );
+    all.project.file(
+        "opens.py",
+        "KEPT = []\nasync def opens(dut):\n    KEPT.append(open(__file__))\n",
     );
     let name = ("COCOTB_TESTCASE", OsStr::new("x"));
     let warnings = [
         "select::variable",
         "select::variant",
         "test::preload",
+        "test::checkpoint",
         "test::shared-folder",
         "test::never-runs",
         "test::returned-value",

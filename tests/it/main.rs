@@ -11,6 +11,7 @@
 mod advice;
 mod agent;
 mod bad_input;
+mod checkpoints;
 mod cleaning;
 mod cleaning_storm;
 mod cocotbext_axi;
@@ -21,6 +22,7 @@ mod definitions;
 mod differential;
 mod examples;
 mod explained;
+mod fake_agent;
 mod flat;
 mod foreign;
 mod guard;

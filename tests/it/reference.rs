@@ -104,6 +104,11 @@ fn generated(project: &Project) {
              endmodule\n`endif\n",
         )
         .file("test_cordic.py", &format!("{TESTS}{}", CORDIC.replace("dut.table.", "dut.table_.")))
+        .file(
+            "tb/common.py",
+            "from cocotb.triggers import Timer\nasync def reset(dut):\n    await Timer(1, 'ns')\n\
+             async def boot(dut):\n    await Timer(1, 'ns')\n",
+        )
         .file("helpers/licence.py", "def check_out(*args):\n    pass\n");
 }
 

@@ -49,6 +49,9 @@ def __getattr__(name: str) -> Any:
 def start(*args: Any) -> None:
     """Runs cocotb with the agent installed; the simulator calls this once, at time 0."""
     reporter = None
+    starter = sys.modules.get("cocorun_agent.starter")
+    if starter is not None:
+        args = starter.as_started(args)
     try:
         wanted = request.Request.from_environment()
         if wanted is not None:
@@ -117,6 +120,10 @@ def _prepare(reporter: Reporter, wanted: request.Request) -> None:
     user_code.check_vpi_libraries(wanted.vpi_libraries)
     imports.set_path(wanted.paths, wanted.ambiguous)
     seeds.begin(wanted.seed)
+    if wanted.probes_checkpoint:
+        from cocorun_agent import checkpoint
+
+        checkpoint.watch(wanted.checkpoints)
     request.apply_to_environment(wanted, major)
     if major < 2:
         from cocorun_agent.v1 import Adapter

@@ -10,8 +10,14 @@ import errno
 import json
 import os
 import select
+
 from cocorun_agent import text
 from cocorun_agent.events import Event
+
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+
+_DOUBTFUL = ("\\ud", "NaN", "Infinity")
+"""What is in every line that strict readers may reject."""
 
 WRITABLE_WAIT_MS = 60_000
 """How long to wait for a full non-blocking pipe before using the event file."""
@@ -39,10 +45,16 @@ class Channel:
         A process forked by a testcase has a copy of this object; it sends nothing, or the caller
         would receive every event twice.
         """
+        line = _encode(event)
+        if any(doubtful in line for doubtful in _DOUBTFUL):
+            line = _encode(text.plain(event))
+        self.send_line(line)
+
+    def send_line(self, line: str) -> None:
+        """Sends an event that is a line of JSON already, as `send` does."""
         if os.getpid() != self._pid:
             return
-        line = json.dumps(text.plain(event), separators=(",", ":")) + "\n"
-        data = line.encode("ascii")
+        data = f"{line}\n".encode("ascii")
         if self._fd is None or not self._write_pipe(data):
             self._append(data)
 

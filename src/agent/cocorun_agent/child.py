@@ -62,10 +62,10 @@ def settle(wanted: Request, cpus: list[int] | None, preamble: bytes = b"") -> No
         os.chdir(wanted.cwd)
     for name in wanted.env_unset:
         os.environ.pop(name, None)
-    os.environ.update(wanted.env_set)
+    for name, value in wanted.env_set.items():
+        os.environ[name] = value
     if cpus:
         os.sched_setaffinity(0, cpus)
-    _forget_user_paths()
 
 
 def _redirect(path: str, flags: int, fd: int) -> None:
@@ -74,8 +74,8 @@ def _redirect(path: str, flags: int, fd: int) -> None:
     os.close(opened)
 
 
-def _forget_user_paths() -> None:
-    """Drops what the import system has cached about directories that may have changed since."""
+def forget_user_paths() -> None:
+    """Drops what the import system has cached about directories that may change; for a server."""
     folders = (sys.prefix, sys.base_prefix, *cocorun_agent.__path__)
     kept = tuple(os.path.join(folder, "") for folder in folders)
     for path in list(sys.path_importer_cache):

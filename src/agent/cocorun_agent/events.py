@@ -208,6 +208,29 @@ def waiting(
     )
 
 
+# About a checkpoint.
+
+
+def checkpoint_reached(*, sim_time_ns: float, log_offset: int | None) -> Event:
+    """A checkpoint function has returned."""
+    return _event("checkpoint_reached", sim_time_ns=sim_time_ns, log_offset=log_offset)
+
+
+def checkpoint_missed(*, reason: str, levels: int) -> Event:
+    """The testcase cannot be judged in this process; it had called so many of the functions."""
+    return _event("checkpoint_missed", reason=reason, levels=levels)
+
+
+def checkpoint_used() -> Event:
+    """The testcase was forked from a checkpoint and has called what it must: it is judged here."""
+    return _event("checkpoint_used")
+
+
+def checkpoint_called(*, function: str) -> Event:
+    """The testcase has called a function that fails."""
+    return _event("checkpoint_called", function=function)
+
+
 # Of a fork server.
 
 
@@ -232,23 +255,18 @@ def preload_error(*, module: str, error_type: str, message: str, traceback: str)
     )
 
 
-def child_started(*, run: int, pid: int) -> Event:
-    """A child was forked."""
-    return _event("child_started", run=run, pid=pid)
+def child_started(*, run: int, pid: int) -> str:
+    """A child was forked. As a line, since a server pays for each step once for each child."""
+    return f'{{"event":"child_started","run":{run},"pid":{pid}}}'
 
 
 def child_exited(
     *, run: int, pid: int, status: int, user_s: float, system_s: float, rss_kib_max: int
-) -> Event:
-    """A child has ended and was reaped; its status is as `waitpid` returns it."""
-    return _event(
-        "child_exited",
-        run=run,
-        pid=pid,
-        status=status,
-        user_s=user_s,
-        system_s=system_s,
-        rss_kib_max=rss_kib_max,
+) -> str:
+    """A child has ended and was reaped; its status is as `waitpid` returns it. As a line, too."""
+    return (
+        f'{{"event":"child_exited","run":{run},"pid":{pid},"status":{status},'
+        f'"user_s":{user_s:.6f},"system_s":{system_s:.6f},"rss_kib_max":{rss_kib_max}}}'
     )
 
 

@@ -170,7 +170,7 @@ class Watch:
     def begin(self) -> None:
         """Begins to watch."""
         self._modules = set(sys.modules)
-        self._fds = _open_descriptors()
+        self._fds = open_descriptors()
         self._shared_memory = processes.shared_mappings()
         sys.addaudithook(self._audit)
         for name in _CLOCKS:
@@ -215,7 +215,7 @@ class Watch:
             self._found(f"the process has {threads} threads")
         if processes.children_of(os.getpid()):
             self._found("it leaves a process running")
-        if _open_descriptors() - self._fds:
+        if open_descriptors() - self._fds:
             self._found("it leaves files or sockets open")
         if processes.shared_mappings() - self._shared_memory:
             self._found("it makes shared memory")
@@ -392,7 +392,8 @@ def _module_of(frame: Any) -> str:
     return str(frame.f_globals.get("__name__") or "")
 
 
-def _open_descriptors() -> set[str]:
+def open_descriptors() -> set[str]:
+    """Returns the open descriptors, each with what it stands for."""
     found = set()
     for fd in os.listdir("/proc/self/fd"):
         # The folder itself is open while it is read.

@@ -17,11 +17,21 @@ import random
 import signal
 from typing import Any
 
-from cocorun_agent import child, events, hello, output, processes, quick_end, serve
+from cocorun_agent import (
+    child,
+    events,
+    hello,
+    mapped_code,
+    output,
+    processes,
+    quick_end,
+    quick_exit,
+    serve,
+)
 from cocorun_agent.channel import Channel
 from cocorun_agent.import_effects import Watch
 from cocorun_agent.reporter import Reporter
-from cocorun_agent.request import Request, apply_to_environment
+from cocorun_agent.request import Request, apply_to_copy
 
 
 class ModuleServer:
@@ -62,20 +72,26 @@ class ModuleServer:
         preamble = _content(self._wanted.log)
         state = random.getstate()
         on_child = signal.getsignal(signal.SIGCHLD)
-        quick_end.note_finalisers()
-        wanted = _Server(self._reporter, self._wanted).run()
+        wanted = self._server().run()
         self._reporter.restart(Channel(wanted.event_fd, wanted.event_file))
         try:
             # `random` seeds itself again after a fork.
             random.setstate(state)
-            if on_child is not None:
+            if on_child not in (None, signal.SIG_DFL):
                 signal.signal(signal.SIGCHLD, on_child)
             child.settle(wanted, None, preamble)
-            apply_to_environment(wanted, hello.greet(self._reporter))
+            self._apply(wanted, hello.greet(self._reporter))
         except BaseException as error:
             self._reporter.startup_error(error)
             os._exit(1)
         return wanted
+
+    def _apply(self, wanted: Request, cocotb_major: int) -> None:
+        apply_to_copy(wanted)
+
+    def _server(self) -> serve.Server:
+        quick_end.note_finalisers()
+        return _Server(self._reporter, self._wanted)
 
     def _obstacle(self) -> str | None:
         """Returns why the module's testcases cannot be forked from here, or nothing."""
@@ -92,8 +108,11 @@ class _Server(serve.Server):
         self._served = wanted
 
     def _prepare(self) -> None:
+        child.forget_user_paths()
         # Nothing is collected: what the user's code has left would be finalised early.
         gc.freeze()
+        quick_exit.prepare(output.libc(), self._served.has_foreign_code)
+        mapped_code.keep_for_children()
 
     def _check(self, wanted: Request) -> None:
         served = self._served

@@ -15,6 +15,8 @@ from cocorun_agent import output
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
+_CHILDREN_BYTES_MAX = 4096
+
 _SYS_PIDFD_OPEN = 434
 """The same on every architecture; Python 3.8 has no name for it."""
 
@@ -47,6 +49,31 @@ def children_of(pid: int) -> set[int]:
             with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
                 children.update(int(child) for child in file.read().split())
     return children
+
+
+class Children:
+    """The children of this process, which has one thread, looked up again and again."""
+
+    def __init__(self) -> None:
+        self._pid = os.getpid()
+        self._fd: int | None = None
+        with contextlib.suppress(OSError):
+            path = f"/proc/self/task/{self._pid}/children"
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def now(self) -> set[int]:
+        """Returns those there are, including zombies."""
+        if self._fd is not None:
+            with contextlib.suppress(OSError):
+                data = os.pread(self._fd, _CHILDREN_BYTES_MAX, 0)
+                if len(data) < _CHILDREN_BYTES_MAX:
+                    return set(map(int, data.split()))
+        return children_of(self._pid)
+
+    def close(self) -> None:
+        """Closes what a copy of this process must not have."""
+        if self._fd is not None:
+            os.close(self._fd)
 
 
 def kill_tree(pid: int) -> None:

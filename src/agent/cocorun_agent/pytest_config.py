@@ -38,8 +38,10 @@ _env: dict[str, str] = {}
 
 
 def prepare() -> None:
-    """Configures pytest and otherwise restores the state of the process; for the server."""
+    """Configures pytest and otherwise restores the state of the process; for a server."""
     global _config, _cwd, _env
+    if _config is not None and _leads_to_the_same_files():
+        return
     before = list(sys.meta_path)
     with contextlib.suppress(Exception):
         from _pytest.config import Config
@@ -47,7 +49,7 @@ def prepare() -> None:
         _cwd = os.getcwd()
         _env = _pytest_env()
         _config = Config.fromdictargs({}, list(_ARGUMENTS))
-        _finders.extend(finder for finder in sys.meta_path if finder not in before)
+        _finders[:] = [finder for finder in sys.meta_path if finder not in before]
     sys.meta_path[:] = before
 
 

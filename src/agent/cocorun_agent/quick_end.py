@@ -19,23 +19,17 @@ import gc
 import importlib.util
 import inspect
 import io
-import os
-import struct
 import sys
 import traceback
 import types
 import weakref
-from typing import Any, Iterator
+from typing import Any
 
-from cocorun_agent import interpreter
+from cocorun_agent import interpreter, linker, quick_exit
 
 _FUNCTIONS = (b"Py_Finalize", b"Py_FinalizeEx")
 _LIBRARIES = ("libcocotb.so", "simulator.")
 """What the names of cocotb's libraries begin with that end the interpreter: 1.9 and 2.0, 2.1."""
-
-_PT_DYNAMIC = 2
-_DT_PLTRELSZ, _DT_STRTAB, _DT_SYMTAB, _DT_RELA, _DT_RELASZ, _DT_JMPREL = 2, 5, 6, 7, 8, 23
-_SYMBOL_BYTES = 24
 
 _OPENSSL_INIT_NO_ATEXIT = 0x80000
 
@@ -44,31 +38,36 @@ _SUSPENDABLE = (types.CoroutineType, types.GeneratorType)
 _KNOWS_STDLIB = hasattr(sys, "stdlib_module_names")
 """Python 3.10 and later."""
 
+_STREAM = io.IOBase.__mro__[1]
+"""What every stream is derived from, those in C too."""
+
 _HARMLESS = ("cocotb.triggers.Trigger.__del__",)
 """cocotb 1.9: takes a callback back, of a simulation that is over."""
 
-_slots: list[int] = []
-"""Addresses of the entries in the tables of cocotb's libraries."""
+_slots: list[Any] = []
+"""The entries in the tables of cocotb's libraries."""
 
 _kept: list[Any] = []
-"""What C calls."""
+"""What C calls, and its address."""
 
 _has_finalisers = False
 """Whether there is one among what is frozen."""
+
+_has_finaliser_by_type: dict[type, bool] = {}
+"""Those seen so far. A server fills it: where a child only reads, no page is copied."""
 
 _has_ended = False
 
 
 def prepare() -> None:
     """Finds where the interpreter's end is called; for a server."""
-    if struct.calcsize("P") != 8 or sys.byteorder != "little":
-        return
     # Whatever is odd about a library, it is only slower then.
     with contextlib.suppress(Exception):
         import ctypes
 
         _kept.append(ctypes.CFUNCTYPE(ctypes.c_int)(_end))
-        _slots[:] = _find_slots()
+        _kept.append(ctypes.cast(_kept[0], ctypes.c_void_p).value)
+        _slots[:] = linker.slots(_LIBRARIES, _FUNCTIONS)
 
 
 def keep_openssl() -> None:
@@ -101,11 +100,8 @@ def lead() -> None:
     """
     if not _slots or _has_finalisers or _finds_finaliser(is_frozen_next=False):
         return
-    import ctypes
-
-    address = ctypes.cast(_kept[-1], ctypes.c_void_p).value
     for slot in _slots:
-        ctypes.c_uint64.from_address(slot).value = address or 0
+        slot.value = _kept[1]
 
 
 def _end() -> int:
@@ -122,6 +118,8 @@ def _end() -> int:
             stream.flush()
     with contextlib.suppress(Exception):
         interpreter.flush_open_files()
+    with contextlib.suppress(Exception):
+        quick_exit.lead()
     return 0
 
 
@@ -153,7 +151,7 @@ def _finds_finaliser(is_frozen_next: bool) -> bool:
 
     Coroutines and generators can be closed at the end, but not found then if they are frozen.
     """
-    has_finaliser_by_type: dict[type, bool] = {}
+    has_finaliser_by_type = _has_finaliser_by_type
     for item in gc.get_objects():
         kind = type(item)
         if kind not in has_finaliser_by_type:
@@ -175,7 +173,8 @@ def _has_finaliser(kind: type) -> bool:
 
     Other ones in C close descriptors, which the kernel does, and write buffers, which `_end` does.
     """
-    if issubclass(kind, io.IOBase) and kind.__module__ not in ("_io", "io"):
+    # `issubclass` would ask Python's abstract classes, for each of their registered subclasses too.
+    if _STREAM in kind.__mro__ and kind.__module__ not in ("_io", "io"):
         return True
     for base in kind.__mro__:
         function = vars(base).get("__del__")
@@ -209,62 +208,3 @@ def _is_suspended(item: Any) -> bool:
     if kind is types.GeneratorType:
         return inspect.getgeneratorstate(item) == inspect.GEN_SUSPENDED
     return False
-
-
-def _find_slots() -> Iterator[int]:
-    """Yields the addresses of the table's entries for the functions, where they can be written."""
-    regions: dict[str, list[tuple[int, int, int, bool]]] = {}
-    with open("/proc/self/maps", encoding="utf-8", errors="surrogateescape") as file:
-        for line in file:
-            fields = line.split(maxsplit=5)
-            if len(fields) == 6 and os.path.basename(fields[5].strip()).startswith(_LIBRARIES):
-                start, end = (int(number, 16) for number in fields[0].split("-"))
-                is_writable = fields[1].startswith("rw")
-                region = (start, end, int(fields[2], 16), is_writable)
-                regions.setdefault(fields[5].strip(), []).append(region)
-    for mapped in regions.values():
-        base = next((start for start, _, offset, _ in mapped if offset == 0), None)
-        if base is None:
-            continue
-        for slot in _slots_of(base):
-            if any(start <= slot < end and writable for start, end, _, writable in mapped):
-                yield slot
-
-
-def _slots_of(base: int) -> Iterator[int]:
-    """Reads the dynamic section of the library that is loaded at an address."""
-    import ctypes
-
-    if ctypes.string_at(base, 5) != b"\x7fELF\x02":
-        return
-    headers_at, size, count = (
-        struct.unpack_from(form, ctypes.string_at(base, 64), at)[0]
-        for form, at in (("<Q", 32), ("<H", 54), ("<H", 56))
-    )
-    dynamic: dict[int, int] = {}
-    for index in range(count):
-        header = ctypes.string_at(base + headers_at + index * size, size)
-        kind, _, _, address, _, _, length, _ = struct.unpack_from("<IIQQQQQQ", header)
-        if kind == _PT_DYNAMIC:
-            table = ctypes.string_at(base + address, length)
-            dynamic.update(struct.iter_unpack("<qQ", table[: length - length % 16]))
-
-    def pointer(tag: int) -> int:
-        # The linker has made addresses of these offsets, but not everywhere.
-        value = dynamic.get(tag, 0)
-        return value if value >= base else base + value
-
-    for table, length in ((_DT_JMPREL, _DT_PLTRELSZ), (_DT_RELA, _DT_RELASZ)):
-        if table not in dynamic:
-            continue
-        entries = ctypes.string_at(pointer(table), dynamic.get(length, 0))
-        for offset, info, _ in struct.iter_unpack("<QQq", entries):
-            symbol = info >> 32
-            if not symbol:
-                continue
-            name_at = struct.unpack(
-                "<I", ctypes.string_at(pointer(_DT_SYMTAB) + symbol * _SYMBOL_BYTES, 4)
-            )[0]
-            name = ctypes.string_at(pointer(_DT_STRTAB) + name_at)
-            if name in _FUNCTIONS:
-                yield base + offset

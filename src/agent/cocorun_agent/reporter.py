@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from bdb import BdbQuit
-from typing import Any, Callable, Iterator, NamedTuple, Sequence
+from typing import Any, Callable, NamedTuple, Sequence
 
 from cocorun_agent import events, output, text
 from cocorun_agent.channel import Channel
@@ -49,6 +49,24 @@ class Judgement(NamedTuple):
     """The type of what the testcase returned, if it passed and that is not `None`."""
 
 
+class _Guard:
+    """What `Reporter.guard` returns; a generator would touch more pages that a server shares."""
+
+    def __init__(self, reporter: Reporter, where: str) -> None:
+        self._reporter = reporter
+        self._where = where
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if not isinstance(error, Exception):
+            return False
+        with contextlib.suppress(Exception):
+            self._reporter.send(events.agent_error(where=self._where, **_fields_of(error)))
+        return True
+
+
 class Reporter:
     """Sends the events of one process."""
 
@@ -64,14 +82,9 @@ class Reporter:
         self._closed = False
         self._reported: Any = None
 
-    @contextlib.contextmanager
-    def guard(self, where: str) -> Iterator[None]:
+    def guard(self, where: str) -> _Guard:
         """Keeps an exception of the agent itself away from cocotb and reports it instead."""
-        try:
-            yield
-        except Exception as error:
-            with contextlib.suppress(Exception):
-                self._channel.send(events.agent_error(where=where, **_fields_of(error)))
+        return _Guard(self, where)
 
     def close(self) -> None:
         """Closes the channel in a process that must not use it."""
@@ -80,6 +93,10 @@ class Reporter:
     def send(self, event: Event) -> None:
         """Sends an event that needs no bookkeeping."""
         self._channel.send(event)
+
+    def send_line(self, line: str) -> None:
+        """Sends an event that is a line of JSON already."""
+        self._channel.send_line(line)
 
     def missing(self, wanted: Sequence[Wanted]) -> None:
         """Reports which requested testcases do not exist."""

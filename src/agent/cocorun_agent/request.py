@@ -22,14 +22,26 @@ REQUEST_FD_VARIABLE = "COCORUN_AGENT_REQUEST_FD"
 """Environment variable with the number of a server's socket, unless the request has it."""
 
 
+_SELECTING = ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "TESTCASE")
+
+_MODES = ("run", "list", "serve", "serve_module", "serve_checkpoint", "start")
+
+_SERVING_OR_LISTING = ("list", "serve_module", "serve_checkpoint")
+
 _KEYS = {
     "ambiguous",
+    "checkpoint_failed",
+    "checkpoint_level",
+    "checkpoints",
     "cpus",
     "cwd",
+    "design",
+    "design_fd",
     "dump_signal",
     "env",
     "event_fd",
     "event_file",
+    "has_foreign_code",
     "log",
     "mode",
     "modules",
@@ -66,15 +78,12 @@ class Request:
                 f"the request has protocol {fields.get('protocol')!r}, this agent speaks {PROTOCOL}"
             )
         self.mode: str = fields["mode"]
-        if self.mode not in ("run", "list", "serve", "serve_module"):
+        if self.mode not in _MODES:
             raise ValueError(f"unknown mode {self.mode!r}")
         unknown = sorted(set(fields) - _KEYS)
         if unknown:
             raise ValueError(f"unknown keys {', '.join(unknown)}")
         self.event_fd: int | None = fields.get("event_fd")
-        if self.event_fd is None and os.environ.get(EVENT_FD_VARIABLE):
-            # The pipe's number is known only to the process that starts the simulator.
-            self.event_fd = int(os.environ.pop(EVENT_FD_VARIABLE))
         self.event_file: str | None = fields.get("event_file")
         self.modules: list[str] = [str(module) for module in fields.get("modules") or ()]
         testcases = fields.get("testcases")
@@ -87,22 +96,31 @@ class Request:
         self.seed: int | None = fields.get("seed")
         self.results_file: str | None = fields.get("results_file")
         self.vpi_libraries: list[str] = [str(path) for path in fields.get("vpi_libraries") or ()]
+        self.has_foreign_code: bool = bool(fields.get("has_foreign_code"))
         self.pygpi_users: list[str] = [str(name) for name in fields.get("pygpi_users") or ()]
         self.request_fd: int | None = fields.get("request_fd")
-        if self.request_fd is None and os.environ.get(REQUEST_FD_VARIABLE):
-            self.request_fd = int(os.environ.pop(REQUEST_FD_VARIABLE))
         self.run: Any = fields.get("run")
         self.cwd: str | None = fields.get("cwd")
         self.log: str | None = fields.get("log")
+        self.design: str | None = fields.get("design")
+        self.design_fd: int | None = fields.get("design_fd")
         env = fields.get("env") or {}
         self.env_set: dict[str, str] = dict(env.get("set") or {})
         self.env_unset: list[str] = list(env.get("unset") or ())
         self.preload: list[str] = [str(module) for module in fields.get("preload") or ()]
         self.paths: list[str] = [str(folder) for folder in fields.get("paths") or ()]
         self.ambiguous: dict[str, list[str]] = dict(fields.get("ambiguous") or {})
+        self.checkpoints: list[str] = [str(name) for name in fields.get("checkpoints") or ()]
+        self.checkpoint_level = int(fields.get("checkpoint_level") or 0)
+        self.checkpoint_failed = bool(fields.get("checkpoint_failed"))
         self.dump_signal: int | None = fields.get("dump_signal")
         self.wait_signal: int | None = fields.get("wait_signal")
         self.cpus: list[int] | None = fields.get("cpus")
+
+    @property
+    def probes_checkpoint(self) -> bool:
+        """Whether its testcase is observed until it calls the first checkpoint, which fails."""
+        return self.mode == "run" and self.checkpoint_failed and self.checkpoint_level == 0
 
     @classmethod
     def from_environment(cls) -> Request | None:
@@ -114,7 +132,13 @@ class Request:
         if not path:
             return None
         with open(path, encoding="utf-8") as file:
-            return cls(json.load(file))
+            request = cls(json.load(file))
+        # These numbers are known only to the process that starts the simulator.
+        if request.event_fd is None and os.environ.get(EVENT_FD_VARIABLE):
+            request.event_fd = int(os.environ.pop(EVENT_FD_VARIABLE))
+        if request.request_fd is None and os.environ.get(REQUEST_FD_VARIABLE):
+            request.request_fd = int(os.environ.pop(REQUEST_FD_VARIABLE))
+        return request
 
 
 def apply_to_environment(request: Request, cocotb_major: int) -> None:
@@ -132,6 +156,15 @@ def apply_to_environment(request: Request, cocotb_major: int) -> None:
         env["COCOTB_RESULTS_FILE"] = request.results_file
     # cocotb's own listing never ends the simulation.
     env.pop("COCOTB_LIST_TESTS", None)
-    if request.testcases is not None or request.mode == "list":
-        for name in ("COCOTB_TESTCASE", "COCOTB_TEST_FILTER", "TESTCASE"):
+    if request.testcases is not None or request.mode in _SERVING_OR_LISTING:
+        for name in _SELECTING:
             env.pop(name, None)
+
+
+def apply_to_copy(request: Request) -> None:
+    """Sets what differs from the module's server that was copied: it has done the above."""
+    if request.results_file is not None:
+        os.environ["COCOTB_RESULTS_FILE"] = request.results_file
+    for name in _SELECTING:
+        if name in request.env_set:
+            os.environ.pop(name, None)

@@ -49,6 +49,26 @@ def begin(seed: int | None) -> None:
         _seed_numpy(sys.modules[_NUMPY])
 
 
+def state() -> Any:
+    """Returns the state of all sources, for `return_to`."""
+    return random.getstate(), _state(), _seed
+
+
+def return_to(state: Any) -> None:
+    """Continues where the sources were before; those imported since begin with the seed of then."""
+    global _seed
+    of_random, of_numpy, _seed = state
+    random.setstate(of_random)
+    numpy = sys.modules.get(_NUMPY)
+    if numpy is not None and of_numpy is not None:
+        with contextlib.suppress(Exception):
+            numpy.set_state(of_numpy)
+    elif numpy is not None:
+        _seed_numpy(numpy)
+    if _HYPOTHESIS in sys.modules:
+        _seed_hypothesis(sys.modules[_HYPOTHESIS])
+
+
 def preload() -> None:
     """Seeds `random` as cocotb does, which has not yet been initialised."""
     random.seed(_seed)

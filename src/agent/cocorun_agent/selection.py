@@ -1,9 +1,9 @@
 """Picks exactly the requested testcases.
 
 cocotb's own filters match by regular expression or suffix and change how `skip=True` is treated,
-so none of them is used. A requested testcase runs even if it is marked `skip=True`: whether the mark
-counts is the caller's decision. Invariant: the chosen testcases keep cocotb's order, and every request
-that matches nothing is returned.
+so none of them is used. A requested testcase runs even if it is marked `skip=True`: whether the
+mark counts is the caller's decision. Invariant: the chosen testcases keep cocotb's order, and every
+request that matches nothing is returned.
 """
 
 from __future__ import annotations
@@ -31,32 +31,40 @@ def occurrences(names: Sequence[tuple[str, str]]) -> list[int]:
     return numbers
 
 
-def choose(names: Sequence[tuple[str, str]], wanted: Sequence[Wanted] | None) -> Choice:
-    """Finds each wanted testcase among `names`, `(module, testcase)` in cocotb's order.
+class Names:
+    """The testcases that were found, `(module, testcase)` in cocotb's order.
 
-    A name requested twice means its first two occurrences, unless the occurrence is given.
+    A module's server prepares it, so that a child, which picks one of them, does no work for the
+    others.
     """
-    if wanted is None:
-        return Choice(dict(enumerate(occurrences(names))), [])
-    # A child picks one of all the testcases of its module: work done for each of those is repeated
-    # for each testcase of each session.
-    places: dict[tuple[str, str], list[int]] = {
-        (want.module, want.testcase): [] for want in wanted
-    }
-    for index, name in enumerate(names):
-        if name in places:
-            places[name].append(index)
-    chosen: dict[int, int] = {}
-    missing: list[Wanted] = []
-    for want in wanted:
-        found = places[want.module, want.testcase]
-        number = want.occurrence
-        if number is None:
-            number = 0
-            while number < len(found) and found[number] in chosen:
-                number += 1
-        if 0 <= number < len(found):
-            chosen[found[number]] = number
-        else:
-            missing.append(want._replace(occurrence=number))
-    return Choice(dict(sorted(chosen.items())), missing)
+
+    def __init__(self, names: Sequence[tuple[str, str]]) -> None:
+        self._names = names
+        self._places: dict[tuple[str, str], list[int]] = {}
+        for index, name in enumerate(names):
+            self._places.setdefault(name, []).append(index)
+
+    def __getitem__(self, index: int) -> tuple[str, str]:
+        return self._names[index]
+
+    def choose(self, wanted: Sequence[Wanted] | None) -> Choice:
+        """Finds each wanted testcase.
+
+        A name requested twice means its first two occurrences, unless the occurrence is given.
+        """
+        if wanted is None:
+            return Choice(dict(enumerate(occurrences(self._names))), [])
+        chosen: dict[int, int] = {}
+        missing: list[Wanted] = []
+        for want in wanted:
+            found = self._places.get((want.module, want.testcase), [])
+            number = want.occurrence
+            if number is None:
+                number = 0
+                while number < len(found) and found[number] in chosen:
+                    number += 1
+            if 0 <= number < len(found):
+                chosen[found[number]] = number
+            else:
+                missing.append(want._replace(occurrence=number))
+        return Choice(dict(sorted(chosen.items())), missing)

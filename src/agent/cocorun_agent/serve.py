@@ -14,6 +14,7 @@ from __future__ import annotations
 import array
 import contextlib
 import gc
+import hashlib
 import importlib
 import json
 import os
@@ -26,10 +27,12 @@ from cocorun_agent import (
     child,
     events,
     imports,
+    mapped_code,
     output,
     processes,
     pytest_config,
     quick_end,
+    quick_exit,
     seeds,
 )
 from cocorun_agent.reporter import Reporter
@@ -55,12 +58,21 @@ _WARM = (
     "unittest.main",
     "xml.etree.ElementTree",
     "cocorun_agent.v1",
+    "cocorun_agent.v1_checkpoint",
     "cocorun_agent.v2",
+    "cocorun_agent.v2_checkpoint",
 )
 """In the order of cocotb 2.x's own entry points; those that a version does not have are skipped."""
 
 _COVERAGE = ("COCOTB_USER_COVERAGE", "COVERAGE")
 """Coverage of the user's code, which cocotb begins to measure before it imports a test module."""
+
+_TRUNCATED = int(socket.MSG_TRUNC)
+_ROOM = socket.CMSG_SPACE(2 * array.array("i", [0]).itemsize)
+_KILL = int(signal.SIGKILL)
+"""Numbers, since each operation on an enumeration touches pages that a child shares."""
+SERVING = ("serve_module", "serve_checkpoint")
+"""Modes of children that serve."""
 
 _LOOK_AGAIN_MS = 20
 """Interval of checks for ended children, if the kernel has no descriptors for processes."""
@@ -73,6 +85,14 @@ def warm() -> None:
             importlib.import_module(name)
     if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
         pytest_config.prepare()
+    # What is made at its first use: OpenSSL's tables of the hash from which cocotb makes seeds, and
+    # a generic type.
+    with contextlib.suppress(Exception):
+        hashlib.sha1(b"").hexdigest()
+    with contextlib.suppress(Exception):
+        from cocotb.task import Task
+
+        Task[None]
 
 
 def preload(reporter: Reporter, modules: list[str]) -> None:
@@ -122,14 +142,16 @@ class Server:
     def __init__(self, reporter: Reporter, wanted: Request) -> None:
         self._reporter = reporter
         self._pid = os.getpid()
+        self._has_foreign_code = wanted.has_foreign_code
         self._socket = socket.socket(fileno=wanted.request_fd)
         if self._socket.type != socket.SOCK_SEQPACKET:
             raise ValueError("the request socket does not keep messages apart")
         self._socket.set_inheritable(False)
         self._run_by_pid: dict[int, Any] = {}
         self._pidfd_by_pid: dict[int, int] = {}
-        self._module_servers: set[int] = set()
+        self._servers: set[int] = set()
         self._runs_by_orphan: dict[int, set[int]] = {}
+        self._children = processes.Children()
         self._poll = select.poll()
         self._poll.register(self._socket, select.POLLIN)
 
@@ -150,15 +172,18 @@ class Server:
                     return wanted
 
     def _prepare(self) -> None:
+        child.forget_user_paths()
         gc.collect()
         gc.freeze()
         quick_end.prepare()
+        quick_exit.prepare(output.libc(), self._has_foreign_code)
+        mapped_code.keep_for_children()
 
     def _check(self, wanted: Request) -> None:
         """Raises if this server cannot serve a request."""
         if wanted.mode == "serve":
             raise ValueError("a child cannot serve")
-        if wanted.mode == "serve_module":
+        if wanted.mode in SERVING:
             for name in _COVERAGE:
                 if wanted.env_set.get(name, os.environ.get(name)):
                     raise ValueError(f"{name} writes one file for each process")
@@ -170,9 +195,9 @@ class Server:
             self._end()
         run: int | None = None
         try:
-            if flags & socket.MSG_TRUNC:
+            if flags & _TRUNCATED:
                 raise ValueError(f"a message is longer than {MESSAGE_BYTES_MAX} bytes")
-            fields = json.loads(data)
+            fields = json.loads(data.decode())
             run = fields.get("run")
             if "request_file" in fields:
                 with open(fields["request_file"], encoding="utf-8") as file:
@@ -181,8 +206,8 @@ class Server:
             if not isinstance(wanted.run, int):
                 raise ValueError("the request names no run")
             self._check(wanted)
-            if wanted.mode == "serve_module" and len(fds) < 2:
-                raise ValueError("a module's server needs a socket")
+            if wanted.mode in SERVING and len(fds) < 2:
+                raise ValueError("a server needs a socket")
             late = child.too_late(wanted)
             if late:
                 raise ValueError(f"{', '.join(late)} took effect before the fork")
@@ -197,16 +222,15 @@ class Server:
                 wanted.event_fd = fds[0] if fds else None
                 wanted.request_fd = fds[1] if len(fds) > 1 else None
                 return wanted
-            if wanted.mode == "serve_module":
-                self._module_servers.add(pid)
+            if wanted.mode != "run":
+                self._servers.add(pid)
             self._started(pid, run)
         for fd in fds:
             os.close(fd)
         return None
 
     def _receive(self) -> tuple[bytes, list[int], int]:
-        room = socket.CMSG_SPACE(2 * array.array("i", [0]).itemsize)
-        data, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, room)
+        data, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, _ROOM)
         fds = array.array("i")
         for level, kind, payload in ancillary:
             if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
@@ -222,7 +246,7 @@ class Server:
         if fd is not None:
             self._pidfd_by_pid[pid] = fd
             self._poll.register(fd, select.POLLIN)
-        self._reporter.send(events.child_started(run=run, pid=pid))
+        self._reporter.send_line(events.child_started(run=run, pid=pid))
 
     def _reap(self) -> None:
         """Reports every child that has ended, after ending what it left in its group."""
@@ -231,16 +255,16 @@ class Server:
                 continue
             # While the leader is unreaped, no other group can have its number.
             with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(pid, _KILL)
             _, status, usage = os.wait4(pid, 0)
             run = self._run_by_pid.pop(pid)
-            self._module_servers.discard(pid)
+            self._servers.discard(pid)
             fd = self._pidfd_by_pid.pop(pid, None)
             if fd is not None:
                 self._poll.unregister(fd)
                 os.close(fd)
             self._end_orphans(pid)
-            self._reporter.send(
+            self._reporter.send_line(
                 events.child_exited(
                     run=run,
                     pid=pid,
@@ -259,9 +283,12 @@ class Server:
         going on, so it is killed only once all of those have ended.
         """
         children = set(self._run_by_pid)
-        # While a module's server lives, it is the one that adopts the orphans of its runs.
-        alive = children - self._module_servers
-        for pid in processes.children_of(self._pid) - children:
+        orphans = self._children.now() - children
+        if not orphans and not self._runs_by_orphan:
+            return
+        # While another server lives, it is the one that adopts the orphans of its runs.
+        alive = children - self._servers
+        for pid in orphans:
             self._runs_by_orphan.setdefault(pid, alive | {ended})
         for pid, runs in list(self._runs_by_orphan.items()):
             if not runs & alive:
@@ -278,7 +305,7 @@ class Server:
         """Ends all children and the server; the caller is gone or has no more requests."""
         for pid in self._run_by_pid:
             with contextlib.suppress(OSError):
-                os.killpg(pid, signal.SIGKILL)
+                os.killpg(pid, _KILL)
         for pid in self._run_by_pid:
             with contextlib.suppress(OSError):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
@@ -311,6 +338,7 @@ class Server:
             # The server died before the line above could take effect.
             os._exit(1)
         self._socket.close()
+        self._children.close()
         self._reporter.close()
         for fd in self._pidfd_by_pid.values():
             os.close(fd)

@@ -48,6 +48,31 @@ class Adapter:
         self._times: tuple[float, float] = (0.0, 0.0)
         self._end_of_simulation: Any = None
         self._manager: Any = None
+        self._log_offset: int | None = None
+
+    @property
+    def reporter(self) -> Reporter:
+        """What sends its events."""
+        return self._reporter
+
+    @property
+    def request(self) -> Request:
+        """What it was asked for."""
+        return self._request
+
+    @property
+    def manager(self) -> Any:
+        """cocotb's regression manager, once it exists."""
+        return self._manager
+
+    @property
+    def log_offset(self) -> int | None:
+        """Where the log of the testcase begins that started last."""
+        return self._log_offset
+
+    def begin_again(self, request: Request) -> None:
+        """Selects for another request from now on."""
+        self._request = request
 
     def install(self) -> None:
         """Installs the hooks; cocotb must be importable and its regression not yet started."""
@@ -97,8 +122,12 @@ class Adapter:
             if self._request.mode == "list":
                 return self._list(cls, regression)
             if self._request.mode == "serve_module":
-                return self._selected(self._served(discover(cls), regression))
-            return self._selected(discover(cls))
+                return self.select(discover(cls), self._module_server(regression))
+            if self._request.mode == "serve_checkpoint":
+                from cocorun_agent import v1_checkpoint
+
+                return self.select(v1_checkpoint.placeholders(self, cls))
+            return self.select(discover(cls))
 
         @functools.wraps(from_discovery)
         def made(cls: Any, *args: Any, **kwargs: Any) -> Any:
@@ -119,26 +148,32 @@ class Adapter:
         manager._discover_tests = classmethod(discovered)
         manager.from_discovery = classmethod(made)
 
-    def _selected(self, tests: Iterator[Any]) -> Iterator[Any]:
+    def select(self, tests: Iterator[Any], server: Any = None) -> Iterator[Any]:
         """Yields the requested ones of the testcases that cocotb discovers.
+
+        If there is a module's server, it lists them all, and this goes on only in its children.
 
         Nothing is imported before the first one is needed: cocotb starts to measure coverage
         between creating this generator and using it.
         """
         found: list[Any] = []
         origins: list[str] = []
-        for test in tests:
+        for test in tests if server is None else self._listed(tests, server):
             found.append(test)
             origins.append(self._importing or test.__module__)
         chosen = found
+        names = selection.Names(list(zip(origins, [test.__qualname__ for test in found])))
+        if server is not None:
+            self._request = server.serve()
+            self._manager.xunit.filename = self._request.results_file
+            self._manager.start_time = time.time()
         with self._reporter.guard("select"):
-            names = list(zip(origins, [test.__qualname__ for test in found]))
-            choice = selection.choose(names, self._request.testcases)
+            choice = names.choose(self._request.testcases)
             taken: set[int] = set()
             picked = []
             for index, number in choice.occurrence_by_index.items():
                 test = found[index]
-                # One object under two names is two testcases to cocotb; each needs an identity here.
+                # One object under two names is two testcases to cocotb; each needs its identity.
                 if id(test) in taken:
                     test = copy.copy(test)
                 taken.add(id(test))
@@ -170,16 +205,18 @@ class Adapter:
         modules = self._request.modules
         listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
 
-    def _served(self, tests: Iterator[Any], regression: Any) -> Iterator[Any]:
-        """Lists and serves the module; yields its testcases only in a child."""
+    def _module_server(self, regression: Any) -> Any:
         from cocotb.decorators import test as test_class
 
-        [module] = self._request.modules
         # It needs `ctypes`, which a fork server has and a run need not have.
         from cocorun_agent import module_server
 
-        server = module_server.ModuleServer(self._reporter, self._request)
         definitions.watch([test_class], regression, "_my_import")
+        return module_server.ModuleServer(self._reporter, self._request)
+
+    def _listed(self, tests: Iterator[Any], server: Any) -> list[Any]:
+        """Lists the module's testcases while what its import does is watched."""
+        [module] = self._request.modules
         found: list[Any] = []
 
         def discover(_module: str) -> list[listing.Found]:
@@ -191,10 +228,7 @@ class Adapter:
         server.user_code_ends()
         if not has_any:
             listing.finish(self._reporter)
-        self._request = server.serve()
-        self._manager.xunit.filename = self._request.results_file
-        self._manager.start_time = time.time()
-        yield from found
+        return found
 
     # What happens to a testcase.
 
@@ -205,9 +239,15 @@ class Adapter:
         def started(this: Any) -> Any:
             with self._reporter.guard("_start_test"):
                 test = this._test
-                self._reporter.started(self._key(test), _seed_of(test), output.log_offset())
+                self._log_offset = output.log_offset()
+                self._reporter.started(self.key_of(test), seed_of(test), self._log_offset)
             with self._reporter.guard("seed"):
-                seeds.testcase_begins(self._key(this._test).module, _seed_of(this._test))
+                seeds.testcase_begins(self.key_of(this._test).module, seed_of(this._test))
+            if self._request.probes_checkpoint:
+                from cocorun_agent import v1_checkpoint
+
+                with self._reporter.guard("probe"):
+                    v1_checkpoint.probe(self, this._test_task, this._test)
             return original(this)
 
         manager._start_test = started
@@ -231,7 +271,7 @@ class Adapter:
                 raise
             if outcome is None:
                 with self._reporter.guard("_record_result"):
-                    self._reporter.skipped(self._key(test), None, None)
+                    self._reporter.skipped(self.key_of(test), None, None)
             return result
 
         @functools.wraps(score_test)
@@ -242,7 +282,7 @@ class Adapter:
             except EXITS as error:
                 # cocotb passes these through to the simulator, without a verdict.
                 with self._reporter.guard("_score_test"):
-                    self._reporter.exits(self._key(test), error, *times)
+                    self._reporter.exits(self.key_of(test), error, *times)
                 raise
             with self._reporter.guard("_score_test"):
                 self._judge(this, test, outcome, passed, times)
@@ -256,7 +296,7 @@ class Adapter:
     ) -> None:
         from cocotb.result import SimFailure, TestSuccess
 
-        key = self._key(test)
+        key = self.key_of(test)
         error = getattr(outcome, "error", None)
         # While tearing down, cocotb passes the class itself for testcases that never ran.
         failed = error is SimFailure or isinstance(error, SimFailure)
@@ -313,12 +353,13 @@ class Adapter:
 
         Scheduler._finish_scheduler = finishing
 
-    def _key(self, test: Any) -> Key:
+    def key_of(self, test: Any) -> Key:
+        """Returns the name of a testcase."""
         key = self._key_by_id.get(id(test))
         return key or Key(test.__module__, test.__qualname__, 0, test.__module__)
 
 
-def _seed_of(test: Any) -> int:
+def seed_of(test: Any) -> int:
     """Returns the seed that cocotb 1.9 gives the random module for one testcase."""
     import cocotb
 

@@ -54,9 +54,33 @@ class Adapter:
         self._origins: list[str] = []
         self._key_by_id: dict[int, Key] = {}
         self._kept: list[Any] = []
+        self._names = selection.Names([])
+        self._queue: list[Any] | None = None
         self._manager: Any = None
         self._log_offset: int | None = None
         self._error: Any = None
+
+    @property
+    def reporter(self) -> Reporter:
+        """What sends its events."""
+        return self._reporter
+
+    @property
+    def request(self) -> Request:
+        """What it was asked for."""
+        return self._request
+
+    @property
+    def log_offset(self) -> int | None:
+        """Where the log of the testcase begins that cocotb announced last."""
+        return self._log_offset
+
+    def begin_again(self, request: Request) -> None:
+        """Forgets what was discovered, for another request."""
+        self._request = request
+        self._registered.clear()
+        self._origins.clear()
+        self._kept.clear()
 
     def install(self) -> None:
         """Installs the hooks; cocotb must be importable and its regression not yet started."""
@@ -78,6 +102,10 @@ class Adapter:
         self._hook_end(manager)
         if self._request.mode == "serve_module":
             self._hook_module_server(regression, manager, discover_tests)
+        if self._request.mode == "serve_checkpoint":
+            from cocorun_agent import v2_checkpoint
+
+            v2_checkpoint.install(self, regression, manager, discover_tests)
 
     # Discovery and selection.
 
@@ -133,7 +161,8 @@ class Adapter:
                 # Modules without any testcase: cocotb gives up before a selection is made.
                 with reporter.guard("discover_tests"):
                     if _is_raised_in(original, error):
-                        reporter.missing(selection.choose([], self._request.testcases).missing)
+                        nothing = selection.Names([])
+                        reporter.missing(nothing.choose(self._request.testcases).missing)
                 raise
 
         _hook(manager, "discover_tests", discovering)
@@ -146,20 +175,18 @@ class Adapter:
 
         def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             with self._reporter.guard("select"):
-                self._select(this)
+                self.select(this)
             return original(this, *args, **kwargs)
 
         _hook(manager, "start_regression", starting)
 
-    def _select(self, manager: Any) -> None:
+    def select(self, manager: Any) -> None:
         """Reduces the queue to the requested testcases, before cocotb sorts and counts it."""
         queue = manager._test_queue
-        known = len(queue) == len(self._registered) and all(
-            map(operator.is_, queue, self._registered)
-        )
-        origins = self._origins if known else [test.module for test in queue]
-        names = list(zip(origins, [test.name for test in queue]))
-        choice = selection.choose(names, self._request.testcases)
+        if self._queue is not queue:
+            self._look_through(queue)
+        names = self._names
+        choice = names.choose(self._request.testcases)
         taken: set[int] = set()
         for index, number in choice.occurrence_by_index.items():
             test = queue[index]
@@ -173,6 +200,15 @@ class Adapter:
             self._kept.append(test)
         manager._test_queue = list(self._kept)
         self._reporter.missing(choice.missing)
+
+    def _look_through(self, queue: list[Any]) -> None:
+        """Finds out what the testcases in the queue are called; a module's server does it once."""
+        known = len(queue) == len(self._registered) and all(
+            map(operator.is_, queue, self._registered)
+        )
+        origins = self._origins if known else [test.module for test in queue]
+        self._names = selection.Names(list(zip(origins, [test.name for test in queue])))
+        self._queue = queue
 
     def _filter_publicly(self) -> None:
         """Falls back to cocotb's public filter, under which `skip=True` testcases are run."""
@@ -215,12 +251,20 @@ class Adapter:
                     key = self._key(self._manager)
                     self._reporter.started(key, cocotb.RANDOM_SEED, self._log_offset)
                     seeds.testcase_begins(key.module, cocotb.RANDOM_SEED)
+                    self._probe(this)
             return original(this, *args, **kwargs)
 
         _hook(running, "start", started)
         for name in ("_abort", "abort"):
             if hasattr(running, name):
                 _hook(running, name, self._aborted)
+
+    def _probe(self, running: Any) -> None:
+        """Observes a testcase that may call a checkpoint which fails."""
+        if self._request.probes_checkpoint:
+            from cocorun_agent import v2_checkpoint
+
+            v2_checkpoint.probe(self, running, self._manager._test)
 
     def _aborted(self, original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
         """Notices an exception that cocotb 2.1 passes through to the simulator, without a verdict.
@@ -353,12 +397,13 @@ class Adapter:
         if manager._tearing_down or self._reporter.is_running(self._key(manager)):
             return
         for test in [manager._test, *manager._test_queue]:
-            self._reporter.not_run(self._key_of(test), "simulation-ended", None)
+            self._reporter.not_run(self.key_of(test), "simulation-ended", None)
 
     def _key(self, manager: Any) -> Key:
-        return self._key_of(manager._test)
+        return self.key_of(manager._test)
 
-    def _key_of(self, test: Any) -> Key:
+    def key_of(self, test: Any) -> Key:
+        """Returns the name of a testcase."""
         key = self._key_by_id.get(id(test))
         return key or Key(test.module, test.name, 0, test.module)
 
@@ -434,6 +479,8 @@ class Adapter:
         _hook(manager, "discover_tests", discovering)
 
         def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
+            with self._reporter.guard("select"):
+                self._look_through(this._test_queue)
             self._request = server.serve()
             # cocotb 2.1 reads the environment when it writes the file, 2.0 has done so by now.
             if hasattr(this.xunit, "filename"):

@@ -13,6 +13,7 @@ use crate::event::BuildHolder;
 use crate::event::BuildOutcome;
 use crate::event::Event;
 use crate::event::RunId;
+use crate::event::RunOrigin;
 use crate::event::SessionStarted;
 use crate::event::SessionState;
 use crate::event::Slot;
@@ -297,15 +298,26 @@ impl TerminalReport {
         }
     }
 
-    fn on_run_started(&mut self, now: Instant, run: RunId, row: RunRow, how: &str, dir: &Utf8Path) {
+    /// Prints what only `--verbose` asks for.
+    fn print_work(&mut self, now: Instant, word: &str, took: Option<Duration>, words: &str) {
         if self.says(Verbosity::Verbose) {
-            let (label, slot) = (&row.label, row.slot);
-            let label = format!("{label} (run {run}, slot {slot}, {how}) in {dir}");
-            let line = self
-                .palette
-                .line(LineStyle::Work, "START", None, &text::visible(&label));
+            let words = text::visible(words);
+            let line = self.palette.line(LineStyle::Work, word, took, &words);
             self.print(now, &line);
         }
+    }
+
+    fn on_run_started(
+        &mut self,
+        now: Instant,
+        run: RunId,
+        row: RunRow,
+        origin: &RunOrigin,
+        dir: &Utf8Path,
+    ) {
+        let (label, slot, how) = (&row.label, row.slot, wording::origin(origin));
+        let words = format!("{label} (run {run}, slot {slot}, {how}) in {dir}");
+        self.print_work(now, "START", None, &words);
         self.runs.insert(run, row);
     }
 
@@ -477,18 +489,6 @@ impl TerminalReport {
     }
 }
 
-/// Returns what a run is called before its first testcase starts.
-fn run_label(build: &BuildName, testcases: &[TestcaseId]) -> String {
-    match testcases {
-        [] => text::visible(build.as_str()).into_owned(),
-        [only] => wording::name(only),
-        [first, ..] => {
-            let number = text::count(testcases.len(), "testcase");
-            format!("{} ({number})", text::visible(&wording::group(first)))
-        }
-    }
-}
-
 impl Report for TerminalReport {
     fn on_event(&mut self, event: &Event, state: &SessionState) {
         let now = self.clock.now();
@@ -507,22 +507,17 @@ impl Report for TerminalReport {
                 build,
                 testcases,
                 dir,
-                spawned_because,
+                origin,
             } => {
-                let label = run_label(build, testcases);
-                let how = match spawned_because {
-                    None => "forked".to_owned(),
-                    Some(why) => format!("spawned: {why}"),
-                };
                 let row = RunRow {
                     slot: *slot,
                     since: now,
-                    label,
+                    label: wording::run_label(build, testcases),
                     testcase: None,
                     open: testcases.len(),
                     ending_since: None,
                 };
-                self.on_run_started(now, *run, row, &how, dir);
+                self.on_run_started(now, *run, row, origin, dir);
             }
             Event::TestcaseStarted { run, testcase, .. } => {
                 if let Some(row) = self.runs.get_mut(run) {
@@ -546,6 +541,10 @@ impl Report for TerminalReport {
                     .line(LineStyle::Notable, "STOPPING", None, &reason);
                 self.print(now, &line);
             }
+            Event::CheckpointReached(reached) => {
+                let words = wording::checkpoint_reached(reached);
+                self.print_work(now, "CHECKPOINT", Some(reached.duration), &words);
+            }
             Event::ModuleListed {
                 build,
                 module,
@@ -553,9 +552,7 @@ impl Report for TerminalReport {
                 ..
             } if self.says(Verbosity::Verbose) => {
                 let words = format!("{build}::{module} is imported by each run: {why}");
-                let words = text::visible(&words);
-                let line = self.palette.line(LineStyle::Work, "LISTED", None, &words);
-                self.print(now, &line);
+                self.print_work(now, "LISTED", None, &words);
             }
             Event::ModuleListed { .. } | Event::SessionFinished(_) => self.print_up_to_date(now),
             // What the ending needs of these is in the state.

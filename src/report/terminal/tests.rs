@@ -9,6 +9,7 @@ use crate::edge::clock::Clock as _;
 use crate::edge::terminal::TerminalSize;
 use crate::event::BuildOutcome;
 use crate::event::Event;
+use crate::event::RunOrigin;
 use crate::event::SessionState;
 use crate::model::build::BuildName;
 use crate::model::exit_code::ExitCode;
@@ -343,7 +344,7 @@ fn without_a_terminal_a_sign_of_life_comes_when_ten_seconds_were_silent() {
         build: id.build.clone(),
         testcases: vec![id.clone()],
         dir: "/p/runs/1".into(),
-        spawned_because: None,
+        origin: RunOrigin::default(),
     };
     played.take(&[
         expected::session_started(1),

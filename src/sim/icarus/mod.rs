@@ -188,6 +188,16 @@ impl Simulator for Icarus {
             .is_some_and(|(_, after)| log_text::names_a_place(after))
     }
 
+    /// `vvp` itself runs all designs.
+    fn has_foreign_code(&self, _build: &Build, _inherited: &BTreeMap<String, String>) -> bool {
+        false
+    }
+
+    /// `vvp` loads the modules that `-m` names first.
+    fn starts_without_design(&self) -> bool {
+        true
+    }
+
     fn can_fork(&self) -> bool {
         true
     }

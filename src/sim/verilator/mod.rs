@@ -5,6 +5,7 @@ use crate::edge::env::Environment;
 use crate::model::build::Build;
 use crate::model::build::Language;
 use crate::model::build::SimulatorName;
+use crate::model::build::Source;
 use crate::model::tool::PythonEnv;
 use crate::model::tool::SimulatorTool;
 use crate::sim::literal;
@@ -39,6 +40,21 @@ const COCOTB_MAIN: &str = "lib/verilator/verilator.cpp";
 const RUNTIME_MARKER: &str = "verilated.mk";
 /// The folder for generated C++, in the output directory.
 const CPP: &str = "cpp";
+/// What arguments begin with that neither name C++ code nor change how it is compiled.
+const HARMLESS_ARGS: [&str; 12] = [
+    "+define+",
+    "--assert",
+    "--no-assert",
+    "--no-timing",
+    "--timescale",
+    "--timing",
+    "--trace",
+    "--x-assign",
+    "--x-initial",
+    "-D",
+    "-G",
+    "-W",
+];
 /// The text before the parameters that no toplevel has (version 5.48).
 const UNKNOWN_PARAMETERS: &str = "%Error: Parameters from the command line were not found in";
 
@@ -316,6 +332,19 @@ impl Simulator for Verilator {
             .into_iter()
             .filter_map(|word| line.split_once(word))
             .any(|(_, after)| log_text::names_a_place(after))
+    }
+
+    fn has_foreign_code(&self, build: &Build, inherited: &BTreeMap<String, String>) -> bool {
+        let is_hdl = |source: &Source| {
+            let extension = source.path.extension().unwrap_or_default();
+            ["v", "sv", "vh", "svh", "vlt"].contains(&extension)
+        };
+        // Coverage and profiles of the C++ are written at the end.
+        let is_harmless = |arg: &String| HARMLESS_ARGS.iter().any(|start| arg.starts_with(start));
+        !build.sources.iter().all(is_hdl)
+            || !build.build_args.iter().all(is_harmless)
+            || !build.build_env.is_empty()
+            || inherited.values().any(|value| !value.is_empty())
     }
 
     fn can_fork(&self) -> bool {

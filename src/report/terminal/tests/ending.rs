@@ -4,6 +4,7 @@ use super::bad;
 use super::play;
 
 use crate::event::Event;
+use crate::event::RunOrigin;
 use crate::model::exit_code::ExitCode;
 use crate::model::outcome::Cause;
 use crate::model::outcome::Outcome;
@@ -45,7 +46,7 @@ fn a_testcase_that_a_stop_interrupted_is_named_and_what_never_began_is_counted()
             build: id("hangs").build,
             testcases: vec![id("hangs")],
             dir: "/p/runs/1".into(),
-            spawned_because: None,
+            origin: RunOrigin::default(),
         },
         Event::TestcaseStarted {
             run: 1,

@@ -1,0 +1,61 @@
+import os, random, subprocess, sys, threading, time
+import cocotb
+from cocotb.clock import Clock
+from cocotb.triggers import ClockCycles, Event, RisingEdge, Timer
+
+WRONG = os.environ.get('WRONG')
+SEEN = []
+GO = Event()
+KEPT = []
+
+def count(what):
+    with open(os.environ['COCORUN_PROJECT_DIR'] + '/counted', 'a') as file:
+        file.write(what)
+
+async def monitor(dut):
+    while True:
+        await RisingEdge(dut.clk)
+        SEEN.append(1)
+
+async def fail_later():
+    await GO.wait()
+    assert not 'the monitor is content'
+
+async def reset(dut, cycles=3):
+    count('r')
+    cocotb.start_soon(Clock(dut.clk, 10, 'ns').start())
+    dut.rst.value = 1
+    await ClockCycles(dut.clk, cycles)
+    dut.rst.value = 0
+    return cycles
+
+async def boot(dut):
+    count('b')
+    cocotb.start_soon(monitor(dut))
+    cocotb.start_soon(fail_later())
+    await ClockCycles(dut.clk, 50)
+    return dut
+
+async def train(dut):
+    count('t')
+    await ClockCycles(dut.clk, 20)
+    if WRONG == 'raises': raise ValueError('no link')
+    if WRONG == 'exits': sys.exit(3)
+    if WRONG == 'leaves': os._exit(0)
+    if WRONG == 'crashes': os.abort()
+    if WRONG == 'waits': await Event().wait()
+    if WRONG == 'loops':
+        while True: pass
+    if WRONG == 'opens': KEPT.append(open(__file__))
+    if WRONG == 'writes': open('written.txt', 'w').close()
+    if WRONG == 'starts': KEPT.append(subprocess.Popen(['sleep', '1000']))
+    if WRONG == 'forks': os.fork()
+    if WRONG == 'thread': threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
+    return 'link'
+
+async def bring_up(dut):
+    await reset(dut)
+    await boot(dut)
+    return await train(dut)
+
+not_a_coroutine = 7

@@ -1,0 +1,522 @@
+//! Testcases that are forked from the end of a bring-up get the verdicts that they get without.
+//!
+//! Generated testcases call their checkpoint first, late, from a task, with other arguments, or not at
+//! all. Each notes what it finds; notes and verdicts must be the same with `--no-fork`, where the
+//! checkpoint is an ordinary function. Then come bring-ups that fail in every way.
+
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
+use std::env;
+use std::fmt::Write as _;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::COCOTB;
+use crate::support::COCOTB_VERSIONS;
+use crate::support::Project;
+
+const DESIGN: &str = include_str!("../checkpoints/top.sv");
+
+/// What brings the design up, in three levels, each of which notes that it was called. What it does
+/// wrong is said by `WRONG`.
+const COMMON: &str = include_str!("../checkpoints/common.py");
+
+const HEAD: &str = include_str!("../checkpoints/head.py");
+
+/// Testcases: whether they can be forked from the checkpoint, decorator's arguments, and body.
+const TESTCASES: &[(bool, &str, &str)] = &[
+    (
+        true,
+        "",
+        "note(NAME, await bring_up(dut), DRAWN, cocotb.RANDOM_SEED)",
+    ),
+    (
+        true,
+        "",
+        "cocotb.log.info('first words')\n    width = int(dut.W.value)\n    await bring_up(dut)\n    note(NAME, width)",
+    ),
+    (
+        true,
+        "",
+        "made = Event(), Queue(), Clock(dut.clk, 10, 'ns'), Timer(5, 'ns'), dut.rst, dut.count\n    await bring_up(dut)\n    note(NAME, len(dut.count))",
+    ),
+    (
+        true,
+        "",
+        "before = get_sim_time('ns')\n    await bring_up(dut)\n    note(NAME, before, NOW('ns'))",
+    ),
+    (
+        true,
+        "",
+        "before = random.random()\n    await bring_up(dut)\n    note(NAME, before, random.random())",
+    ),
+    (true, "", "note(NAME, await common.bring_up(dut))"),
+    (true, "", "note(NAME, await helper(dut), random.random())"),
+    (
+        true,
+        "",
+        "await bring_up(dut)\n    await bring_up(dut)\n    note(NAME, len(common.SEEN))",
+    ),
+    (
+        true,
+        "",
+        "await bring_up(dut)\n    await ClockCycles(dut.clk, 5)\n    note(NAME, len(common.SEEN))",
+    ),
+    (
+        true,
+        "",
+        "await bring_up(dut)\n    common.GO.set()\n    await ClockCycles(dut.clk, 5)",
+    ),
+    (
+        true,
+        "",
+        "await bring_up(dut)\n    assert dut.count.value == 7",
+    ),
+    (
+        true,
+        "expect_fail=True",
+        "await bring_up(dut)\n    assert False",
+    ),
+    (
+        true,
+        "expect_error=ValueError",
+        "await bring_up(dut)\n    await Timer(1, 'ns')\n    raise ValueError(NAME)",
+    ),
+    (true, "expect_fail=True", "await bring_up(dut)"),
+    (true, "", "await bring_up(dut)\n    os._exit(0)"),
+    (
+        true,
+        "",
+        "task = cocotb.start_soon(forever()) if await bring_up(dut) else None\n    await First(Timer(30, 'ns'), RisingEdge(dut.rst))\n    note(NAME, task.done())",
+    ),
+    (true, "skip=True", "await bring_up(dut)"),
+    (false, "", "await Timer(1, 'ns')"),
+    (false, "", "note(NAME, 'ends')"),
+    (false, "", "raise ValueError(NAME)"),
+    (false, "", "common.count('')\n    os._exit(0)"),
+    (
+        false,
+        "",
+        "value = str(dut.count.value)\n    await bring_up(dut)\n    note(NAME, value)",
+    ),
+    (false, "", "dut.rst.value = 1\n    await bring_up(dut)"),
+    (
+        false,
+        "",
+        "cocotb.start_soon(forever())\n    await bring_up(dut)",
+    ),
+    (false, "", "note(NAME, await common.reset(dut, 5))"),
+    (false, "", "await bring_up(dut=dut)"),
+    (
+        false,
+        "",
+        "note(NAME, await cocotb.start_soon(bring_up(dut)))",
+    ),
+    (
+        false,
+        "",
+        "note(NAME, await with_timeout(bring_up(dut), 50, 'us'))",
+    ),
+    (
+        false,
+        "",
+        "await Timer(3, 'ns')\n    await bring_up(dut)\n    note(NAME, get_sim_time('ns'))",
+    ),
+    (
+        false,
+        "",
+        "thread = threading.Thread(target=print)\n    thread.start()\n    thread.join()\n    await bring_up(dut)",
+    ),
+    (false, "", "common.GO.set()\n    await bring_up(dut)"),
+    (
+        false,
+        "",
+        "if not common.SEEN:\n        await bring_up(dut)\n        note(NAME, get_sim_time('ns'))",
+    ),
+    (
+        false,
+        "timeout_time=300, timeout_unit='ns'",
+        "await bring_up(dut)",
+    ),
+];
+
+/// Testcases that have a limit on simulated time: cocotb 2.1 can go on with what is left of it.
+const LIMITED: &[&str] = &[
+    "await bring_up(dut)\n    await Timer(50, 'ns')\n    note(NAME, get_sim_time('ns'))",
+    "await bring_up(dut)\n    await Timer(5000, 'ns')",
+];
+
+fn toml(checkpoint: &str, more: &str) -> String {
+    format!(
+        "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n[[test]]\nbuild = \"top\"\n\
+         test_module = \"test_x\"\ncheckpoint = {checkpoint}\n{more}\n"
+    )
+}
+
+fn project(cocotb: &str, toml: &str) -> Project {
+    let project = Project::with_cocotb(cocotb, toml);
+    project.file("top.sv", DESIGN).file("common.py", COMMON);
+    project
+}
+
+/// Runs a session and returns its events.
+fn events(project: &Project, how: &str, args: &[&str], code: i32) -> Vec<Value> {
+    let mut command = project.command(&["test", "--seed", "5", "--format", "json"]);
+    command.args(args).env("HOW", how);
+    let ran = crate::support::Ran::from(command.output().unwrap());
+    ran.expect_code(code).events()
+}
+
+/// The last verdict on each testcase, and whether it was forked from a checkpoint.
+fn verdicts(events: &[Value]) -> BTreeMap<String, (Value, bool)> {
+    let mut is_forked: BTreeMap<String, bool> = BTreeMap::new();
+    let mut verdicts = BTreeMap::new();
+    for event in events {
+        let name = |testcase: &Value| testcase["testcase"].as_str().unwrap().to_owned();
+        match event["event"].as_str().unwrap() {
+            "run-started" => {
+                for testcase in event["testcases"].as_array().unwrap() {
+                    is_forked.insert(name(testcase), event["checkpoint"].is_string());
+                }
+            }
+            "testcase-finished" => {
+                let name = name(&event["testcase"]);
+                let message = event["message"].as_str().unwrap_or_default();
+                let verdict = serde_json::json!([
+                    event["outcome"],
+                    event["cause"],
+                    event["expected_failure"],
+                    event["sim_time_ns"],
+                    message.lines().next(),
+                ]);
+                let is_forked = is_forked.get(&name).copied().unwrap_or_default();
+                verdicts.insert(name, (verdict, is_forked));
+            }
+            _ => {}
+        }
+    }
+    verdicts
+}
+
+fn counted(project: &Project) -> String {
+    let text = fs::read_to_string(project.path("counted")).unwrap_or_default();
+    fs::remove_file(project.path("counted")).ok();
+    text
+}
+
+#[test]
+fn verdicts_and_what_testcases_find_are_those_without_a_checkpoint() {
+    for cocotb in COCOTB_VERSIONS {
+        let mut text = HEAD.to_owned();
+        let mut add = |number: usize, arguments: &str, body: &str| {
+            write!(
+                text,
+                "\n@cocotb.test({arguments})\nasync def t{number}(dut):\n    NAME = 't{number}'\n    {body}\n"
+            )
+            .unwrap();
+        };
+        for (number, (_, arguments, body)) in TESTCASES.iter().enumerate() {
+            add(number, arguments, body);
+        }
+        for (more, body) in LIMITED.iter().enumerate() {
+            let number = TESTCASES.len() + more;
+            add(number, "timeout_time=2000, timeout_unit='ns'", body);
+        }
+        let project = project(cocotb, &toml("\"common:bring_up\"", ""));
+        project.file("test_x.py", &text);
+        let with = events(&project, "with", &[], 1);
+        let calls = counted(&project);
+        let without = events(&project, "without", &["--no-fork"], 1);
+        let (with, without) = (verdicts(&with), verdicts(&without));
+        assert_eq!(with.len(), TESTCASES.len() + LIMITED.len(), "{cocotb}");
+        let mut forked = BTreeSet::new();
+        for (name, (verdict, _)) in &without {
+            let (own, is_forked) = &with[name];
+            assert_eq!(own, verdict, "{cocotb}: {name}");
+            if *is_forked {
+                forked.insert(name.clone());
+            }
+        }
+        let mut expected: BTreeSet<String> = TESTCASES
+            .iter()
+            .enumerate()
+            .filter(|(_, (fits, arguments, _))| *fits && *arguments != "skip=True")
+            .map(|(number, _)| format!("t{number}"))
+            .collect();
+        if cocotb == COCOTB {
+            expected.extend((0..LIMITED.len()).map(|more| format!("t{}", TESTCASES.len() + more)));
+        }
+        assert_eq!(forked, expected, "{cocotb}");
+        // Only one of these calls is not a testcase's own.
+        let own_calls = calls.matches('t').count();
+        assert!(own_calls < 1 + (with.len() - forked.len()) * 2, "{calls}");
+
+        let noted = fs::read_to_string(project.path("noted")).unwrap();
+        let of = |how: &str| -> BTreeSet<&str> {
+            let lines = noted.lines().filter_map(|line| line.split_once('|'));
+            let lines = lines.filter(|(way, _)| *way == how);
+            lines.map(|(_, rest)| rest).collect()
+        };
+        assert!(of("without").len() > 15, "{noted}");
+        // Without, the check for dependences on order has noted something in addition.
+        let more: Vec<&str> = of("with").difference(&of("without")).copied().collect();
+        assert!(more.is_empty(), "{cocotb}: {more:?}");
+        let names = |how: &str| -> BTreeSet<&str> {
+            let lines = of(how).into_iter();
+            lines.filter_map(|line| line.split('|').next()).collect()
+        };
+        assert_eq!(names("with"), names("without"), "{cocotb}");
+    }
+}
+
+const LEVELS: &str = "[\"common:reset\", \"common:boot\", \"common:train\"]";
+
+/// Testcases that call three, two, one and none of three checkpoints; and one that leaves one out.
+const OF_LEVELS: &str = "
+@cocotb.test()
+async def t{N}(dut):
+    NAME = 't{N}'
+    for level in [common.reset, common.boot, common.train][:{N} % 4]:
+        note(NAME, await level(dut) in (3, dut, 'link'))
+    await ClockCycles(dut.clk, 2) if {N} % 4 else Timer(1, 'ns')
+    note(NAME, get_sim_time('ns'), random.random())
+";
+
+fn of_levels(count: usize) -> String {
+    let mut text = HEAD.to_owned();
+    for number in 0..count {
+        text.push_str(&OF_LEVELS.replace("{N}", &number.to_string()));
+    }
+    text.push_str(
+        "\n@cocotb.test()\nasync def leaves_out(dut):\n    await common.reset(dut)\n    \
+         await common.train(dut)\n    note('leaves_out', get_sim_time('ns'))\n",
+    );
+    text
+}
+
+#[test]
+fn each_of_three_levels_runs_once_for_many_testcases() {
+    for cocotb in COCOTB_VERSIONS {
+        let project = project(cocotb, &toml(LEVELS, ""));
+        project.file("test_x.py", &of_levels(12));
+        let ran = events(&project, "with", &[], 0);
+        // `leaves_out` trains itself.
+        assert_eq!(counted(&project), "rbtt", "{cocotb}");
+        let reached = ran.iter().filter(|it| it["event"] == "checkpoint-reached");
+        let reached: Vec<(&str, f64)> = reached
+            .map(|it| {
+                let name = it["checkpoint"].as_str().unwrap();
+                (name, it["sim_time_ns"].as_f64().unwrap().round())
+            })
+            .collect();
+        let names: Vec<&str> = reached.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, ["common:reset", "common:boot", "common:train"]);
+        assert!(reached[0].1 < reached[1].1 && reached[1].1 < reached[2].1);
+        events(&project, "without", &["--no-fork"], 0);
+        let noted = fs::read_to_string(project.path("noted")).unwrap();
+        let of = |how: &str| -> BTreeSet<String> {
+            let lines = noted.lines().filter_map(|line| line.split_once('|'));
+            let lines = lines.filter(|(way, _)| *way == how);
+            lines.map(|(_, rest)| rest.to_owned()).collect()
+        };
+        assert_eq!(of("with"), of("without"), "{cocotb}");
+    }
+}
+
+/// What a bring-up does wrong: whether testcases that call it fail, and words of the message.
+const WRONGS: &[(&str, bool, &str)] = &[
+    ("raises", true, "checkpoint `common:train` failed: no link"),
+    ("exits", true, "checkpoint `common:train` failed: 3"),
+    ("leaves", true, "exited with status 0 before it finished"),
+    ("crashes", true, "was killed by SIGABRT"),
+    (
+        "waits",
+        true,
+        "exceeded its limit of 3 s; waits at common.py",
+    ),
+    (
+        "loops",
+        true,
+        "exceeded its limit of 3 s; Python code was running at common.py",
+    ),
+    ("opens", false, "leaves files or sockets open: "),
+    (
+        "writes",
+        false,
+        "writes files into the run's own folder: written.txt",
+    ),
+    ("starts", false, "leaves a process running"),
+    ("forks", false, "leaves a process running"),
+    ("thread", false, "leaves a thread running"),
+];
+
+#[test]
+fn a_bring_up_that_goes_wrong_fails_its_testcases_once_or_is_run_by_each() {
+    let all = env::var_os("COCORUN_TEST_ALL").is_some();
+    let versions = if all { &COCOTB_VERSIONS[..] } else { &[COCOTB] };
+    for cocotb in versions {
+        let project = project(cocotb, &toml(LEVELS, "timeout_s = 3"));
+        project.file("test_x.py", &of_levels(8));
+        for (wrong, fails, words) in WRONGS {
+            let mut command = project.command(&["test", "--seed", "5"]);
+            command.arg("*::t?").env("HOW", wrong).env("WRONG", wrong);
+            let ran = crate::support::Ran::from(command.output().unwrap());
+            let ran = ran.expect_code(i32::from(*fails));
+            // The third level is what two of the testcases call.
+            let summary = match *fails {
+                true => "8 testcases on 1 build: 6 passed, 2 ",
+                false => "8 testcases on 1 build: 8 passed",
+            };
+            assert!(
+                ran.text.contains(summary),
+                "{cocotb}: {wrong}: {}",
+                ran.text
+            );
+            assert!(ran.text.contains(words), "{cocotb}: {wrong}: {}", ran.text);
+            let calls = counted(&project);
+            let trains = if *fails { 1 } else { 3 };
+            assert_eq!(
+                calls.matches('t').count(),
+                trains,
+                "{cocotb}: {wrong}: {calls}"
+            );
+            assert_eq!(calls.matches('b').count(), 1, "{cocotb}: {wrong}: {calls}");
+            if *fails {
+                assert!(
+                    ran.text.contains("the same in 1 more testcase"),
+                    "{}",
+                    ran.text
+                );
+                assert!(
+                    ran.text.contains("checkpoint-common.train-"),
+                    "{}",
+                    ran.text
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_design_that_ends_or_reports_errors_while_it_is_brought_up_fails_as_without() {
+    let settings = [
+        ("finish", 1, "simulation ended"),
+        ("error", 1, "HDL error"),
+        ("opens", 0, "leaves files or sockets open: "),
+    ];
+    for (plusarg, code, words) in settings {
+        let more = format!("plusargs = [\"{plusarg}\"]");
+        let project = project(COCOTB, &toml(LEVELS, &more));
+        project.file("test_x.py", &of_levels(4));
+        for args in [&[][..], &["--no-fork"]] {
+            let mut command = project.command(&["test", "--seed", "5"]);
+            command.args(args).env("HOW", "x");
+            let ran = crate::support::Ran::from(command.output().unwrap());
+            let ran = ran.expect_code(code);
+            let summary = ran.text.lines().find(|line| line.contains("Summary"));
+            let summary = summary.unwrap().to_owned();
+            let expected = if code == 0 {
+                "5 passed"
+            } else {
+                "4 passed, 1 failed"
+            };
+            assert!(
+                summary.contains(expected),
+                "{plusarg} {args:?}: {}",
+                ran.text
+            );
+            if args.is_empty() {
+                assert!(ran.text.contains(words), "{plusarg}: {}", ran.text);
+            }
+        }
+    }
+}
+
+/// Testcases of which one kills what has forked it.
+const KILLERS: &str = "
+@cocotb.test()
+async def kills(dut):
+    await common.reset(dut)
+    with open(f'/proc/{os.getppid()}/comm') as file:
+        if file.read().strip() == 'vvp':
+            os.kill(os.getppid(), 9)
+    await ClockCycles(dut.clk, 2)
+
+@cocotb.test()
+async def other(dut):
+    await common.reset(dut)
+    await ClockCycles(dut.clk, 2)
+    note('other', get_sim_time('ns'))
+";
+
+#[test]
+fn a_checkpoint_that_is_killed_runs_once_more_and_then_in_each_testcase() {
+    let project = project(COCOTB, &toml("\"common:reset\"", ""));
+    let mut text = HEAD.to_owned();
+    for name in ["a", "b", "c"] {
+        let named = KILLERS.replace("kills", &format!("{name}_kills"));
+        text.push_str(&named.replace("other", &format!("{name}_other")));
+    }
+    project.file("test_x.py", &text);
+    let ran = events(&project, "x", &["--jobs", "1"], 0);
+    let reached = ran.iter().filter(|it| it["event"] == "checkpoint-reached");
+    assert_eq!(reached.count(), 2);
+    let unused =
+        |it: &&Value| it["checkpoint_unused_because"] == "the checkpoint's server was lost twice";
+    assert!(ran.iter().any(|it| unused(&it)), "{ran:#?}");
+    assert_eq!(verdicts(&ran).len(), 6);
+}
+
+#[test]
+fn a_checkpoint_that_does_not_exist_is_one_mistake_with_a_near_name() {
+    let cases = [
+        (
+            "common:bring_upp",
+            "module `common` has no function `bring_upp`; did you mean `bring_up`?",
+        ),
+        (
+            "common:not_a_coroutine",
+            "is not a coroutine function: define it with `async def`",
+        ),
+        (
+            "comon:bring_up",
+            "cannot be imported: ModuleNotFoundError: No module named 'comon'",
+        ),
+    ];
+    for cocotb in COCOTB_VERSIONS {
+        for (checkpoint, words) in &cases[..if cocotb == COCOTB { 3 } else { 1 }] {
+            let project = project(cocotb, &toml(&format!("\"{checkpoint}\""), ""));
+            project.file("test_x.py", &of_levels(3));
+            let ran = project.run(&["test"]).expect_code(1);
+            assert!(ran.text.contains(words), "{cocotb}: {}", ran.text);
+            assert!(
+                ran.text.contains("4 testcases on 1 build: 4 errored"),
+                "{}",
+                ran.text
+            );
+            assert!(
+                ran.text.contains("the same in 3 more testcases"),
+                "{}",
+                ran.text
+            );
+        }
+    }
+}
+
+#[test]
+fn where_a_checkpoint_is_not_used_it_is_said() {
+    let project = project(COCOTB, &toml("\"common:bring_up\"", "waves = true"));
+    project.file(
+        "test_x.py",
+        &format!("{HEAD}\n@cocotb.test()\nasync def t(dut):\n    await bring_up(dut)\n"),
+    );
+    let ran = project.run(&["test", "--verbose"]).expect_code(0);
+    for words in [
+        "`checkpoint` has no effect with `waves = true`",
+        "not from its checkpoint: waves are written",
+    ] {
+        assert!(ran.text.contains(words), "{}", ran.text);
+    }
+    assert_eq!(counted(&project), "rbt");
+}
