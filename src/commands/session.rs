@@ -29,8 +29,10 @@ use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
 
-/// From how many builds on a precompiled header pays: it takes two seconds and 90 MB, and saves each
-/// build more than one.
+/// The folder for what builds share, in the build directory.
+const OBJECTS: &str = "objects";
+/// From how many builds on a precompiled header pays whatever is there: it takes two seconds and 90 MB,
+/// and saves each build more than one.
 const HEADERS_PAY_FROM: usize = 3;
 
 /// What a session works on, and its tools.
@@ -96,7 +98,7 @@ impl Session {
         let Resolved { config, edges, .. } = &self.resolved;
         let session_id = &self.resolved.session_id;
         let launcher = edges.environment.get(env::OBJCACHE).unwrap_or_default();
-        let store = config.build_dir.join("objects");
+        let store = config.build_dir.join(OBJECTS);
         let makes_headers = self.headers_pay.contains(&build.simulator);
         let object_env = [
             (env::COCORUN_OBJECT_LAUNCHER, launcher),
@@ -182,8 +184,10 @@ impl Session {
 }
 
 /// Returns the simulators for which a precompiled header pays: those of many builds, or all if many
-/// were made in this build directory, as by somebody who edits a design.
+/// were made in this build directory, as by somebody who edits a design, or if their runtime has to be
+/// compiled, most of which takes less time after the header.
 fn headers_pay(builds: &[Build], build_dir: &Utf8Path) -> BTreeSet<SimulatorName> {
+    let has_runtime = fs::exists(&build_dir.join(OBJECTS));
     let names = fs::list(build_dir).unwrap_or_default();
     let made = names.iter().filter(|name| ensure::is_build_folder(name));
     let made = made.count();
@@ -191,7 +195,7 @@ fn headers_pay(builds: &[Build], build_dir: &Utf8Path) -> BTreeSet<SimulatorName
         builds.iter().map(|build| build.simulator.clone()).collect();
     let pays = |simulator: &SimulatorName| {
         let planned = builds.iter().filter(|it| it.simulator == *simulator);
-        planned.count() + made >= HEADERS_PAY_FROM
+        !has_runtime || planned.count() + made >= HEADERS_PAY_FROM
     };
     simulators.into_iter().filter(pays).collect()
 }

@@ -2,7 +2,8 @@
 //!
 //! `make` counts such a process as busy until it ends. If it waits for work that another process
 //! does, its token goes back to the pipe of the session, so that its own `make` or another one can
-//! start a compiler, and it takes a token again before it goes on or ends.
+//! start a compiler, and it takes a token again before it goes on or ends. If it is killed meanwhile,
+//! the pipe holds a token too many until the pool counts them.
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;

@@ -105,7 +105,7 @@ impl Compilation<'_> {
             let done = run(&words, cwd.clone(), &log, &SystemClock, goes_on);
             size_if_made(done, &object)
         };
-        let header = self.header.and_then(SharedHeader::provide);
+        let header = self.header.and_then(SharedHeader::existing);
         let with_header = header
             .as_ref()
             .and_then(|header| Some((compile(Some(&header.path))?, header.listed.clone())));

@@ -4,6 +4,7 @@
 //! same for all builds with the same flags. Invariants:
 //! - It is used only for a source that includes it before anything else that could matter, so the
 //!   object is the same.
+//! - No part of the runtime makes it, since one is what a first build waits for longest.
 //! - Nobody waits for it: while another process makes it, the compiler runs without. Only one that
 //!   seems to be dead is watched, to take over.
 //! - A compiler that rejects it runs once more without it, and only then do users see its messages.
@@ -157,20 +158,28 @@ impl<'a> SharedHeader<'a> {
         fs::write(list, format!("{output}: {}\n", names.join(" \\\n "))).ok()
     }
 
+    /// Returns the precompiled header if it is there.
+    pub(super) fn existing(&self) -> Option<Precompiled> {
+        let results = self.store.once(&self.key, STEP).results().ok()?;
+        let mut results = results.into_iter();
+        self.precompiled(&results.find(|it| self.accept(it) == Acceptance::Use)?)
+    }
+
     /// Returns the precompiled header, and makes it before if that pays and nobody else does.
-    pub(super) fn provide(&self) -> Option<Precompiled> {
-        let mut once = self.store.once(&self.key, STEP);
-        let published = if self.store.makes_headers {
-            let mut making = Making {
-                header: self,
-                job: self.store.own_job(),
-            };
-            once.ensure_done(&mut making, None).ok()?.published()
-        } else {
-            let results = once.results().ok()?;
-            let mut results = results.into_iter();
-            results.find(|it| self.accept(it) == Acceptance::Use)?
+    fn provide(&self) -> Option<Precompiled> {
+        if !self.store.makes_headers {
+            return self.existing();
+        }
+        let mut making = Making {
+            header: self,
+            job: self.store.own_job(),
         };
+        let mut once = self.store.once(&self.key, STEP);
+        let done = once.ensure_done(&mut making, None).ok()?;
+        self.precompiled(&done.published())
+    }
+
+    fn precompiled(&self, published: &Published) -> Option<Precompiled> {
         let Ok(Record::Made { contents, .. }) = Record::deserialize(&published.record) else {
             return None;
         };
