@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sysconfig
 from typing import Any
 
 from cocorun_agent import linker, processes
@@ -87,7 +86,7 @@ def _folders() -> tuple[str, ...]:
 
     folders = (
         os.path.dirname(cocotb.__file__),
-        os.path.join(sysconfig.get_path("platstdlib"), "lib-dynload"),
+        os.path.join(os.path.dirname(os.__file__), "lib-dynload"),
     )
     return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
 
