@@ -42,6 +42,10 @@ pub const PACKAGE: &[(&str, &str)] = &[
         "pytest_config.py",
         include_str!("cocorun_agent/pytest_config.py"),
     ),
+    (
+        "python_state.py",
+        include_str!("cocorun_agent/python_state.py"),
+    ),
     ("quick_end.py", include_str!("cocorun_agent/quick_end.py")),
     ("quick_exit.py", include_str!("cocorun_agent/quick_exit.py")),
     ("reporter.py", include_str!("cocorun_agent/reporter.py")),

@@ -101,12 +101,6 @@ fn ensure(
             Ok(server) => state.servers.push(server),
             Err(no_more) => state.no_more = Some(no_more),
         }
-        if let Some(NoMore::Unused(why)) = &state.no_more {
-            let words = format!("testcases run `{}` themselves: {why}", step.checkpoint);
-            let warning = Diagnostic::warning(Code::TestCheckpoint, words);
-            let warning = warning.fact(format!("build `{}`", group.design.name));
-            emit(Effect::Notice(warning));
-        }
     }
 }
 
@@ -293,6 +287,10 @@ impl Step<'_> {
         if let Some(why) = heard.cannot_serve
             && followed.end == ProcessEnd::Exited(Exit::Code(0))
         {
+            let words = format!("testcases run `{}` themselves: {why}", self.checkpoint);
+            let warning = Diagnostic::warning(Code::TestCheckpoint, words);
+            let warning = warning.fact(format!("build `{}`", self.group.design.name));
+            (self.emit)(Effect::Notice(warning));
             return NoMore::Unused(why);
         }
         let closing = heard.progress.close(followed.end);

@@ -2,7 +2,7 @@
 //!
 //! The order aims at the shortest session, and at early verdicts. Runs go before listings if there
 //! are enough for all workers, the longest first; but a listing whose testcases are known to be
-//! longer goes before them. Builds go before both, on all workers but one, unless the longest run
+//! longer, also than all waiting runs together take, goes before them. Builds go before both, on all workers but one, unless the longest run
 //! is expected to outlast the build with all that follows from it. So what a build leads to runs
 //! while others are made. Workers never wait for a better order: a free worker takes what is
 //! available.
@@ -29,6 +29,8 @@ use std::time::Duration;
 
 /// Durations below this count as equal: the gain from ordering them is less than their variation.
 const SHORT: Duration = Duration::from_millis(62);
+/// A run takes at least this long, however short its testcase is.
+const RUN_MIN: Duration = Duration::from_millis(10);
 
 /// A build task that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +62,13 @@ struct StepPriority {
     is_known: bool,
     longest: Reverse<Duration>,
     sequence: i64,
+}
+
+impl RunPriority {
+    /// How long the run is expected to take.
+    fn expected(&self) -> Duration {
+        self.duration.0.max(RUN_MIN)
+    }
 }
 
 impl StepPriority {
@@ -95,6 +104,8 @@ struct Pending {
     builds: BTreeMap<StepPriority, usize>,
     lists: BTreeMap<StepPriority, ListTask>,
     runs: BTreeMap<RunPriority, RunTask>,
+    /// How long these are expected to take, one after the other.
+    runs_expected: Duration,
     /// Testcases that wait for the checkpoints of their group.
     bring_ups: VecDeque<BringUpTask>,
     /// The groups whose checkpoints run now.
@@ -135,6 +146,7 @@ impl Pending {
             duration: Reverse(duration),
             sequence: self.sequence(),
         };
+        self.runs_expected += place.expected();
         self.runs.insert(place, run);
     }
 
@@ -149,7 +161,11 @@ impl Pending {
         } else {
             let known = self.lists.range(StepPriority::LONGEST..);
             let longest = known.map(|(place, _)| place).next();
-            longest.filter(|place| place.leads_beyond(run))
+            // What the waiting runs outlast need not begin now, and a module that is listed has a
+            // server until its last run.
+            let jobs = u32::try_from(self.jobs).unwrap_or(u32::MAX);
+            let waiting = self.runs_expected / jobs;
+            longest.filter(|place| place.leads_beyond(run) && place.longest.0 > waiting)
         };
         let place = *candidate?;
         self.lists.remove(&place)
@@ -180,7 +196,8 @@ impl Pending {
         if let Some(list) = self.next_list(run.as_ref()) {
             return Some(Task::List(list));
         }
-        if let Some((_, run)) = self.runs.pop_first() {
+        if let Some((place, run)) = self.runs.pop_first() {
+            self.runs_expected = self.runs_expected.saturating_sub(place.expected());
             return Some(Task::Run(run));
         }
         if let Some(list) = self.last_lists.pop_front() {
@@ -463,6 +480,18 @@ mod tests {
         queue.add_runs([run("long", 60_000, false), run("short", 1, false)]);
         let wanted = "build2 build1 list3 long build0 list5 list4 short";
         assert_eq!(order(&queue), wanted);
+    }
+
+    #[test]
+    fn a_listing_waits_for_runs_that_outlast_what_it_leads_to() {
+        let queue = Queue::new(2, []);
+        queue.add_lists([list(1, Some(500)), list(2, Some(500))]);
+        queue.add_runs((0..101).map(|_| run("short", 1, false)));
+        let order = order(&queue);
+        assert!(
+            order.starts_with("short short list1 list2 short"),
+            "{order}"
+        );
     }
 
     #[test]

@@ -36,8 +36,17 @@ async def boot(dut):
     await ClockCycles(dut.clk, 50)
     return dut
 
+class Slow:
+    factor = 1
+
+SLOW = Slow()
+CONFIG = {'cycles': 0}
+EXTRA = 0
+
 async def train(dut):
     count('t')
+    more = CONFIG['cycles'] + SLOW.factor + EXTRA + int(os.environ.get('EXTRA', 0))
+    await ClockCycles(dut.clk, more)
     await ClockCycles(dut.clk, 20)
     if WRONG == 'raises': raise ValueError('no link')
     if WRONG == 'exits': sys.exit(3)

@@ -20,7 +20,7 @@ import sys
 import types
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from cocorun_agent import imports, seeds, text
+from cocorun_agent import imports, python_state, seeds, text
 
 _SIMULATOR = "cocotb.simulator"
 
@@ -92,6 +92,9 @@ _results: List[Any] = []
 
 _watched: List[str] = []
 
+_state: python_state.State = []
+"""What the user's modules held when the checkpoints ran, or would have begun."""
+
 _window: Any = None
 
 
@@ -135,6 +138,11 @@ async def run(function: str, dut: Any) -> None:
     _results.append(await _originals[function](dut))
 
 
+def remember() -> None:
+    """Remembers what the user's modules hold: a testcase that changes it is none for a checkpoint."""
+    _state[:] = python_state.take(imports.folders())
+
+
 def _split(function: str) -> Tuple[str, str]:
     module, _, attribute = function.partition(":")
     return module, attribute
@@ -149,6 +157,7 @@ def _replace(module: Any) -> None:
         if function not in _originals and inspect.iscoroutinefunction(original):
             _originals[function] = original
             setattr(module, attribute, _replacement(function, original))
+    remember()
 
 
 def _replacement(function: str, original: Any) -> Any:
@@ -228,6 +237,9 @@ class Window:
             self.miss(f"it calls `{function}`")
         elif kwargs or len(args) != 1 or args[0] is not cocotb.top:
             self.miss(f"it has other arguments than the toplevel for `{function}`")
+        elif self._has_changed_state():
+            # Said already.
+            return False
         else:
             if self._called >= self._reached:
                 self._close()
@@ -238,6 +250,12 @@ class Window:
                 self._fits()
             return True
         return False
+
+    def _has_changed_state(self) -> bool:
+        changed = python_state.changed(_state)
+        if changed is not None:
+            self.miss(f"it or its module changes `{changed}`")
+        return changed is not None
 
     def result(self) -> Any:
         """Returns what the function returned that was called last."""

@@ -120,6 +120,7 @@ class CheckpointServer(module_server.ModuleServer):
                     sim_time_ns=_sim_time_ns(), log_offset=output.log_offset()
                 )
             )
+            checkpoint.remember()
             self._wanted = self.serve()
             if self._wanted.mode == "run":
                 return await self._continue(level)
@@ -135,7 +136,7 @@ class CheckpointServer(module_server.ModuleServer):
         seeds.return_to(self._seeds)
         found: List[Any] = []
         window = checkpoint.Window(
-            wanted.checkpoints[:level], _reporting(self._reporter), lambda: self._fits(found[0])
+            wanted.checkpoints[:level], _Ends(self._reporter), lambda: self._fits(found[0])
         )
         try:
             with window.observing(self._began):
@@ -215,12 +216,12 @@ def probe(
 
     If the testcase does anything else first, it goes on as usual.
     """
-    window = checkpoint.Window([], _reporting(reporter), lambda: None)
+    window = checkpoint.Window([], _Ends(reporter), lambda: None)
     window.expect_failing(wanted.checkpoints[0])
     return checkpoint.drive(window, None, lambda: coroutine, go_on)
 
 
-class _reporting:
+class _Ends:
     """Ends the process where its testcase is not judged in it."""
 
     def __init__(self, reporter: Reporter) -> None:

@@ -73,6 +73,11 @@ def set_path(folders: list[str], ambiguous: dict[str, list[str]]) -> None:
     _ambiguous.update(ambiguous)
 
 
+def folders() -> list[str]:
+    """Returns where the user's modules come from."""
+    return list(_folders)
+
+
 def after(name: str, call: Callable[[Any], None]) -> None:
     """Calls with a module as soon as it has been imported."""
     _followers[name] = call

@@ -2,6 +2,7 @@
 
 mod any_text;
 mod braces;
+mod checkpoints;
 mod consequences;
 mod doubtful_values;
 mod import_paths;
