@@ -5,7 +5,8 @@
 One session of cocorun for each Python (each with another cocotb) and simulator runs a module of
 trivial testcases with one job. `probe/sitecustomize.py` wraps functions of the agent and notes what
 each process has used when it comes by: means over the testcases of user and system time, medians of
-minor page faults. The marks themselves cost some 0.05 ms and 20 page faults of a testcase. `--write FILE`
+minor page faults. A build's server is shown as it starts by itself: the probe keeps it from being forked
+from another one's Python. The marks themselves cost some 0.05 ms and 20 page faults of a testcase. `--write FILE`
 replaces what is between the lines `<!-- phases -->` and `<!-- /phases -->` of FILE.
 """
 

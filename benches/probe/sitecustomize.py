@@ -110,8 +110,7 @@ WRAPPED = {
         (_before, "listed", "ModuleServer.serve"),
         (_after, "serving", "_Server._prepare"),
     ],
-    "cocorun_agent.v1": [(_after, "selected", "Adapter._selected")],
-    "cocorun_agent.v2": [(_after, "selected", "Adapter._select")],
+    "cocorun_agent.selection": [(_after, "selected", "Names.choose")],
     "cocorun_agent.seeds": [(_before, "begins", "testcase_begins")],
     "cocorun_agent.reporter": [(_after, "finished", "Reporter.regression_finished")],
 }
