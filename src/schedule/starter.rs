@@ -84,6 +84,7 @@ fn fork(
     });
     context.starters.with(
         &key,
+        &design.key,
         || start(context, (design, settings), &common, limit).ok(),
         |starter| starter.fork_module(context.waits(), run, &request).ok(),
     )

@@ -18,8 +18,8 @@ enum Starter {
     /// Nobody has asked for it.
     #[default]
     Unknown,
-    /// One server was started like this, on its own.
-    WantedOnce,
+    /// Servers of this design alone were started like this, on their own.
+    WantedBy(String),
     Serving(ForkServer),
     /// It cannot serve, or there are too many others.
     None,
@@ -30,11 +30,12 @@ enum Starter {
 pub(super) struct Starters(Mutex<BTreeMap<String, Arc<Mutex<Starter>>>>);
 
 impl Starters {
-    /// Uses a starter; `None` if there is none. The second call for a key starts it, while others
-    /// for that key wait: one server alone is cheaper without.
+    /// Uses a starter for a design; `None` if there is none. The second design with the same key starts
+    /// it, while others for that key wait: the servers of one design are cheaper without.
     pub(super) fn with<T>(
         &self,
         key: &str,
+        design: &str,
         start: impl FnOnce() -> Option<ForkServer>,
         usage: impl FnOnce(&ForkServer) -> Option<T>,
     ) -> Option<T> {
@@ -45,8 +46,8 @@ impl Starters {
         };
         let mut starter = locked(&starter);
         match &*starter {
-            Starter::Unknown => *starter = Starter::WantedOnce,
-            Starter::WantedOnce if has_room => {
+            Starter::Unknown => *starter = Starter::WantedBy(design.to_owned()),
+            Starter::WantedBy(other) if other != design && has_room => {
                 *starter = start().map_or(Starter::None, Starter::Serving);
             }
             _ => {}
