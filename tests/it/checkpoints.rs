@@ -422,9 +422,10 @@ fn a_bring_up_that_goes_wrong_fails_its_testcases_once_or_is_run_by_each() {
             let ran = crate::support::Ran::from(command.output().unwrap());
             let ran = ran.expect_code(i32::from(*fails));
             // The third level is what two of the testcases call.
-            let summary = match *fails {
-                true => "8 testcases on 1 build: 6 passed, 2 ",
-                false => "8 testcases on 1 build: 8 passed",
+            let summary = if *fails {
+                "8 testcases on 1 build: 6 passed, 2 "
+            } else {
+                "8 testcases on 1 build: 8 passed"
             };
             assert!(
                 ran.text.contains(summary),
