@@ -16,6 +16,7 @@ import difflib
 import functools
 import importlib
 import inspect
+import os
 import sys
 import types
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
@@ -190,6 +191,7 @@ class Window:
         self._called = 0
         self._is_in_body = False
         self._is_over = False
+        self._pid = os.getpid()
 
     def expect_failing(self, function: str) -> None:
         """Also waits for the call of a function that fails, after the others."""
@@ -238,6 +240,8 @@ class Window:
             self.miss(f"while its module is imported, it calls `{function}`")
         elif function != expected:
             self.miss(f"it calls `{function}`")
+        elif sys.getprofile() != self._observe:
+            self.miss("something else profiles it, or has ended the observation,")
         elif kwargs or len(args) != 1 or args[0] is not cocotb.top:
             self.miss(f"it has other arguments than the toplevel for `{function}`")
         elif self._has_changed_state():
@@ -279,6 +283,8 @@ class Window:
 
     def hear(self, event: str, args: Tuple[Any, ...]) -> None:
         """Takes one of Python's audit events."""
+        if os.getpid() != self._pid:
+            return
         does = import_effects.effect_of(event, args)
         if does is None and self._is_in_body and event.startswith("ctypes."):
             does = "calls C code"
@@ -291,7 +297,7 @@ class Window:
             self._end()
 
     def _observe(self, frame: Any, event: str, arg: Any) -> None:
-        if frame.f_globals is globals():
+        if frame.f_globals is globals() or os.getpid() != self._pid:
             return
         if event == "c_call":
             reason = _reason_of_c_function(arg)

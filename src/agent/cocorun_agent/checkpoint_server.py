@@ -104,8 +104,12 @@ class CheckpointServer(module_server.ModuleServer):
         self._files = set(os.listdir(self._cwd))
         self._finalisers = _finalisers_at_exit()
         checkpoint.watch(self._wanted.checkpoints)
-        for function in self._wanted.checkpoints:
-            checkpoint.load(function)
+        self.user_code_begins()
+        try:
+            for function in self._wanted.checkpoints:
+                checkpoint.load(function)
+        finally:
+            self.user_code_ends()
         # Libraries register some when they are imported.
         self._exit_functions = atexit._ncallbacks()
         self._seeds = seeds.state()
@@ -172,6 +176,10 @@ class CheckpointServer(module_server.ModuleServer):
     def _obstacle(self) -> str | None:
         """Returns what copies of this process would share, or nothing."""
         function = self._function()
+        # What an import of its own would have given each testcase.
+        found = super()._obstacle()
+        if found is not None:
+            return f"the module of `{function}` cannot be shared: {found}"
         threads = processes.threads()
         if threads > 1:
             return f"`{function}` leaves {'a thread' if threads == 2 else 'threads'} running"

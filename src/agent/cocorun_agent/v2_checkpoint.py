@@ -61,7 +61,7 @@ class _Regression(checkpoint_server.Regression):
         module, _, name = function.partition(":")
 
         async def placeholder(dut: Any) -> Any:
-            await coroutine_function(dut)
+            return await coroutine_function(dut)
 
         placeholder.__module__ = module
         placeholder.__name__ = placeholder.__qualname__ = name
