@@ -95,10 +95,6 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     let history = earlier.as_ref().map(|it| it.history.clone());
     let history = history.unwrap_or_default();
     let equal_builds = building::equal_builds(spec.builds);
-    let designs = equal_builds
-        .iter()
-        .filter(|it| starts_without_design(&spec, it[0]));
-    let starters = Starters::new(designs.count());
     let queue = Queue::new(jobs, build_tasks(&spec, &equal_builds, &history));
     let workshop = Workshop {
         context: TaskContext {
@@ -112,7 +108,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
             agent_dir: spec.agent_dir,
             inherited_python_path: spec.inherited_python_path,
             servers: ServerLimit::new(jobs),
-            starters,
+            starters: Starters::default(),
             runs: AtomicU32::new(0),
         },
         builds: spec.builds,
@@ -216,12 +212,6 @@ impl Measured {
 fn wall_s(clock: &dyn Clock) -> u64 {
     let since = clock.wall().duration_since(SystemTime::UNIX_EPOCH);
     since.map_or(0, |since| since.as_secs())
-}
-
-/// Says whether a build's simulator starts Python before it reads the design.
-fn starts_without_design(spec: &SessionSpec<'_>, build: usize) -> bool {
-    let installed = spec.tools.simulator(&spec.builds[build].simulator);
-    installed.is_ok_and(|it| it.simulator.starts_without_design())
 }
 
 /// Returns what is known about the builds and what waits for them; equal ones are one task.

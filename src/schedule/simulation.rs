@@ -82,7 +82,7 @@ impl Simulation<'_> {
             checkpoint_level: self.checkpoints.level,
             checkpoint_failed: self.checkpoints.has_failed,
             vpi_libraries: self.settings.vpi_libraries.clone(),
-            has_foreign_code: self.design.has_foreign_code,
+            has_foreign_code: has_foreign_code(self.design, self.settings),
             pygpi_users: self.settings.pygpi_users.clone(),
             dump_signal: STACK_SIGNAL,
             wait_signal: WAIT_SIGNAL,
@@ -130,6 +130,11 @@ pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> S
     })
 }
 
+/// Says whether the process has code that may have something to do when it ends.
+fn has_foreign_code(design: &BuiltDesign, settings: &RunSettings) -> bool {
+    design.has_foreign_code || !settings.vpi_libraries.is_empty() || !settings.gpi_users.is_empty()
+}
+
 /// Returns the request to a process that serves in a mode and runs no testcase itself.
 pub(super) fn base_request(
     context: &TaskContext<'_>,
@@ -154,7 +159,7 @@ pub(super) fn base_request(
         checkpoint_level: 0,
         checkpoint_failed: false,
         vpi_libraries: settings.vpi_libraries.clone(),
-        has_foreign_code: design.has_foreign_code,
+        has_foreign_code: has_foreign_code(design, settings),
         pygpi_users: Vec::new(),
         dump_signal: STACK_SIGNAL,
         wait_signal: WAIT_SIGNAL,

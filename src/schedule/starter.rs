@@ -43,7 +43,11 @@ pub(super) fn start_server(
 ) -> Result<ForkServer> {
     let spec = server_command(context, design, settings)?;
     let waits = context.waits();
-    let forked = fork(context, (design, settings), &spec, limit)
+    let simulator = &context.tools.simulator(&design.simulator)?.simulator;
+    let forked = simulator
+        .starts_without_design()
+        .then(|| fork(context, (design, settings), &spec, limit))
+        .flatten()
         .and_then(|fork| ForkServer::of_starting(fork, waits, limit).ok());
     match forked {
         Some(server) => Ok(server),
@@ -79,7 +83,8 @@ fn fork(
         design_fd: Some(DESIGN_FD),
     });
     context.starters.with(
-        key,
+        &key,
+        &design.key,
         || start(context, (design, settings), &common, limit).ok(),
         |starter| starter.fork_module(context.waits(), run, &request).ok(),
     )

@@ -3,38 +3,62 @@
 use crate::agent::fork_server::ForkServer;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::Mutex;
+use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
-/// They end with the session.
-#[derive(Debug)]
-pub(super) struct Starters {
-    are_worth_it: bool,
-    /// By what they are started with; `None` if one cannot serve.
-    started: Mutex<BTreeMap<String, Option<ForkServer>>>,
+/// How many a session has at most: each takes some 30 MiB and lives to its end, since the servers
+/// that were forked from it end with it.
+const STARTERS_MAX: usize = 4;
+
+/// What is known of one kind of start.
+#[derive(Debug, Default)]
+enum Starter {
+    /// Nobody has asked for it.
+    #[default]
+    Unknown,
+    /// Servers of this design alone were started like this, on their own.
+    WantedBy(String),
+    Serving(ForkServer),
+    /// It cannot serve, or there are too many others.
+    None,
 }
 
-impl Starters {
-    /// `designs` is how many builds of the session start Python before they read their design.
-    pub(super) fn new(designs: usize) -> Self {
-        Self {
-            are_worth_it: designs > 1,
-            started: Mutex::default(),
-        }
-    }
+/// By what servers are started with. They end with the session.
+#[derive(Debug, Default)]
+pub(super) struct Starters(Mutex<BTreeMap<String, Arc<Mutex<Starter>>>>);
 
-    /// Uses a starter; `None` if there is none. The first call for a key starts it, while others
-    /// wait.
+impl Starters {
+    /// Uses a starter for a design; `None` if there is none. The second design with the same key starts
+    /// it, while others for that key wait: the servers of one design are cheaper without.
     pub(super) fn with<T>(
         &self,
-        key: String,
+        key: &str,
+        design: &str,
         start: impl FnOnce() -> Option<ForkServer>,
         usage: impl FnOnce(&ForkServer) -> Option<T>,
     ) -> Option<T> {
-        if !self.are_worth_it {
-            return None;
+        let (starter, has_room) = {
+            let mut all = locked(&self.0);
+            let has_room = all.len() <= STARTERS_MAX || all.contains_key(key);
+            (Arc::clone(all.entry(key.to_owned()).or_default()), has_room)
+        };
+        let mut starter = locked(&starter);
+        match &*starter {
+            Starter::Unknown => *starter = Starter::WantedBy(design.to_owned()),
+            Starter::WantedBy(other) if other != design && has_room => {
+                *starter = start().map_or(Starter::None, Starter::Serving);
+            }
+            _ => {}
         }
-        let mut started = self.started.lock().unwrap_or_else(PoisonError::into_inner);
-        usage(started.entry(key).or_insert_with(start).as_ref()?)
+        match &*starter {
+            Starter::Serving(server) => usage(server),
+            _ => None,
+        }
     }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-import os, random, subprocess, sys, threading, time
+import atexit, os, random, subprocess, sys, tempfile, threading, time
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, Event, RisingEdge, Timer
@@ -46,6 +46,7 @@ EXTRA = 0
 async def train(dut):
     count('t')
     more = CONFIG['cycles'] + SLOW.factor + EXTRA + int(os.environ.get('EXTRA', 0))
+    if os.path.exists('extra.txt'): more += 8
     await ClockCycles(dut.clk, more)
     await ClockCycles(dut.clk, 20)
     if WRONG == 'raises': raise ValueError('no link')
@@ -57,6 +58,8 @@ async def train(dut):
         while True: pass
     if WRONG == 'opens': KEPT.append(open(__file__))
     if WRONG == 'writes': open('written.txt', 'w').close()
+    if WRONG == 'removes': KEPT.append(tempfile.TemporaryDirectory())
+    if WRONG == 'registers': atexit.register(len, ())
     if WRONG == 'starts': KEPT.append(subprocess.Popen(['sleep', '1000']))
     if WRONG == 'forks': os.fork()
     if WRONG == 'thread': threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()

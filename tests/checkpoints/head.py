@@ -1,4 +1,5 @@
-import asyncio, os, random, threading
+import asyncio, ctypes, os, random, threading
+from unittest import mock
 import cocotb
 from cocotb import simulator
 from cocotb.clock import Clock

@@ -156,6 +156,21 @@ const TESTCASES: &[(bool, &str, &str)] = &[
     ),
     (
         false,
+        "",
+        "open('extra.txt', 'w').write('8')\n    note(NAME, await bring_up(dut), get_sim_time('ns'))",
+    ),
+    (
+        false,
+        "",
+        "with mock.patch.object(common, 'count', side_effect=ValueError('x')):\n        await bring_up(dut)",
+    ),
+    (
+        false,
+        "",
+        "ctypes.CDLL(None).getpid()\n    note(NAME, await bring_up(dut))",
+    ),
+    (
+        false,
         "timeout_time=300, timeout_unit='ns'",
         "await bring_up(dut)",
     ),
@@ -387,6 +402,8 @@ const WRONGS: &[(&str, bool, &str)] = &[
         false,
         "writes files into the run's own folder: written.txt",
     ),
+    ("removes", false, "makes what is removed at exit"),
+    ("registers", false, "registers an exit function"),
     ("starts", false, "leaves a process running"),
     ("forks", false, "leaves a process running"),
     ("thread", false, "leaves a thread running"),
@@ -405,9 +422,10 @@ fn a_bring_up_that_goes_wrong_fails_its_testcases_once_or_is_run_by_each() {
             let ran = crate::support::Ran::from(command.output().unwrap());
             let ran = ran.expect_code(i32::from(*fails));
             // The third level is what two of the testcases call.
-            let summary = match *fails {
-                true => "8 testcases on 1 build: 6 passed, 2 ",
-                false => "8 testcases on 1 build: 8 passed",
+            let summary = if *fails {
+                "8 testcases on 1 build: 6 passed, 2 "
+            } else {
+                "8 testcases on 1 build: 8 passed"
             };
             assert!(
                 ran.text.contains(summary),

@@ -1,6 +1,7 @@
 //! Forked or spawned must make no difference: every testbench of the repository runs both ways, and
 //! verdicts, seeds, simulated times, logs and files are compared testcase by testcase.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -269,10 +270,12 @@ endmodule
 fn files_that_the_hdl_writes_are_whole_forked_and_spawned() {
     let mut toml = "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n".to_owned();
     for format in ["lxt", "lxt2", "fst"] {
-        toml += &format!(
+        write!(
+            toml,
             "\n[[test]]\nname = \"{format}\"\nbuild = \"top\"\ntest_module = \"test_counts\"\n\
              test_args = [\"-{format}\"]\n"
-        );
+        )
+        .unwrap();
     }
     let project = Project::with_cocotb(COCOTB, &toml);
     project.file("top.sv", WRITES).file(

@@ -382,7 +382,9 @@ fn provoke_by_testcases(all: &mut Provoked) {
         "test::timeout",
     ];
     all.run(&codes, &["test", "--timeout", "1"]);
+}
 
+fn provoke_by_stops(all: &mut Provoked) {
     all.configure("session_timeout_s = 1", &format!("{BUILD}{TEST}"));
     let args = &["test", "--testcase", "hangs"];
     let ran = all.project.run(args);
@@ -439,6 +441,7 @@ fn the_exit_code_that_explain_names_is_the_one_that_the_problem_leads_to() {
     provoke_by_builds(&mut all);
     provoke_by_steps(&mut all);
     provoke_by_testcases(&mut all);
+    provoke_by_stops(&mut all);
     provoke_by_locks(&mut all);
 
     let list = all.project.run(&["explain"]).expect_code(0).stdout;

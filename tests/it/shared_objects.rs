@@ -156,7 +156,7 @@ impl Shared {
         while let Some(path) = open.pop() {
             if path.is_dir() && !path.is_symlink() {
                 open.extend(fs::read_dir(path).unwrap().map(|it| it.unwrap().path()));
-            } else if path.to_str().unwrap().ends_with(".claim") {
+            } else if path.extension().is_some_and(|it| it == "claim") {
                 // It is a link whose text is the claim.
                 let mut touch = Command::new("touch");
                 touch.args(["-h", "-d", "1 minute ago"]).arg(path);

@@ -20,7 +20,7 @@ import sys
 import types
 from typing import Any, Callable, Dict, Iterator, List, Sequence, Tuple
 
-from cocorun_agent import imports, python_state, seeds, text
+from cocorun_agent import import_effects, imports, python_state, seeds, text
 
 _SIMULATOR = "cocotb.simulator"
 
@@ -96,6 +96,8 @@ _state: python_state.State = []
 """What the user's modules held when the checkpoints ran, or would have begun."""
 
 _window: Any = None
+
+_is_listening = False
 
 
 def watch(functions: Sequence[str]) -> None:
@@ -216,6 +218,7 @@ class Window:
             _window = None
 
         self._end = end
+        _listen()
         if time is not None:
             simulator.get_sim_time = lambda: time
         _window = self
@@ -274,6 +277,14 @@ class Window:
             self._ends.missed(f"{reason} before it calls `{self._functions[self._called]}`", self._called)
         self._fits()
 
+    def hear(self, event: str, args: Tuple[Any, ...]) -> None:
+        """Takes one of Python's audit events."""
+        does = import_effects.effect_of(event, args)
+        if does is None and self._is_in_body and event.startswith("ctypes."):
+            does = "calls C code"
+        if does is not None:
+            self.miss(f"it {does}" if self._is_in_body else f"while its module is imported, it {does}")
+
     def _close(self) -> None:
         self._is_over = True
         if _window is self:
@@ -290,6 +301,20 @@ class Window:
             return
         if reason is not None:
             self.miss(reason if self._is_in_body else f"while its module is imported, {reason}")
+
+
+def _listen() -> None:
+    global _is_listening
+    # There is no way to remove such a hook.
+    if not _is_listening:
+        _is_listening = True
+        sys.addaudithook(_audit)
+
+
+def _audit(event: str, args: Tuple[Any, ...]) -> None:
+    window = _window
+    if window is not None:
+        window.hear(event, args)
 
 
 def _reason_of_c_function(function: Any) -> str | None:

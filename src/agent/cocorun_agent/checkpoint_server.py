@@ -11,8 +11,10 @@ must not exist when it serves; else it does not serve (`cannot_serve`).
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
+import weakref
 from typing import Any, Callable, List, NoReturn, Tuple
 
 from cocorun_agent import (
@@ -87,6 +89,8 @@ class CheckpointServer(module_server.ModuleServer):
         self._shared_memory: set[str] = set()
         self._cwd = ""
         self._files: set[str] = set()
+        self._finalisers = 0
+        self._exit_functions = 0
         self._seeds: Any = None
         self._began: Any = None
         self._log_offset: int | None = None
@@ -98,9 +102,12 @@ class CheckpointServer(module_server.ModuleServer):
         self._shared_memory = processes.shared_mappings()
         self._cwd = os.getcwd()
         self._files = set(os.listdir(self._cwd))
+        self._finalisers = _finalisers_at_exit()
         checkpoint.watch(self._wanted.checkpoints)
         for function in self._wanted.checkpoints:
             checkpoint.load(function)
+        # Libraries register some when they are imported.
+        self._exit_functions = atexit._ncallbacks()
         self._seeds = seeds.state()
         return self._regression.placeholder(self._function(), self._run)
 
@@ -177,6 +184,10 @@ class CheckpointServer(module_server.ModuleServer):
             return f"`{function}` makes shared memory"
         if any(os_timer != (0.0, 0.0) for os_timer in map(signal.getitimer, _TIMERS)):
             return f"`{function}` starts a timer"
+        if _finalisers_at_exit() > self._finalisers:
+            return f"`{function}` or its module makes what is removed at exit, as a temporary directory"
+        if atexit._ncallbacks() > self._exit_functions:
+            return f"`{function}` registers an exit function"
         if os.getcwd() != self._cwd:
             return f"`{function}` changes the working directory"
         written = sorted(set(os.listdir(self._cwd)) - self._files)
@@ -239,6 +250,12 @@ class _Ends:
             output.flush()
         finally:
             os._exit(0)
+
+
+def _finalisers_at_exit() -> int:
+    """Returns how many objects are finalised when the interpreter ends."""
+    registry = getattr(weakref.finalize, "_registry", {})
+    return sum(1 for info in list(registry.values()) if info.atexit)
 
 
 def _raw_sim_time() -> Tuple[int, int]:

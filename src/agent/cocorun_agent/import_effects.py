@@ -117,6 +117,19 @@ _INSTALLED = tuple(
 )
 
 
+def effect_of(event: str, args: tuple[Any, ...]) -> str | None:
+    """Returns what an audit event does outside of this process, or to the process, in words."""
+    if event == "open":
+        path, _, flags = args
+        is_writing = isinstance(flags, int) and flags & _WRITING
+        return "opens a file for writing" if is_writing and not _is_byte_code(path) else None
+    if event in ("os.mkdir", "os.rename"):
+        return None if _is_byte_code(args[-3]) else "writes files"
+    if event.startswith("shutil."):
+        return "writes files"
+    return _EVENTS.get(event)
+
+
 class _Variables(dict):  # type: ignore[type-arg]
     """The data of `os.environ`, which notices that a run's own variable is read."""
 
@@ -237,19 +250,11 @@ class Watch:
     def _audit(self, event: str, args: tuple[Any, ...]) -> None:
         if not self._is_on:
             return
-        words = _EVENTS.get(event)
+        words = effect_of(event, args)
         if words is not None:
             self._found(f"it {words}")
-        elif event == "open":
-            path, _, flags = args
-            if isinstance(flags, int) and flags & _WRITING and not _is_byte_code(path):
-                self._found("it opens a file for writing")
-            elif _is_of_proc(path):
-                self._found("it reads `/proc`")
-        elif event in ("os.mkdir", "os.rename") and not _is_byte_code(args[-3]):
-            self._found("it writes files")
-        elif event.startswith("shutil."):
-            self._found("it writes files")
+        elif event == "open" and _is_of_proc(args[0]):
+            self._found("it reads `/proc`")
 
     def _notice(
         self,

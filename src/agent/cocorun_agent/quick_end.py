@@ -163,7 +163,7 @@ def _finds_finaliser(is_frozen_next: bool) -> bool:
                 return True
         if kind is types.AsyncGeneratorType and item.ag_frame is not None:
             return True
-        if is_frozen_next and kind in _SUSPENDABLE and not _is_closed(item):
+        if is_frozen_next and kind in _SUSPENDABLE and not _is_closed(item) and not _is_ours(item):
             return True
     return False
 
@@ -193,12 +193,21 @@ def _is_started_task(item: Any, kind: type) -> bool:
 
 def _is_of_library(function: Any) -> bool:
     """Says whether a callback is of Python's own, as those of caches and of `WeakSet` are."""
+    if type(function) is types.BuiltinFunctionType and function.__name__ == "_destroy":
+        # Of a cache of an abstract class; it names no module.
+        return type(function.__self__) is weakref.ref
     module = getattr(function, "__module__", None) or ""
     return module.partition(".")[0] in sys.stdlib_module_names if _KNOWS_STDLIB else False
 
 
 def _is_closed(item: Any) -> bool:
     return getattr(item, "cr_frame", None) is None and getattr(item, "gi_frame", None) is None
+
+
+def _is_ours(item: Any) -> bool:
+    """Says whether a generator is the agent's: with cocotb 1.9 the server runs in one."""
+    code = getattr(item, "gi_code", None)
+    return code is not None and code.co_filename.startswith("<cocorun_agent.")
 
 
 def _is_suspended(item: Any) -> bool:

@@ -15,16 +15,19 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
-import sysconfig
 from typing import Any
 
 from cocorun_agent import linker, processes
 
-_SYSTEM_FOLDERS = ("/lib/", "/lib64/", "/usr/lib/", "/usr/lib64/")
-_PACKAGES = ("/site-packages/", "/dist-packages/")
-_REPORTING = ("libasan", "libhwasan", "liblsan", "libmsan", "libtsan", "libubsan", "libprofiler")
-"""Libraries of the system that report something at the end."""
+_HARMLESS = frozenset(
+    """
+    ld-linux-x86-64 ld-linux-aarch64 libatomic libbz2 libc libcrypt libcrypto libdb libdl libexpat
+    libffi libgcc_s libgdbm libgdbm_compat liblzma libm libmpdec libncurses libncursesw libnsl
+    libpthread libreadline librt libsqlite3 libssl libstdc++ libtinfo libtirpc libutil libuuid libz
+    libzstd
+    """.split()
+)
+"""Libraries of the system that Python, its modules and the simulators use."""
 
 _STANDARD = {0, 1, 2}
 
@@ -78,27 +81,22 @@ def lead() -> None:
 
 
 def _folders() -> tuple[str, ...]:
-    """Returns the folders, each with `/` at its end, of cocotb, Python and the simulator."""
+    """Returns the folders, each with `/` at its end, of cocotb and of Python's own modules."""
     import cocotb
 
-    program = os.path.dirname(os.readlink("/proc/self/exe"))
     folders = (
         os.path.dirname(cocotb.__file__),
-        os.path.join(sysconfig.get_path("platstdlib"), "lib-dynload"),
-        sysconfig.get_config_var("LIBDIR") or sys.base_prefix,
-        os.path.join(os.path.dirname(program), "lib", "ivl"),
+        os.path.join(os.path.dirname(os.__file__), "lib-dynload"),
     )
     return tuple(os.path.join(os.path.realpath(folder), "") for folder in folders)
 
 
 def _is_known(path: str, folders: tuple[str, ...]) -> bool:
     # The program itself and the kernel's page have no path.
-    if "/" not in path:
+    if "/" not in path or os.path.realpath(path).startswith(folders):
         return True
-    path = os.path.realpath(path)
-    if os.path.basename(path).startswith(_REPORTING):
-        return False
-    if path.startswith(folders[0]):
+    folder, name = os.path.split(path)
+    # Icarus Verilog's own modules; the user's make the whole process one with foreign code.
+    if os.path.basename(folder) == "ivl" and name.endswith(".vpi"):
         return True
-    is_package = any(part in path for part in _PACKAGES)
-    return not is_package and path.startswith(_SYSTEM_FOLDERS + folders)
+    return name.startswith("libpython") or name.partition(".so")[0] in _HARMLESS

@@ -14,7 +14,6 @@ from __future__ import annotations
 import array
 import contextlib
 import gc
-import hashlib
 import importlib
 import json
 import os
@@ -88,6 +87,8 @@ def warm() -> None:
     # What is made at its first use: OpenSSL's tables of the hash from which cocotb makes seeds, and
     # a generic type.
     with contextlib.suppress(Exception):
+        import hashlib
+
         hashlib.sha1(b"").hexdigest()
     with contextlib.suppress(Exception):
         from cocotb.task import Task

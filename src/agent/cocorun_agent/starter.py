@@ -10,6 +10,7 @@ command line, which names the design by a descriptor.
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import importlib.util
@@ -19,7 +20,7 @@ from typing import Any
 
 from cocorun_agent import interpreter  # isort: skip  # noqa: F401  (first: it works at exit)
 
-from cocorun_agent import child, events, mapped_code, output, request, serve
+from cocorun_agent import child, events, mapped_code, output, quick_end, request, serve
 from cocorun_agent.channel import Channel
 from cocorun_agent.reporter import Reporter
 
@@ -36,6 +37,7 @@ def start(site: str) -> None:
     reporter = Reporter(Channel(wanted.event_fd, wanted.event_file))
     try:
         output.prepare()
+        quick_end.keep_openssl()
         serve.warm()
         reason = reason or serve.obstacle(wanted)
         if reason is not None:
@@ -57,12 +59,18 @@ def as_started(arguments: Any) -> Any:
         return arguments
     os.close(_design_fd)
     path, _design_fd = _path_of(_design_fd), None
-    return tuple(
-        [_design if item == path else item for item in argument]
-        if isinstance(argument, list)
-        else argument
-        for argument in arguments
-    )
+
+    def named(words: Any) -> Any:
+        is_list = isinstance(words, list)
+        return [_design if word == path else word for word in words] if is_list else words
+
+    from cocotb import simulator
+
+    # cocotb 2.1 asks for them.
+    original = getattr(simulator, "get_simulator_args", None)
+    if original is not None:
+        simulator.get_simulator_args = functools.wraps(original)(lambda: named(original()))
+    return tuple(named(argument) for argument in arguments)
 
 
 class _Server(serve.Server):
