@@ -12,6 +12,7 @@ use std::process::Command;
 use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
+use std::time::SystemTime;
 
 use crate::support::Project;
 use crate::support::Ran;
@@ -272,6 +273,37 @@ fn a_compiler_that_rejects_the_header_compiles_in_the_ordinary_way() {
     fs::write(&broken, "where no store can be").unwrap();
     assert_eq!(shared.compiles(&["-Os"], "model.cpp", &[]), "plain");
     assert_eq!(shared.compiles(&["-Os"], OBJECT_OF_RUNTIME, &[]), "plain");
+}
+
+#[test]
+fn a_header_from_the_future_is_precompiled_once_a_session_and_no_source_is_compiled_twice() {
+    let shared = Shared::new();
+    let header = fs::File::options()
+        .append(true)
+        .open(shared.0.path("runtime/verilated_types.h"))
+        .unwrap();
+    let future = SystemTime::now() + Duration::from_mins(10);
+    header.set_modified(future).unwrap();
+    for source in [OBJECT_OF_RUNTIME, OBJECT_OF_RUNTIME] {
+        assert_eq!(shared.compiles(&["-Os"], source, &[]), "plain");
+    }
+    assert_eq!(shared.compiles(&["-Os"], "model.cpp", &[]), "header plain");
+    for source in ["model.cpp", OBJECT_OF_RUNTIME] {
+        assert_eq!(shared.compiles(&["-Os"], source, &[]), "plain");
+    }
+    // The clock catches up.
+    header.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    shared.tick();
+    let later = [("COCORUN_SESSION_ID", "two")];
+    assert_eq!(
+        shared.compiles(&["-Os"], "model.cpp", &later),
+        "header after"
+    );
+    assert_eq!(
+        shared.compiles(&["-Os"], OBJECT_OF_RUNTIME, &later),
+        "after"
+    );
+    assert_eq!(shared.compiles(&["-Os"], OBJECT_OF_RUNTIME, &later), "");
 }
 
 #[test]

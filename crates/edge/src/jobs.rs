@@ -12,6 +12,7 @@ use crate::error::Error;
 use crate::error::ErrorKind;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
+use crate::yieldable_job;
 
 use jobserver::Acquired;
 use jobserver::Client;
@@ -197,8 +198,7 @@ impl JobShare {
     /// Names the pipe to a [`YieldableJob`](crate::yieldable_job::YieldableJob), for processes that
     /// do not inherit it; valid while this process lives.
     pub fn address(&self) -> String {
-        let [reader, writer] = self.descriptors();
-        format!("{}:{reader}:{writer}", std::process::id())
+        yieldable_job::address(&self.0.reader, &self.0.writer)
     }
 
     /// Returns the descriptors that the compile must inherit.

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use serde::Serialize;
 use std::ops::ControlFlow;
 use std::time::Duration;
+use std::time::SystemTime;
 
 /// The step's name in an object's directory.
 const STEP: &str = "object";
@@ -74,9 +75,13 @@ impl<'a> RuntimeObject<'a> {
             object: self,
             header,
             job: self.store.own_job(),
+            is_provided: false,
         };
         let mut once = self.store.once(&self.key, STEP);
-        let done = once.ensure_done(&mut compilation, Some(WAIT_MAX)).ok()?;
+        let done = once.ensure_done(&mut compilation, Some(WAIT_MAX));
+        let Ok(done) = done else {
+            return compilation.is_provided.then_some(());
+        };
         let object = fs::read(&done.published().dir.join(OBJECT)).ok()?;
         fs::write(self.call.output(), object).ok()
     }
@@ -88,10 +93,13 @@ struct Compilation<'a> {
     header: Option<&'a SharedHeader<'a>>,
     /// Given back while another process compiles the object, and taken again at the end.
     job: Option<YieldableJob>,
+    /// Whether `make` has an object that nobody else may use.
+    is_provided: bool,
 }
 
 impl Compilation<'_> {
-    fn compile(&self, leader: &Leader) -> Option<Record> {
+    /// Compiles the object; `None` if there is nothing to publish.
+    fn compile(&mut self, leader: &Leader) -> Option<Record> {
         let dir = leader.dir();
         let object = dir.join(OBJECT);
         let log = dir.join("compile.log");
@@ -114,14 +122,29 @@ impl Compilation<'_> {
             Some(done) => done,
             None => (compile(None)?, Vec::new()),
         };
+        let contents = self.contents(dir, precompiled, began);
+        if contents.is_none() {
+            // Good for this build all the same: its own compiler would have read the same files.
+            let object = fs::read(&object).ok()?;
+            self.is_provided = fs::write(self.object.call.output(), object).is_ok();
+        }
+        contents.map(|contents| Record { size, contents })
+    }
+
+    /// Returns what the object was made from, with what is in the precompiled header.
+    fn contents(
+        &self,
+        dir: &Utf8Path,
+        precompiled: Vec<Utf8PathBuf>,
+        began: Option<SystemTime>,
+    ) -> Option<Contents> {
         let rule = fs::read_if_there(&dir.join(DEPENDENCIES))?;
         let files = read_make_rule(&rule).into_iter().map(Utf8PathBuf::from);
         let files = files.filter(|file| !self.object.store.contains(file));
         let mut files: Vec<Utf8PathBuf> = files.chain(precompiled).collect();
         files.sort();
         files.dedup();
-        let contents = Contents::of(files, began)?;
-        Some(Record { size, contents })
+        Contents::of(files, began)
     }
 }
 
@@ -133,9 +156,9 @@ impl OnceStep for Compilation<'_> {
         if let Some(job) = &mut self.job {
             job.take_again();
         }
-        // If there is none, the caller compiles itself, and the user sees the compiler's messages.
+        // If there is no object, the caller compiles itself, and the user sees the compiler's messages.
         let record = self.compile(leader);
-        let record = record.ok_or_else(|| transient("the compiler wrote no object"))?;
+        let record = record.ok_or_else(|| transient("there is no object that builds may share"))?;
         serde_json::to_value(record).map_err(|_| transient("its record cannot be written"))
     }
 

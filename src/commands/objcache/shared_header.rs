@@ -81,7 +81,8 @@ enum Record {
         size: u64,
         contents: Contents,
     },
-    /// The compiler did not precompile it; this keeps the rest of the session from trying again.
+    /// The compiler did not precompile it, or it read a file that may have changed meanwhile, such as
+    /// one from the future by the disk's clock. This keeps the rest of the session from trying again.
     Refused {
         session_id: String,
     },
@@ -208,16 +209,19 @@ impl<'a> SharedHeader<'a> {
         let log = dir.join("compile.log");
         let goes_on = &mut || !leader.is_lost();
         let done = run(&words, dir.to_owned(), &log, &SystemClock, goes_on);
+        let session_id = self.store.session_id.clone();
         let Some(size) = size_if_made(done, &dir.join(PRECOMPILED)) else {
-            let session_id = self.store.session_id.clone();
             let refused = matches!(done, Some(Completion::Left(Exit::Code(_))));
             return refused.then_some(Record::Refused { session_id });
         };
         let files = read_make_rule(&fs::read_if_there(&dir.join(DEPENDENCIES))?);
         let files = files.into_iter().map(Utf8PathBuf::from);
         let files = files.filter(|file| file != HEADER).collect();
-        let contents = Contents::of(files, began)?;
-        Some(Record::Made { size, contents })
+        let contents = Contents::of(files, began);
+        Some(match contents {
+            Some(contents) => Record::Made { size, contents },
+            None => Record::Refused { session_id },
+        })
     }
 
     fn accept(&self, published: &Published) -> Acceptance {
@@ -227,7 +231,7 @@ impl<'a> SharedHeader<'a> {
                 return Acceptance::Use;
             }
             Ok(Record::Refused { .. }) => {
-                return Acceptance::Broken("the compiler did not precompile it".to_owned());
+                return Acceptance::Broken("it was refused in another session".to_owned());
             }
             Err(_) => return Acceptance::Broken("its record cannot be read".to_owned()),
         };
