@@ -45,7 +45,7 @@ async def sees_its_surroundings(dut):
     files = [os.readlink(f"{fds}/{fd}") for fd in os.listdir(fds) if os.path.exists(f"{fds}/{fd}")]
     own = ("COCORUN_RUN_ID", "COCORUN_SLOT")
     print("top", TOP._name, type(TOP).__name__, "plusargs", PLUSARGS)
-    print("argv", sys.argv, cocotb.argv, "path", sys.path)
+    print("argv", sys.argv, cocotb.argv[:1], "path", sys.path)
     print("processors", sorted(os.sched_getaffinity(0)), "umask", os.umask(0o22))
     print("Python threads", threading.active_count())
     print("environment", {name: os.environ[name] for name in sorted(os.environ) if name not in own})
