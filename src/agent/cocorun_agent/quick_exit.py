@@ -8,7 +8,7 @@ that are registered last and therefore run first.
 Invariant: that happens only if no file is open for writing, and everything that is loaded is known
 to have nothing to do at its end: the simulator, the C and C++ libraries and others of the system,
 Python and cocotb. Any other library, preloaded ones too, may write a file there (coverage,
-profiles), and so may the user's own C++ in a Verilated program.
+profiles), and so may the user's own C++ in a compiled design.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ def lead() -> None:
     """Makes the process end as soon as its exit functions begin to run, after a flush."""
     if _next_library is None or _next_library.value:
         return
-    # Some writers of waves in Icarus Verilog close their files in an exit function.
+    # Some writers of waves close their files in an exit function.
     if processes.open_for_writing(_STANDARD):
         return
     leave, flush = _addresses
@@ -96,7 +96,7 @@ def _is_known(path: str, folders: tuple[str, ...]) -> bool:
     if "/" not in path or os.path.realpath(path).startswith(folders):
         return True
     folder, name = os.path.split(path)
-    # Icarus Verilog's own modules; the user's make the whole process one with foreign code.
+    # The simulator's own modules; the user's make the whole process one with foreign code.
     if os.path.basename(folder) == "ivl" and name.endswith(".vpi"):
         return True
     return name.startswith("libpython") or name.partition(".so")[0] in _HARMLESS

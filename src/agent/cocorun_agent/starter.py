@@ -1,6 +1,6 @@
 """A simulator that has started Python and read no design: the servers of builds are forked from it.
 
-Icarus Verilog loads cocotb's library, which starts Python, before it reads the compiled design. So
+Some simulators load cocotb's library, which starts Python, before they read the compiled design. So
 Python, cocotb and pytest are loaded once for all builds, by a `sitecustomize` module that calls
 `start`; a child goes on with the design of its build, and becomes that build's first server.
 
