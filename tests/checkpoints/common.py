@@ -4,7 +4,6 @@ from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, Event, RisingEdge, Timer
 
 WRONG = os.environ.get('WRONG')
-SEEN = []
 GO = Event()
 KEPT = []
 
@@ -12,10 +11,10 @@ def count(what):
     with open(os.environ['COCORUN_PROJECT_DIR'] + '/counted', 'a') as file:
         file.write(what)
 
-async def monitor(dut):
+async def monitor(dut, seen):
     while True:
         await RisingEdge(dut.clk)
-        SEEN.append(1)
+        seen.append(1)
 
 async def fail_later():
     await GO.wait()
@@ -29,9 +28,9 @@ async def reset(dut, cycles=3):
     dut.rst.value = 0
     return cycles
 
-async def boot(dut):
+async def boot(dut, seen=None):
     count('b')
-    cocotb.start_soon(monitor(dut))
+    cocotb.start_soon(monitor(dut, [] if seen is None else seen))
     cocotb.start_soon(fail_later())
     await ClockCycles(dut.clk, 50)
     return dut
@@ -42,9 +41,12 @@ class Slow:
 SLOW = Slow()
 CONFIG = {'cycles': 0}
 EXTRA = 0
+LEVEL = None
 
 async def train(dut):
+    global LEVEL
     count('t')
+    if WRONG == 'changes': LEVEL = 'link'
     more = CONFIG['cycles'] + SLOW.factor + EXTRA + int(os.environ.get('EXTRA', 0))
     if os.path.exists('extra.txt'): more += 8
     await ClockCycles(dut.clk, more)
@@ -66,8 +68,9 @@ async def train(dut):
     return 'link'
 
 async def bring_up(dut):
+    seen = []
     await reset(dut)
-    await boot(dut)
-    return await train(dut)
+    await boot(dut, seen)
+    return await train(dut), seen
 
 not_a_coroutine = 7

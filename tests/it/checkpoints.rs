@@ -56,12 +56,12 @@ const TESTCASES: &[(bool, &str, &str)] = &[
     (
         true,
         "",
-        "await bring_up(dut)\n    await bring_up(dut)\n    note(NAME, len(common.SEEN))",
+        "await bring_up(dut)\n    _, seen = await bring_up(dut)\n    note(NAME, len(seen))",
     ),
     (
         true,
         "",
-        "await bring_up(dut)\n    await ClockCycles(dut.clk, 5)\n    note(NAME, len(common.SEEN))",
+        "_, seen = await bring_up(dut)\n    await ClockCycles(dut.clk, 5)\n    note(NAME, len(seen))",
     ),
     (
         true,
@@ -130,9 +130,9 @@ const TESTCASES: &[(bool, &str, &str)] = &[
     ),
     (false, "", "common.GO.set()\n    await bring_up(dut)"),
     (
-        false,
+        true,
         "",
-        "if not common.SEEN:\n        await bring_up(dut)\n        note(NAME, get_sim_time('ns'))",
+        "if not common.LEVEL:\n        await bring_up(dut)\n        note(NAME, get_sim_time('ns'))",
     ),
     (
         false,
@@ -402,6 +402,11 @@ const WRONGS: &[(&str, bool, &str)] = &[
         "writes",
         false,
         "writes files into the run's own folder: written.txt",
+    ),
+    (
+        "changes",
+        false,
+        "changes `common`, where a testcase can see it",
     ),
     ("removes", false, "makes what is removed at exit"),
     ("registers", false, "registers an exit function"),

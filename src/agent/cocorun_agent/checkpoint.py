@@ -146,6 +146,11 @@ def remember() -> None:
     _state[:] = python_state.take(imports.folders())
 
 
+def changed() -> str | None:
+    """Returns what the user's modules hold otherwise than was remembered, or nothing."""
+    return python_state.changed(_state)
+
+
 def _split(function: str) -> Tuple[str, str]:
     module, _, attribute = function.partition(":")
     return module, attribute
@@ -259,10 +264,10 @@ class Window:
         return False
 
     def _has_changed_state(self) -> bool:
-        changed = python_state.changed(_state)
-        if changed is not None:
-            self.miss(f"it or its module changes `{changed}`")
-        return changed is not None
+        what = changed()
+        if what is not None:
+            self.miss(f"it or its module changes `{what}`")
+        return what is not None
 
     def result(self) -> Any:
         """Returns what the function returned that was called last."""

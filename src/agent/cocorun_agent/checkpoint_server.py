@@ -89,6 +89,7 @@ class CheckpointServer(module_server.ModuleServer):
         self._shared_memory: set[str] = set()
         self._cwd = ""
         self._files: set[str] = set()
+        self._changed: str | None = None
         self._finalisers = 0
         self._exit_functions = 0
         self._seeds: Any = None
@@ -124,7 +125,9 @@ class CheckpointServer(module_server.ModuleServer):
         self._began = _raw_sim_time()
         self._regression.began_steps = self._began[0] << 32 | self._began[1]
         while True:
+            checkpoint.remember()
             await checkpoint.run(self._function(), dut)
+            self._changed = checkpoint.changed()
             level = self._wanted.checkpoint_level
             self._reporter.send(
                 events.checkpoint_reached(
@@ -201,6 +204,11 @@ class CheckpointServer(module_server.ModuleServer):
         written = sorted(set(os.listdir(self._cwd)) - self._files)
         if written and self._wanted.cwd == os.path.dirname(self._wanted.log or ""):
             return f"`{function}` writes files into the run's own folder: {', '.join(written[:3])}"
+        if self._changed is not None:
+            return (
+                f"`{function}` changes `{self._changed}`, where a testcase can see it before its call; "
+                "let it return that instead"
+            )
         return None
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import array
 import os
+import random
 import sys
 import types
 from collections import deque
@@ -91,7 +92,7 @@ def _members(item: Any, names: set[str]) -> List[Tuple[str, Any]] | None:
         members = [(f"[{key!r}]" if type(key) in _ATOMS else "[…]", it) for key, it in pairs]
     elif issubclass(kind, _SEQUENCES):
         members = [(f"[{index}]", it) for index, it in enumerate(_elements(item))]
-    elif issubclass(kind, _BUFFERS):
+    elif issubclass(kind, _BUFFERS) or kind is random.Random:
         members = []
     is_of_user = kind.__module__ in names or issubclass(kind, _NAMESPACES)
     if isinstance(item, types.ModuleType) or is_of_user or getattr(item, "__module__", "") in names:
@@ -131,6 +132,8 @@ def _parts_of(item: Any) -> Any:
     kind = type(item)
     if issubclass(kind, _BUFFERS):
         return bytes(item)
+    if kind is random.Random:
+        return item.getstate()
     parts: List[Any] = []
     if issubclass(kind, dict):
         parts = [(_token(key), _token(value)) for key, value in dict.items(item)]
