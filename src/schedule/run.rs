@@ -74,8 +74,6 @@ struct Run<'a> {
     missed: Option<(String, usize)>,
     /// Whether it was forked from a checkpoint and has not made the calls that it stands for.
     owes_calls: bool,
-    /// Whether a result came before it said that it has made them.
-    has_unpaid_result: bool,
     /// Whether it has called the checkpoint that is known to fail.
     has_called_failed: bool,
     /// Whether a result has shown what went wrong outside of any testcase.
@@ -167,7 +165,6 @@ impl<'a> Run<'a> {
             plan,
             missed: None,
             owes_calls: false,
-            has_unpaid_result: false,
             has_called_failed: false,
             shows_trouble: Cell::new(false),
         };
@@ -217,8 +214,8 @@ impl<'a> Run<'a> {
     fn close(&mut self, end: ProcessEnd) -> Closing {
         let closing = self.progress.close(end);
         let ended_itself = matches!(end, ProcessEnd::Exited(_));
-        let is_over = ended_itself || end == ProcessEnd::TimedOut || self.has_unpaid_result;
-        if self.owes_calls && is_over {
+        // Its result is held until here, since it is the only one of its process.
+        if self.owes_calls && (ended_itself || end == ProcessEnd::TimedOut) {
             let words = "its process ended before it made its calls".to_owned();
             self.missed.get_or_insert((words, 0));
         }
@@ -371,11 +368,6 @@ impl Consumer for Run<'_> {
                     slot: self.slot,
                     testcase: self.task.testcases[index].id.clone(),
                 }));
-                Some(limit)
-            }
-            // It runs again: nothing says that it has made its calls.
-            RunNews::Over(_) if self.owes_calls => {
-                self.has_unpaid_result = true;
                 Some(limit)
             }
             RunNews::Over(finding) => {

@@ -585,3 +585,42 @@ fn where_a_checkpoint_is_not_used_it_is_said() {
     }
     assert_eq!(counted(&project), "rbt");
 }
+
+/// Says that it has passed while it is observed, and ends without having called anything.
+const SAYS_SO_ITSELF: &str = "
+import json, os, stat, sys
+import cocotb
+from cocotb.triggers import Timer
+
+@cocotb.test()
+async def says_so_itself(dut):
+    checkpoint = sys.modules.get('cocorun_agent.checkpoint')
+    if checkpoint is not None and checkpoint._window is not None:
+        nothing = ('defined_in', 'cause', 'message', 'error_type', 'traceback', 'seed', 'returned')
+        said = dict.fromkeys((*nothing, 'log_offset'))
+        said.update(event='testcase_finished', module='test_x', testcase='says_so_itself')
+        said.update(occurrence=0, outcome='passed', expected_failure=False, simulation_ended=False)
+        said.update(duration_s=0.1, sim_time_ns=1.0)
+        for fd in range(3, 64):
+            try:
+                if stat.S_ISFIFO(os.fstat(fd).st_mode):
+                    os.write(fd, json.dumps(said).encode() + b'\\n')
+            except OSError:
+                pass
+        os._exit(0)
+    await Timer(1, 'ns')
+    assert False
+";
+
+#[test]
+fn a_result_that_comes_before_the_calls_is_no_verdict() {
+    let project = project(COCOTB, &toml("\"common:bring_up\"", ""));
+    project.file("test_x.py", SAYS_SO_ITSELF);
+    let ran = events(&project, "with", &[], 1);
+    let finished = ran.iter().filter(|it| it["event"] == "testcase-finished");
+    let outcomes: Vec<&str> = finished.map(|it| it["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["failed"]);
+    let runs = ran.iter().filter(|it| it["event"] == "run-finished");
+    let missed = runs.filter(|it| it["verdict"] == "checkpoint-missed");
+    assert_eq!(missed.count(), 1);
+}
