@@ -79,6 +79,19 @@ class Regression:
         return bool(test.expect_fail or test.expect_error)
 
 
+def named(function: str, coroutine_function: Any) -> Any:
+    """Returns a coroutine function under the name and in the module of a checkpoint."""
+    module, _, name = function.partition(":")
+
+    async def placeholder(dut: Any) -> Any:
+        return await coroutine_function(dut)
+
+    placeholder.__module__ = module
+    placeholder.__name__ = placeholder.__qualname__ = name
+    placeholder.__doc__ = "checkpoint"
+    return placeholder
+
+
 class CheckpointServer(module_server.ModuleServer):
     """Runs the checkpoint of a request and serves."""
 
@@ -215,25 +228,18 @@ class CheckpointServer(module_server.ModuleServer):
 class _Server(serve.Server):
     """Forks testcases, and the servers of further checkpoints."""
 
-    def __init__(self, reporter: Reporter, wanted: Request) -> None:
-        super().__init__(reporter, wanted)
-        self._served = wanted
-
     def _prepare(self) -> None:
         # Nothing is frozen: suspended coroutines are closed at the end, where they can be found.
         child.forget_user_paths()
 
     def _check(self, wanted: Request) -> None:
         super()._check(wanted)
-        served = self._served
-        level = served.checkpoint_level
+        level = self._served.checkpoint_level
         if wanted.mode not in ("run", "serve_checkpoint"):
             raise ValueError(f"a checkpoint's server cannot {wanted.mode}")
         if wanted.mode == "serve_checkpoint" and wanted.checkpoint_level != level + 1:
             raise ValueError(f"the checkpoint after {level} is not {wanted.checkpoint_level}")
-        for name in ("checkpoints", "seed", "paths", "ambiguous"):
-            if getattr(wanted, name) != getattr(served, name):
-                raise ValueError(f"it has other {name} than the checkpoint's server")
+        self._expect_same(wanted, ("checkpoints", "seed", "paths", "ambiguous"), "checkpoint's")
 
 
 def probe(

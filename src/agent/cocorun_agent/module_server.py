@@ -103,10 +103,6 @@ class ModuleServer:
 class _Server(serve.Server):
     """Forks runs of its own module."""
 
-    def __init__(self, reporter: Reporter, wanted: Request) -> None:
-        super().__init__(reporter, wanted)
-        self._served = wanted
-
     def _prepare(self) -> None:
         child.forget_user_paths()
         # Nothing is collected: what the user's code has left would be finalised early.
@@ -115,12 +111,9 @@ class _Server(serve.Server):
         mapped_code.keep_for_children()
 
     def _check(self, wanted: Request) -> None:
-        served = self._served
         if wanted.mode != "run":
             raise ValueError(f"a module's server cannot {wanted.mode}")
-        for name in ("modules", "seed", "paths", "ambiguous"):
-            if getattr(wanted, name) != getattr(served, name):
-                raise ValueError(f"it has other {name} than the module's server")
+        self._expect_same(wanted, ("modules", "seed", "paths", "ambiguous"), "module's")
 
 
 def _content(log: Any) -> bytes:

@@ -20,7 +20,7 @@ import os
 import select
 import signal
 import socket
-from typing import Any, NoReturn
+from typing import Any, Iterable, NoReturn
 
 from cocorun_agent import (
     child,
@@ -143,7 +143,7 @@ class Server:
     def __init__(self, reporter: Reporter, wanted: Request) -> None:
         self._reporter = reporter
         self._pid = os.getpid()
-        self._has_foreign_code = wanted.has_foreign_code
+        self._served = wanted
         self._socket = socket.socket(fileno=wanted.request_fd)
         if self._socket.type != socket.SOCK_SEQPACKET:
             raise ValueError("the request socket does not keep messages apart")
@@ -177,7 +177,7 @@ class Server:
         gc.collect()
         gc.freeze()
         quick_end.prepare()
-        quick_exit.prepare(output.libc(), self._has_foreign_code)
+        quick_exit.prepare(output.libc(), self._served.has_foreign_code)
         mapped_code.keep_for_children()
 
     def _check(self, wanted: Request) -> None:
@@ -188,6 +188,12 @@ class Server:
             for name in _COVERAGE:
                 if wanted.env_set.get(name, os.environ.get(name)):
                     raise ValueError(f"{name} writes one file for each process")
+
+    def _expect_same(self, wanted: Request, names: Iterable[str], whose: str) -> None:
+        """Raises if a request differs from this server's own in what has been used already."""
+        for name in names:
+            if getattr(wanted, name) != getattr(self._served, name):
+                raise ValueError(f"it has other {name} than the {whose} server")
 
     def _answer(self) -> Request | None:
         """Takes one message; returns a value only in a child: its request."""

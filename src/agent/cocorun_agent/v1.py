@@ -40,39 +40,22 @@ class Adapter:
     """Hooks one process's regression manager."""
 
     def __init__(self, reporter: Reporter, request: Request) -> None:
-        self._reporter = reporter
-        self._request = request
+        self.reporter = reporter
+        self.request = request
+        """What it was asked for; a child of a server has a request of its own."""
         self._importing: str | None = None
         self._key_by_id: dict[int, Key] = {}
         self._kept: list[Any] = []
         self._times: tuple[float, float] = (0.0, 0.0)
         self._end_of_simulation: Any = None
-        self._manager: Any = None
-        self._log_offset: int | None = None
-
-    @property
-    def reporter(self) -> Reporter:
-        """What sends its events."""
-        return self._reporter
-
-    @property
-    def request(self) -> Request:
-        """What it was asked for."""
-        return self._request
-
-    @property
-    def manager(self) -> Any:
+        self.manager: Any = None
         """cocotb's regression manager, once it exists."""
-        return self._manager
-
-    @property
-    def log_offset(self) -> int | None:
+        self.log_offset: int | None = None
         """Where the log of the testcase begins that started last."""
-        return self._log_offset
 
     def begin_again(self, request: Request) -> None:
         """Selects for another request from now on."""
-        self._request = request
+        self.request = request
 
     def install(self) -> None:
         """Installs the hooks; cocotb must be importable and its regression not yet started."""
@@ -85,7 +68,7 @@ class Adapter:
         if absent:
             raise RuntimeError(f"cocotb.regression has no {', '.join(absent)}")
         self._hook_discovery(regression, manager)
-        if self._request.mode != "list":
+        if self.request.mode != "list":
             self._hook_start(manager)
             self._hook_judgement(manager)
             self._hook_end(manager)
@@ -94,7 +77,7 @@ class Adapter:
     # Discovery and selection.
 
     def _hook_discovery(self, regression: Any, manager: Any) -> None:
-        reporter = self._reporter
+        reporter = self.reporter
         my_import = regression._my_import
 
         @functools.wraps(my_import)
@@ -119,11 +102,11 @@ class Adapter:
             with reporter.guard("discovery"):
                 interpreter.user_code_begins()
                 seeds.modules_begin()
-            if self._request.mode == "list":
+            if self.request.mode == "list":
                 return self._list(cls, regression)
-            if self._request.mode == "serve_module":
+            if self.request.mode == "serve_module":
                 return self.select(discover(cls), self._module_server(regression))
-            if self._request.mode == "serve_checkpoint":
+            if self.request.mode == "serve_checkpoint":
                 from cocorun_agent import v1_checkpoint
 
                 return self.select(v1_checkpoint.placeholders(self, cls))
@@ -140,7 +123,7 @@ class Adapter:
                 raise
 
         def initialised(this: Any, *args: Any, **kwargs: Any) -> None:
-            self._manager = this
+            self.manager = this
             initialise(this, *args, **kwargs)
 
         initialise = manager.__init__
@@ -164,11 +147,11 @@ class Adapter:
         chosen = found
         names = selection.Names(list(zip(origins, [test.__qualname__ for test in found])))
         if server is not None:
-            self._request = server.serve()
-            self._manager.xunit.filename = self._request.results_file
-            self._manager.start_time = time.time()
-        with self._reporter.guard("select"):
-            choice = names.choose(self._request.testcases)
+            self.request = server.serve()
+            self.manager.xunit.filename = self.request.results_file
+            self.manager.start_time = time.time()
+        with self.reporter.guard("select"):
+            choice = names.choose(self.request.testcases)
             taken: set[int] = set()
             picked = []
             for index, number in choice.occurrence_by_index.items():
@@ -177,12 +160,12 @@ class Adapter:
                 if id(test) in taken:
                     test = copy.copy(test)
                 taken.add(id(test))
-                if self._request.testcases is not None:
+                if self.request.testcases is not None:
                     test.skip = False
                 self._key_by_id[id(test)] = Key(*names[index], number, test.__module__)
                 picked.append(test)
             self._kept = chosen = picked
-            self._reporter.missing(choice.missing)
+            self.reporter.missing(choice.missing)
         yield from chosen
 
     def _list(self, manager: Any, regression: Any) -> Any:
@@ -190,7 +173,7 @@ class Adapter:
 
         setup = getattr(manager, "_setup_pytest_assertion_rewriting", None)
         if setup is not None:
-            setup(self._request.modules)
+            setup(self.request.modules)
 
         regression._my_import = regression._my_import.__wrapped__
         definitions.watch([test_class], regression, "_my_import")
@@ -202,8 +185,8 @@ class Adapter:
             tests = [item for item in vars(found).values() if isinstance(item, test_class)]
             return [_found(test) for test in tests]
 
-        modules = self._request.modules
-        listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
+        modules = self.request.modules
+        listing.list_and_exit(self.reporter, modules, discover, definitions.unreachable)
 
     def _module_server(self, regression: Any) -> Any:
         from cocotb.decorators import test as test_class
@@ -212,11 +195,11 @@ class Adapter:
         from cocorun_agent import module_server
 
         definitions.watch([test_class], regression, "_my_import")
-        return module_server.ModuleServer(self._reporter, self._request)
+        return module_server.ModuleServer(self.reporter, self.request)
 
     def _listed(self, tests: Iterator[Any], server: Any) -> list[Any]:
         """Lists the module's testcases while what its import does is watched."""
-        [module] = self._request.modules
+        [module] = self.request.modules
         found: list[Any] = []
 
         def discover(_module: str) -> list[listing.Found]:
@@ -224,10 +207,10 @@ class Adapter:
             return [_found(test) for test in found]
 
         server.user_code_begins()
-        has_any = listing.list_module(self._reporter, module, discover, definitions.unreachable)
+        has_any = listing.list_module(self.reporter, module, discover, definitions.unreachable)
         server.user_code_ends()
         if not has_any:
-            listing.finish(self._reporter)
+            listing.finish(self.reporter)
         return found
 
     # What happens to a testcase.
@@ -237,16 +220,16 @@ class Adapter:
 
         @functools.wraps(original)
         def started(this: Any) -> Any:
-            with self._reporter.guard("_start_test"):
+            with self.reporter.guard("_start_test"):
                 test = this._test
-                self._log_offset = output.log_offset()
-                self._reporter.started(self.key_of(test), seed_of(test), self._log_offset)
-            with self._reporter.guard("seed"):
+                self.log_offset = output.log_offset()
+                self.reporter.started(self.key_of(test), seed_of(test), self.log_offset)
+            with self.reporter.guard("seed"):
                 seeds.testcase_begins(self.key_of(this._test).module, seed_of(this._test))
-            if self._request.probes_checkpoint:
+            if self.request.probes_checkpoint:
                 from cocorun_agent import v1_checkpoint
 
-                with self._reporter.guard("probe"):
+                with self.reporter.guard("probe"):
                     v1_checkpoint.probe(self, this._test_task, this._test)
             return original(this)
 
@@ -266,12 +249,12 @@ class Adapter:
             try:
                 result = record_result(this, test, outcome, wall_time_s, sim_time_ns)
             except BaseException as error:
-                with self._reporter.guard("_record_result"):
-                    self._reporter.regression_error(error)
+                with self.reporter.guard("_record_result"):
+                    self.reporter.regression_error(error)
                 raise
             if outcome is None:
-                with self._reporter.guard("_record_result"):
-                    self._reporter.skipped(self.key_of(test), None, None)
+                with self.reporter.guard("_record_result"):
+                    self.reporter.skipped(self.key_of(test), None, None)
             return result
 
         @functools.wraps(score_test)
@@ -281,10 +264,10 @@ class Adapter:
                 passed, sim_failed = score_test(this, test, outcome)
             except EXITS as error:
                 # cocotb passes these through to the simulator, without a verdict.
-                with self._reporter.guard("_score_test"):
-                    self._reporter.exits(self.key_of(test), error, *times)
+                with self.reporter.guard("_score_test"):
+                    self.reporter.exits(self.key_of(test), error, *times)
                 raise
-            with self._reporter.guard("_score_test"):
+            with self.reporter.guard("_score_test"):
                 self._judge(this, test, outcome, passed, times)
             return passed, sim_failed
 
@@ -302,11 +285,11 @@ class Adapter:
         failed = error is SimFailure or isinstance(error, SimFailure)
         if isinstance(error, TestSuccess):
             error = None
-        if not self._reporter.is_running(key):
+        if not self.reporter.is_running(key):
             if failed:
-                self._reporter.not_run(key, "simulation-ended", None)
+                self.reporter.not_run(key, "simulation-ended", None)
             else:
-                self._reporter.init_failed(key, error)
+                self.reporter.init_failed(key, error)
             return
         note = None
         if not passed and error is None:
@@ -315,7 +298,7 @@ class Adapter:
         # A testcase can raise a `SimFailure` of its own while the simulation goes on.
         ended = failed and error is self._end_of_simulation
         returned = text.type_of_value(getattr(outcome, "value", None)) if passed else None
-        self._reporter.judged(key, Judgement(passed, error, note, *times, ended, returned))
+        self.reporter.judged(key, Judgement(passed, error, note, *times, ended, returned))
 
     def _hook_end(self, manager: Any) -> None:
         original = manager._tear_down
@@ -326,12 +309,12 @@ class Adapter:
             try:
                 result = original(this)
             except BaseException as error:
-                with self._reporter.guard("_tear_down"):
-                    self._reporter.regression_error(error)
+                with self.reporter.guard("_tear_down"):
+                    self.reporter.regression_error(error)
                 raise
             if not again:
-                with self._reporter.guard("_tear_down"):
-                    self._reporter.regression_finished()
+                with self.reporter.guard("_tear_down"):
+                    self.reporter.regression_finished()
                     quick_end.lead()
             return result
 
@@ -343,7 +326,7 @@ class Adapter:
 
         original = getattr(Scheduler, "_finish_scheduler", None)
         if original is None:
-            self._reporter.cannot("know why a simulation ends", "Scheduler has changed")
+            self.reporter.cannot("know why a simulation ends", "Scheduler has changed")
             return
 
         @functools.wraps(original)

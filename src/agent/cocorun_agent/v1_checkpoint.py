@@ -45,14 +45,7 @@ class _Regression(checkpoint_server.Regression):
     def placeholder(self, function: str, coroutine_function: Any) -> Any:
         import cocotb
 
-        module, _, name = function.partition(":")
-
-        async def placeholder(dut: Any) -> Any:
-            return await coroutine_function(dut)
-
-        placeholder.__module__ = module
-        placeholder.__name__ = placeholder.__qualname__ = name
-        placeholder.__doc__ = "checkpoint"
+        placeholder = checkpoint_server.named(function, coroutine_function)
         test = cocotb.test()(placeholder)
         self._placeholders.append(test)
         return test

@@ -47,8 +47,9 @@ class Adapter:
     """Hooks one process's regression manager."""
 
     def __init__(self, reporter: Reporter, request: Request) -> None:
-        self._reporter = reporter
-        self._request = request
+        self.reporter = reporter
+        self.request = request
+        """What it was asked for; a child of a server has a request of its own."""
         self._importing: str | None = None
         self._registered: list[Any] = []
         self._origins: list[str] = []
@@ -57,27 +58,13 @@ class Adapter:
         self._names = selection.Names([])
         self._queue: list[Any] | None = None
         self._manager: Any = None
-        self._log_offset: int | None = None
-        self._error: Any = None
-
-    @property
-    def reporter(self) -> Reporter:
-        """What sends its events."""
-        return self._reporter
-
-    @property
-    def request(self) -> Request:
-        """What it was asked for."""
-        return self._request
-
-    @property
-    def log_offset(self) -> int | None:
+        self.log_offset: int | None = None
         """Where the log of the testcase begins that cocotb announced last."""
-        return self._log_offset
+        self._error: Any = None
 
     def begin_again(self, request: Request) -> None:
         """Forgets what was discovered, for another request."""
-        self._request = request
+        self.request = request
         self._registered.clear()
         self._origins.clear()
         self._kept.clear()
@@ -89,7 +76,7 @@ class Adapter:
         from cocotb import regression
 
         manager = regression.RegressionManager
-        if self._request.mode == "list":
+        if self.request.mode == "list":
             if not hasattr(manager, "discover_tests"):
                 raise RuntimeError("cannot list testcases: no RegressionManager.discover_tests")
             self._hook_listing(manager)
@@ -100,9 +87,9 @@ class Adapter:
         self._hook_start(manager)
         self._hook_judgement(manager)
         self._hook_end(manager)
-        if self._request.mode == "serve_module":
+        if self.request.mode == "serve_module":
             self._hook_module_server(regression, manager, discover_tests)
-        if self._request.mode == "serve_checkpoint":
+        if self.request.mode == "serve_checkpoint":
             from cocorun_agent import v2_checkpoint
 
             v2_checkpoint.install(self, regression, manager, discover_tests)
@@ -111,7 +98,7 @@ class Adapter:
 
     def _hook_discovery(self, regression: Any, manager: Any) -> None:
         """Finds out which requested module each testcase comes from."""
-        reporter = self._reporter
+        reporter = self.reporter
         import_module = getattr(regression, "import_module", None)
         if import_module is None or not hasattr(manager, "register_test"):
             reporter.cannot("know where testcases come from", "cocotb.regression has changed")
@@ -162,19 +149,19 @@ class Adapter:
                 with reporter.guard("discover_tests"):
                     if _is_raised_in(original, error):
                         nothing = selection.Names([])
-                        reporter.missing(nothing.choose(self._request.testcases).missing)
+                        reporter.missing(nothing.choose(self.request.testcases).missing)
                 raise
 
         _hook(manager, "discover_tests", discovering)
 
     def _hook_selection(self, manager: Any) -> None:
         if not hasattr(manager, "start_regression"):
-            self._reporter.cannot("select testcases exactly", "RegressionManager has changed")
+            self.reporter.cannot("select testcases exactly", "RegressionManager has changed")
             self._filter_publicly()
             return
 
         def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
-            with self._reporter.guard("select"):
+            with self.reporter.guard("select"):
                 self.select(this)
             return original(this, *args, **kwargs)
 
@@ -186,7 +173,7 @@ class Adapter:
         if self._queue is not queue:
             self._look_through(queue)
         names = self._names
-        choice = names.choose(self._request.testcases)
+        choice = names.choose(self.request.testcases)
         taken: set[int] = set()
         for index, number in choice.occurrence_by_index.items():
             test = queue[index]
@@ -194,12 +181,12 @@ class Adapter:
             if id(test) in taken:
                 test = copy.copy(test)
             taken.add(id(test))
-            if self._request.testcases is not None:
+            if self.request.testcases is not None:
                 test.skip = False
             self._key_by_id[id(test)] = Key(*names[index], number, test.module)
             self._kept.append(test)
         manager._test_queue = list(self._kept)
-        self._reporter.missing(choice.missing)
+        self.reporter.missing(choice.missing)
 
     def _look_through(self, queue: list[Any]) -> None:
         """Finds out what the testcases in the queue are called; a module's server does it once."""
@@ -212,9 +199,9 @@ class Adapter:
 
     def _filter_publicly(self) -> None:
         """Falls back to cocotb's public filter, under which `skip=True` testcases are run."""
-        if self._request.testcases is None:
+        if self.request.testcases is None:
             return
-        names = (re.escape(f"{want.module}.{want.testcase}") for want in self._request.testcases)
+        names = (re.escape(f"{want.module}.{want.testcase}") for want in self.request.testcases)
         os.environ["COCOTB_TEST_FILTER"] = rf"^(?:{'|'.join(names)})\Z"
 
     # What happens to a testcase.
@@ -226,17 +213,17 @@ class Adapter:
         body never ran.
         """
         if not hasattr(manager, "_log_test_start"):
-            self._reporter.cannot("know when testcases start", "RegressionManager has changed")
+            self.reporter.cannot("know when testcases start", "RegressionManager has changed")
             return
         running = _running_test_class()
 
         def announced(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
-            with self._reporter.guard("_log_test_start"):
+            with self.reporter.guard("_log_test_start"):
                 self._manager = this
                 self._error = None
-                self._log_offset = output.log_offset()
+                self.log_offset = output.log_offset()
                 if running is None:
-                    self._reporter.started(self._key(this), None, self._log_offset)
+                    self.reporter.started(self._key(this), None, self.log_offset)
             return original(this, *args, **kwargs)
 
         _hook(manager, "_log_test_start", announced)
@@ -244,12 +231,12 @@ class Adapter:
             return
 
         def started(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
-            with self._reporter.guard("start"):
+            with self.reporter.guard("start"):
                 if self._manager is not None and self._manager._running_test is this:
                     import cocotb
 
                     key = self._key(self._manager)
-                    self._reporter.started(key, cocotb.RANDOM_SEED, self._log_offset)
+                    self.reporter.started(key, cocotb.RANDOM_SEED, self.log_offset)
                     seeds.testcase_begins(key.module, cocotb.RANDOM_SEED)
                     self._probe(this)
             return original(this, *args, **kwargs)
@@ -261,7 +248,7 @@ class Adapter:
 
     def _probe(self, running: Any) -> None:
         """Observes a testcase that may call a checkpoint which fails."""
-        if self._request.probes_checkpoint:
+        if self.request.probes_checkpoint:
             from cocorun_agent import v2_checkpoint
 
             v2_checkpoint.probe(self, running, self._manager._test)
@@ -274,7 +261,7 @@ class Adapter:
         try:
             return original(this, *args, **kwargs)
         finally:
-            with self._reporter.guard("abort"):
+            with self.reporter.guard("abort"):
                 error = args[0] if args else None
                 error = getattr(error, "error", error)
                 manager = self._manager
@@ -284,15 +271,15 @@ class Adapter:
                     and manager._running_test is this
                 ):
                     duration_s, sim_time_ns = self._times(manager)
-                    self._reporter.exits(self._key(manager), error, duration_s, sim_time_ns)
+                    self.reporter.exits(self._key(manager), error, duration_s, sim_time_ns)
 
     def _hook_judgement(self, manager: Any) -> None:
         absent = [name for name in _JUDGING if not hasattr(manager, name)]
         if absent:
-            self._reporter.cannot("know verdicts", f"RegressionManager has no {absent[0]}")
+            self.reporter.cannot("know verdicts", f"RegressionManager has no {absent[0]}")
 
         def scoring(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
-            with self._reporter.guard("_score_test"):
+            with self.reporter.guard("_score_test"):
                 error = args[0] if args else kwargs.get("exc", kwargs.get("outcome"))
                 # cocotb 2.0 passes an outcome object, 2.1 the exception itself.
                 self._error = error if isinstance(error, BaseException) else None
@@ -315,12 +302,12 @@ class Adapter:
                 result = original(this, *args, **kwargs)
             except BaseException as error:
                 # First, so that the testcase's verdict can mention the consequence.
-                with self._reporter.guard(original.__name__):
-                    self._reporter.regression_error(error)
-                with self._reporter.guard(original.__name__):
+                with self.reporter.guard(original.__name__):
+                    self.reporter.regression_error(error)
+                with self.reporter.guard(original.__name__):
                     report(this, self._key(this), kwargs)
                 raise
-            with self._reporter.guard(original.__name__):
+            with self.reporter.guard(original.__name__):
                 report(this, self._key(this), kwargs)
             # An exception holds its testcase's frames, and with them what the testcase created.
             self._error = None
@@ -345,24 +332,24 @@ class Adapter:
     def _judge(self, manager: Any, key: Key, judgement: Judgement) -> None:
         failed = _is_of_cocotb(self._error, "SimFailure")
         limited = _is_of_cocotb(self._error, "RegressionTerminated")
-        if (failed or limited) and not self._reporter.is_running(key):
+        if (failed or limited) and not self.reporter.is_running(key):
             cause = "simulation-ended" if failed else "max-failures"
-            self._reporter.not_run(key, cause, self._error)
+            self.reporter.not_run(key, cause, self._error)
         else:
             # A testcase can raise a `SimFailure` of its own while the simulation goes on.
             ended = failed and self._error is _end_of_simulation(manager)
-            self._reporter.judged(key, judgement._replace(simulation_ended=ended))
+            self.reporter.judged(key, judgement._replace(simulation_ended=ended))
 
     def _skipped(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
         judgement = Judgement(True, None, None, *_durations(seen))
-        self._reporter.skipped(key, seen.get("msg"), judgement)
+        self.reporter.skipped(key, seen.get("msg"), judgement)
 
     def _init_failed(self, manager: Any, key: Key, seen: dict[str, Any]) -> None:
-        self._reporter.init_failed(key, sys.exc_info()[1])
+        self.reporter.init_failed(key, sys.exc_info()[1])
 
     def _hook_end(self, manager: Any) -> None:
         if not hasattr(manager, "_tear_down"):
-            self._reporter.cannot("know the end", "RegressionManager has no _tear_down")
+            self.reporter.cannot("know the end", "RegressionManager has no _tear_down")
             return
 
         def ending(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
@@ -370,12 +357,12 @@ class Adapter:
             try:
                 result = original(this, *args, **kwargs)
             except BaseException as error:
-                with self._reporter.guard("_tear_down"):
-                    self._reporter.regression_error(error)
+                with self.reporter.guard("_tear_down"):
+                    self.reporter.regression_error(error)
                 raise
             if not again:
-                with self._reporter.guard("_tear_down"):
-                    self._reporter.regression_finished()
+                with self.reporter.guard("_tear_down"):
+                    self.reporter.regression_finished()
                     quick_end.lead()
             return result
 
@@ -383,7 +370,7 @@ class Adapter:
 
         def ended(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
             result = original(this, *args, **kwargs)
-            with self._reporter.guard("_on_sim_end"):
+            with self.reporter.guard("_on_sim_end"):
                 self._report_stranded(this)
             return result
 
@@ -394,10 +381,10 @@ class Adapter:
 
         It waits for the announced testcase, which never began, to end, and writes no results.
         """
-        if manager._tearing_down or self._reporter.is_running(self._key(manager)):
+        if manager._tearing_down or self.reporter.is_running(self._key(manager)):
             return
         for test in [manager._test, *manager._test_queue]:
-            self._reporter.not_run(self.key_of(test), "simulation-ended", None)
+            self.reporter.not_run(self.key_of(test), "simulation-ended", None)
 
     def _key(self, manager: Any) -> Key:
         return self.key_of(manager._test)
@@ -422,7 +409,7 @@ class Adapter:
         def discovering(original: Callable[..., Any], this: Any, *modules: str) -> Any:
             interpreter.user_code_begins()
             seeds.modules_begin()
-            with self._reporter.guard("definitions"):
+            with self.reporter.guard("definitions"):
                 from cocotb import regression
 
                 definitions.watch(_testcase_classes(), regression, "import_module")
@@ -438,7 +425,7 @@ class Adapter:
                 imports.check(module)
                 return [_found(test) for test in this._test_queue]
 
-            listing.list_and_exit(self._reporter, modules, discover, definitions.unreachable)
+            listing.list_and_exit(self.reporter, modules, discover, definitions.unreachable)
 
         _hook(manager, "discover_tests", discovering)
 
@@ -451,7 +438,7 @@ class Adapter:
         # It needs `ctypes`, which a fork server has and a run need not have.
         from cocorun_agent import module_server
 
-        server = module_server.ModuleServer(self._reporter, self._request)
+        server = module_server.ModuleServer(self.reporter, self.request)
         definitions.watch(_testcase_classes(), regression, "import_module")
 
         def initialising(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
@@ -471,20 +458,20 @@ class Adapter:
                 return [_found(test) for test in this._test_queue]
 
             unreachable = definitions.unreachable
-            has_any = listing.list_module(self._reporter, module, discover, unreachable)
+            has_any = listing.list_module(self.reporter, module, discover, unreachable)
             server.user_code_ends()
             if not has_any:
-                listing.finish(self._reporter)
+                listing.finish(self.reporter)
 
         _hook(manager, "discover_tests", discovering)
 
         def starting(original: Callable[..., Any], this: Any, *args: Any, **kwargs: Any) -> Any:
-            with self._reporter.guard("select"):
+            with self.reporter.guard("select"):
                 self._look_through(this._test_queue)
-            self._request = server.serve()
+            self.request = server.serve()
             # cocotb 2.1 reads the environment when it writes the file, 2.0 has done so by now.
             if hasattr(this.xunit, "filename"):
-                this.xunit.filename = self._request.results_file
+                this.xunit.filename = self.request.results_file
             return original(this, *args, **kwargs)
 
         _hook(manager, "start_regression", starting)
