@@ -2,7 +2,7 @@
 //!
 //! Generated testcases call their checkpoint first, late, from a task, with other arguments, or not at
 //! all. Each notes what it finds; notes and verdicts must be the same with `--no-fork`, where the
-//! checkpoint is an ordinary function. Then come bring-ups that fail in every way.
+//! checkpoint is an ordinary function. `checkpoint_failures` has the bring-ups that fail.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;
@@ -22,7 +22,7 @@ const DESIGN: &str = include_str!("../checkpoints/top.sv");
 /// wrong is said by `WRONG`.
 const COMMON: &str = include_str!("../checkpoints/common.py");
 
-const HEAD: &str = include_str!("../checkpoints/head.py");
+pub(crate) const HEAD: &str = include_str!("../checkpoints/head.py");
 
 /// Testcases: whether they can be forked from the checkpoint, decorator's arguments, and body.
 const TESTCASES: &[(bool, &str, &str)] = &[
@@ -182,21 +182,21 @@ const LIMITED: &[&str] = &[
     "await bring_up(dut)\n    await Timer(5000, 'ns')",
 ];
 
-fn toml(checkpoint: &str, more: &str) -> String {
+pub(crate) fn toml(checkpoint: &str, more: &str) -> String {
     format!(
         "\n[build.top]\nsources = [\"top.sv\"]\nhdl_toplevel = \"top\"\n\n[[test]]\nbuild = \"top\"\n\
          test_module = \"test_x\"\ncheckpoint = {checkpoint}\n{more}\n"
     )
 }
 
-fn project(cocotb: &str, toml: &str) -> Project {
+pub(crate) fn project(cocotb: &str, toml: &str) -> Project {
     let project = Project::with_cocotb(cocotb, toml);
     project.file("top.sv", DESIGN).file("common.py", COMMON);
     project
 }
 
 /// Runs a session and returns its events.
-fn events(project: &Project, how: &str, args: &[&str], code: i32) -> Vec<Value> {
+pub(crate) fn events(project: &Project, how: &str, args: &[&str], code: i32) -> Vec<Value> {
     let mut command = project.command(&["test", "--seed", "5", "--format", "json"]);
     command.args(args).env("HOW", how);
     let ran = crate::support::Ran::from(command.output().unwrap());
@@ -204,7 +204,7 @@ fn events(project: &Project, how: &str, args: &[&str], code: i32) -> Vec<Value> 
 }
 
 /// The last verdict on each testcase, and whether it was forked from a checkpoint.
-fn verdicts(events: &[Value]) -> BTreeMap<String, (Value, bool)> {
+pub(crate) fn verdicts(events: &[Value]) -> BTreeMap<String, (Value, bool)> {
     let mut is_forked: BTreeMap<String, bool> = BTreeMap::new();
     let mut verdicts = BTreeMap::new();
     for event in events {
@@ -234,7 +234,7 @@ fn verdicts(events: &[Value]) -> BTreeMap<String, (Value, bool)> {
     verdicts
 }
 
-fn counted(project: &Project) -> String {
+pub(crate) fn counted(project: &Project) -> String {
     let text = fs::read_to_string(project.path("counted")).unwrap_or_default();
     fs::remove_file(project.path("counted")).ok();
     text
@@ -312,7 +312,7 @@ fn verdicts_and_what_testcases_find_are_those_without_a_checkpoint() {
     }
 }
 
-const LEVELS: &str = "[\"common:reset\", \"common:boot\", \"common:train\"]";
+pub(crate) const LEVELS: &str = "[\"common:reset\", \"common:boot\", \"common:train\"]";
 
 /// Testcases that call three, two, one and none of three checkpoints; and one that leaves one out.
 const OF_LEVELS: &str = "
@@ -326,7 +326,7 @@ async def t{N}(dut):
     note(NAME, found, get_sim_time('ns'), random.random())
 ";
 
-fn of_levels(count: usize) -> String {
+pub(crate) fn of_levels(count: usize) -> String {
     let mut text = HEAD.to_owned();
     for number in 0..count {
         text.push_str(&OF_LEVELS.replace("{N}", &number.to_string()));
@@ -378,194 +378,6 @@ fn each_of_three_levels_runs_once_for_many_testcases() {
             lines.map(|(_, rest)| rest.to_owned()).collect()
         };
         assert_eq!(of("with"), of("without"), "{cocotb}");
-    }
-}
-
-/// What a bring-up does wrong: whether testcases that call it fail, and words of the message.
-const WRONGS: &[(&str, bool, &str)] = &[
-    ("raises", true, "checkpoint `common:train` failed: no link"),
-    ("exits", true, "checkpoint `common:train` failed: 3"),
-    ("leaves", true, "exited with status 0 before it finished"),
-    ("crashes", true, "was killed by SIGABRT"),
-    (
-        "waits",
-        true,
-        "exceeded its limit of 3 s; waits at common.py",
-    ),
-    (
-        "loops",
-        true,
-        "exceeded its limit of 3 s; Python code was running at common.py",
-    ),
-    ("opens", false, "leaves files or sockets open: "),
-    (
-        "writes",
-        false,
-        "writes files into the run's own folder: written.txt",
-    ),
-    (
-        "changes",
-        false,
-        "changes `common`, where a testcase can see it",
-    ),
-    ("removes", false, "makes what is removed at exit"),
-    ("registers", false, "registers an exit function"),
-    ("starts", false, "leaves a process running"),
-    ("forks", false, "leaves a process running"),
-    ("thread", false, "leaves a thread running"),
-];
-
-#[test]
-fn a_bring_up_that_goes_wrong_fails_its_testcases_once_or_is_run_by_each() {
-    let all = env::var_os("COCORUN_TEST_ALL").is_some();
-    let versions = if all { &COCOTB_VERSIONS[..] } else { &[COCOTB] };
-    for cocotb in versions {
-        let project = project(cocotb, &toml(LEVELS, "timeout_s = 3"));
-        project.file("test_x.py", &of_levels(8));
-        for (wrong, fails, words) in WRONGS {
-            let mut command = project.command(&["test", "--seed", "5"]);
-            command.arg("*::t?").env("HOW", wrong).env("WRONG", wrong);
-            let ran = crate::support::Ran::from(command.output().unwrap());
-            let ran = ran.expect_code(i32::from(*fails));
-            // The third level is what two of the testcases call.
-            let summary = if *fails {
-                "8 testcases on 1 build: 6 passed, 2 "
-            } else {
-                "8 testcases on 1 build: 8 passed"
-            };
-            assert!(
-                ran.text.contains(summary),
-                "{cocotb}: {wrong}: {}",
-                ran.text
-            );
-            assert!(ran.text.contains(words), "{cocotb}: {wrong}: {}", ran.text);
-            let calls = counted(&project);
-            let trains = if *fails { 1 } else { 3 };
-            assert_eq!(
-                calls.matches('t').count(),
-                trains,
-                "{cocotb}: {wrong}: {calls}"
-            );
-            assert_eq!(calls.matches('b').count(), 1, "{cocotb}: {wrong}: {calls}");
-            if *fails {
-                assert!(
-                    ran.text.contains("the same in 1 more testcase"),
-                    "{}",
-                    ran.text
-                );
-                assert!(
-                    ran.text.contains("checkpoint-common.train-"),
-                    "{}",
-                    ran.text
-                );
-            }
-        }
-    }
-}
-
-#[test]
-fn a_design_that_ends_or_reports_errors_while_it_is_brought_up_fails_as_without() {
-    let settings = [
-        ("finish", 1, "simulation ended"),
-        ("error", 1, "HDL error"),
-        ("opens", 0, "leaves files or sockets open: "),
-    ];
-    for (plusarg, code, words) in settings {
-        let more = format!("plusargs = [\"{plusarg}\"]");
-        let project = project(COCOTB, &toml(LEVELS, &more));
-        project.file("test_x.py", &of_levels(4));
-        for args in [&[][..], &["--no-fork"]] {
-            let mut command = project.command(&["test", "--seed", "5"]);
-            command.args(args).env("HOW", "x");
-            let ran = crate::support::Ran::from(command.output().unwrap());
-            let ran = ran.expect_code(code);
-            let summary = ran.text.lines().find(|line| line.contains("Summary"));
-            let summary = summary.unwrap().to_owned();
-            let expected = if code == 0 {
-                "5 passed"
-            } else {
-                "4 passed, 1 failed"
-            };
-            assert!(
-                summary.contains(expected),
-                "{plusarg} {args:?}: {}",
-                ran.text
-            );
-            if args.is_empty() {
-                assert!(ran.text.contains(words), "{plusarg}: {}", ran.text);
-            }
-        }
-    }
-}
-
-/// Testcases of which one kills what has forked it.
-const KILLERS: &str = "
-@cocotb.test()
-async def kills(dut):
-    await common.reset(dut)
-    with open(f'/proc/{os.getppid()}/comm') as file:
-        if file.read().strip() == 'vvp':
-            os.kill(os.getppid(), 9)
-    await ClockCycles(dut.clk, 2)
-
-@cocotb.test()
-async def other(dut):
-    await common.reset(dut)
-    await ClockCycles(dut.clk, 2)
-    note('other', get_sim_time('ns'))
-";
-
-#[test]
-fn a_checkpoint_that_is_killed_runs_once_more_and_then_in_each_testcase() {
-    let project = project(COCOTB, &toml("\"common:reset\"", ""));
-    let mut text = HEAD.to_owned();
-    for name in ["a", "b", "c"] {
-        let named = KILLERS.replace("kills", &format!("{name}_kills"));
-        text.push_str(&named.replace("other", &format!("{name}_other")));
-    }
-    project.file("test_x.py", &text);
-    let ran = events(&project, "x", &["--jobs", "1"], 0);
-    let reached = ran.iter().filter(|it| it["event"] == "checkpoint-reached");
-    assert_eq!(reached.count(), 2);
-    let unused =
-        |it: &&Value| it["checkpoint_unused_because"] == "the checkpoint's server was lost twice";
-    assert!(ran.iter().any(|it| unused(&it)), "{ran:#?}");
-    assert_eq!(verdicts(&ran).len(), 6);
-}
-
-#[test]
-fn a_checkpoint_that_does_not_exist_is_one_mistake_with_a_near_name() {
-    let cases = [
-        (
-            "common:bring_upp",
-            "module `common` has no function `bring_upp`; did you mean `bring_up`?",
-        ),
-        (
-            "common:not_a_coroutine",
-            "is not a coroutine function: define it with `async def`",
-        ),
-        (
-            "comon:bring_up",
-            "cannot be imported: ModuleNotFoundError: No module named 'comon'",
-        ),
-    ];
-    for cocotb in COCOTB_VERSIONS {
-        for (checkpoint, words) in &cases[..if cocotb == COCOTB { 3 } else { 1 }] {
-            let project = project(cocotb, &toml(&format!("\"{checkpoint}\""), ""));
-            project.file("test_x.py", &of_levels(3));
-            let ran = project.run(&["test"]).expect_code(1);
-            assert!(ran.text.contains(words), "{cocotb}: {}", ran.text);
-            assert!(
-                ran.text.contains("4 testcases on 1 build: 4 errored"),
-                "{}",
-                ran.text
-            );
-            assert!(
-                ran.text.contains("the same in 3 more testcases"),
-                "{}",
-                ran.text
-            );
-        }
     }
 }
 

@@ -11,6 +11,7 @@
 mod advice;
 mod agent;
 mod bad_input;
+mod checkpoint_failures;
 mod checkpoints;
 mod cleaning;
 mod cleaning_storm;
