@@ -55,6 +55,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
     ("serve.py", include_str!("cocorun_agent/serve.py")),
     ("starter.py", include_str!("cocorun_agent/starter.py")),
     ("text.py", include_str!("cocorun_agent/text.py")),
+    ("threads.py", include_str!("cocorun_agent/threads.py")),
     ("user_code.py", include_str!("cocorun_agent/user_code.py")),
     ("v1.py", include_str!("cocorun_agent/v1.py")),
     (

@@ -293,6 +293,12 @@ impl Step<'_> {
             (self.emit)(Effect::Notice(warning));
             return NoMore::Unused(why);
         }
+        if heard.reached_ns.is_some()
+            && let ProcessEnd::Exited(exit) = followed.end
+        {
+            // The function has returned: what is lost is only what testcases are forked from.
+            return NoMore::Unused(format!("its fork server {}", exit.in_words()));
+        }
         let closing = heard.progress.close(followed.end);
         let Some(finding) = closing.findings.into_iter().next() else {
             return NoMore::Unused(SERVER_WAS_LOST.to_owned());

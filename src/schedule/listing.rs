@@ -135,7 +135,15 @@ pub(super) fn list(
     };
     let end = follow_until_serving(context, &task.group, &folder, process, &mut heard);
     let (followed, module_server) = match end {
-        ListingEnd::Gone(followed) => (followed, None),
+        ListingEnd::Gone(followed) => {
+            if pending_server.is_some()
+                && heard.cannot_serve.is_none()
+                && let ProcessEnd::Exited(exit) = followed.end
+            {
+                heard.cannot_serve = Some(format!("its fork server {}", exit.in_words()));
+            }
+            (followed, None)
+        }
         ListingEnd::Serving(process, warnings) => {
             let module_server = pending_server.and_then(|it| it.serving(process));
             if let Some(server) = &module_server {

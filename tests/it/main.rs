@@ -62,6 +62,7 @@ mod stale;
 mod steps;
 mod support;
 mod test_variants;
+mod threads;
 mod traps;
 mod traps_table;
 mod unkillable;

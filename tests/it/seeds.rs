@@ -23,6 +23,9 @@ class RandomState(random.Random):
 
     bytes = random.Random.randbytes
 
+def MT19937(seed):
+    return seed
+
 _rand = RandomState()
 seed, rand, get_state, set_state = _rand.seed, _rand.random, _rand.get_state, _rand.set_state
 ";

@@ -93,6 +93,9 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
     hello.greet(reporter)
     user_code.check_vpi_libraries(server.vpi_libraries)
     imports.set_path(server.paths, server.ambiguous)
+    if server.cpus:
+        # The simulator has made what it makes of its processors; libraries make their own threads.
+        os.sched_setaffinity(0, server.cpus)
     serve.warm()
     seeds.begin(server.seed)
     seeds.modules_begin()

@@ -28,6 +28,7 @@ from cocorun_agent import (
     seeds,
     serve,
     text,
+    threads,
 )
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request, apply_to_environment
@@ -196,9 +197,9 @@ class CheckpointServer(module_server.ModuleServer):
         found = super()._obstacle()
         if found is not None:
             return f"the module of `{function}` cannot be shared: {found}"
-        threads = processes.threads()
-        if threads > 1:
-            return f"`{function}` leaves {'a thread' if threads == 2 else 'threads'} running"
+        count = processes.threads()
+        if threads.obstacle() is not None:
+            return f"`{function}` leaves {'a thread' if count == 2 else 'threads'} running"
         if processes.children_of(os.getpid()):
             return f"`{function}` leaves a process running"
         opened = sorted(import_effects.open_descriptors() - self._fds)

@@ -28,7 +28,7 @@ import time
 import types
 from typing import Any, Callable
 
-from cocorun_agent import processes
+from cocorun_agent import processes, threads
 
 _FINDINGS_MAX = 3
 
@@ -223,9 +223,6 @@ class Watch:
             # The list, the name in this loop, and the argument of the call.
             if sys.getrefcount(noticing) > 3:
                 self._found(f"it keeps `{noticing.__name__}`")
-        threads = processes.threads()
-        if threads > 1:
-            self._found(f"the process has {threads} threads")
         if processes.children_of(os.getpid()):
             self._found("it leaves a process running")
         if open_descriptors() - self._fds:
@@ -238,6 +235,9 @@ class Watch:
         for module in new:
             if _may_ask_for_now(module):
                 self._found(f"`{module.__name__}` may read the clock")
+        alive = threads.obstacle() if not self._findings else None
+        if alive is not None:
+            self._found(alive)
 
     def findings(self) -> str | None:
         """Returns what was noticed, in words, or nothing."""

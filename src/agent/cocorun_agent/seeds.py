@@ -143,6 +143,8 @@ def _is_set_since(before: Any) -> bool:
 
 def _drawn(state: Any, count: int) -> bytes:
     """Returns the next bytes after a state, without drawing them from the global generator."""
-    generator = sys.modules[_NUMPY].RandomState(0)
+    module = sys.modules[_NUMPY]
+    # `RandomState(0)` would ask the system for random numbers first, as if the user's module did.
+    generator = module.RandomState(module.MT19937(0))
     generator.set_state(state)
     return generator.bytes(count)

@@ -33,6 +33,7 @@ from cocorun_agent import (
     quick_end,
     quick_exit,
     seeds,
+    threads,
 )
 from cocorun_agent.reporter import Reporter
 from cocorun_agent.request import Request
@@ -107,14 +108,15 @@ def preload(reporter: Reporter, modules: list[str]) -> None:
         imports.look_around()
         seeds.preload()
         for name in modules:
-            threads = processes.threads()
+            before = processes.threads()
             try:
                 importlib.import_module(name)
             except BaseException as error:
                 reporter.preload_error(name, error)
             else:
-                if processes.threads() > threads:
-                    reporter.preload_error(name, RuntimeError("importing it starts threads"))
+                if processes.threads() > before and threads.obstacle() is not None:
+                    words = "importing it starts threads that do not end before a fork"
+                    reporter.preload_error(name, RuntimeError(words))
 
 
 def obstacle(wanted: Request) -> str | None:
@@ -127,9 +129,9 @@ def obstacle(wanted: Request) -> str | None:
         return "this Python has no working ctypes"
     if os.environ.get("COCOTB_LIBRARY_COVERAGE"):
         return "COCOTB_LIBRARY_COVERAGE measures from the very start"
-    threads = processes.threads()
-    if threads > 1:
-        return f"the process has {threads} threads, and only one survives a fork"
+    alive = threads.obstacle()
+    if alive is not None:
+        return alive
     known = {0, 1, 2, wanted.event_fd or 0, wanted.request_fd or 0}
     files = processes.open_for_writing(known)
     if files:
@@ -218,6 +220,9 @@ class Server:
             late = child.too_late(wanted)
             if late:
                 raise ValueError(f"{', '.join(late)} took effect before the fork")
+            alive = threads.obstacle()
+            if alive is not None:
+                raise ValueError(alive)
             output.flush()
             pid = os.fork()
         except Exception as error:
