@@ -7,6 +7,7 @@ use crate::model::test::TestModule;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The variable that names the request file.
@@ -24,6 +25,19 @@ pub const WAIT_SIGNAL: i32 = libc::SIGURG;
 
 /// The version of the request and event format; both sides reject any other.
 pub const PROTOCOL: u32 = 2;
+
+/// The longest message to a server, bytes: it takes longer ones, but a short buffer costs it less.
+pub const MESSAGE_BYTES_MAX: usize = 32 << 10;
+
+/// The keys of a message that differ between the runs of one module.
+const OF_ONE_RUN: [&str; 6] = [
+    "cwd",
+    "env",
+    "event_file",
+    "log",
+    "results_file",
+    "testcases",
+];
 
 /// What the agent has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -127,14 +141,42 @@ pub struct ForkRequest<'a> {
     pub log: &'a Utf8Path,
     /// Its own environment variables.
     pub env: ForkEnv,
-    /// A file with the [`Request`], which may be longer than a message.
-    pub request_file: &'a Utf8Path,
+    /// A file with the [`Request`], where it is too long for a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_file: Option<&'a Utf8Path>,
     /// For the server of a build: the compiled design.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub design: Option<&'a Utf8Path>,
     /// The descriptor by which the simulator's command names the design.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub design_fd: Option<u32>,
+}
+
+impl ForkRequest<'_> {
+    /// Returns a message with this and a run's request: one JSON object. Its first line has what
+    /// differs from run to run, its number first; its second line what all runs of a module have in
+    /// common.
+    ///
+    /// # Panics
+    /// Never: strings, numbers and lists have a form in JSON.
+    pub fn message(&self, request: &Request) -> String {
+        const HAVE_A_FORM: &str = "strings, numbers and lists have a form in JSON";
+        let mut own = BTreeMap::new();
+        let mut common = BTreeMap::new();
+        for value in [serde_json::to_value(self), serde_json::to_value(request)] {
+            let Ok(Value::Object(fields)) = value else {
+                unreachable!("{HAVE_A_FORM}")
+            };
+            for (key, value) in fields.into_iter().filter(|(key, _)| key != "run") {
+                let is_own = OF_ONE_RUN.contains(&key.as_str());
+                let part = if is_own { &mut own } else { &mut common };
+                part.insert(key, value);
+            }
+        }
+        let [own, common] = [own, common].map(|it| serde_json::to_string(&it).expect(HAVE_A_FORM));
+        let (own, common) = (&own[1..own.len() - 1], &common[1..]);
+        format!("{{\"run\":{},{own},\n{common}", self.run)
+    }
 }
 
 /// How a child's environment differs from its server's.

@@ -176,13 +176,13 @@ class Watch:
         self._is_on = False
         self._undo: list[Callable[[], None]] = []
         self._noticing: list[_Noticing] = []
-        self._modules: set[str] = set()
+        self._last: Any = None
         self._fds: set[str] = set()
         self._shared_memory: set[str] = set()
 
     def begin(self) -> None:
         """Begins to watch."""
-        self._modules = set(sys.modules)
+        self._last = next(reversed(sys.modules.items()))
         self._fds = open_descriptors()
         self._shared_memory = processes.shared_mappings()
         sys.addaudithook(self._audit)
@@ -215,7 +215,7 @@ class Watch:
         for undo in self._undo:
             undo()
         self._undo.clear()
-        new = [module for name, module in list(sys.modules.items()) if name not in self._modules]
+        new = self._new_modules()
         seen: set[int] = set()
         for module in new:
             _restore(module, seen)
@@ -238,6 +238,17 @@ class Watch:
         for module in new:
             if _may_ask_for_now(module):
                 self._found(f"`{module.__name__}` may read the clock")
+
+    def _new_modules(self) -> list[Any]:
+        """Returns the modules that stand after what was the last one at the beginning."""
+        new: list[Any] = []
+        name, last = self._last
+        # All at once would copy a page for each.
+        for other, module in reversed(sys.modules.items()):
+            if other == name and module is last:
+                break
+            new.append(module)
+        return new[::-1]
 
     def findings(self) -> str | None:
         """Returns what was noticed, in words, or nothing."""

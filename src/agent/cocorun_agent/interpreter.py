@@ -18,6 +18,7 @@ import atexit
 import contextlib
 import gc
 import io
+import itertools
 import sys
 from typing import Any
 
@@ -32,9 +33,15 @@ _collecting = gc.isenabled()
 gc.disable()
 
 
+def hide_what_is_imported() -> None:
+    """Notes what exists now; a server does so for its children, which add what is new."""
+    new = len(sys.modules) - len(_hidden)
+    _hidden.update(itertools.islice(reversed(sys.modules.items()), max(new, 0)))
+
+
 def user_code_begins() -> None:
     """Ends the start-up: what exists now is neither collected nor finalised."""
-    _hidden.update(sys.modules)
+    hide_what_is_imported()
     gc.freeze()
     resume_collection()
 
