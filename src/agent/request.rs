@@ -187,3 +187,57 @@ pub struct ForkEnv {
     /// Variables to remove.
     pub unset: Vec<String>,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(run: u32) -> String {
+        let path = |name: &str| Utf8PathBuf::from(format!("/runs/{run}/{name}"));
+        let request = Request {
+            protocol: PROTOCOL,
+            mode: Mode::Run,
+            event_file: path("events"),
+            modules: Vec::new(),
+            testcases: Some(Vec::new()),
+            seed: Seed(7),
+            results_file: path("results"),
+            paths: vec![Utf8PathBuf::from("/a\nb")],
+            ambiguous: BTreeMap::new(),
+            cpus: Vec::new(),
+            preload: Vec::new(),
+            checkpoints: Vec::new(),
+            checkpoint_level: 0,
+            checkpoint_failed: false,
+            vpi_libraries: Vec::new(),
+            has_foreign_code: false,
+            pygpi_users: Vec::new(),
+            dump_signal: STACK_SIGNAL,
+            wait_signal: WAIT_SIGNAL,
+        };
+        let own = ForkRequest {
+            run,
+            cwd: &path("."),
+            log: &path("log"),
+            env: ForkEnv {
+                set: BTreeMap::from([("COCORUN_RUN_ID".to_owned(), run.to_string())]),
+                unset: Vec::new(),
+            },
+            request_file: None,
+            design: None,
+            design_fd: None,
+        };
+        own.message(&request)
+    }
+
+    #[test]
+    fn a_message_is_one_object_whose_second_line_all_runs_of_a_module_share() {
+        let (one, other) = (message(1), message(23));
+        let lines = [&one, &other].map(|it| it.split_once('\n').expect("two lines"));
+        assert_eq!(lines[0].1, lines[1].1);
+        assert!(lines[1].0.starts_with("{\"run\":23,"), "{other}");
+        let read: Value = serde_json::from_str(&other).expect("JSON");
+        assert_eq!(read["results_file"], "/runs/23/results");
+        assert_eq!(read["paths"][0], "/a\nb");
+    }
+}

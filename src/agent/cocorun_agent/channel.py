@@ -64,8 +64,9 @@ class Channel:
         if self._fd is None or not self._write_pipe(data):
             self._append(data)
 
-    def send_bytes(self, data: bytes) -> None:
-        """Sends whole lines from a server, where nobody else can close the pipe."""
+    def send_of_server(self, line: str) -> None:
+        """Sends a line from a server, where nobody else can close the pipe."""
+        data = f"{line}\n".encode("ascii")
         if self._fd is None or self._torn:
             self._send(data)
             return

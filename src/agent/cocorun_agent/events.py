@@ -255,19 +255,18 @@ def preload_error(*, module: str, error_type: str, message: str, traceback: str)
     )
 
 
-def child_started(*, run: bytes, pid: int) -> bytes:
+def child_started(*, run: int, pid: int) -> str:
     """A child was forked. As a line, since a server pays for each step once for each child."""
-    return b'{"event":"child_started","run":%b,"pid":%d}\n' % (run, pid)
+    return f'{{"event":"child_started","run":{run},"pid":{pid}}}'
 
 
 def child_exited(
-    *, run: bytes, pid: int, status: int, user_s: float, system_s: float, rss_kib_max: int
-) -> bytes:
+    *, run: int, pid: int, status: int, user_s: float, system_s: float, rss_kib_max: int
+) -> str:
     """A child has ended and was reaped; its status is as `waitpid` returns it. As a line, too."""
     return (
-        b'{"event":"child_exited","run":%b,"pid":%d,"status":%d,'
-        b'"user_s":%.6f,"system_s":%.6f,"rss_kib_max":%d}\n'
-        % (run, pid, status, user_s, system_s, rss_kib_max)
+        f'{{"event":"child_exited","run":{run},"pid":{pid},"status":{status},'
+        f'"user_s":{user_s:.6f},"system_s":{system_s:.6f},"rss_kib_max":{rss_kib_max}}}'
     )
 
 

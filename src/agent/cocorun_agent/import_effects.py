@@ -28,7 +28,7 @@ import time
 import types
 from typing import Any, Callable
 
-from cocorun_agent import processes
+from cocorun_agent import interpreter, processes
 
 _FINDINGS_MAX = 3
 
@@ -182,7 +182,7 @@ class Watch:
 
     def begin(self) -> None:
         """Begins to watch."""
-        self._last = next(reversed(sys.modules.items()))
+        self._last = next(interpreter.last_modules())
         self._fds = open_descriptors()
         self._shared_memory = processes.shared_mappings()
         sys.addaudithook(self._audit)
@@ -243,11 +243,14 @@ class Watch:
         """Returns the modules that stand after what was the last one at the beginning."""
         new: list[Any] = []
         name, last = self._last
-        # All at once would copy a page for each.
-        for other, module in reversed(sys.modules.items()):
-            if other == name and module is last:
-                break
-            new.append(module)
+        try:
+            for other, module in interpreter.last_modules():
+                if other == name and module is last:
+                    break
+                new.append(module)
+        except RuntimeError:
+            # A thread that the import has left goes on importing.
+            return list(sys.modules.values())
         return new[::-1]
 
     def findings(self) -> str | None:

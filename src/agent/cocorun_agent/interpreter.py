@@ -20,7 +20,7 @@ import gc
 import io
 import itertools
 import sys
-from typing import Any
+from typing import Any, Iterator
 
 _hidden: dict[str, Any] = {}
 
@@ -33,10 +33,17 @@ _collecting = gc.isenabled()
 gc.disable()
 
 
+def last_modules() -> Iterator[tuple[str, Any]]:
+    """Returns what is imported, the last one first. A list of all would copy a page for each."""
+    items = sys.modules.items()
+    # Python 3.7 cannot go backwards.
+    return reversed(items if sys.version_info >= (3, 8) else list(items))  # type: ignore[call-overload]
+
+
 def hide_what_is_imported() -> None:
     """Notes what exists now; a server does so for its children, which add what is new."""
     new = len(sys.modules) - len(_hidden)
-    _hidden.update(itertools.islice(reversed(sys.modules.items()), max(new, 0)))
+    _hidden.update(itertools.islice(last_modules(), max(new, 0)))
 
 
 def user_code_begins() -> None:

@@ -94,9 +94,9 @@ class Reporter:
         """Sends an event that is a line of JSON already."""
         self._channel.send_line(line)
 
-    def send_bytes(self, line: bytes) -> None:
-        """Sends an event of a server that is a line of JSON already, its end included."""
-        self._channel.send_bytes(line)
+    def send_of_server(self, line: str) -> None:
+        """Sends an event of a server that is a line of JSON already."""
+        self._channel.send_of_server(line)
 
     def abandon(self) -> None:
         """Closes the server's channel in a copy of the server."""

@@ -276,7 +276,7 @@ class Server:
         own, _, common = data.partition(b"\n")
         if common and common == self._common and own.startswith(_FIRST_KEY):
             # The rest of it is up to the child.
-            run = own[len(_FIRST_KEY) : own.index(b",")]
+            run = int(own[len(_FIRST_KEY) : own.index(b",")])
             is_server = False
         else:
             own = b""
@@ -285,7 +285,7 @@ class Server:
                 for fd in fds:
                     os.close(fd)
                 return None
-            run = b"%d" % wanted.run
+            run = wanted.run
             is_server = wanted.mode != "run"
             self._wanted = wanted
             self._common = None if is_server else common
@@ -293,7 +293,7 @@ class Server:
         try:
             pid = forks.fork()
         except Exception as error:
-            self._refuse(int(run), error)
+            self._refuse(run, error)
         else:
             if pid == 0:
                 return self._go_on(own, fds)
@@ -331,7 +331,7 @@ class Server:
         message = f"{type(error).__name__}: {error}"
         self._reporter.send(events.refused(run=run, message=message))
 
-    def _started(self, pid: int, run: bytes) -> None:
+    def _started(self, pid: int, run: int) -> None:
         # The child does it too, so that the group exists whichever process is first.
         try:
             os.setpgid(pid, pid)
@@ -344,7 +344,7 @@ class Server:
         else:
             self._pid_by_pidfd[fd] = pid
             self._poll.register(fd, select.EPOLLIN)
-        self._reporter.send_bytes(events.child_started(run=run, pid=pid))
+        self._reporter.send_of_server(events.child_started(run=run, pid=pid))
 
     def _reap(self, pid: int) -> None:
         """Reports a child that has ended, after ending what it left in its group."""
@@ -359,7 +359,7 @@ class Server:
         self._unwatched.discard(pid)
         if self._runs_by_orphan or self._children.are_others_than(len(self._run_by_pid)):
             self._end_orphans(pid)
-        self._reporter.send_bytes(
+        self._reporter.send_of_server(
             events.child_exited(
                 run=run,
                 pid=pid,
