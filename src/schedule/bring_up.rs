@@ -262,10 +262,11 @@ impl Step<'_> {
             let (process, pending) = group.fork_module(context, &simulation, &folder)?;
             return Ok((process, pending, folder));
         };
+        simulation.write_request(&folder)?;
         let broken = |why: String| Diagnostic::error(Code::ToolBroken, why);
         let place = context.servers.admit_module(memory::available());
         let place = place.map_err(broken)?;
-        let request = fork_request(&simulation, &folder)?;
+        let request = fork_request(&simulation, &folder);
         let forked = before.fork_next(context.waits(), run, &request);
         let ModuleFork { process, socket } = forked.map_err(|error| match error {
             ForkError::Refused(why) | ForkError::Gone(why) => broken(why),

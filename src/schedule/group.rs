@@ -271,12 +271,13 @@ impl Group {
         simulation: &Simulation<'_>,
         folder: &RunFolder,
     ) -> Result<(Box<dyn Process>, PendingModuleServer)> {
+        simulation.write_request(folder)?;
         let broken = |why: String| Diagnostic::error(Code::ToolBroken, why);
         let place = context.servers.admit_module(memory::available());
         let place = place.map_err(broken)?;
         let first = self.server(|| self.start_server(context));
         let first = first.map_err(broken)?;
-        let request = fork_request(simulation, folder)?;
+        let request = fork_request(simulation, folder);
         let forked = first
             .server
             .fork_module(context.waits(), simulation.run, &request);
@@ -311,6 +312,7 @@ impl Group {
         spawn_because: Option<&str>,
         from: Option<ForkedFrom<'_>>,
     ) -> Result<Started> {
+        simulation.write_request(folder)?;
         let why = match spawn_because {
             Some(why) => why.to_owned(),
             None => match self.fork(context, simulation, folder, from) {
@@ -323,7 +325,6 @@ impl Group {
                 Err(why) => why,
             },
         };
-        simulation.write_request(folder)?;
         let process = context
             .host()
             .spawn(&simulation.command(context, folder)?)?;
@@ -340,7 +341,7 @@ impl Group {
         folder: &RunFolder,
         from: Option<ForkedFrom<'_>>,
     ) -> std::result::Result<Box<dyn Process>, String> {
-        let request = fork_request(simulation, folder).map_err(|it| first_message(&it.0))?;
+        let request = fork_request(simulation, folder);
         let (waits, run) = (context.waits(), simulation.run);
         match from {
             Some(ForkedFrom::Checkpoint(server)) => {

@@ -118,11 +118,9 @@ impl Simulation<'_> {
     }
 }
 
-/// Returns the message that requests a child from a server.
-///
-/// # Errors
-/// It is too long for a message, and the disk failed.
-pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> Result<String> {
+/// Returns the message that requests a child from a server; the request has been written, too, since
+/// the folder of a forked run looks like that of any other.
+pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> String {
     let own = ForkRequest {
         run: simulation.run,
         cwd: working_dir(simulation.settings, folder),
@@ -137,13 +135,12 @@ pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> R
     };
     let message = own.message(&simulation.request(folder));
     if message.len() <= MESSAGE_BYTES_MAX {
-        return Ok(message);
+        return message;
     }
-    simulation.write_request(folder)?;
-    Ok(to_json(&ForkRequest {
+    to_json(&ForkRequest {
         request_file: Some(&folder.request),
         ..own
-    }))
+    })
 }
 
 /// Says whether the process has code that may have something to do when it ends.
