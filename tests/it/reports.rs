@@ -353,6 +353,7 @@ fn every_run_with_waves_leaves_a_wave_file_of_its_own() {
     for cocotb in [COCOTB, "1.9.2"] {
         let project = project(cocotb, &runner);
         let ran = project
+            .share_runtime()
             .run(&["test", "--waves", "--format", "json"])
             .expect_code(1);
         let mut files = BTreeMap::new();
