@@ -68,14 +68,14 @@ def _after(name: str, function: Any) -> Any:
     return wrapped
 
 
-def _counting_fork(fork: Any) -> Any:
+def _counting_fork(name: str, fork: Any) -> Any:
     def wrapped() -> int:
         before = _usage(resource.RUSAGE_SELF)
         pid = fork()
         if pid:
             it = _usage(resource.RUSAGE_SELF)
             faults, user = it.ru_minflt - before.ru_minflt, it.ru_utime - before.ru_utime
-            put(pid, 0, "fork", True, faults, user, it.ru_stime - before.ru_stime)
+            put(pid, 0, name, True, faults, user, it.ru_stime - before.ru_stime)
         return pid
 
     return wrapped
@@ -103,6 +103,7 @@ WRAPPED = {
         (_before, "forked", "Server._leave"),
         (_before, "ended", "Server._end"),
     ],
+    "cocorun_agent.forks": [(_counting_fork, "fork", "fork")],
     "cocorun_agent.child": [(_after, "settled", "settle")],
     "cocorun_agent.module_server": [
         (_before, "cocotb initialised", "ModuleServer.user_code_begins"),
@@ -151,7 +152,6 @@ def begin() -> None:
         except OSError:
             pass
     mark("Python started")
-    os.fork = _counting_fork(os.fork)
     os.wait4 = _counting_wait(os.wait4)
     sys.meta_path.insert(0, Finder())
 

@@ -16,6 +16,7 @@ pub const PACKAGE: &[(&str, &str)] = &[
         include_str!("cocorun_agent/definitions.py"),
     ),
     ("events.py", include_str!("cocorun_agent/events.py")),
+    ("forks.py", include_str!("cocorun_agent/forks.py")),
     ("hello.py", include_str!("cocorun_agent/hello.py")),
     (
         "import_effects.py",

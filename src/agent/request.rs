@@ -7,6 +7,7 @@ use crate::model::test::TestModule;
 use camino::Utf8Path;
 use camino::Utf8PathBuf;
 use serde::Serialize;
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 /// The variable that names the request file.
@@ -24,6 +25,19 @@ pub const WAIT_SIGNAL: i32 = libc::SIGURG;
 
 /// The version of the request and event format; both sides reject any other.
 pub const PROTOCOL: u32 = 2;
+
+/// The longest message to a server, bytes: it takes longer ones, but a short buffer costs it less.
+pub const MESSAGE_BYTES_MAX: usize = 32 << 10;
+
+/// The keys of a message that differ between the runs of one module.
+const OF_ONE_RUN: [&str; 6] = [
+    "cwd",
+    "env",
+    "event_file",
+    "log",
+    "results_file",
+    "testcases",
+];
 
 /// What the agent has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -127,14 +141,42 @@ pub struct ForkRequest<'a> {
     pub log: &'a Utf8Path,
     /// Its own environment variables.
     pub env: ForkEnv,
-    /// A file with the [`Request`], which may be longer than a message.
-    pub request_file: &'a Utf8Path,
+    /// A file with the [`Request`], where it is too long for a message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_file: Option<&'a Utf8Path>,
     /// For the server of a build: the compiled design.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub design: Option<&'a Utf8Path>,
     /// The descriptor by which the simulator's command names the design.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub design_fd: Option<u32>,
+}
+
+impl ForkRequest<'_> {
+    /// Returns a message with this and a run's request: one JSON object. Its first line has what
+    /// differs from run to run, its number first; its second line what all runs of a module have in
+    /// common.
+    ///
+    /// # Panics
+    /// Never: strings, numbers and lists have a form in JSON.
+    pub fn message(&self, request: &Request) -> String {
+        const HAVE_A_FORM: &str = "strings, numbers and lists have a form in JSON";
+        let mut own = BTreeMap::new();
+        let mut common = BTreeMap::new();
+        for value in [serde_json::to_value(self), serde_json::to_value(request)] {
+            let Ok(Value::Object(fields)) = value else {
+                unreachable!("{HAVE_A_FORM}")
+            };
+            for (key, value) in fields.into_iter().filter(|(key, _)| key != "run") {
+                let is_own = OF_ONE_RUN.contains(&key.as_str());
+                let part = if is_own { &mut own } else { &mut common };
+                part.insert(key, value);
+            }
+        }
+        let [own, common] = [own, common].map(|it| serde_json::to_string(&it).expect(HAVE_A_FORM));
+        let (own, common) = (&own[1..own.len() - 1], &common[1..]);
+        format!("{{\"run\":{},{own},\n{common}", self.run)
+    }
 }
 
 /// How a child's environment differs from its server's.
@@ -144,4 +186,58 @@ pub struct ForkEnv {
     pub set: BTreeMap<String, String>,
     /// Variables to remove.
     pub unset: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(run: u32) -> String {
+        let path = |name: &str| Utf8PathBuf::from(format!("/runs/{run}/{name}"));
+        let request = Request {
+            protocol: PROTOCOL,
+            mode: Mode::Run,
+            event_file: path("events"),
+            modules: Vec::new(),
+            testcases: Some(Vec::new()),
+            seed: Seed(7),
+            results_file: path("results"),
+            paths: vec![Utf8PathBuf::from("/a\nb")],
+            ambiguous: BTreeMap::new(),
+            cpus: Vec::new(),
+            preload: Vec::new(),
+            checkpoints: Vec::new(),
+            checkpoint_level: 0,
+            checkpoint_failed: false,
+            vpi_libraries: Vec::new(),
+            has_foreign_code: false,
+            pygpi_users: Vec::new(),
+            dump_signal: STACK_SIGNAL,
+            wait_signal: WAIT_SIGNAL,
+        };
+        let own = ForkRequest {
+            run,
+            cwd: &path("."),
+            log: &path("log"),
+            env: ForkEnv {
+                set: BTreeMap::from([("COCORUN_RUN_ID".to_owned(), run.to_string())]),
+                unset: Vec::new(),
+            },
+            request_file: None,
+            design: None,
+            design_fd: None,
+        };
+        own.message(&request)
+    }
+
+    #[test]
+    fn a_message_is_one_object_whose_second_line_all_runs_of_a_module_share() {
+        let (one, other) = (message(1), message(23));
+        let lines = [&one, &other].map(|it| it.split_once('\n').expect("two lines"));
+        assert_eq!(lines[0].1, lines[1].1);
+        assert!(lines[1].0.starts_with("{\"run\":23,"), "{other}");
+        let read: Value = serde_json::from_str(&other).expect("JSON");
+        assert_eq!(read["results_file"], "/runs/23/results");
+        assert_eq!(read["paths"][0], "/a\nb");
+    }
 }

@@ -29,6 +29,7 @@ use crate::schedule::worker::Workshop;
 
 use camino::Utf8PathBuf;
 use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::sync::atomic::AtomicU32;
 use std::sync::mpsc::Receiver;
@@ -97,6 +98,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
     let history = history.unwrap_or_default();
     let equal_builds = building::equal_builds(spec.builds);
     let queue = Queue::new(jobs, build_tasks(&spec, &equal_builds, &history));
+    let starters = Starters::new(expects_several_designs(&spec, &equal_builds));
     let workshop = Workshop {
         context: TaskContext {
             edges: spec.edges,
@@ -109,7 +111,7 @@ pub fn execute(spec: SessionSpec<'_>, sink: &mut dyn FnMut(Event), tick: &mut dy
             agent_dir: spec.agent_dir,
             inherited_python_path: spec.inherited_python_path,
             servers: ServerLimit::new(jobs),
-            starters: Starters::default(),
+            starters,
             runs: AtomicU32::new(0),
         },
         builds: spec.builds,
@@ -213,6 +215,20 @@ impl Measured {
         };
         self.records.extend(record);
     }
+}
+
+/// Says whether runs of several designs of one simulator are going to be forked.
+fn expects_several_designs(spec: &SessionSpec<'_>, equal_builds: &[Vec<usize>]) -> bool {
+    let is_forked = |build: &Build| {
+        let mut planned = spec.modules.iter().filter(|it| it.build == build.name);
+        planned.any(|it| it.settings.fork && !it.settings.waves)
+    };
+    let mut seen = BTreeSet::new();
+    equal_builds.iter().any(|names| {
+        let mut builds = names.iter().map(|index| &spec.builds[*index]);
+        let forked = builds.find(|build| is_forked(build));
+        forked.is_some_and(|build| !seen.insert(&build.simulator))
+    })
 }
 
 fn wall_s(clock: &dyn Clock) -> u64 {

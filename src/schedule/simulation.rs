@@ -3,6 +3,7 @@
 use crate::agent::request::EVENT_FD_ENV;
 use crate::agent::request::ForkEnv;
 use crate::agent::request::ForkRequest;
+use crate::agent::request::MESSAGE_BYTES_MAX;
 use crate::agent::request::Mode;
 use crate::agent::request::PROTOCOL;
 use crate::agent::request::REQUEST_ENV;
@@ -62,7 +63,11 @@ impl Simulation<'_> {
     /// # Errors
     /// The disk failed.
     pub(super) fn write_request(&self, folder: &RunFolder) -> Result<()> {
-        let request = Request {
+        Ok(fs::write(&folder.request, to_json(&self.request(folder)))?)
+    }
+
+    fn request(&self, folder: &RunFolder) -> Request {
+        Request {
             protocol: PROTOCOL,
             mode: self.mode,
             event_file: folder.event_file.clone(),
@@ -86,8 +91,7 @@ impl Simulation<'_> {
             pygpi_users: self.settings.pygpi_users.clone(),
             dump_signal: STACK_SIGNAL,
             wait_signal: WAIT_SIGNAL,
-        };
-        Ok(fs::write(&folder.request, to_json(&request))?)
+        }
     }
 
     /// Returns how to spawn a simulator for this run only.
@@ -114,9 +118,10 @@ impl Simulation<'_> {
     }
 }
 
-/// Returns the message that requests a child from a server.
+/// Returns the message that requests a child from a server; the request has been written, too, since
+/// the folder of a forked run looks like that of any other.
 pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> String {
-    to_json(&ForkRequest {
+    let own = ForkRequest {
         run: simulation.run,
         cwd: working_dir(simulation.settings, folder),
         log: &folder.log,
@@ -124,9 +129,17 @@ pub(super) fn fork_request(simulation: &Simulation<'_>, folder: &RunFolder) -> S
             set: simulation.own_env(),
             unset: Vec::new(),
         },
-        request_file: &folder.request,
+        request_file: None,
         design: None,
         design_fd: None,
+    };
+    let message = own.message(&simulation.request(folder));
+    if message.len() <= MESSAGE_BYTES_MAX {
+        return message;
+    }
+    to_json(&ForkRequest {
+        request_file: Some(&folder.request),
+        ..own
     })
 }
 

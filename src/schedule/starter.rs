@@ -78,7 +78,7 @@ fn fork(
             set: set.collect(),
             unset: Vec::new(),
         },
-        request_file: Utf8Path::new(spec.env.get(REQUEST_ENV)?),
+        request_file: Some(Utf8Path::new(spec.env.get(REQUEST_ENV)?)),
         design: Some(&design.artifact),
         design_fd: Some(DESIGN_FD),
     });

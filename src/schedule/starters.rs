@@ -27,11 +27,24 @@ enum Starter {
 
 /// By what servers are started with. They end with the session.
 #[derive(Debug, Default)]
-pub(super) struct Starters(Mutex<BTreeMap<String, Arc<Mutex<Starter>>>>);
+pub(super) struct Starters {
+    /// Whether the first design is likely to have others that are started alike.
+    expect_several: bool,
+    by_key: Mutex<BTreeMap<String, Arc<Mutex<Starter>>>>,
+}
 
 impl Starters {
-    /// Uses a starter for a design; `None` if there is none. The second design with the same key starts
-    /// it, while others for that key wait: the servers of one design are cheaper without.
+    /// Begins with none.
+    pub(super) fn new(expect_several: bool) -> Self {
+        Self {
+            expect_several,
+            by_key: Mutex::default(),
+        }
+    }
+
+    /// Uses a starter for a design; `None` if there is none. The first design with a key starts it if
+    /// several are expected, else the second, while others for that key wait: the servers of one design
+    /// are cheaper without.
     pub(super) fn with<T>(
         &self,
         key: &str,
@@ -40,12 +53,15 @@ impl Starters {
         usage: impl FnOnce(&ForkServer) -> Option<T>,
     ) -> Option<T> {
         let (starter, has_room) = {
-            let mut all = locked(&self.0);
+            let mut all = locked(&self.by_key);
             let has_room = all.len() <= STARTERS_MAX || all.contains_key(key);
             (Arc::clone(all.entry(key.to_owned()).or_default()), has_room)
         };
         let mut starter = locked(&starter);
         match &*starter {
+            Starter::Unknown if self.expect_several && has_room => {
+                *starter = start().map_or(Starter::None, Starter::Serving);
+            }
             Starter::Unknown => *starter = Starter::WantedBy(design.to_owned()),
             Starter::WantedBy(other) if other != design && has_room => {
                 *starter = start().map_or(Starter::None, Starter::Serving);

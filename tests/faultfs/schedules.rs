@@ -411,7 +411,7 @@ fn run(count: u64, schedule: fn(&Shore, usize, u64) -> (u64, u64)) {
 
 #[test]
 fn callers_agree_on_one_result_under_any_faults() {
-    run(600, call_once_schedule);
+    run(200, call_once_schedule);
 }
 
 /// Lets some callers take a lock in turn; nobody dies, so that never two may be inside.
@@ -479,5 +479,5 @@ fn lock_schedule(shore: &Shore, lane: usize, seed: u64) -> (u64, u64) {
 
 #[test]
 fn never_two_hold_a_lock_under_any_faults_in_which_nobody_dies() {
-    run(200, lock_schedule);
+    run(80, lock_schedule);
 }

@@ -104,6 +104,7 @@ fn a_verilator_warning_fails_the_build_and_the_help_says_how_to_allow_it() {
     );
     // The advice works.
     let second = project(&runner(&format!("{keys}[build.fifo.verilator]\n{args}")));
+    second.share_runtime();
     second.file("fifo.sv", &wide).run(&["build"]).expect_code(0);
     // If the design has an error as well, the warning is not the reason.
     first.file("fifo.sv", &wide.replace("endmodule", "nonsense endmodule"));
@@ -163,7 +164,7 @@ fn parameters_that_the_toplevel_lacks_are_left_out_only_where_that_is_asked_for(
     let lenient = format!("{both}{keys}unknown_parameters = \"warn\"");
     let project = project(&runner(&lenient));
     let test = TEST_FIFO.replace("pass", "assert len(dut.q) == 8");
-    project.file("test_fifo.py", &test);
+    project.share_runtime().file("test_fifo.py", &test);
     let ran = project.run(&["test"]).expect_code(0);
     let warning = |simulator: &str| {
         format!(

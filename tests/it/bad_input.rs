@@ -510,6 +510,7 @@ fn a_design_that_does_not_compile_is_shown_with_file_and_line() {
     for simulator in ["icarus", "verilator"] {
         let runner = format!("simulator = \"{simulator}\"\n{RUNNER}");
         let project = project(&runner);
+        project.share_runtime();
         project.file("top.sv", &TOP.replace("= clk", "= clkk"));
         let ran = project.run(&["test"]);
         let words = ["top.sv:2", "clkk", "build.log", "1 module could not run"];

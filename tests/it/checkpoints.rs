@@ -356,6 +356,7 @@ fn each_of_three_levels_runs_once_for_many_testcases() {
         let top = "hdl_toplevel = \"top\"\n";
         let on = format!("{top}simulator = \"{simulator}\"\n");
         let project = project(cocotb, &toml(LEVELS, "").replace(top, &on));
+        project.share_runtime();
         project.file("test_x.py", &of_levels(8));
         let ran = events(&project, "with", &[], 0);
         // `leaves_out` trains itself.

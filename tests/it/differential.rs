@@ -59,7 +59,7 @@ fn expect_no_difference(project: &Project, toml: &Path, args: &[&str]) -> usize 
     let spawned = session(project, toml, &[args, &["--no-fork"]].concat());
     let count = spawned.seen.len();
     assert_eq!(forked.seen.len(), count);
-    expect_forked_like_spawned(forked, &spawned);
+    expect_forked_like_spawned(&forked, &spawned);
     count
 }
 
@@ -111,6 +111,7 @@ fn the_examples_run_alike_forked_and_spawned() {
 /// Makes the project whose only purpose is to show differences.
 fn telltale(cocotb: &str, build_keys: &str) -> Project {
     let project = Project::new();
+    project.share_runtime();
     for name in ["top.sv", "contents.hex", "test_sees.py"] {
         copy(&format!("tests/differential/{name}"), &project.path("."));
     }
@@ -294,5 +295,5 @@ fn files_that_the_hdl_writes_are_whole_forked_and_spawned() {
     }
     let spawned = session(&project, &toml, &["--no-fork"]);
     assert_eq!(spawned.seen.len(), 3);
-    expect_forked_like_spawned(forked, &spawned);
+    expect_forked_like_spawned(&forked, &spawned);
 }

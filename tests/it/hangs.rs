@@ -52,6 +52,7 @@ fn expect_awaits(cocotb: &str, simulator: &str) {
                  [[test]]\nbuild = \"top/OWN=1\"\ntest_module = \"spawned\"\nfork = false\n"
             ),
         );
+        project.share_runtime();
         project.file("waits.py", WAITS).file("spawned.py", WAITS);
         project.file("top.sv", HDL);
         let args = ["test", "--jobs", "4", "--junit", "junit.xml"];

@@ -114,6 +114,7 @@ fn project(simulator: &str, modules: &[String], timeout_s: &str) -> Project {
              [[test]]\nbuild = \"plain\"\ntest_module = {modules:?}\n"
         ),
     );
+    project.share_runtime();
     for name in ["commands.sv", "plain.sv", "hdl_commands.py"] {
         let path = repository().join("tests/traps").join(name);
         project.file(name, &fs::read_to_string(path).unwrap());

@@ -466,5 +466,5 @@ fn one_more_testcase_costs_few_page_faults() {
         project.run(&["test"]).expect_code(0);
     }
     let each = (faults(&more) - faults(&few)) / 40;
-    assert!(each < 1650, "{each} page faults");
+    assert!(each < 1440, "{each} page faults");
 }

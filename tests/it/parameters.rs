@@ -181,6 +181,7 @@ fn systemverilog_values_variants_and_toplevels_arrive_on_the_simulators_that_tak
         ),
     );
     project
+        .share_runtime()
         .file("top.f", "-sverilog +lint=all -timescale=1ns/1ps top.sv\n")
         .file("top.sv", SV_TOP)
         .file("test_top.py", SV_TEST);

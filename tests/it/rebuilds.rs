@@ -231,6 +231,7 @@ fn another_cocotb_rebuilds_and_the_first_is_still_there() {
 #[test]
 fn another_simulator_rebuilds_and_says_so() {
     let counted = Counted::with_runner(&format!("simulator = \"icarus\"\n{RUNNER}"));
+    counted.project.share_runtime();
     counted.build(1);
     counted.edit_runner("\"icarus\"", "\"verilator\"");
     let ran = counted.run(&["build", "--explain"]).expect_code(0);
@@ -244,6 +245,7 @@ fn another_simulator_rebuilds_and_says_so() {
 #[test]
 fn verilator_rebuilds_for_an_included_file_and_reuses_the_old_program() {
     let counted = Counted::with_runner(&format!("simulator = \"verilator\"\n{RUNNER}"));
+    counted.project.share_runtime();
     counted.run(&["build"]).expect_code(0);
     counted.build(0);
     counted.replace("inc/second/step.svh", "STEP 1", "STEP 3");
@@ -534,7 +536,7 @@ fn the_users_own_c_is_part_of_a_verilator_build_however_it_is_named() {
             "build_args = [\"hdl/named.cpp\", \"-F\", \"sub/list.f\"]\n[[test]]",
         );
     let counted = Counted::with_runner(&runner);
-    let project = &counted.project;
+    let project = counted.project.share_runtime();
     let source = |name: &str| format!("#include \"{name}.h\"\nint {name}() {{ return N; }}\n");
     project
         .file("dpi.cpp", &source("dpi"))
@@ -544,29 +546,33 @@ fn the_users_own_c_is_part_of_a_verilator_build_however_it_is_named() {
     for header in ["dpi.h", "hdl/named.h"] {
         project.file(header, "#define N 2\n");
     }
-    let built = |variables: &[(&str, &str)], reasons: &[&str]| {
-        let mut command = counted.command(&["build", "--explain"]);
-        command.envs(variables.iter().copied());
-        let said = Ran::from(command.output().unwrap()).expect_code(0).text;
-        assert!(said.contains("BUILD ["), "{said}");
+    let expect = |ran: Ran, reasons: &[&str]| {
         for reason in reasons {
-            assert!(said.contains(reason), "`{reason}` is not in:\n{said}");
+            assert!(
+                ran.text.contains(reason),
+                "`{reason}` is not in:\n{}",
+                ran.text
+            );
         }
     };
-    built(&[], &[]);
+    let build = ["build", "--explain"];
+    expect(counted.run(&build).expect_code(0), &["BUILD ["]);
     for header in ["dpi.h", "hdl/named.h"] {
         project.file(header, "#define N 3\n");
     }
-    let headers = [
+    let reasons = [
+        "BUILD [",
         "content of `dpi.h` changed",
         "content of `hdl/named.h` changed",
     ];
-    built(&[], &headers);
+    expect(counted.run(&build).expect_code(0), &reasons);
     project.file("sub/listed.cpp", "int listed() { return 3; }\n");
+    let mut stale = counted.command(&["build", "--assume-built"]);
+    stale.env("OPT", "-DQ").env("USER_LDFLAGS", "-g");
     let reasons = [
         "content of `sub/listed.cpp` changed",
         "environment `OPT` is new: -DQ",
         "environment `USER_LDFLAGS` is new: -g",
     ];
-    built(&[("OPT", "-DQ"), ("USER_LDFLAGS", "-g")], &reasons);
+    expect(Ran::from(stale.output().unwrap()).expect_code(3), &reasons);
 }

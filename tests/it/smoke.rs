@@ -41,6 +41,7 @@ fn a_pass_and_a_failure_are_distinguished_on_every_cocotb_and_simulator() {
              [[test]]\ntest_module = \"test_counter\"\n",
         );
         project
+            .share_runtime()
             .file("counter.sv", COUNTER)
             .file("test_counter.py", TEST_COUNTER);
         let ran = project.run(&["test", "--format", "json"]).expect_code(1);

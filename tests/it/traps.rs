@@ -245,6 +245,7 @@ fn expect_green_alone(project: &Project, target: Target) {
 /// Makes a project of all traps: their simulators write beside them.
 fn traps() -> Project {
     let project = Project::new();
+    project.share_runtime();
     for entry in fs::read_dir(repository().join("tests/traps")).unwrap() {
         let entry = entry.unwrap();
         if entry.file_type().unwrap().is_file() {

@@ -107,7 +107,7 @@ def _serve(reporter: Reporter, server: request.Request) -> tuple[request.Request
     waiting.report_to(reporter.send)
     try:
         child.settle(wanted, server.cpus)
-        pytest_config.reuse()
+        pytest_config.reuse([*wanted.env_set, *wanted.env_unset])
     except BaseException as error:
         reporter.startup_error(error)
         os._exit(1)

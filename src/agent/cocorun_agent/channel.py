@@ -23,6 +23,14 @@ WRITABLE_WAIT_MS = 60_000
 """How long to wait for a full non-blocking pipe before using the event file."""
 
 
+def line_of(event: Event) -> str:
+    """Returns an event as a line of JSON that strict readers accept, without its end."""
+    line = _encode(event)
+    if any(doubtful in line for doubtful in _DOUBTFUL):
+        line = _encode(text.plain(event))
+    return line
+
+
 class Channel:
     """Writes events to an inherited pipe, or to a file if the pipe is unusable."""
 
@@ -45,22 +53,34 @@ class Channel:
         A process forked by a testcase has a copy of this object; it sends nothing, or the caller
         would receive every event twice.
         """
-        line = _encode(event)
-        if any(doubtful in line for doubtful in _DOUBTFUL):
-            line = _encode(text.plain(event))
-        self.send_line(line)
+        self.send_line(line_of(event))
 
     def send_line(self, line: str) -> None:
         """Sends an event that is a line of JSON already, as `send` does."""
-        if os.getpid() != self._pid:
-            return
-        data = f"{line}\n".encode("ascii")
+        if os.getpid() == self._pid:
+            self._send(f"{line}\n".encode("ascii"))
+
+    def _send(self, data: bytes) -> None:
         if self._fd is None or not self._write_pipe(data):
             self._append(data)
 
-    def close(self) -> None:
-        """Closes the pipe, if the descriptor has not been reused."""
-        if self._fd is not None and self._is_ours(self._fd):
+    def send_of_server(self, line: str) -> None:
+        """Sends a line from a server, where nobody else can close the pipe."""
+        data = f"{line}\n".encode("ascii")
+        if self._fd is None or self._torn:
+            self._send(data)
+            return
+        try:
+            written = os.write(self._fd, data)
+        except OSError:
+            written = 0
+        if written < len(data):
+            self._torn = written > 0
+            self._send(data)
+
+    def abandon(self) -> None:
+        """Closes the pipe of a server in a copy of it."""
+        if self._fd is not None:
             os.close(self._fd)
         self._fd = None
         self._path = None

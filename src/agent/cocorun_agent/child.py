@@ -38,9 +38,8 @@ _LATE = (
 
 def too_late(wanted: Request) -> list[str]:
     """Returns the variables that cannot differ between a child and its server."""
-    changed = {name for name in wanted.env_unset if name in os.environ}
-    changed.update(name for name, value in wanted.env_set.items() if os.environ.get(name) != value)
-    return sorted(name for name in changed if _is_early(name))
+    early = [name for name in (*wanted.env_set, *wanted.env_unset) if _is_early(name)]
+    return sorted(name for name in early if os.environ.get(name) != wanted.env_set.get(name))
 
 
 def _is_early(name: str) -> bool:

@@ -28,7 +28,7 @@ import time
 import types
 from typing import Any, Callable
 
-from cocorun_agent import processes
+from cocorun_agent import interpreter, processes
 
 _FINDINGS_MAX = 3
 
@@ -176,13 +176,13 @@ class Watch:
         self._is_on = False
         self._undo: list[Callable[[], None]] = []
         self._noticing: list[_Noticing] = []
-        self._modules: set[str] = set()
+        self._last: Any = None
         self._fds: set[str] = set()
         self._shared_memory: set[str] = set()
 
     def begin(self) -> None:
         """Begins to watch."""
-        self._modules = set(sys.modules)
+        self._last = next(interpreter.last_modules())
         self._fds = open_descriptors()
         self._shared_memory = processes.shared_mappings()
         sys.addaudithook(self._audit)
@@ -215,7 +215,7 @@ class Watch:
         for undo in self._undo:
             undo()
         self._undo.clear()
-        new = [module for name, module in list(sys.modules.items()) if name not in self._modules]
+        new = self._new_modules()
         seen: set[int] = set()
         for module in new:
             _restore(module, seen)
@@ -238,6 +238,20 @@ class Watch:
         for module in new:
             if _may_ask_for_now(module):
                 self._found(f"`{module.__name__}` may read the clock")
+
+    def _new_modules(self) -> list[Any]:
+        """Returns the modules that stand after what was the last one at the beginning."""
+        new: list[Any] = []
+        name, last = self._last
+        try:
+            for other, module in interpreter.last_modules():
+                if other == name and module is last:
+                    break
+                new.append(module)
+        except RuntimeError:
+            # A thread that the import has left goes on importing.
+            return list(sys.modules.values())
+        return new[::-1]
 
     def findings(self) -> str | None:
         """Returns what was noticed, in words, or nothing."""

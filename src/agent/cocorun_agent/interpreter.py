@@ -18,8 +18,9 @@ import atexit
 import contextlib
 import gc
 import io
+import itertools
 import sys
-from typing import Any
+from typing import Any, Iterator
 
 _hidden: dict[str, Any] = {}
 
@@ -32,9 +33,22 @@ _collecting = gc.isenabled()
 gc.disable()
 
 
+def last_modules() -> Iterator[tuple[str, Any]]:
+    """Returns what is imported, the last one first. A list of all would copy a page for each."""
+    items = sys.modules.items()
+    # Python 3.7 cannot go backwards.
+    return reversed(items if sys.version_info >= (3, 8) else list(items))  # type: ignore[call-overload]
+
+
+def hide_what_is_imported() -> None:
+    """Notes what exists now; a server does so for its children, which add what is new."""
+    new = len(sys.modules) - len(_hidden)
+    _hidden.update(itertools.islice(last_modules(), max(new, 0)))
+
+
 def user_code_begins() -> None:
     """Ends the start-up: what exists now is neither collected nor finalised."""
-    _hidden.update(sys.modules)
+    hide_what_is_imported()
     gc.freeze()
     resume_collection()
 

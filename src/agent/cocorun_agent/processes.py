@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from typing import Any
 
@@ -16,6 +17,9 @@ from cocorun_agent import output
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
 _CHILDREN_BYTES_MAX = 4096
+
+_SHARED_MAPPING = re.compile(rb"^\S+ rw.s .*", re.MULTILINE)
+"""A line of `/proc/PID/maps`."""
 
 _SYS_PIDFD_OPEN = 434
 """The same on every architecture; Python 3.8 has no name for it."""
@@ -46,7 +50,7 @@ def children_of(pid: int) -> set[int]:
     children: set[int] = set()
     with contextlib.suppress(OSError):
         for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/children", encoding="ascii") as file:
+            with open(f"/proc/{pid}/task/{thread}/children", "rb", buffering=0) as file:
                 children.update(int(child) for child in file.read().split())
     return children
 
@@ -69,6 +73,16 @@ class Children:
                 if len(data) < _CHILDREN_BYTES_MAX:
                     return set(map(int, data.split()))
         return children_of(self._pid)
+
+    def are_others_than(self, count: int) -> bool:
+        """Says whether there are more or fewer than so many, or that cannot be said at once."""
+        if self._fd is None:
+            return True
+        try:
+            data = os.pread(self._fd, _CHILDREN_BYTES_MAX, 0)
+        except OSError:
+            return True
+        return data.count(b" ") != count or len(data) == _CHILDREN_BYTES_MAX
 
     def close(self) -> None:
         """Closes what a copy of this process must not have."""
@@ -105,17 +119,11 @@ def open_for_writing(known: set[int]) -> list[str]:
     return sorted(names)
 
 
-def shared_mappings() -> set[str]:
+def shared_mappings() -> set[bytes]:
     """Returns the memory that this process would share with its copies, and may write."""
-    mappings = set()
-    with contextlib.suppress(OSError), open(
-        "/proc/self/maps", encoding="utf-8", errors="surrogateescape"
-    ) as file:
-        for line in file:
-            place, mode, rest = line.split(maxsplit=2)
-            if mode.startswith("rw") and mode.endswith("s"):
-                mappings.add(f"{place} {rest}")
-    return mappings
+    with contextlib.suppress(OSError), open("/proc/self/maps", "rb", buffering=0) as file:
+        return set(_SHARED_MAPPING.findall(file.readall()))
+    return set()
 
 
 def _prctl(option: int, value: int) -> bool:

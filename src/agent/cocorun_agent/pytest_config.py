@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from typing import Any, Iterator
+from typing import Any, Iterable, Iterator
 
 _ARGUMENTS = ["--capture=no", "-o", "python_files=*.py"]
 """What cocotb 1.9 to 2.1 pass; any other call does not get the prepared configuration."""
@@ -33,6 +33,7 @@ _FILES = (
 
 _config: Any = None
 _finders: list[Any] = []
+_PREFIX = "PYTEST_"
 _cwd = ""
 _env: dict[str, str] = {}
 
@@ -40,7 +41,7 @@ _env: dict[str, str] = {}
 def prepare() -> None:
     """Configures pytest and otherwise restores the state of the process; for a server."""
     global _config, _cwd, _env
-    if _config is not None and _leads_to_the_same_files():
+    if _config is not None and _env == _pytest_env() and _leads_to_the_same_files():
         return
     before = list(sys.meta_path)
     with contextlib.suppress(Exception):
@@ -64,9 +65,14 @@ def rewriting() -> Iterator[None]:
             sys.meta_path.remove(finder)
 
 
-def reuse() -> None:
-    """Returns the prepared configuration on the next call; for a child, once settled."""
-    if _config is None or not _leads_to_the_same_files():
+def reuse(changed: Iterable[str]) -> None:
+    """Returns the prepared configuration on the next call; for a child, once settled.
+
+    `changed` are the variables of the environment that may differ from the server's.
+    """
+    if _config is None or any(name.startswith(_PREFIX) for name in changed):
+        return
+    if not _leads_to_the_same_files():
         return
     from _pytest.config import Config
 
@@ -83,13 +89,11 @@ def reuse() -> None:
 
 
 def _leads_to_the_same_files() -> bool:
-    """Compares the child's working directory and environment with the server's.
+    """Compares the child's working directory with the server's.
 
     pytest walks from the working directory upwards. Once the two walks meet, they see the same
     files; before that, neither may find anything.
     """
-    if _env != _pytest_env():
-        return False
     try:
         cwd = os.getcwd()
         common = os.path.commonpath([cwd, _cwd])
@@ -114,4 +118,4 @@ def _finds_any(start: str, up_to: str) -> bool:
 
 
 def _pytest_env() -> dict[str, str]:
-    return {name: value for name, value in os.environ.items() if name.startswith("PYTEST_")}
+    return {name: value for name, value in os.environ.items() if name.startswith(_PREFIX)}

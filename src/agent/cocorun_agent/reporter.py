@@ -86,10 +86,6 @@ class Reporter:
         """Keeps an exception of the agent itself away from cocotb and reports it instead."""
         return _Guard(self, where)
 
-    def close(self) -> None:
-        """Closes the channel in a process that must not use it."""
-        self._channel.close()
-
     def send(self, event: Event) -> None:
         """Sends an event that needs no bookkeeping."""
         self._channel.send(event)
@@ -97,6 +93,14 @@ class Reporter:
     def send_line(self, line: str) -> None:
         """Sends an event that is a line of JSON already."""
         self._channel.send_line(line)
+
+    def send_of_server(self, line: str) -> None:
+        """Sends an event of a server that is a line of JSON already."""
+        self._channel.send_of_server(line)
+
+    def abandon(self) -> None:
+        """Closes the server's channel in a copy of the server."""
+        self._channel.abandon()
 
     def missing(self, wanted: Sequence[Wanted]) -> None:
         """Reports which requested testcases do not exist."""

@@ -28,6 +28,11 @@ _MODES = ("run", "list", "serve", "serve_module", "serve_checkpoint", "start")
 
 _SERVING_OR_LISTING = ("list", "serve_module", "serve_checkpoint")
 
+_OF_ONE_RUN = frozenset(
+    ("cwd", "env", "event_file", "log", "results_file", "run", "testcases")
+)
+"""What may differ between the runs of one module."""
+
 _KEYS = {
     "ambiguous",
     "checkpoint_failed",
@@ -84,29 +89,14 @@ class Request:
         if unknown:
             raise ValueError(f"unknown keys {', '.join(unknown)}")
         self.event_fd: int | None = fields.get("event_fd")
-        self.event_file: str | None = fields.get("event_file")
         self.modules: list[str] = [str(module) for module in fields.get("modules") or ()]
-        testcases = fields.get("testcases")
-        self.testcases: list[Wanted] | None = None
-        if testcases is not None:
-            self.testcases = [
-                Wanted(str(item["module"]), str(item["testcase"]), item.get("occurrence"))
-                for item in testcases
-            ]
         self.seed: int | None = fields.get("seed")
-        self.results_file: str | None = fields.get("results_file")
         self.vpi_libraries: list[str] = [str(path) for path in fields.get("vpi_libraries") or ()]
         self.has_foreign_code: bool = bool(fields.get("has_foreign_code"))
         self.pygpi_users: list[str] = [str(name) for name in fields.get("pygpi_users") or ()]
         self.request_fd: int | None = fields.get("request_fd")
-        self.run: Any = fields.get("run")
-        self.cwd: str | None = fields.get("cwd")
-        self.log: str | None = fields.get("log")
         self.design: str | None = fields.get("design")
         self.design_fd: int | None = fields.get("design_fd")
-        env = fields.get("env") or {}
-        self.env_set: dict[str, str] = dict(env.get("set") or {})
-        self.env_unset: list[str] = list(env.get("unset") or ())
         self.preload: list[str] = [str(module) for module in fields.get("preload") or ()]
         self.paths: list[str] = [str(folder) for folder in fields.get("paths") or ()]
         self.ambiguous: dict[str, list[str]] = dict(fields.get("ambiguous") or {})
@@ -116,6 +106,31 @@ class Request:
         self.dump_signal: int | None = fields.get("dump_signal")
         self.wait_signal: int | None = fields.get("wait_signal")
         self.cpus: list[int] | None = fields.get("cpus")
+        self._set(fields)
+
+    def _set(self, fields: dict[str, Any]) -> None:
+        """Sets what is of one run only."""
+        self.run: Any = fields.get("run")
+        self.event_file: str | None = fields.get("event_file")
+        self.results_file: str | None = fields.get("results_file")
+        self.cwd: str | None = fields.get("cwd")
+        self.log: str | None = fields.get("log")
+        env = fields.get("env") or {}
+        self.env_set: dict[str, str] = dict(env.get("set") or {})
+        self.env_unset: list[str] = list(env.get("unset") or ())
+        testcases = fields.get("testcases")
+        self.testcases: list[Wanted] | None = None
+        if testcases is not None:
+            self.testcases = [
+                Wanted(str(item["module"]), str(item["testcase"]), item.get("occurrence"))
+                for item in testcases
+            ]
+
+    def take(self, fields: dict[str, Any]) -> None:
+        """Becomes the request of another run that has all else in common with this one."""
+        if not _OF_ONE_RUN.issuperset(fields):
+            raise ValueError("the first line of a message has keys that are not of one run")
+        self._set(fields)
 
     @property
     def probes_checkpoint(self) -> bool:

@@ -11,12 +11,16 @@ longer than the runs at the same time, and nothing at all outlives the server's 
 
 from __future__ import annotations
 
+import _socket
 import array
 import contextlib
 import gc
 import importlib
+import io
 import json
+import logging
 import os
+import pathlib
 import select
 import signal
 import socket
@@ -25,7 +29,9 @@ from typing import Any, Iterable, NoReturn
 from cocorun_agent import (
     child,
     events,
+    forks,
     imports,
+    interpreter,
     mapped_code,
     output,
     processes,
@@ -69,11 +75,21 @@ _COVERAGE = ("COCOTB_USER_COVERAGE", "COVERAGE")
 _TRUNCATED = int(socket.MSG_TRUNC)
 _ROOM = socket.CMSG_SPACE(2 * array.array("i", [0]).itemsize)
 _KILL = int(signal.SIGKILL)
+_SOCKET = int(socket.SOL_SOCKET)
+_RIGHTS = int(socket.SCM_RIGHTS)
 """Numbers, since each operation on an enumeration touches pages that a child shares."""
 SERVING = ("serve_module", "serve_checkpoint")
 """Modes of children that serve."""
 
-_LOOK_AGAIN_MS = 20
+_EVENTS_MAX = 16
+
+_FIRST_KEY = b'{"run":'
+"""What a message begins with whose first line has only what differs between a module's runs."""
+
+_scan = json.JSONDecoder().scan_once
+"""Reads an object; `json.loads` would touch more pages."""
+
+_LOOK_AGAIN_S = 0.02
 """Interval of checks for ended children, if the kernel has no descriptors for processes."""
 
 
@@ -84,16 +100,48 @@ def warm() -> None:
             importlib.import_module(name)
     if os.environ.get("COCOTB_REWRITE_ASSERTION_FILES", "*.py").strip():
         pytest_config.prepare()
-    # What is made at its first use: OpenSSL's tables of the hash from which cocotb makes seeds, and
-    # a generic type.
-    with contextlib.suppress(Exception):
-        import hashlib
+    for make in (_hash, _generic_type, _log_record, _report):
+        with contextlib.suppress(Exception):
+            make()
+    forks.find_registered()
 
-        hashlib.sha1(b"").hexdigest()
-    with contextlib.suppress(Exception):
-        from cocotb.task import Task
 
-        Task[None]
+# What follows is made at its first use, or remembered from it: here once for all children.
+
+
+def _hash() -> None:
+    """OpenSSL's tables of the hash from which cocotb makes seeds."""
+    import hashlib
+
+    hashlib.sha1(b"").hexdigest()
+
+
+def _generic_type() -> None:
+    from cocotb.task import Task
+
+    Task[None]
+
+
+def _log_record() -> None:
+    """The patterns of cocotb 2.x's log, and that a number is no mapping of arguments."""
+    import cocotb.logging
+
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(cocotb.logging.SimLogFormatter())
+    for value in (0, 0.0, ""):
+        record = logging.LogRecord("cocotb", logging.INFO, "", 0, "%s", (value,), None, "")
+        record.created_sim_time = None
+        handler.format(record)
+
+
+def _report() -> None:
+    """The writer of `results.xml`."""
+    from xml.etree import ElementTree
+
+    suites = ElementTree.Element("testsuites", {"name": "results"})
+    ElementTree.SubElement(suites, "property", {"name": "seed", "value": "0"})
+    ElementTree.ElementTree(suites).write(os.devnull, encoding="UTF-8")
+    pathlib.Path(os.devnull).parent.mkdir(parents=True, exist_ok=True)
 
 
 def preload(reporter: Reporter, modules: list[str]) -> None:
@@ -138,42 +186,66 @@ def obstacle(wanted: Request) -> str | None:
 
 
 class Server:
-    """Waits for requests and forks."""
+    """Waits for requests and forks.
+
+    After each fork, every page that it writes to is copied. So it does little for each run: what can be
+    left to the child is.
+    """
 
     def __init__(self, reporter: Reporter, wanted: Request) -> None:
         self._reporter = reporter
         self._pid = os.getpid()
         self._served = wanted
-        self._socket = socket.socket(fileno=wanted.request_fd)
+        self._fd: int = wanted.request_fd or 0
+        self._socket = _socket.socket(fileno=self._fd)
         if self._socket.type != socket.SOCK_SEQPACKET:
             raise ValueError("the request socket does not keep messages apart")
-        self._socket.set_inheritable(False)
+        os.set_inheritable(self._fd, False)
         self._run_by_pid: dict[int, Any] = {}
-        self._pidfd_by_pid: dict[int, int] = {}
+        self._pid_by_pidfd: dict[int, int] = {}
+        self._unwatched: set[int] = set()
+        """Children of which the kernel has no descriptor."""
         self._servers: set[int] = set()
         self._runs_by_orphan: dict[int, set[int]] = {}
         self._children = processes.Children()
-        self._poll = select.poll()
-        self._poll.register(self._socket, select.POLLIN)
+        self._poll = select.epoll()
+        self._poll.register(self._fd, select.EPOLLIN)
+        self._common: bytes | None = None
+        """The second line of the last request for a run that was read here."""
+        self._wanted: Any = None
+        """That request."""
 
     def run(self) -> Request:
         """Serves until the socket closes; returns only in a child, with its request."""
         # If inherited as ignored, it would make the kernel reap the children and lose their status.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         processes.adopt_orphans()
+        forks.prepare()
         self._prepare()
         self._reporter.send(events.serving(pid=self._pid))
+        output.flush()
         while True:
-            all_watched = len(self._pidfd_by_pid) == len(self._run_by_pid)
-            ready = [fd for fd, _ in self._poll.poll(None if all_watched else _LOOK_AGAIN_MS)]
-            self._reap()
-            if self._socket.fileno() in ready:
+            is_requested = False
+            for fd, _ in self._poll.poll(_LOOK_AGAIN_S if self._unwatched else -1, _EVENTS_MAX):
+                if fd == self._fd:
+                    is_requested = True
+                else:
+                    # A copy of this process may still have the descriptor.
+                    self._poll.unregister(fd)
+                    os.close(fd)
+                    self._reap(self._pid_by_pidfd.pop(fd))
+            if self._unwatched:
+                for pid in list(self._unwatched):
+                    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                        self._reap(pid)
+            if is_requested:
                 wanted = self._answer()
                 if wanted is not None:
                     return wanted
 
     def _prepare(self) -> None:
         child.forget_user_paths()
+        interpreter.hide_what_is_imported()
         gc.collect()
         gc.freeze()
         quick_end.prepare()
@@ -197,12 +269,46 @@ class Server:
 
     def _answer(self) -> Request | None:
         """Takes one message; returns a value only in a child: its request."""
-        data, fds, flags = self._receive()
+        data, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, _ROOM)
         if not data:
             self._end()
+        fds = _descriptors(ancillary)
+        own, _, common = data.partition(b"\n")
+        if common and common == self._common and own.startswith(_FIRST_KEY):
+            # The rest of it is up to the child.
+            run = int(own[len(_FIRST_KEY) : own.index(b",")])
+            is_server = False
+        else:
+            own = b""
+            wanted = self._read(data, len(fds), bool(flags & _TRUNCATED))
+            if wanted is None:
+                for fd in fds:
+                    os.close(fd)
+                return None
+            run = wanted.run
+            is_server = wanted.mode != "run"
+            self._wanted = wanted
+            self._common = None if is_server else common
+            output.flush()
+        try:
+            pid = forks.fork()
+        except Exception as error:
+            self._refuse(run, error)
+        else:
+            if pid == 0:
+                return self._go_on(own, fds)
+            self._started(pid, run)
+            if is_server:
+                self._servers.add(pid)
+        for fd in fds:
+            os.close(fd)
+        return None
+
+    def _read(self, data: bytes, fds: int, is_truncated: bool) -> Request | None:
+        """Reads and checks a whole request; refuses it and returns nothing if it is not served."""
         run: int | None = None
         try:
-            if flags & _TRUNCATED:
+            if is_truncated:
                 raise ValueError(f"a message is longer than {MESSAGE_BYTES_MAX} bytes")
             fields = json.loads(data.decode())
             run = fields.get("run")
@@ -213,74 +319,56 @@ class Server:
             if not isinstance(wanted.run, int):
                 raise ValueError("the request names no run")
             self._check(wanted)
-            if wanted.mode in SERVING and len(fds) < 2:
+            if wanted.mode in SERVING and fds < 2:
                 raise ValueError("a server needs a socket")
-            late = child.too_late(wanted)
-            if late:
-                raise ValueError(f"{', '.join(late)} took effect before the fork")
-            output.flush()
-            pid = os.fork()
+            _expect_in_time(wanted)
         except Exception as error:
-            message = f"{type(error).__name__}: {error}"
-            self._reporter.send(events.refused(run=run, message=message))
-        else:
-            if pid == 0:
-                self._leave_or_end()
-                wanted.event_fd = fds[0] if fds else None
-                wanted.request_fd = fds[1] if len(fds) > 1 else None
-                return wanted
-            if wanted.mode != "run":
-                self._servers.add(pid)
-            self._started(pid, run)
-        for fd in fds:
-            os.close(fd)
-        return None
+            self._refuse(run, error)
+            return None
+        return wanted
 
-    def _receive(self) -> tuple[bytes, list[int], int]:
-        data, ancillary, flags, _ = self._socket.recvmsg(MESSAGE_BYTES_MAX, _ROOM)
-        fds = array.array("i")
-        for level, kind, payload in ancillary:
-            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-                fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
-        return data, list(fds), flags
+    def _refuse(self, run: int | None, error: Exception) -> None:
+        message = f"{type(error).__name__}: {error}"
+        self._reporter.send(events.refused(run=run, message=message))
 
-    def _started(self, pid: int, run: Any) -> None:
+    def _started(self, pid: int, run: int) -> None:
         # The child does it too, so that the group exists whichever process is first.
-        with contextlib.suppress(OSError):
+        try:
             os.setpgid(pid, pid)
+        except OSError:
+            pass
         self._run_by_pid[pid] = run
         fd = processes.descriptor_of(pid)
-        if fd is not None:
-            self._pidfd_by_pid[pid] = fd
-            self._poll.register(fd, select.POLLIN)
-        self._reporter.send_line(events.child_started(run=run, pid=pid))
+        if fd is None:
+            self._unwatched.add(pid)
+        else:
+            self._pid_by_pidfd[fd] = pid
+            self._poll.register(fd, select.EPOLLIN)
+        self._reporter.send_of_server(events.child_started(run=run, pid=pid))
 
-    def _reap(self) -> None:
-        """Reports every child that has ended, after ending what it left in its group."""
-        for pid in list(self._run_by_pid):
-            if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
-                continue
-            # While the leader is unreaped, no other group can have its number.
-            with contextlib.suppress(OSError):
-                os.killpg(pid, _KILL)
-            _, status, usage = os.wait4(pid, 0)
-            run = self._run_by_pid.pop(pid)
-            self._servers.discard(pid)
-            fd = self._pidfd_by_pid.pop(pid, None)
-            if fd is not None:
-                self._poll.unregister(fd)
-                os.close(fd)
+    def _reap(self, pid: int) -> None:
+        """Reports a child that has ended, after ending what it left in its group."""
+        # While the leader is unreaped, no other group can have its number.
+        try:
+            os.killpg(pid, _KILL)
+        except OSError:
+            pass
+        _, status, usage = os.wait4(pid, 0)
+        run = self._run_by_pid.pop(pid)
+        self._servers.discard(pid)
+        self._unwatched.discard(pid)
+        if self._runs_by_orphan or self._children.are_others_than(len(self._run_by_pid)):
             self._end_orphans(pid)
-            self._reporter.send_line(
-                events.child_exited(
-                    run=run,
-                    pid=pid,
-                    status=status,
-                    user_s=usage.ru_utime,
-                    system_s=usage.ru_stime,
-                    rss_kib_max=usage.ru_maxrss,
-                )
+        self._reporter.send_of_server(
+            events.child_exited(
+                run=run,
+                pid=pid,
+                status=status,
+                user_s=usage.ru_utime,
+                system_s=usage.ru_stime,
+                rss_kib_max=usage.ru_maxrss,
             )
+        )
 
     def _end_orphans(self, ended: int) -> None:
         """Kills processes that left their run's group and whose run is over.
@@ -313,11 +401,10 @@ class Server:
         for pid in self._run_by_pid:
             with contextlib.suppress(OSError):
                 os.killpg(pid, _KILL)
-        for pid in self._run_by_pid:
-            with contextlib.suppress(OSError):
+        for pid in list(self._run_by_pid):
+            with contextlib.suppress(Exception):
                 os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        with contextlib.suppress(Exception):
-            self._reap()
+                self._reap(pid)
         # Processes adopted only now, because their parent has just been killed.
         while True:
             orphans = processes.children_of(self._pid)
@@ -330,10 +417,18 @@ class Server:
         output.flush()
         os._exit(0)
 
-    def _leave_or_end(self) -> None:
+    def _go_on(self, own: bytes, fds: list[int]) -> Request:
         """Turns the copy into a child, or ends it: there must never be a second server."""
         try:
             self._leave()
+            wanted = self._wanted
+            if own:
+                fields, _ = _scan(f"{own.rstrip(b',').decode()}}}", 0)
+                wanted.take(fields)
+                _expect_in_time(wanted)
+            wanted.event_fd = fds[0] if fds else None
+            wanted.request_fd = fds[1] if len(fds) > 1 else None
+            return wanted
         except BaseException:
             os._exit(1)
 
@@ -344,8 +439,25 @@ class Server:
         if os.getppid() != self._pid:
             # The server died before the line above could take effect.
             os._exit(1)
-        self._socket.close()
+        os.close(self._socket.detach())
+        self._poll.close()
         self._children.close()
-        self._reporter.close()
-        for fd in self._pidfd_by_pid.values():
+        self._reporter.abandon()
+        for fd in self._pid_by_pidfd:
             os.close(fd)
+
+
+def _descriptors(ancillary: list[tuple[int, int, bytes]]) -> list[int]:
+    """Returns the descriptors that came with a message."""
+    fds = array.array("i")
+    for level, kind, payload in ancillary:
+        if level == _SOCKET and kind == _RIGHTS:
+            fds.frombytes(payload[: len(payload) - len(payload) % fds.itemsize])
+    return fds.tolist()
+
+
+def _expect_in_time(wanted: Request) -> None:
+    """Raises if a child cannot have the environment of its request any more."""
+    late = child.too_late(wanted)
+    if late:
+        raise ValueError(f"{', '.join(late)} took effect before the fork")
