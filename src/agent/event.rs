@@ -260,6 +260,13 @@ pub enum RunEvent {
         /// Which one.
         function: Checkpoint,
     },
+    /// There is no such checkpoint function; the process ends.
+    CheckpointUnfit {
+        /// Why, as a sentence without a full stop.
+        message: String,
+        /// The traceback of its module's import, if that has failed.
+        traceback: Option<String>,
+    },
     /// The answer to [`STACK_SIGNAL`](crate::agent::request::STACK_SIGNAL): where the testcase is.
     Waiting(Awaited),
 }

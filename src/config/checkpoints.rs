@@ -36,7 +36,8 @@ pub(super) fn read(section: &Section<'_>) -> Vec<Checkpoint> {
 
 /// Returns what to write instead of something that is not `MODULE:FUNCTION`.
 fn mistake(text: &Located<String>) -> Option<String> {
-    let text = text.value.trim();
+    let written = &text.value;
+    let text = written.trim();
     let general = "write `\"package.module:function\"`";
     let instead = |module: &str, function: &str| Some(format!("write `\"{module}:{function}\"`"));
     let Some((module, function)) = text.split_once(':') else {
@@ -57,8 +58,8 @@ fn mistake(text: &Located<String>) -> Option<String> {
              `{dotted}` and let it call `{called}`"
         ));
     }
-    let written = format!("{dotted}:{called}");
-    (written != text).then(|| format!("write `\"{written}\"`"))
+    let right = format!("{dotted}:{called}");
+    (&right != written).then(|| format!("write `\"{right}\"`"))
 }
 
 /// Warns if the other settings of the table leave `checkpoint` without effect.

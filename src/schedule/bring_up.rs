@@ -17,11 +17,15 @@ use crate::edge::process::Process;
 use crate::event::CheckpointReached;
 use crate::event::Event;
 use crate::event::Slot;
+use crate::model::outcome::Cause;
 use crate::model::outcome::LogSpan;
+use crate::model::outcome::Outcome;
 use crate::model::test::Checkpoint;
 use crate::model::test::TestModule;
 use crate::model::test::Testcase;
+use crate::schedule::checkpoint_module::ModuleStep;
 use crate::schedule::checkpoints::CheckpointFailure;
+use crate::schedule::checkpoints::CheckpointFork;
 use crate::schedule::checkpoints::CheckpointServer;
 use crate::schedule::checkpoints::CheckpointState;
 use crate::schedule::checkpoints::NoMore;
@@ -61,7 +65,7 @@ pub(super) struct CheckpointPlan {
     /// What is requested of its process.
     pub(super) used: CheckpointUse,
     /// What forks it, if that is a checkpoint's server.
-    pub(super) server: Option<Arc<CheckpointServer>>,
+    pub(super) fork: Option<CheckpointFork>,
     /// The checkpoint of that server.
     pub(super) checkpoint: Option<Checkpoint>,
     /// The failure of the next checkpoint.
@@ -141,10 +145,10 @@ pub(super) fn plan(
         },
         ..CheckpointPlan::default()
     };
-    if let Some(at) = level.checked_sub(1) {
-        plan.server = Some(Arc::clone(&state.servers[at]));
+    let server = level.checked_sub(1).map(|at| {
         plan.checkpoint = Some(group.settings.checkpoints[at].clone());
-    }
+        Arc::clone(&state.servers[at])
+    });
     if level < fitting {
         match &state.no_more {
             Some(NoMore::Failed(failure)) => {
@@ -159,6 +163,18 @@ pub(super) fn plan(
     } else if level < all {
         plan.unused_because = reason;
     }
+    drop(state);
+    plan.fork = server.map(|server| {
+        let module = ModuleStep {
+            context,
+            group,
+            level,
+            module: &only.id.module,
+            slot,
+            emit,
+        };
+        module.fork_of(server)
+    });
     plan
 }
 
@@ -182,7 +198,7 @@ impl Step<'_> {
         let began = context.clock().now();
         let unused = |problems: Problems| {
             let first = problems.0.into_iter().next();
-            NoMore::Unused(first.map_or_else(String::new, |it| it.message))
+            self.unused(first.map_or_else(String::new, |it| it.message))
         };
         let (process, pending, folder) = self.start(before).map_err(unused)?;
         let function = self.function();
@@ -193,6 +209,7 @@ impl Step<'_> {
             has_begun: false,
             reached_ns: None,
             cannot_serve: None,
+            unfit: None,
         };
         let end = follow_until_serving(context, group, &folder, process, &mut heard);
         let lost = || NoMore::Unused(SERVER_WAS_LOST.to_owned());
@@ -287,11 +304,19 @@ impl Step<'_> {
         if let Some(why) = heard.cannot_serve
             && followed.end == ProcessEnd::Exited(Exit::Code(0))
         {
-            let words = format!("testcases run `{}` themselves: {why}", self.checkpoint);
-            let warning = Diagnostic::warning(Code::TestCheckpoint, words);
-            let warning = warning.fact(format!("build `{}`", self.group.design.name));
-            (self.emit)(Effect::Notice(warning));
-            return NoMore::Unused(why);
+            return self.unused(why);
+        }
+        if let Some(verdict) = heard.unfit {
+            return NoMore::Failed(Arc::new(CheckpointFailure {
+                verdict,
+                log: LogSpan {
+                    start: 0,
+                    end: run_log::size(&folder.log),
+                    path: folder.log,
+                },
+                dir: folder.dir,
+                is_missing: true,
+            }));
         }
         if heard.reached_ns.is_some()
             && let ProcessEnd::Exited(exit) = followed.end
@@ -313,12 +338,28 @@ impl Step<'_> {
             // So it is for each testcase that calls it.
             return NoMore::Unused("it ends the testcase that calls it".to_owned());
         }
+        if !heard.has_begun {
+            // Testcases that import its module too get a verdict of their own.
+            let why = verdict
+                .message
+                .unwrap_or_else(|| "it did not begin".to_owned());
+            return self.unused(why);
+        }
         NoMore::Failed(Arc::new(CheckpointFailure {
             verdict: of_caller(verdict, self.checkpoint),
             dir: folder.dir,
             log,
-            is_set_up: !heard.has_begun && self.level == 1,
+            is_missing: false,
         }))
+    }
+
+    /// Warns that testcases run the checkpoint themselves.
+    fn unused(&self, why: String) -> NoMore {
+        let words = format!("testcases run `{}` themselves: {why}", self.checkpoint);
+        let warning = Diagnostic::warning(Code::TestCheckpoint, words);
+        let warning = warning.fact(format!("build `{}`", self.group.design.name));
+        (self.emit)(Effect::Notice(warning));
+        NoMore::Unused(why)
     }
 
     fn verdict(
@@ -367,6 +408,8 @@ struct Heard<'a> {
     /// When it returned.
     reached_ns: Option<f64>,
     cannot_serve: Option<String>,
+    /// The verdict on its testcases, if there is no such function.
+    unfit: Option<TestcaseVerdict>,
 }
 
 impl Consumer for Heard<'_> {
@@ -374,6 +417,13 @@ impl Consumer for Heard<'_> {
         match event {
             RunEvent::CannotServe { message } => self.cannot_serve = Some(message),
             RunEvent::CheckpointReached { sim_time_ns, .. } => self.reached_ns = Some(sim_time_ns),
+            RunEvent::CheckpointUnfit { message, traceback } => {
+                let verdict = TestcaseVerdict::ours(Outcome::Errored, Cause::Import, message);
+                self.unfit = Some(TestcaseVerdict {
+                    details: traceback,
+                    ..verdict
+                });
+            }
             event => {
                 self.has_begun |= matches!(event, RunEvent::TestcaseStarted { .. });
                 self.progress.take(event);

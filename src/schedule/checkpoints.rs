@@ -18,6 +18,7 @@ use crate::schedule::servers::ServerPlace;
 use camino::Utf8PathBuf;
 use std::any::Any;
 use std::collections::BTreeMap;
+use std::collections::VecDeque;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::Mutex;
@@ -27,12 +28,45 @@ use std::sync::PoisonError;
 /// How often servers may be lost before testcases run their checkpoints themselves.
 const LOSSES_MAX: u32 = 1;
 
-/// A server that has run a checkpoint. The fields are dropped in this order.
+/// How many modules have a server of their own at the end of one checkpoint.
+const MODULES_MAX: usize = 4;
+
+/// A server that has run a checkpoint, and maybe imported a module then. The fields are dropped in this order.
 pub(super) struct CheckpointServer {
+    /// Those that it has forked for modules.
+    modules: Mutex<ModulesBelow>,
     server: ForkServer,
     /// What has forked it, and would end it.
     _before: Arc<dyn Any + Send + Sync>,
     _place: ServerPlace,
+}
+
+/// The servers of the modules that were imported at the end of a checkpoint.
+#[derive(Default)]
+struct ModulesBelow {
+    by_module: BTreeMap<TestModule, Below>,
+    /// Those that serve, the oldest first.
+    serving: VecDeque<TestModule>,
+}
+
+/// What is known of a module at the end of a checkpoint.
+enum Below {
+    /// One testcase was forked from the checkpoint itself: for a single one it would not pay.
+    SeenOnce,
+    /// It has no server, or none yet.
+    Without,
+    Serving(Arc<CheckpointServer>),
+}
+
+/// What forks the next testcase of a module.
+pub(super) enum NextOfModule {
+    /// The checkpoint's own server.
+    Checkpoint,
+    /// A server that is to be started, and then handed to
+    /// [`serve_module`](CheckpointServer::serve_module).
+    ToBeStarted,
+    /// The module's server.
+    Module(Arc<CheckpointServer>),
 }
 
 impl fmt::Debug for CheckpointServer {
@@ -49,29 +83,58 @@ impl CheckpointServer {
         place: ServerPlace,
     ) -> Option<Arc<Self>> {
         Some(Arc::new(Self {
+            modules: Mutex::default(),
             server: ForkServer::of_module(fork).ok()?,
             _before: before,
             _place: place,
         }))
     }
 
-    /// Forks a testcase.
+    /// Returns what forks the next testcase of a module.
+    pub(super) fn next_of(&self, module: &TestModule) -> NextOfModule {
+        let mut modules = self.locked_modules();
+        match modules.by_module.get(module) {
+            None => {
+                modules.by_module.insert(module.clone(), Below::SeenOnce);
+                NextOfModule::Checkpoint
+            }
+            Some(Below::SeenOnce) => {
+                modules.by_module.insert(module.clone(), Below::Without);
+                NextOfModule::ToBeStarted
+            }
+            Some(Below::Without) => NextOfModule::Checkpoint,
+            Some(Below::Serving(server)) => NextOfModule::Module(Arc::clone(server)),
+        }
+    }
+
+    /// Keeps the server of a module; the oldest one makes room for it.
+    pub(super) fn serve_module(&self, module: &TestModule, server: Arc<Self>) {
+        let mut modules = self.locked_modules();
+        if modules.serving.len() >= MODULES_MAX
+            && let Some(oldest) = modules.serving.pop_front()
+        {
+            modules.by_module.insert(oldest, Below::SeenOnce);
+        }
+        modules.serving.push_back(module.clone());
+        let serving = Below::Serving(server);
+        modules.by_module.insert(module.clone(), serving);
+    }
+
+    /// Forgets the server of a module, which forks nothing any more.
+    pub(super) fn forget_module(&self, module: &TestModule) {
+        let mut modules = self.locked_modules();
+        modules.serving.retain(|it| it != module);
+        modules.by_module.insert(module.clone(), Below::Without);
+    }
+
+    fn locked_modules(&self) -> MutexGuard<'_, ModulesBelow> {
+        self.modules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Forks what runs the next checkpoint, or what serves a module.
     ///
     /// # Errors
     /// It rejects the request, or is gone.
-    pub(super) fn fork(
-        &self,
-        waits: Waits<'_>,
-        run: u32,
-        request: &str,
-    ) -> Result<Box<dyn Process>, ForkError> {
-        self.server.fork(waits, run, request)
-    }
-
-    /// Forks what runs the next checkpoint.
-    ///
-    /// # Errors
-    /// As [`fork`](Self::fork).
     pub(super) fn fork_next(
         &self,
         waits: Waits<'_>,
@@ -79,6 +142,36 @@ impl CheckpointServer {
         request: &str,
     ) -> Result<ModuleFork, ForkError> {
         self.server.fork_module(waits, run, request)
+    }
+}
+
+/// What forks one testcase.
+#[derive(Debug)]
+pub(super) struct CheckpointFork {
+    /// The server of the last checkpoint that the testcase can use.
+    pub(super) server: Arc<CheckpointServer>,
+    /// What that has forked for its module.
+    pub(super) module_server: Option<(TestModule, Arc<CheckpointServer>)>,
+}
+
+impl CheckpointFork {
+    /// Forks it: from its module's server, or else from the checkpoint's.
+    ///
+    /// # Errors
+    /// The checkpoint's server rejects the request, or is gone.
+    pub(super) fn fork(
+        &self,
+        waits: Waits<'_>,
+        run: u32,
+        request: &str,
+    ) -> Result<Box<dyn Process>, ForkError> {
+        if let Some((module, server)) = &self.module_server {
+            if let Ok(process) = server.server.fork(waits, run, request) {
+                return Ok(process);
+            }
+            self.server.forget_module(module);
+        }
+        self.server.server.fork(waits, run, request)
     }
 }
 
@@ -91,8 +184,8 @@ pub(super) struct CheckpointFailure {
     pub(super) dir: Utf8PathBuf,
     /// What it has written.
     pub(super) log: LogSpan,
-    /// Whether it could not even be called, which is a mistake in `checkpoint` or in its module.
-    pub(super) is_set_up: bool,
+    /// Whether there is no such function: testcases that do not call it fail too.
+    pub(super) is_missing: bool,
 }
 
 /// Why there is no further server.

@@ -21,6 +21,7 @@ use crate::model::test::RunSettings;
 use crate::model::test::TestModule;
 use crate::model::test::TestVariant;
 use crate::model::test::Testcase;
+use crate::schedule::checkpoints::CheckpointFork;
 use crate::schedule::checkpoints::CheckpointServer;
 use crate::schedule::checkpoints::Checkpoints;
 use crate::schedule::context::TaskContext;
@@ -137,7 +138,7 @@ pub(super) enum ForkedFrom<'a> {
     /// What has imported its module.
     Module(&'a ModuleServer),
     /// What has run a checkpoint.
-    Checkpoint(&'a Arc<CheckpointServer>),
+    Checkpoint(&'a CheckpointFork),
 }
 
 /// A process that was started for a run, and how.
@@ -344,10 +345,10 @@ impl Group {
         let request = fork_request(simulation, folder);
         let (waits, run) = (context.waits(), simulation.run);
         match from {
-            Some(ForkedFrom::Checkpoint(server)) => {
-                return server
+            Some(ForkedFrom::Checkpoint(from)) => {
+                return from
                     .fork(waits, run, &request)
-                    .map_err(|error| self.not_forked_from_checkpoint(server, error));
+                    .map_err(|error| self.not_forked_from_checkpoint(&from.server, error));
             }
             // What it does not fork is forked before its module is imported.
             Some(ForkedFrom::Module(server)) => {

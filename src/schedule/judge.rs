@@ -250,6 +250,7 @@ impl Trouble {
             | RunEvent::CheckpointMissed { .. }
             | RunEvent::CheckpointUsed {}
             | RunEvent::CheckpointCalled { .. }
+            | RunEvent::CheckpointUnfit { .. }
             | RunEvent::Waiting(_) => None,
         }
     }

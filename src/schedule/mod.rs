@@ -10,7 +10,9 @@
 
 mod bring_up;
 mod building;
+mod checkpoint_module;
 mod checkpoints;
+mod checkpoints_of_no_use;
 mod context;
 mod effect;
 #[cfg(test)]

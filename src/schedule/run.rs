@@ -86,7 +86,7 @@ pub(super) fn run(context: &TaskContext<'_>, task: &RunTask, slot: Slot, emit: &
     let id = context.next_run();
     let began = context.clock().now();
     let plan = bring_up::plan(context, task, slot, emit);
-    if let Some(failure) = plan.failure.as_deref().filter(|it| it.is_set_up) {
+    if let Some(failure) = plan.failure.as_deref().filter(|it| it.is_missing) {
         let nothing = RunFacts::nothing_started(context.seed, task.attempt);
         for testcase in &task.testcases {
             emit(failed_checkpoint(testcase, failure, nothing.clone()));
@@ -182,8 +182,8 @@ impl<'a> Run<'a> {
         };
         let spawn_because = task.lost_its_server.then_some(SERVER_WAS_LOST);
         let group = &task.group;
-        let from = match (&run.plan.server, &task.module_server) {
-            (Some(server), _) => Some(ForkedFrom::Checkpoint(server)),
+        let from = match (&run.plan.fork, &task.module_server) {
+            (Some(fork), _) => Some(ForkedFrom::Checkpoint(fork)),
             // Its module is imported once the checkpoint that fails is watched.
             (None, Some(_)) if run.plan.used.has_failed => None,
             (None, server) => server.as_deref().map(ForkedFrom::Module),
@@ -194,7 +194,7 @@ impl<'a> Run<'a> {
         }
         let testcases = task.testcases.iter();
         let is_forked = started.spawned_because.is_none();
-        run.owes_calls = is_forked && run.plan.server.is_some();
+        run.owes_calls = is_forked && run.plan.fork.is_some();
         emit(Effect::Send(Event::RunStarted {
             run: id,
             slot,

@@ -13,6 +13,7 @@ use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
 use crate::plan::TestcaseChoice;
 use crate::schedule::building;
+use crate::schedule::checkpoints_of_no_use::CheckpointsOfNoUse;
 use crate::schedule::context::TaskContext;
 use crate::schedule::history::History;
 use crate::schedule::history::Record;
@@ -153,6 +154,7 @@ fn relay(
     tick: &mut dyn FnMut(),
 ) {
     let mut is_stopping = false;
+    let mut of_no_use = CheckpointsOfNoUse::default();
     while workers > 0 {
         let received = received.recv_timeout(TICK);
         // Before what the stop leads to.
@@ -168,6 +170,7 @@ fn relay(
         match received {
             Ok(Message::Event(event)) => {
                 measured.take(&event, context.clock());
+                of_no_use.take(&event);
                 sink(event);
             }
             Ok(Message::BuildReady(build, key)) => {
@@ -177,6 +180,9 @@ fn relay(
             Err(RecvTimeoutError::Timeout) => tick(),
             Err(RecvTimeoutError::Disconnected) => break,
         }
+    }
+    for warning in of_no_use.warnings() {
+        sink(Event::Notice(Box::new(warning)));
     }
 }
 

@@ -202,3 +202,39 @@ fn a_checkpoint_that_does_not_exist_is_one_mistake_with_a_near_name() {
         }
     }
 }
+
+#[test]
+fn a_checkpoint_of_no_use_is_reported_and_a_module_that_crashes_fails_only_who_imports_it() {
+    let calls_late = "
+@cocotb.test()
+async def waits_first(dut):
+    await Timer(1, 'ns')
+
+@cocotb.test()
+async def waits_too(dut):
+    await Timer(1, 'ns')
+";
+    let project = project(COCOTB, &toml("\"common:bring_up\"", ""));
+    project.file("test_x.py", &format!("{HEAD}{calls_late}"));
+    let ran = project.run(&["test"]).expect_code(0);
+    for words in [
+        "no testcase was forked from `common:bring_up`",
+        "it waits for a trigger and has not called `common:bring_up`",
+    ] {
+        assert!(ran.text.contains(words), "{}", ran.text);
+    }
+
+    let project = crate::checkpoints::project(COCOTB, &toml("\"crashing:bring_up\"", ""));
+    project.file("crashing.py", "import os\nos.abort()\n").file(
+        "test_x.py",
+        "import cocotb\n\n@cocotb.test()\nasync def fine(dut):\n    pass\n\n@cocotb.test()\n\
+             async def imports(dut):\n    import crashing\n",
+    );
+    let ran = project.run(&["test"]).expect_code(1);
+    for words in [
+        "testcases run `crashing:bring_up` themselves: ",
+        "2 testcases on 1 build: 1 passed, 1 errored",
+    ] {
+        assert!(ran.text.contains(words), "{}", ran.text);
+    }
+}

@@ -437,3 +437,32 @@ fn a_result_that_comes_before_the_calls_is_no_verdict() {
     let missed = runs.filter(|it| it["verdict"] == "checkpoint-missed");
     assert_eq!(missed.count(), 1);
 }
+
+#[test]
+fn a_module_is_imported_once_at_the_end_of_a_checkpoint() {
+    let project = project(COCOTB, &toml("\"common:bring_up\"", ""));
+    let mut text = format!("{HEAD}\n");
+    for number in 0..5 {
+        write!(
+            text,
+            "\n@cocotb.test()\nasync def t{number}(dut):\n    await bring_up(dut)\n    \
+             note({number}, os.getppid())\n"
+        )
+        .unwrap();
+    }
+    project.file("test_x.py", &text);
+    project
+        .command(&["test", "--jobs", "1"])
+        .env("HOW", "x")
+        .output()
+        .unwrap();
+    let noted = fs::read_to_string(project.path("noted")).unwrap();
+    let mut parents: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in noted.lines() {
+        *parents.entry(line.rsplit('|').next().unwrap()).or_default() += 1;
+    }
+    // The first is forked from the checkpoint: for a single testcase it would not pay.
+    let mut counts: Vec<usize> = parents.into_values().collect();
+    counts.sort_unstable();
+    assert_eq!(counts, [1, 4], "{noted}");
+}

@@ -25,6 +25,9 @@ from cocorun_agent import import_effects, imports, python_state, seeds, text
 
 _SIMULATOR = "cocotb.simulator"
 
+_getpid = os.getpid
+"""The real one, while what an import does is watched."""
+
 _LOOKS_UP = frozenset(
     (
         "__eq__",
@@ -196,7 +199,7 @@ class Window:
         self._called = 0
         self._is_in_body = False
         self._is_over = False
-        self._pid = os.getpid()
+        self._pid = _getpid()
 
     def expect_failing(self, function: str) -> None:
         """Also waits for the call of a function that fails, after the others."""
@@ -246,7 +249,7 @@ class Window:
         elif function != expected:
             self.miss(f"it calls `{function}`")
         elif sys.getprofile() != self._observe:
-            self.miss("something else profiles it, or has ended the observation,")
+            self.miss("something else profiles it, or has ended the observation")
         elif kwargs or len(args) != 1 or args[0] is not cocotb.top:
             self.miss(f"it has other arguments than the toplevel for `{function}`")
         elif self._has_changed_state():
@@ -283,12 +286,13 @@ class Window:
             return
         self._close()
         if self._called < self._reached:
-            self._ends.missed(f"{reason} before it calls `{self._functions[self._called]}`", self._called)
+            function = self._functions[self._called]
+            self._ends.missed(f"{reason} and has not called `{function}`", self._called)
         self._fits()
 
     def hear(self, event: str, args: Tuple[Any, ...]) -> None:
         """Takes one of Python's audit events."""
-        if os.getpid() != self._pid:
+        if _getpid() != self._pid:
             return
         does = import_effects.effect_of(event, args)
         if does is None and self._is_in_body and event.startswith("ctypes."):
@@ -302,7 +306,7 @@ class Window:
             self._end()
 
     def _observe(self, frame: Any, event: str, arg: Any) -> None:
-        if frame.f_globals is globals() or os.getpid() != self._pid:
+        if frame.f_globals is globals() or _getpid() != self._pid:
             return
         if event == "c_call":
             reason = _reason_of_c_function(arg)

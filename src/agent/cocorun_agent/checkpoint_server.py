@@ -3,7 +3,8 @@
 A child of the first server, or of the checkpoint before it. cocotb initialises itself and runs one
 testcase of the agent's own, named after the function, whose coroutine calls it and then serves, in
 the middle of the simulation. A child goes on in the same task, and that testcase becomes the
-requested one: clocks, monitors and drivers that the function has started belong to it.
+requested one: clocks, monitors and drivers that the function has started belong to it. A child may
+also import a test module first, and serve in its turn.
 
 Invariant: what copies of the process would share (descriptors, threads, processes, shared memory)
 must not exist when it serves; else it does not serve (`cannot_serve`).
@@ -22,9 +23,12 @@ from cocorun_agent import (
     child,
     events,
     import_effects,
+    mapped_code,
     module_server,
     output,
     processes,
+    quick_end,
+    quick_exit,
     seeds,
     serve,
     text,
@@ -55,8 +59,12 @@ class Regression:
         """Makes a placeholder the running testcase, and reports that it has started."""
         raise NotImplementedError
 
-    def find(self, wanted: Request) -> Any:
-        """Imports the module of the requested testcase as cocotb does and returns the testcase."""
+    def discover(self, wanted: Request) -> None:
+        """Imports the module of a request as cocotb does, and keeps its testcases for `choose`."""
+        raise NotImplementedError
+
+    def choose(self, wanted: Request) -> Any:
+        """Returns the requested testcase."""
         raise NotImplementedError
 
     def become(self, test: Any, wanted: Request, log_offset: int | None) -> None:
@@ -123,12 +131,22 @@ class CheckpointServer(module_server.ModuleServer):
         try:
             for function in self._wanted.checkpoints:
                 checkpoint.load(function)
+        except checkpoint.Unfit as error:
+            self._end_unfit(error)
         finally:
             self.user_code_ends()
         # Libraries register some when they are imported.
         self._exit_functions = atexit._ncallbacks()
         self._seeds = seeds.state()
         return self._regression.placeholder(self._function(), self._run)
+
+    def _end_unfit(self, error: checkpoint.Unfit) -> NoReturn:
+        cause = error.__cause__
+        traceback = None if cause is None else text.traceback_of(cause, is_import=True)
+        message = text.message_of(error)
+        self._reporter.send(events.checkpoint_unfit(message=message, traceback=traceback))
+        output.flush()
+        os._exit(0)
 
     def _function(self) -> str:
         return self._wanted.checkpoints[self._wanted.checkpoint_level - 1]
@@ -151,24 +169,46 @@ class CheckpointServer(module_server.ModuleServer):
             checkpoint.remember()
             self._wanted = self.serve()
             if self._wanted.mode == "run":
-                return await self._continue(level)
+                seeds.return_to(self._seeds)
+                return await self._continue(level, is_imported=False)
+            if self._wanted.mode == "serve_module":
+                self._serve_module(level)
+                return await self._continue(level, is_imported=True)
             self._cwd = os.getcwd()
             self._files = set(os.listdir(self._cwd))
             self._fds = import_effects.open_descriptors()
             function = self._function()
             self._regression.start(self._regression.placeholder(function, self._run))
 
-    async def _continue(self, level: int) -> Any:
+    def _serve_module(self, level: int) -> None:
+        """Imports a module and serves it; returns only in a child, whose request it then has."""
+        wanted = self._wanted
+        server = _ModuleServer(self._reporter, wanted)
+        window = checkpoint.Window(
+            wanted.checkpoints[:level], _CannotServe(self._reporter), lambda: None
+        )
+        seeds.return_to(self._seeds)
+        server.user_code_begins()
+        try:
+            with window.observing(self._began):
+                self._regression.discover(wanted)
+        except BaseException as error:
+            window.miss(text.message_of(error))
+        server.user_code_ends()
+        self._wanted = server.serve()
+
+    async def _continue(self, level: int, is_imported: bool) -> Any:
         """Continues as the requested testcase."""
         wanted, regression = self._wanted, self._regression
-        seeds.return_to(self._seeds)
         found: List[Any] = []
         window = checkpoint.Window(
             wanted.checkpoints[:level], _Ends(self._reporter), lambda: self._fits(found[0])
         )
         try:
             with window.observing(self._began):
-                found.append(regression.find(wanted))
+                if not is_imported:
+                    regression.discover(wanted)
+                found.append(regression.choose(wanted))
             regression.become(found[0], wanted, self._log_offset)
         except BaseException as error:
             window.miss(text.message_of(error))
@@ -230,17 +270,36 @@ class _Server(serve.Server):
     """Forks testcases, and the servers of further checkpoints."""
 
     def _prepare(self) -> None:
-        # Nothing is frozen: suspended coroutines are closed at the end, where they can be found.
         child.forget_user_paths()
+        quick_end.freeze_waiting()
+        quick_exit.prepare(output.libc(), self._served.has_foreign_code)
+        mapped_code.keep_for_children()
 
     def _check(self, wanted: Request) -> None:
         super()._check(wanted)
         level = self._served.checkpoint_level
-        if wanted.mode not in ("run", "serve_checkpoint"):
+        if wanted.mode not in ("run", "serve_module", "serve_checkpoint"):
             raise ValueError(f"a checkpoint's server cannot {wanted.mode}")
         if wanted.mode == "serve_checkpoint" and wanted.checkpoint_level != level + 1:
             raise ValueError(f"the checkpoint after {level} is not {wanted.checkpoint_level}")
         self._expect_same(wanted, ("checkpoints", "seed", "paths", "ambiguous"), "checkpoint's")
+
+
+class _ModuleServer(module_server.ModuleServer):
+    """Serves a module that was imported after the checkpoints."""
+
+    def _server(self) -> serve.Server:
+        return _ServerOfModule(self._reporter, self._wanted)
+
+
+class _ServerOfModule(_Server):
+    """Forks testcases of one module."""
+
+    def _check(self, wanted: Request) -> None:
+        if wanted.mode != "run":
+            raise ValueError(f"a module's server cannot {wanted.mode}")
+        same = ("modules", "checkpoints", "seed", "paths", "ambiguous")
+        self._expect_same(wanted, same, "module's")
 
 
 def probe(
@@ -270,6 +329,20 @@ class _Ends:
     def _end(self, event: events.Event) -> NoReturn:
         try:
             self._reporter.send(event)
+            output.flush()
+        finally:
+            os._exit(0)
+
+
+class _CannotServe:
+    """Ends a process whose import does what a testcase may not do before its calls."""
+
+    def __init__(self, reporter: Reporter) -> None:
+        self._reporter = reporter
+
+    def missed(self, reason: str, levels: int) -> NoReturn:
+        try:
+            self._reporter.send(events.cannot_serve(message=reason))
             output.flush()
         finally:
             os._exit(0)

@@ -231,6 +231,11 @@ def checkpoint_called(*, function: str) -> Event:
     return _event("checkpoint_called", function=function)
 
 
+def checkpoint_unfit(*, message: str, traceback: str | None) -> Event:
+    """There is no such checkpoint function; the traceback is that of its module's import."""
+    return _event("checkpoint_unfit", message=message, traceback=traceback)
+
+
 # Of a fork server.
 
 

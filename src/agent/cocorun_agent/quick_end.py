@@ -44,6 +44,9 @@ _STREAM = io.IOBase.__mro__[1]
 _HARMLESS = ("cocotb.triggers.Trigger.__del__",)
 """cocotb 1.9: takes a callback back, of a simulation that is over."""
 
+_OF_C = ("_destroy", "_localdummy_destroyed")
+"""Callbacks of the cache of an abstract class, and of `threading.local`; they name no module."""
+
 _slots: list[Any] = []
 """The entries in the tables of cocotb's libraries."""
 
@@ -55,6 +58,9 @@ _has_finalisers = False
 
 _has_finaliser_by_type: dict[type, bool] = {}
 """Those seen so far. A server fills it: where a child only reads, no page is copied."""
+
+_waiting: list[Any] = []
+"""Weak references to coroutines and generators that waited when they were frozen."""
 
 _has_ended = False
 
@@ -93,12 +99,26 @@ def note_finalisers() -> None:
         _has_finalisers = _finds_finaliser(is_frozen_next=True)
 
 
+def freeze_waiting() -> None:
+    """Freezes what exists, and remembers the coroutines that wait, for the end of a child."""
+    global _has_finalisers
+    if not _has_finalisers:
+        _has_finalisers = _finds_finaliser(is_frozen_next=False)
+    for item in gc.get_objects():
+        if _is_suspended(item) and not _is_ours(item):
+            _waiting.append(weakref.ref(item))
+    gc.freeze()
+
+
 def lead() -> None:
     """Leads the interpreter's end here if nothing exists that it would finalise.
 
     To be called in a child once its regression is over.
     """
     if not _slots or _has_finalisers or _finds_finaliser(is_frozen_next=False):
+        if _waiting:
+            # Python closes only those that its collector finds.
+            gc.unfreeze()
         return
     for slot in _slots:
         slot.value = _kept[1]
@@ -137,7 +157,8 @@ def _call_exit_functions() -> None:
 
 def _close_suspended() -> None:
     """Closes coroutines that wait, as their finaliser does: testbenches leave many."""
-    for item in gc.get_objects():
+    waiting = [reference() for reference in _waiting]
+    for item in waiting + gc.get_objects():
         if _is_suspended(item):
             try:
                 item.close()
@@ -193,8 +214,7 @@ def _is_started_task(item: Any, kind: type) -> bool:
 
 def _is_of_library(function: Any) -> bool:
     """Says whether a callback is of Python's own, as those of caches and of `WeakSet` are."""
-    if type(function) is types.BuiltinFunctionType and function.__name__ == "_destroy":
-        # Of a cache of an abstract class; it names no module.
+    if type(function) is types.BuiltinFunctionType and function.__name__ in _OF_C:
         return type(function.__self__) is weakref.ref
     module = getattr(function, "__module__", None) or ""
     return module.partition(".")[0] in sys.stdlib_module_names if _KNOWS_STDLIB else False

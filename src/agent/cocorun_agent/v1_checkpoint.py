@@ -37,6 +37,7 @@ class _Regression(checkpoint_server.Regression):
     def __init__(self, adapter: Any) -> None:
         self._adapter = adapter
         self._placeholders: list[Any] = []
+        self._discovered: list[Any] = []
 
     @property
     def log_offset(self) -> int | None:
@@ -56,18 +57,18 @@ class _Regression(checkpoint_server.Regression):
         key = self._adapter.key_of(placeholder)
         self._adapter.reporter.started(key, None, output.log_offset())
 
-    def find(self, wanted: Request) -> Any:
+    def discover(self, wanted: Request) -> None:
         from cocotb import regression
         from cocotb.decorators import test as test_class
 
         [module] = wanted.modules
         self._adapter.begin_again(wanted)
+        found = regression._my_import(module)
+        self._discovered = [it for it in vars(found).values() if isinstance(it, test_class)]
 
-        def discover() -> Iterator[Any]:
-            found = regression._my_import(module)
-            yield from (thing for thing in vars(found).values() if isinstance(thing, test_class))
-
-        [test] = self._adapter.select(discover())
+    def choose(self, wanted: Request) -> Any:
+        self._adapter.request = wanted
+        [test] = self._adapter.select(iter(self._discovered))
         return test
 
     def become(self, test: Any, wanted: Request, log_offset: int | None) -> None:

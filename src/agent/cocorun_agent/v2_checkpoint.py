@@ -49,6 +49,7 @@ class _Regression(checkpoint_server.Regression):
         self._adapter = adapter
         self._discover_tests = discover_tests
         self._placeholders: list[Any] = []
+        self._discovered: list[Any] = []
         self.manager: Any = None
 
     @property
@@ -70,7 +71,7 @@ class _Regression(checkpoint_server.Regression):
         manager._log_test_start()
         self._adapter.reporter.started(self._adapter.key_of(placeholder), None, output.log_offset())
 
-    def find(self, wanted: Request) -> Any:
+    def discover(self, wanted: Request) -> None:
         import cocotb
 
         manager = self.manager
@@ -79,6 +80,12 @@ class _Regression(checkpoint_server.Regression):
         manager._test_queue = []
         self._adapter.begin_again(wanted)
         self._discover_tests(manager, module)
+        self._discovered = manager._test_queue
+
+    def choose(self, wanted: Request) -> Any:
+        manager = self.manager
+        self._adapter.request = wanted
+        manager._test_queue = self._discovered
         self._adapter.select(manager)
         [test] = manager._test_queue
         manager._test_queue = []

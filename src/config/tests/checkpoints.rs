@@ -37,7 +37,7 @@ fn what_names_no_function_of_a_module_is_refused_with_what_to_write() {
             (
                 &format!(
                     "BUILD{TEST}checkpoint = ['tb.common.bring_up', 'tb/common.py:bring_up', \
-                     'tb:bring_up(dut)', 'tb::bring_up', 'bring_up', '', 'tb:', ':f', '3:f', \
+                     'tb:bring_up(dut)', 'tb:up ', 'tb::bring_up', 'bring_up', '', 'tb:', ':f', '3:f', \
                      'tb:TB.reset', 'tb:a', 'tb:a', 7]\ncheckpoints = 'a:b'\n"
                 ),
                 &[
@@ -48,6 +48,7 @@ fn what_names_no_function_of_a_module_is_refused_with_what_to_write() {
                         "6 bad-value: `tb/common.py:bring_up` {no} write `\"tb.common:bring_up\"`)"
                     ),
                     &format!("6 bad-value: `tb:bring_up(dut)` {no} write `\"tb:bring_up\"`)"),
+                    &format!("6 bad-value: `tb:up ` {no} write `\"tb:up\"`)"),
                     &format!("6 bad-value: `tb::bring_up` {no} write `\"tb:bring_up\"`)"),
                     &format!("6 bad-value: `bring_up` {no} {general}"),
                     "6 bad-value: `checkpoint` is empty",
