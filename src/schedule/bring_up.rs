@@ -322,7 +322,7 @@ impl Step<'_> {
             && let ProcessEnd::Exited(exit) = followed.end
         {
             // The function has returned: what is lost is only what testcases are forked from.
-            return NoMore::Unused(format!("its fork server {}", exit.in_words()));
+            return self.unused(format!("its fork server {}", exit.in_words()));
         }
         let closing = heard.progress.close(followed.end);
         let Some(finding) = closing.findings.into_iter().next() else {
@@ -358,7 +358,9 @@ impl Step<'_> {
         let words = format!("testcases run `{}` themselves: {why}", self.checkpoint);
         let warning = Diagnostic::warning(Code::TestCheckpoint, words);
         let warning = warning.fact(format!("build `{}`", self.group.design.name));
-        (self.emit)(Effect::Notice(warning));
+        if self.context.interrupt().raised().is_none() {
+            (self.emit)(Effect::Notice(warning));
+        }
         NoMore::Unused(why)
     }
 

@@ -56,7 +56,10 @@ impl ModuleStep<'_> {
     fn start(&self, server: &Arc<CheckpointServer>) -> Option<Arc<CheckpointServer>> {
         let (context, group) = (self.context, self.group);
         let settings = &group.settings;
-        let place = context.servers.admit_module(memory::available()).ok()?;
+        let Ok(place) = context.servers.admit_module(memory::available()) else {
+            server.not_yet(self.module);
+            return None;
+        };
         let run = context.next_run();
         let folder = RunFolder::make(
             &context.session_dir,

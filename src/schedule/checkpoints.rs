@@ -120,6 +120,12 @@ impl CheckpointServer {
         modules.by_module.insert(module.clone(), serving);
     }
 
+    /// Notes that a module's server could not be started now, but may be later.
+    pub(super) fn not_yet(&self, module: &TestModule) {
+        let mut modules = self.locked_modules();
+        modules.by_module.insert(module.clone(), Below::SeenOnce);
+    }
+
     /// Forgets the server of a module, which forks nothing any more.
     pub(super) fn forget_module(&self, module: &TestModule) {
         let mut modules = self.locked_modules();

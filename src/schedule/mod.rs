@@ -12,7 +12,6 @@ mod bring_up;
 mod building;
 mod checkpoint_module;
 mod checkpoints;
-mod checkpoints_of_no_use;
 mod context;
 mod effect;
 #[cfg(test)]
@@ -42,4 +41,5 @@ mod task;
 mod testcase_progress;
 #[cfg(test)]
 mod tests;
+mod unused_checkpoints;
 mod worker;

@@ -13,7 +13,6 @@ use crate::model::test::Seed;
 use crate::model::test::TestcaseId;
 use crate::plan::TestcaseChoice;
 use crate::schedule::building;
-use crate::schedule::checkpoints_of_no_use::CheckpointsOfNoUse;
 use crate::schedule::context::TaskContext;
 use crate::schedule::history::History;
 use crate::schedule::history::Record;
@@ -24,6 +23,7 @@ use crate::schedule::queue::BuildTask;
 use crate::schedule::queue::Queue;
 use crate::schedule::servers::ServerLimit;
 use crate::schedule::starters::Starters;
+use crate::schedule::unused_checkpoints::UnusedCheckpoints;
 use crate::schedule::worker::Message;
 use crate::schedule::worker::Workshop;
 
@@ -154,7 +154,7 @@ fn relay(
     tick: &mut dyn FnMut(),
 ) {
     let mut is_stopping = false;
-    let mut of_no_use = CheckpointsOfNoUse::default();
+    let mut unused = UnusedCheckpoints::default();
     while workers > 0 {
         let received = received.recv_timeout(TICK);
         // Before what the stop leads to.
@@ -170,7 +170,7 @@ fn relay(
         match received {
             Ok(Message::Event(event)) => {
                 measured.take(&event, context.clock());
-                of_no_use.take(&event);
+                unused.take(&event);
                 sink(event);
             }
             Ok(Message::BuildReady(build, key)) => {
@@ -181,7 +181,7 @@ fn relay(
             Err(RecvTimeoutError::Disconnected) => break,
         }
     }
-    for warning in of_no_use.warnings() {
+    for warning in unused.warnings() {
         sink(Event::Notice(Box::new(warning)));
     }
 }

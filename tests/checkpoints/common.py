@@ -1,4 +1,4 @@
-import atexit, os, random, subprocess, sys, tempfile, threading, time
+import atexit, os, random, subprocess, sys, tempfile, threading, time, weakref
 import cocotb
 from cocotb.clock import Clock
 from cocotb.triggers import ClockCycles, Event, RisingEdge, Timer
@@ -67,8 +67,16 @@ async def train(dut):
     if WRONG == 'thread': threading.Thread(target=time.sleep, args=(1000,), daemon=True).start()
     return 'link'
 
+class Loop:
+    def __init__(self):
+        self.loop = self
+
+class Seen(list):
+    """With what is garbage when the bring-up ends."""
+
 async def bring_up(dut):
-    seen = []
+    seen = Seen()
+    seen.garbage = weakref.ref(Loop())
     await reset(dut)
     await boot(dut, seen)
     return await train(dut), seen

@@ -204,7 +204,8 @@ fn a_checkpoint_that_does_not_exist_is_one_mistake_with_a_near_name() {
 }
 
 #[test]
-fn a_checkpoint_of_no_use_is_reported_and_a_module_that_crashes_fails_only_who_imports_it() {
+fn a_checkpoint_of_no_use_is_reported_and_a_module_that_crashes_fails_only_testcases_that_import_it()
+ {
     let calls_late = "
 @cocotb.test()
 async def waits_first(dut):

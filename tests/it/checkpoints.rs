@@ -52,6 +52,16 @@ const TESTCASES: &[(bool, &str, &str)] = &[
         "before = random.random()\n    await bring_up(dut)\n    note(NAME, before, random.random())",
     ),
     (true, "", "note(NAME, await common.bring_up(dut))"),
+    (
+        true,
+        "",
+        "_, seen = await bring_up(dut)\n    gc.collect()\n    note(NAME, GARBAGE() is None, seen.garbage() is None)",
+    ),
+    (
+        true,
+        "",
+        "await bring_up(dut)\n    before = RAW()[1]\n    await Timer(70, 'ns')\n    note(NAME, RAW()[1] - before)",
+    ),
     (true, "", "note(NAME, await helper(dut), random.random())"),
     (
         true,
@@ -451,11 +461,7 @@ fn a_module_is_imported_once_at_the_end_of_a_checkpoint() {
         .unwrap();
     }
     project.file("test_x.py", &text);
-    project
-        .command(&["test", "--jobs", "1"])
-        .env("HOW", "x")
-        .output()
-        .unwrap();
+    events(&project, "x", &["--jobs", "1"], 0);
     let noted = fs::read_to_string(project.path("noted")).unwrap();
     let mut parents: BTreeMap<&str, usize> = BTreeMap::new();
     for line in noted.lines() {

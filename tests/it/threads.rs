@@ -1,5 +1,5 @@
 //! A module whose import starts threads is imported once for all its testcases if, and only if, the
-//! library that starts them ends them before a fork, as OpenBLAS does for NumPy.
+//! library that starts them ends them before a fork, as `OpenBLAS` does for `NumPy`.
 
 use std::collections::BTreeMap;
 use std::collections::BTreeSet;

@@ -84,6 +84,10 @@ _HANDLES = "cocotb.handle"
 _WRITE_FUNCTIONS = frozenset(("_schedule_write", "_set_value", "set", "setimmediatevalue"))
 
 
+_NAMES = _WRITE_FUNCTIONS.union(("clear", "set"), *_TASKS.values())
+"""Of functions that may count, outside of schedulers."""
+
+
 class Unfit(Exception):
     """A function cannot be a checkpoint."""
 
@@ -230,7 +234,8 @@ class Window:
         self._end = end
         _listen()
         if time is not None:
-            simulator.get_sim_time = lambda: time
+            # A module whose import keeps this gets the real time later.
+            simulator.get_sim_time = lambda: time if _window is self else real()
         _window = self
         sys.setprofile(self._observe)
         try:
@@ -273,8 +278,9 @@ class Window:
         return what is not None
 
     def result(self) -> Any:
-        """Returns what the function returned that was called last."""
-        return _results[self._called - 1]
+        """Returns what the function returned that was called last; from then on it is the caller's."""
+        value, _results[self._called - 1] = _results[self._called - 1], None
+        return value
 
     def body_begins(self) -> None:
         """Notes that the testcase itself runs from now on."""
@@ -302,19 +308,20 @@ class Window:
 
     def _close(self) -> None:
         self._is_over = True
+        # It would keep alive what the testcase gives up.
+        _state.clear()
         if _window is self:
             self._end()
 
     def _observe(self, frame: Any, event: str, arg: Any) -> None:
-        if frame.f_globals is globals() or _getpid() != self._pid:
-            return
-        if event == "c_call":
-            reason = _reason_of_c_function(arg)
-        elif event == "call":
+        # Every call of an import comes here: the cheapest questions first.
+        if event == "call":
             reason = _reason_of_function(frame)
+        elif event == "c_call":
+            reason = _reason_of_c_function(arg)
         else:
             return
-        if reason is not None:
+        if reason is not None and frame.f_globals is not globals() and _getpid() == self._pid:
             self.miss(reason if self._is_in_body else f"while its module is imported, {reason}")
 
 
@@ -360,8 +367,10 @@ def _module_of(frame: Any) -> str:
 
 
 def _reason_of_function(frame: Any) -> str | None:
-    module = _module_of(frame)
     name = frame.f_code.co_name
+    if name not in _NAMES and frame.f_globals.get("__name__") not in _SCHEDULERS:
+        return None
+    module = _module_of(frame)
     if module == _HANDLES and name in _WRITE_FUNCTIONS:
         return "it writes a value of the design"
     if name in ("clear", "set") and _module_of(frame.f_back).startswith("cocotb."):

@@ -298,7 +298,7 @@ class _ServerOfModule(_Server):
     def _check(self, wanted: Request) -> None:
         if wanted.mode != "run":
             raise ValueError(f"a module's server cannot {wanted.mode}")
-        same = ("modules", "checkpoints", "seed", "paths", "ambiguous")
+        same = ("modules", "checkpoints", "checkpoint_level", "seed", "paths", "ambiguous")
         self._expect_same(wanted, same, "module's")
 
 

@@ -1,4 +1,4 @@
-"""Forks without what Python does in a child about the threads of its parent, where there were none.
+"""Forks by the C library's `fork`, without the reset of locks and threads that `os.fork` does in a child.
 
 `os.fork` gives locks that nobody holds, and lists of threads, a new state, and has libraries do the
 same. In a server's child that copies some 200 pages, a seventh of what a short testcase takes. A
@@ -35,6 +35,8 @@ _KNOWN = {
 
 _PYTHONS = ((3, 8), (3, 13))
 
+_LISTS = 3
+
 _registered: list[list[Any]] = []
 """What is called before a fork, and after it in both processes: the interpreter's own lists."""
 
@@ -43,6 +45,9 @@ _fork: Callable[[], int] = os.fork
 
 def find_registered() -> None:
     """Finds what is called at a fork; for a server, before anything is frozen."""
+    if len(_registered) == _LISTS:
+        # By the process that has forked this one, which has frozen them since.
+        return
     examples = [
         threading._after_fork,  # type: ignore[attr-defined]
         *(getattr(logging, name, None) for name in ("_acquireLock", "_prepareFork")),
@@ -61,7 +66,7 @@ def prepare() -> None:
     global _fork
     _fork = os.fork
     with contextlib.suppress(Exception):
-        if _is_known_python() and len(_registered) == 3 and all(map(_is_known, sum(_registered, []))):
+        if _is_known_python() and len(_registered) == _LISTS and all(map(_is_known, sum(_registered, []))):
             import ctypes
 
             # As `PyDLL`, it is called without releasing the interpreter's lock.
@@ -76,7 +81,11 @@ def fork() -> int:
     if pid < 0:
         # It says why.
         return os.fork()
-    threading._main_thread._set_native_id()  # type: ignore[attr-defined]
+    try:
+        threading._main_thread._set_native_id()  # type: ignore[attr-defined]
+    except BaseException:
+        # There must never be a second server.
+        os._exit(1)
     return 0
 
 

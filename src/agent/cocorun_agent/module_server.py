@@ -11,7 +11,6 @@ Invariant: a module whose import does anything that copies of this process would
 
 from __future__ import annotations
 
-import gc
 import os
 import random
 import signal
@@ -106,7 +105,7 @@ class _Server(serve.Server):
     def _prepare(self) -> None:
         child.forget_user_paths()
         # Nothing is collected: what the user's code has left would be finalised early.
-        gc.freeze()
+        quick_end.freeze()
         quick_exit.prepare(output.libc(), self._served.has_foreign_code)
         mapped_code.keep_for_children()
 

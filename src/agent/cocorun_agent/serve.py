@@ -347,9 +347,18 @@ class Server:
         if fd is None:
             self._unwatched.add(pid)
         else:
-            self._pid_by_pidfd[fd] = pid
-            self._poll.register(fd, select.EPOLLIN)
+            self._watch(pid, fd)
         self._reporter.send_of_server(events.child_started(run=run, pid=pid))
+
+    def _watch(self, pid: int, fd: int) -> None:
+        try:
+            self._poll.register(fd, select.EPOLLIN)
+        except OSError:
+            # The user has too many of them, epoll_ctl(2).
+            os.close(fd)
+            self._unwatched.add(pid)
+        else:
+            self._pid_by_pidfd[fd] = pid
 
     def _reap(self, pid: int) -> None:
         """Reports a child that has ended, after ending what it left in its group."""

@@ -17,7 +17,6 @@ import signal
 import sys
 import threading
 import time
-import warnings
 from typing import Iterator
 
 from cocorun_agent import processes
@@ -69,10 +68,12 @@ def _try_fork() -> bool | None:
 
 def _fork() -> int:
     """Makes a copy that ends at once, with status 0 if it has one thread."""
-    with warnings.catch_warnings():
-        # Python 3.12 warns of threads; these are over, or the process is not forked again.
-        warnings.simplefilter("ignore", DeprecationWarning)
-        pid = os.fork()
+    import ctypes
+
+    # Not by `os.fork`, which also calls functions of Python's and, from 3.12 on, warns of threads.
+    pid: int = ctypes.PyDLL(None).fork()
+    if pid < 0:
+        raise OSError("fork failed")
     if pid == 0:
         status = 1
         try:
@@ -97,7 +98,7 @@ def _status_of(pid: int) -> bool | None:
 
 
 def _is_alone_soon() -> bool:
-    """Says whether the threads are gone in this process, too, and stay so."""
+    """Says whether the threads are gone in this process, too."""
     until = time.monotonic() + _STRAGGLER_LIMIT_S
     while processes.threads() > 1:
         if time.monotonic() > until:
