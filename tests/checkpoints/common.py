@@ -74,11 +74,21 @@ class Loop:
 class Seen(list):
     """With what is garbage when the bring-up ends."""
 
+class Result:
+    def __init__(self, *parts):
+        self.parts = parts
+
+    def __iter__(self):
+        return iter(self.parts)
+
+    def __repr__(self):
+        return repr(self.parts)
+
 async def bring_up(dut):
     seen = Seen()
     seen.garbage = weakref.ref(Loop())
     await reset(dut)
     await boot(dut, seen)
-    return await train(dut), seen
+    return Result(await train(dut), seen)
 
 not_a_coroutine = 7

@@ -60,6 +60,11 @@ const TESTCASES: &[(bool, &str, &str)] = &[
     (
         true,
         "",
+        "made = await bring_up(dut)\n    made = weakref.ref(made)\n    note(NAME, made() is None)",
+    ),
+    (
+        true,
+        "",
         "await bring_up(dut)\n    before = RAW()[1]\n    await Timer(70, 'ns')\n    note(NAME, RAW()[1] - before)",
     ),
     (true, "", "note(NAME, await helper(dut), random.random())"),
