@@ -201,7 +201,7 @@ const TRAITS: &[(&str, &str, &str)] = &[
     ("collector", "gc.disable()", "gc.isenabled()"),
     (
         "garbage",
-        "class Loop: pass\nloop = Loop(); loop.loop = loop; GONE = weakref.ref(loop); del loop",
+        "class Loop: pass\ngc.collect()\nloop = Loop(); loop.loop = loop; GONE = weakref.ref(loop); del loop",
         "(gc.collect(), GONE() is None)[1]",
     ),
     (
@@ -462,6 +462,10 @@ fn faults(project: &Project) -> i64 {
     so_far() - before
 }
 
+/// Fails unless its process was forked by the C library's own function.
+const BY_LIBC: &str = "import sys\n\n@cocotb.test()\nasync def is_forked_by_libc(dut):\n    \
+                       assert sys.modules['cocorun_agent.forks']._fork is not os.fork\n";
+
 /// Times differ from machine to machine; page faults repeat almost to the page.
 #[test]
 fn one_more_testcase_costs_few_page_faults() {
@@ -470,7 +474,7 @@ fn one_more_testcase_costs_few_page_faults() {
                 defines = { TWIN = 1 }\n\n[[test]]\nbuild = \"twin\"\ntest_module = \"m\"\n";
     for (builds, more_toml) in [(1, ""), (2, twin)] {
         let [few, more] = [10, 50].map(|count| {
-            let project = trivial(&[("m", "", count)]);
+            let project = trivial(&[("m", BY_LIBC, count)]);
             let toml = fs::read_to_string(project.path("runner.toml")).unwrap();
             project.file("runner.toml", &format!("{toml}{more_toml}"));
             project.run(&["test"]).expect_code(0);
